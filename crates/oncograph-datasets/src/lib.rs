@@ -1,0 +1,1 @@
+//! Cohort readers, phantom cohorts, splits, scalers and the feature cache.

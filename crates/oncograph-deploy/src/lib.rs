@@ -1,0 +1,1 @@
+//! Clinical reports of oncograph models as one self-contained HTML file.

@@ -1,0 +1,1 @@
+//! Message passing on candle: GraphSAGE, GCN, GAT on CSR adjacency.

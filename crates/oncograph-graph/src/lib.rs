@@ -1,0 +1,1 @@
+//! Heterogeneous graphs under a schema: batching, CSR adjacency, builders and petgraph views.

@@ -1,0 +1,1 @@
+//! Survival, contrastive, temporal and multi-task losses on candle.

@@ -1,0 +1,88 @@
+use std::path::PathBuf;
+
+/// What can go wrong in this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A tensor has another shape than the operation needs.
+    #[error("{op}: expected {expected}, got {got}")]
+    Shape {
+        /// The operation that was called.
+        op: &'static str,
+        /// The shape it needs, in words or symbols.
+        expected: String,
+        /// The shape that it was given.
+        got: String,
+    },
+    /// A configuration value is out of its range.
+    #[error("{op}: {field} must be {expected}, got {got}")]
+    Config {
+        /// The layer or function.
+        op: &'static str,
+        /// The field of its configuration.
+        field: &'static str,
+        /// The values that are allowed.
+        expected: String,
+        /// The value that was given.
+        got: String,
+    },
+    /// The operation has no kernel for this device.
+    #[error("{op} has no {device} kernel; move its inputs to the CPU")]
+    NoKernel {
+        /// The operation that was called.
+        op: &'static str,
+        /// The device of its input.
+        device: &'static str,
+    },
+    /// A saved state does not fit the parameters that it is loaded into.
+    #[error("state does not fit: missing {missing:?}, unexpected {unexpected:?}, wrong shape {misshaped:?}")]
+    StateMismatch {
+        /// Names that the model has and the state lacks.
+        missing: Vec<String>,
+        /// Names that the state has and the model lacks.
+        unexpected: Vec<String>,
+        /// `name: model shape, state shape`.
+        misshaped: Vec<String>,
+    },
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// An error of candle.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+/// A result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+// `Module::forward` and `CustomOp` return candle's error: ours travels inside it.
+impl From<Error> for candle_core::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Candle(inner) => inner,
+            other => candle_core::Error::wrap(other),
+        }
+    }
+}
+
+impl Error {
+    /// A [`Error::Shape`] from anything that prints.
+    pub fn shape(op: &'static str, expected: impl ToString, got: impl std::fmt::Debug) -> Self {
+        Error::Shape { op, expected: expected.to_string(), got: format!("{got:?}") }
+    }
+
+    /// A [`Error::Config`] from anything that prints.
+    pub fn config(
+        op: &'static str,
+        field: &'static str,
+        expected: impl ToString,
+        got: impl ToString,
+    ) -> Self {
+        Error::Config { op, field, expected: expected.to_string(), got: got.to_string() }
+    }
+}

@@ -1,0 +1,31 @@
+//! The half of `candle-nn` that learning on medical images and graphs needs: 3D convolution and pooling, segment
+//! operations on CSR adjacency, recurrent layers, norms and softmax whose gradients flow, seeded parameters, and
+//! optimizers and schedulers whose state can be saved.
+//!
+//! A layer is a struct, a constructor that takes a [`candle_nn::VarBuilder`], and `forward`, as in `candle-nn`.
+//! Parameter names are PyTorch's, so a `state_dict` loads without a map.
+//!
+//! # Example
+//!
+//! ```
+//! use candle_core::{DType, Device};
+//! use oncograph_nn::{ParamStore, Seed};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let store = ParamStore::new(Seed::new(7));
+//! let vb = store.var_builder(DType::F32, &Device::Cpu);
+//! let layer = candle_nn::linear(3, 2, vb.pp("head"))?;
+//! assert_eq!(store.names(), ["head.bias", "head.weight"]);
+//! # let _ = layer; Ok(())
+//! # }
+//! ```
+
+mod error;
+mod gradients;
+mod params;
+mod seed;
+
+pub use error::{Error, Result};
+pub use gradients::Gradients;
+pub use params::{ParamStore, save_tensors};
+pub use seed::Seed;

@@ -1,0 +1,1 @@
+//! STG: spatio-temporal graph network for the prognosis of colorectal liver metastases.

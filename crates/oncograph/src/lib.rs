@@ -1,0 +1,1 @@
+//! Learning on medical images, omics and clinical records as graphs.
