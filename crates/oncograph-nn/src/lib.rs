@@ -24,6 +24,7 @@ mod error;
 mod gradients;
 mod params;
 mod seed;
+pub mod segment;
 
 pub use error::{Error, Result};
 pub use gradients::Gradients;
