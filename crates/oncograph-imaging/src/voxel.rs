@@ -13,7 +13,6 @@ mod sealed {
         fn extend_le(values: &[Self], out: &mut Vec<u8>);
     }
 }
-pub(crate) use sealed::Stored;
 
 /// A number that a [`Volume`](crate::Volume) can hold: `u8`, `i8`, `u16`, `i16`, `u32`, `i32`, `f32`, `f64`.
 ///
