@@ -10,7 +10,8 @@ mod probability;
 mod roc;
 
 pub use calibration::{
-    Binning, CalibrationBin, CalibrationSlope, calibration_curve, calibration_slope, expected_calibration_error,
+    Binning, CalibrationBin, CalibrationSlope, calibration_curve, calibration_slope,
+    expected_calibration_error,
 };
 pub use confusion::Confusion;
 pub use decision_curve::{NetBenefit, decision_curve};

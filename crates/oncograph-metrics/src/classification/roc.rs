@@ -50,11 +50,8 @@ impl RocCurve {
         let mut order = rank::argsort(score);
         order.reverse();
         let (mut positive, mut negative) = (0.0, 0.0);
-        let mut curve = Self {
-            thresholds: Vec::new(),
-            false_positive_rate: vec![0.0],
-            true_positive_rate: vec![0.0],
-        };
+        let mut curve =
+            Self { thresholds: Vec::new(), false_positive_rate: vec![0.0], true_positive_rate: vec![0.0] };
         for (start, end) in rank::runs(score, &order) {
             for &i in &order[start..end] {
                 *(if label[i] { &mut positive } else { &mut negative }) += weight[i];
