@@ -81,7 +81,7 @@ impl Checkpoint {
         let json = all.remove(PROGRESS).ok_or_else(|| damaged(path, "no progress in it"))?;
         let json = json.to_vec1::<u8>()?;
         let progress = serde_json::from_slice(&json).map_err(|e| damaged(path, e))?;
-        let mut take = |kind: &str| -> HashMap<String, Tensor> {
+        let take = |kind: &str| -> HashMap<String, Tensor> {
             let of_kind = |(name, tensor): (&String, &Tensor)| {
                 name.strip_prefix(kind)?.strip_prefix('/').map(|rest| (rest.to_string(), tensor.clone()))
             };
