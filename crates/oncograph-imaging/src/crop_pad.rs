@@ -29,7 +29,9 @@ pub fn crop_pad<T: Voxel>(
     pad: T,
 ) -> Result<Volume<T>> {
     let limit = 1_i64 << 31;
-    if start.iter().any(|s| !(-limit..=limit).contains(s)) || shape.iter().any(|&n| n == 0 || n as u64 > limit as u64) {
+    if start.iter().any(|s| !(-limit..=limit).contains(s))
+        || shape.iter().any(|&n| n == 0 || n as u64 > limit as u64)
+    {
         return Err(Error::Argument {
             operation: "crop_pad",
             argument: "start and shape",
