@@ -21,6 +21,7 @@
 //! ```
 
 mod activation;
+pub mod conv3d;
 mod dropout;
 mod element;
 mod error;
