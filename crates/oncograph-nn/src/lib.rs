@@ -33,6 +33,7 @@ mod mode;
 pub mod norm;
 pub mod optim;
 mod params;
+pub mod pool;
 pub mod scheduler;
 mod seed;
 #[doc(hidden)]
