@@ -2,8 +2,10 @@
 
 use libtest_mimic::Arguments;
 
+mod metrics;
+
 fn main() {
     let arguments = Arguments::from_args();
-    let trials = Vec::new();
+    let trials = metrics::trials();
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -36,6 +36,7 @@ mod params;
 pub mod pool;
 pub mod scheduler;
 mod seed;
+pub mod segment;
 #[doc(hidden)]
 pub mod testing;
 

@@ -1,0 +1,9 @@
+//! Errors of continuous predictions, time-adjacent accuracy and correlation.
+
+mod correlation;
+mod errors;
+mod time_adjacent;
+
+pub use correlation::{Correlation, kendall, pearson, spearman};
+pub use errors::{mean_absolute_error, mean_squared_error, r_squared};
+pub use time_adjacent::{TaaMode, TimeAdjacentAccuracy, time_adjacent_accuracy};
