@@ -21,6 +21,7 @@
 //! ```
 
 mod activation;
+pub mod conv3d;
 mod dropout;
 mod element;
 mod error;
@@ -32,6 +33,7 @@ mod mode;
 pub mod norm;
 pub mod optim;
 mod params;
+pub mod pool;
 pub mod scheduler;
 mod seed;
 pub mod segment;

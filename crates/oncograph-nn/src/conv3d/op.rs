@@ -1,0 +1,189 @@
+//! The convolution as differentiable operations of candle.
+
+use super::config::Geometry;
+use super::{Algorithm, Conv3dConfig, im2col, plain};
+use crate::element::{Element, with_element};
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+/// The forward pass with (`CustomOp3`) or without (`CustomOp2`) bias.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Convolution {
+    pub config: Conv3dConfig,
+    pub algorithm: Algorithm,
+}
+
+type Operand<'a> = (&'a CpuStorage, &'a Layout);
+
+impl Convolution {
+    fn run(
+        &self,
+        (x, x_l): Operand,
+        (w, w_l): Operand,
+        bias: Option<Operand>,
+    ) -> Result<(CpuStorage, Shape)> {
+        let g = Geometry::new(x_l.dims(), w_l.dims(), &self.config)?;
+        with_element!("conv3d", x.dtype(), T => {
+            let (x, w) = (T::values(x, x_l)?, T::values(w, w_l)?);
+            let bias = bias.map(|(b, l)| T::values(b, l)).transpose()?;
+            let y = match self.algorithm {
+                Algorithm::Plain => plain::forward(&g, &x, &w, bias.as_deref()),
+                Algorithm::Auto | Algorithm::Im2col => im2col::forward(&g, &x, &w, bias.as_deref()),
+            };
+            Ok((T::to_cpu_storage_owned(y), Shape::from(g.out_shape())))
+        })
+    }
+
+    /// The gradients of input and weight, each only if it is asked for.
+    fn gradients(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let input = InputGradient { of: *self, shape: x.dims().to_vec() };
+        let of_weight = WeightGradient { of: *self, shape: weight.dims().to_vec() };
+        let dx = x.track_op().then(|| dy.apply_op2_no_bwd(weight, &input)).transpose()?;
+        let dw = weight.track_op().then(|| x.apply_op2_no_bwd(dy, &of_weight)).transpose()?;
+        Ok((dx, dw))
+    }
+}
+
+impl CustomOp2 for Convolution {
+    fn name(&self) -> &'static str {
+        "conv3d"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_l: &Layout,
+        w: &CpuStorage,
+        w_l: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        self.run((x, x_l), (w, w_l), None)
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        _: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        self.gradients(x, weight, dy)
+    }
+}
+
+impl CustomOp3 for Convolution {
+    fn name(&self) -> &'static str {
+        "conv3d"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_l: &Layout,
+        w: &CpuStorage,
+        w_l: &Layout,
+        b: &CpuStorage,
+        b_l: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        self.run((x, x_l), (w, w_l), Some((b, b_l)))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        _: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let (dx, dw) = self.gradients(x, weight, dy)?;
+        let db = bias.track_op().then(|| dy.apply_op1_no_bwd(&ChannelSums)).transpose()?;
+        Ok((dx, dw, db))
+    }
+}
+
+/// Of `dy` and the weight.
+struct InputGradient {
+    of: Convolution,
+    shape: Vec<usize>,
+}
+
+impl CustomOp2 for InputGradient {
+    fn name(&self) -> &'static str {
+        "conv3d_input_gradient"
+    }
+
+    fn cpu_fwd(
+        &self,
+        dy: &CpuStorage,
+        dy_l: &Layout,
+        w: &CpuStorage,
+        w_l: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let g = Geometry::new(&self.shape, w_l.dims(), &self.of.config)?;
+        with_element!("conv3d", dy.dtype(), T => {
+            let (dy, w) = (T::values(dy, dy_l)?, T::values(w, w_l)?);
+            let dx = match self.of.algorithm {
+                Algorithm::Plain => plain::input_gradient(&g, &w, &dy),
+                Algorithm::Auto | Algorithm::Im2col => im2col::input_gradient(&g, &w, &dy),
+            };
+            Ok((T::to_cpu_storage_owned(dx), Shape::from(self.shape.clone())))
+        })
+    }
+}
+
+/// Of the input and `dy`.
+struct WeightGradient {
+    of: Convolution,
+    shape: Vec<usize>,
+}
+
+impl CustomOp2 for WeightGradient {
+    fn name(&self) -> &'static str {
+        "conv3d_weight_gradient"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_l: &Layout,
+        dy: &CpuStorage,
+        dy_l: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let g = Geometry::new(x_l.dims(), &self.shape, &self.of.config)?;
+        with_element!("conv3d", x.dtype(), T => {
+            let (x, dy) = (T::values(x, x_l)?, T::values(dy, dy_l)?);
+            let dw = match self.of.algorithm {
+                Algorithm::Plain => plain::weight_gradient(&g, &x, &dy),
+                Algorithm::Auto | Algorithm::Im2col => im2col::weight_gradient(&g, &x, &dy),
+            };
+            Ok((T::to_cpu_storage_owned(dw), Shape::from(self.shape.clone())))
+        })
+    }
+}
+
+/// The sum over batch and volume of each channel, in f64: the gradient of the bias.
+struct ChannelSums;
+
+impl CustomOp1 for ChannelSums {
+    fn name(&self) -> &'static str {
+        "conv3d_bias_gradient"
+    }
+
+    fn cpu_fwd(&self, dy: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (batch, channels, d, h, w) = layout.shape().dims5()?;
+        let pixels = d * h * w;
+        with_element!("conv3d", dy.dtype(), T => {
+            let dy = T::values(dy, layout)?;
+            let row = |c: usize| (0..batch).flat_map(move |n| (n * channels + c) * pixels..(n * channels + c + 1) * pixels);
+            let sum = |c| T::from_f64(row(c).map(|i| dy[i].to_f64()).sum());
+            let sums: Vec<T> = (0..channels).into_par_iter().map(sum).collect();
+            Ok((T::to_cpu_storage_owned(sums), Shape::from(channels)))
+        })
+    }
+}

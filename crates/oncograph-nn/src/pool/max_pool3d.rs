@@ -1,0 +1,132 @@
+use super::windows::{Pool3dConfig, Window, Windows};
+use crate::Result;
+use crate::element::{Element, require_cpu, with_element};
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Shape, Tensor};
+use rayon::prelude::*;
+
+/// The largest element of each window.
+///
+/// The gradient goes to the first of equal elements, as in PyTorch; a NaN in a window is its result.
+///
+/// # Shapes
+/// `x` \[batch, channels, D, H, W\] gives \[batch, channels, D', H', W'\].
+///
+/// # Errors
+/// [`crate::Error::Shape`] for another rank or a window larger than the padded volume,
+/// [`crate::Error::Config`] for a configuration out of range, [`crate::Error::NoKernel`] off the CPU.
+///
+/// # Example
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use oncograph_nn::pool::{Pool3dConfig, max_pool3d};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let x = Tensor::arange(0f32, 8.0, &Device::Cpu)?.reshape((1, 1, 2, 2, 2))?;
+/// let y = max_pool3d(&x, &Pool3dConfig::new([2; 3]))?;
+/// assert_eq!(y.flatten_all()?.to_vec1::<f32>()?, [7.0]);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Reference
+/// `torch.nn.functional.max_pool3d` without dilation.
+pub fn max_pool3d(x: &Tensor, config: &Pool3dConfig) -> Result<Tensor> {
+    pool(x, Windows::sliding("max_pool3d", x.dims(), config)?)
+}
+
+/// The largest element of each of `output` windows that share the volume.
+///
+/// # Shapes
+/// `x` \[batch, channels, D, H, W\] gives \[batch, channels, output..\].
+///
+/// # Errors
+/// As [`max_pool3d`], and for an empty dimension.
+///
+/// # Reference
+/// `torch.nn.functional.adaptive_max_pool3d`.
+pub fn adaptive_max_pool3d(x: &Tensor, output: [usize; 3]) -> Result<Tensor> {
+    pool(x, Windows::adaptive("adaptive_max_pool3d", x.dims(), output)?)
+}
+
+fn pool(x: &Tensor, windows: Windows) -> Result<Tensor> {
+    require_cpu("max_pool3d", x.device())?;
+    Ok(x.apply_op1(MaxPool(windows))?)
+}
+
+#[derive(Clone)]
+struct MaxPool(Windows);
+
+/// Where the first largest element of a window lies.
+fn largest<T: Element>(windows: &Windows, window: [&Window; 3], x: &[T]) -> Option<usize> {
+    let mut best: Option<usize> = None;
+    for i in windows.offsets(window) {
+        let better = best.is_none_or(|b| x[i] > x[b] || x[i].partial_cmp(&x[i]).is_none());
+        if better {
+            best = Some(i);
+        }
+    }
+    best
+}
+
+impl CustomOp1 for MaxPool {
+    fn name(&self) -> &'static str {
+        "max_pool3d"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        let (batch, channels, ..) = layout.shape().dims5()?;
+        let [d, h, w] = self.0.output();
+        with_element!("max_pool3d", x.dtype(), T => {
+            let x = T::values(x, layout)?;
+            let mut y = vec![T::ZERO; batch * channels * self.0.out_pixels()];
+            y.par_chunks_mut(self.0.out_pixels().max(1)).zip(x.par_chunks(self.0.in_pixels().max(1))).for_each(
+                |(y, x)| {
+                    for (y, window) in y.iter_mut().zip(self.0.each()) {
+                        if let Some(i) = largest(&self.0, window, x) {
+                            *y = x[i];
+                        }
+                    }
+                },
+            );
+            Ok((T::to_cpu_storage_owned(y), Shape::from((batch, channels, d, h, w))))
+        })
+    }
+
+    fn bwd(&self, x: &Tensor, _: &Tensor, dy: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        Ok(Some(x.apply_op2_no_bwd(dy, &MaxPoolGradient(&self.0))?))
+    }
+}
+
+struct MaxPoolGradient<'a>(&'a Windows);
+
+impl CustomOp2 for MaxPoolGradient<'_> {
+    fn name(&self) -> &'static str {
+        "max_pool3d_gradient"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_l: &Layout,
+        dy: &CpuStorage,
+        dy_l: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        with_element!("max_pool3d", x.dtype(), T => {
+            let (x, dy) = (T::values(x, x_l)?, T::values(dy, dy_l)?);
+            let mut dx = vec![T::ZERO; x.len()];
+            let (inner, outer) = (self.0.in_pixels().max(1), self.0.out_pixels().max(1));
+            dx.par_chunks_mut(inner).zip(x.par_chunks(inner)).zip(dy.par_chunks(outer)).for_each(
+                |((dx, x), dy)| {
+                    for (dy, window) in dy.iter().zip(self.0.each()) {
+                        if let Some(i) = largest(self.0, window, x) {
+                            dx[i] += *dy;
+                        }
+                    }
+                },
+            );
+            Ok((T::to_cpu_storage_owned(dx), x_l.shape().clone()))
+        })
+    }
+}

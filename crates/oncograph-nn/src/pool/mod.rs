@@ -1,0 +1,12 @@
+//! 3D pooling, which candle lacks, with PyTorch's window and gradient rules.
+
+mod avg_pool3d;
+mod max_pool3d;
+mod windows;
+
+pub use avg_pool3d::{adaptive_avg_pool3d, avg_pool3d};
+pub use max_pool3d::{adaptive_max_pool3d, max_pool3d};
+pub use windows::Pool3dConfig;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+/// How a pooling window moves over the volume; arrays are in the order depth, height, width.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Pool3dConfig {
+    /// The size of the window.
+    pub kernel: [usize; 3],
+    /// The step of the window; the kernel.
+    pub stride: [usize; 3],
+    /// What is added on each side, at most half of the kernel; 0.
+    pub padding: [usize; 3],
+    /// Whether a last window that sticks out is kept; false.
+    pub ceil_mode: bool,
+    /// Whether an average counts the padding as zeros; true.
+    pub count_include_pad: bool,
+}
+
+impl Pool3dConfig {
+    /// Windows of this size side by side.
+    pub fn new(kernel: [usize; 3]) -> Self {
+        Pool3dConfig { kernel, stride: kernel, padding: [0; 3], ceil_mode: false, count_include_pad: true }
+    }
+
+    /// Sets the step of the window.
+    pub fn stride(mut self, stride: [usize; 3]) -> Self {
+        self.stride = stride;
+        self
+    }
+
+    /// Sets what is added on each side.
+    pub fn padding(mut self, padding: [usize; 3]) -> Self {
+        self.padding = padding;
+        self
+    }
+
+    /// Sets whether a last window that sticks out is kept.
+    pub fn ceil_mode(mut self, ceil_mode: bool) -> Self {
+        self.ceil_mode = ceil_mode;
+        self
+    }
+
+    /// Sets whether an average counts the padding as zeros.
+    pub fn count_include_pad(mut self, count_include_pad: bool) -> Self {
+        self.count_include_pad = count_include_pad;
+        self
+    }
+
+    /// Whether every value is in its range.
+    ///
+    /// # Errors
+    /// [`Error::Config`] names the first value that is not.
+    pub fn validate(&self) -> Result<()> {
+        for (field, values) in [("kernel", self.kernel), ("stride", self.stride)] {
+            if values.contains(&0) {
+                return Err(Error::config("pool3d", field, "at least 1", format!("{values:?}")));
+            }
+        }
+        if (0..3).any(|a| self.padding[a] > self.kernel[a] / 2) {
+            let expected = format!("at most half of the kernel {:?}", self.kernel);
+            return Err(Error::config("pool3d", "padding", expected, format!("{:?}", self.padding)));
+        }
+        Ok(())
+    }
+}
+
+/// One window along one axis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Window {
+    /// The input elements that it covers.
+    pub range: Range<usize>,
+    /// How many elements an average divides by.
+    pub count: usize,
+}
+
+/// The windows along the three axes of one pooling.
+#[derive(Debug, Clone)]
+pub(super) struct Windows {
+    pub input: [usize; 3],
+    pub axes: [Vec<Window>; 3],
+}
+
+impl Windows {
+    pub(super) fn sliding(op: &'static str, dims: &[usize], c: &Pool3dConfig) -> Result<Self> {
+        c.validate()?;
+        let input = volume(op, dims)?;
+        let mut axes = [const { Vec::new() }; 3];
+        for a in 0..3 {
+            let (kernel, stride, pad, size) = (c.kernel[a], c.stride[a], c.padding[a], input[a]);
+            let Some(room) = (size + 2 * pad).checked_sub(kernel) else {
+                let expected = format!("a padded size of at least {kernel} along dimension {}", a + 2);
+                return Err(Error::shape(op, expected, dims));
+            };
+            let mut count = if c.ceil_mode { room.div_ceil(stride) } else { room / stride } + 1;
+            // A window must start inside the volume or its left padding.
+            if (count - 1) * stride >= size + pad {
+                count -= 1;
+            }
+            axes[a] = (0..count)
+                .map(|o| {
+                    let (start, end) = (o * stride, (o * stride + kernel).min(size + 2 * pad));
+                    let range = start.saturating_sub(pad)..end.saturating_sub(pad).min(size);
+                    let count = if c.count_include_pad { end - start } else { range.len() };
+                    Window { range, count }
+                })
+                .collect();
+        }
+        Ok(Windows { input, axes })
+    }
+
+    /// `output` windows per axis that share the volume: window i covers floor(i n / m) .. ceil((i + 1) n / m).
+    pub(super) fn adaptive(op: &'static str, dims: &[usize], output: [usize; 3]) -> Result<Self> {
+        let input = volume(op, dims)?;
+        if output.contains(&0) || input.contains(&0) {
+            return Err(Error::shape(op, "no empty dimension of volume and output", (dims, output)));
+        }
+        let axes = [0, 1, 2].map(|a| {
+            let (n, m) = (input[a], output[a]);
+            let window = |i: usize| i * n / m..((i + 1) * n).div_ceil(m);
+            (0..m).map(window).map(|range| Window { count: range.len(), range }).collect()
+        });
+        Ok(Windows { input, axes })
+    }
+
+    pub(super) fn output(&self) -> [usize; 3] {
+        self.axes.each_ref().map(Vec::len)
+    }
+
+    pub(super) fn in_pixels(&self) -> usize {
+        self.input.iter().product()
+    }
+
+    pub(super) fn out_pixels(&self) -> usize {
+        self.output().iter().product()
+    }
+
+    /// Every window in the order of the output.
+    pub(super) fn each(&self) -> impl Iterator<Item = [&Window; 3]> {
+        let [d, h, w] = &self.axes;
+        d.iter().flat_map(move |d| h.iter().flat_map(move |h| w.iter().map(move |w| [d, h, w])))
+    }
+
+    /// The offsets in one volume of the elements of a window, in memory order.
+    pub(super) fn offsets(&self, window: [&Window; 3]) -> impl Iterator<Item = usize> + use<> {
+        let [_, height, width] = self.input;
+        let [d, h, w] = window.map(|w| w.range.clone());
+        d.flat_map(move |i| {
+            let w = w.clone();
+            h.clone().flat_map(move |j| {
+                let row = (i * height + j) * width;
+                row + w.start..row + w.end
+            })
+        })
+    }
+}
+
+fn volume(op: &'static str, dims: &[usize]) -> Result<[usize; 3]> {
+    match dims {
+        [_, _, d, h, w] => Ok([*d, *h, *w]),
+        _ => Err(Error::shape(op, "[batch, channels, D, H, W]", dims)),
+    }
+}
