@@ -65,3 +65,8 @@ pub use resize::resize;
 pub use volume::{Mask, Volume};
 pub use voxel::Voxel;
 pub use window::window;
+
+/// The readme's example must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

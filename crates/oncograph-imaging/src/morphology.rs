@@ -4,9 +4,10 @@ use crate::error::Result;
 use crate::volume::Volume;
 use crate::voxel::Voxel;
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 /// What erosion sees beyond the volume's edge. Dilation always sees background there.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Edge {
     /// Nothing: only voxels inside count, so that a mask cut off by the edge is not eaten there (scipy's
     /// `border_value=1` for erosions).
@@ -141,7 +142,7 @@ mod tests {
         let grid = Grid::axis_aligned(shape, [1.0; 3], [0.0; 3]).unwrap();
         Mask::from_fn(grid, Frame::default(), |_| {
             state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            u8::from((state >> 33) % modulus == 0)
+            u8::from((state >> 33).is_multiple_of(modulus))
         })
     }
 

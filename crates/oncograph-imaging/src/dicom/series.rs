@@ -352,9 +352,13 @@ mod tests {
 
     #[test]
     fn shuffled_slices_come_out_in_order_with_the_right_values_and_grid() {
-        for phantom in
-            [Phantom::axial(), Phantom::oblique(), Phantom::axial().rle(), Phantom::axial().signed()]
-        {
+        for phantom in [
+            Phantom::axial(),
+            Phantom::oblique(),
+            Phantom::axial().rle(),
+            Phantom::axial().jpeg_lossless(),
+            Phantom::axial().signed(),
+        ] {
             let folder = tempfile::tempdir().unwrap();
             phantom.write(folder.path());
             std::fs::write(folder.path().join("notes.txt"), "not DICOM").unwrap();
@@ -384,7 +388,8 @@ mod tests {
 
     #[test]
     fn slices_that_do_not_belong_together_are_named() {
-        let cases: [(&str, fn(&mut InMemDicomObject)); 5] = [
+        type Change = fn(&mut InMemDicomObject);
+        let cases: [(&str, Change); 5] = [
             ("another image size", |o| {
                 o.put(DataElement::new(tags::ROWS, VR::US, dicom_core::PrimitiveValue::from(3_u16)));
             }),
@@ -467,7 +472,7 @@ mod tests {
     #[test]
     fn truncated_files_are_errors_wherever_they_end() {
         let folder = tempfile::tempdir().unwrap();
-        for phantom in [Phantom::axial(), Phantom::axial().rle()] {
+        for phantom in [Phantom::axial(), Phantom::axial().rle(), Phantom::axial().jpeg_lossless()] {
             let files = phantom.write(folder.path());
             let whole = std::fs::read(&files[1]).unwrap();
             // The last eight bytes of a compressed file are a closing mark: all pixels are there without it.

@@ -10,13 +10,20 @@ use std::path::{Path, PathBuf};
 
 pub(crate) const SHAPE: [usize; 3] = [5, 4, 5];
 
+#[derive(Debug, Clone, Copy)]
+enum Encoding {
+    Plain,
+    Rle,
+    JpegLossless,
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct Phantom {
     series: String,
     x: [f64; 3],
     y: [f64; 3],
     z: [f64; 3],
-    rle: bool,
+    encoding: Encoding,
     signed: bool,
 }
 
@@ -27,7 +34,7 @@ impl Phantom {
             x: [1.0, 0.0, 0.0],
             y: [0.0, 1.0, 0.0],
             z: [0.0, 0.0, 1.0],
-            rle: false,
+            encoding: Encoding::Plain,
             signed: false,
         }
     }
@@ -38,7 +45,12 @@ impl Phantom {
     }
 
     pub fn rle(mut self) -> Self {
-        self.rle = true;
+        self.encoding = Encoding::Rle;
+        self
+    }
+
+    pub fn jpeg_lossless(mut self) -> Self {
+        self.encoding = Encoding::JpegLossless;
         self
     }
 
@@ -126,18 +138,57 @@ impl Phantom {
         }
         let pixels = (0..SHAPE[1]).flat_map(|j| (0..SHAPE[0]).map(move |i| [i, j, k]));
         let words: Vec<u16> = pixels.map(|index| self.stored(index) as u16 & 0x0fff).collect();
-        let syntax = if self.rle {
-            let fragments = PixelFragmentSequence::new_fragments(vec![rle_frame(&words)]);
-            object.put(DataElement::new(tags::PIXEL_DATA, VR::OB, fragments));
-            uids::RLE_LOSSLESS
-        } else {
-            object.put(DataElement::new(tags::PIXEL_DATA, VR::OW, PrimitiveValue::U16(words.into())));
-            uids::EXPLICIT_VR_LITTLE_ENDIAN
+        let (pixels, syntax) = match self.encoding {
+            Encoding::Plain => {
+                let words = PrimitiveValue::U16(words.into());
+                (DataElement::new(tags::PIXEL_DATA, VR::OW, words), uids::EXPLICIT_VR_LITTLE_ENDIAN)
+            }
+            Encoding::Rle => (encapsulated(rle_frame(&words)), uids::RLE_LOSSLESS),
+            Encoding::JpegLossless => (encapsulated(jpeg_lossless_frame(&words)), uids::JPEG_LOSSLESS_SV1),
         };
+        object.put(pixels);
         let meta = FileMetaTableBuilder::new().transfer_syntax(syntax);
         object.with_meta(meta).unwrap().write_to_file(&path).unwrap();
         path
     }
+}
+
+fn encapsulated(frame: Vec<u8>) -> DataElement<InMemDicomObject> {
+    DataElement::new(tags::PIXEL_DATA, VR::OB, PixelFragmentSequence::new_fragments(vec![frame]))
+}
+
+/// A lossless JPEG (process 14, selection value 1): each pixel's difference from its left neighbour, with a Huffman
+/// code of five bits for every category.
+fn jpeg_lossless_frame(words: &[u16]) -> Vec<u8> {
+    let (width, height) = (SHAPE[0], SHAPE[1]);
+    let mut out = vec![0xff, 0xd8, 0xff, 0xc3, 0, 11, 16, 0, height as u8, 0, width as u8, 1, 1, 0x11, 0];
+    out.extend([0xff, 0xc4, 0, 36, 0, 0, 0, 0, 0, 17, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    out.extend(0..17_u8);
+    out.extend([0xff, 0xda, 0, 8, 1, 1, 0, 1, 0, 0]);
+    let mut bits = Vec::new();
+    for (i, &word) in words.iter().enumerate() {
+        let before = match (i % width, i / width) {
+            (0, 0) => 1 << 15,
+            (0, _) => words[i - width],
+            _ => words[i - 1],
+        };
+        let difference = i32::from(word.wrapping_sub(before).cast_signed());
+        let category = 32 - difference.unsigned_abs().leading_zeros();
+        bits.extend((0..5).rev().map(|b| category >> b & 1));
+        let value = if difference < 0 { difference - 1 } else { difference };
+        let count = if category == 16 { 0 } else { category };
+        bits.extend((0..count).rev().map(|b| (value >> b & 1) as u32));
+    }
+    bits.resize(bits.len().next_multiple_of(8), 1);
+    for byte in bits.chunks(8).map(|b| b.iter().fold(0, |v, bit| v << 1 | *bit as u8)) {
+        out.push(byte);
+        if byte == 0xff {
+            out.push(0);
+        }
+    }
+    out.extend([0xff, 0xd9]);
+    out.resize(out.len().next_multiple_of(2), 0);
+    out
 }
 
 /// An RLE frame: a 64-byte header, then the high and the low bytes as two literal-run segments.

@@ -2,7 +2,7 @@
 //!
 //! - [`read`] gives a three-dimensional volume in any [`Voxel`](crate::Voxel) type, [`read_4d`] the frames of a
 //!   four-dimensional one.
-//! - [`write`] stores a volume in its own type, [`write_with`] with options.
+//! - [`write()`](fn@write) stores a volume in its own type, [`write_with`] with options.
 //!
 //! The geometry is the sform where its code is positive, else the qform (with qfac), else an error: a file
 //! without either does not say left from right. [`ReadOptions::allow_pixdim_geometry`] accepts it all the same.

@@ -148,6 +148,10 @@ impl SegmentationObject {
         if (1 << axes[0] | 1 << axes[1] | 1 << axes[2]) != 7 {
             return None;
         }
+        // A damaged position may be beyond all indices.
+        if !(0..3).all(|a| to_index[(a, 3)].abs() < 1e9) {
+            return None;
+        }
         let start: [i64; 3] = std::array::from_fn(|a| to_index[(a, 3)].round() as i64);
         // The error grows linearly over the plane, so its corners bound it.
         for (i, j) in [(0, 0), (self.columns - 1, 0), (0, self.rows - 1), (self.columns - 1, self.rows - 1)] {
@@ -210,7 +214,7 @@ impl SegmentationObject {
             let same = plane.orientation.iter().zip(&base.orientation).all(|(a, b)| (a - b).abs() < 1e-4);
             let on_stack =
                 (0..3).all(|a| (at[a] - if a == 2 { at[2].round() } else { 0.0 }).abs() < TOLERANCE);
-            if !same || plane.spacing != base.spacing || !on_stack || at[2].round() > 1e5 {
+            if !same || plane.spacing != base.spacing || !on_stack || at[2].round() > 8192.0 {
                 let detail =
                     format!("{}: the planes of segment {number} form no regular stack", self.path.display());
                 return Err(Error::geometry("decode_onto", detail));

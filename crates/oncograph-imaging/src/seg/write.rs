@@ -600,7 +600,8 @@ mod tests {
     fn damaged_objects_are_errors_that_name_the_file() {
         let (folder, series) = series(&Phantom::axial());
         let path = folder.path().join("seg.dcm");
-        let cases: [(&str, fn(&mut InMemDicomObject)); 5] = [
+        type Change = fn(&mut InMemDicomObject);
+        let cases: [(&str, Change); 5] = [
             ("truncated", |o| {
                 o.put(DataElement::new(tags::PIXEL_DATA, VR::OB, PrimitiveValue::U8(vec![0_u8; 2].into())));
             }),
@@ -647,7 +648,7 @@ mod tests {
             0.1 + 0.2,
             -235.199997,
             1e-20,
-            -0.123456789012345678,
+            -0.123_456_789_012_345_68,
             123456.7890123456,
             1.0 / 3.0,
             0.00001234567890123,

@@ -1,5 +1,7 @@
 //! Times of what a cohort spends its preprocessing on, at the size of an abdominal CT.
 
+#![allow(clippy::unwrap_used)]
+
 use criterion::{Criterion, criterion_group, criterion_main};
 use oncograph_imaging::morphology::{Edge, close};
 use oncograph_imaging::{
