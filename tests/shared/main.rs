@@ -2,10 +2,14 @@
 
 use libtest_mimic::Arguments;
 
+mod encoder;
 mod metrics;
+mod nn;
 
 fn main() {
     let arguments = Arguments::from_args();
-    let trials = metrics::trials();
+    let mut trials = metrics::trials();
+    trials.extend(encoder::trials());
+    trials.extend(nn::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }
