@@ -78,7 +78,8 @@ fn check_gradient_norms(f: &Fixture, store: &ParamStore, loss: &Tensor) -> Outco
         let norm = value[0].as_f64().ok_or("not a number")?;
         let grad = gradients.get(name).ok_or_else(|| format!("no gradient of {name}"))?;
         let got = grad.to_dtype(DType::F64)?.sqr()?.sum_all()?.to_scalar::<f64>()?.sqrt();
-        if !((got - norm).abs() <= 1e-4 * norm.max(1e-3)) {
+        let close = (got - norm).abs() <= 1e-4 * norm.max(1e-3);
+        if !close {
             return Err(format!("{}: gradient norm of {name} is {got}, expected {norm}", f.name).into());
         }
     }
