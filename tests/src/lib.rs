@@ -4,6 +4,8 @@
 //! environment variable `ONCOGRAPH_SHARED`). A trial whose folder is absent is reported as *ignored* by the
 //! test runner, with the reason printed, never as passed.
 
+pub mod fixture;
+
 use libtest_mimic::{Failed, Trial};
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,7 @@
 use crate::{Error, MessagePassing, Result};
 use candle_core::{D, Module, Tensor};
 use candle_nn::{Linear, VarBuilder, linear_b, linear_no_bias};
+use oncograph_graph::Graph;
 use oncograph_nn::segment::{Adjacency, Reduce, gather_reduce, segment_reduce};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -189,6 +190,50 @@ impl SageConv {
     /// The matrix of the node itself.
     pub fn lin_r(&self) -> Option<&Linear> {
         self.lin_r.as_ref()
+    }
+
+    /// As [`MessagePassing::forward`] on `[x_i ; context_s]` for each row `s` of a context that all nodes share, such
+    /// as a time step, without multiplying `x` more than once.
+    ///
+    /// # Shapes
+    /// `x` \[nodes, F - K\], `context` \[S, K\] -> \[S, nodes, out\]
+    ///
+    /// # Errors
+    /// [`Error::Layer`] if the widths do not add up to the layer's input, or if the layer projects, normalizes or
+    /// reduces otherwise than by the mean.
+    pub fn forward_with_context(&self, x: &Tensor, context: &Tensor, graph: &Graph) -> Result<Tensor> {
+        let c = &self.config;
+        let (width, shared) = (x.dim(D::Minus1)?, context.dim(D::Minus1)?);
+        if width + shared != c.in_source || c.in_source != c.in_target {
+            let expected = format!("{} features with the context", c.in_source);
+            return Err(Error::layer("SageConv", expected, format!("{width} + {shared}")));
+        }
+        if c.project || c.normalize || c.reduce != Reduce::Mean {
+            return Err(Error::layer("SageConv", "a plain mean with a context", format!("{c:?}")));
+        }
+        let part = |lin: &Linear, bias: Option<&Tensor>| -> Result<Linear> {
+            Ok(Linear::new(lin.weight().narrow(1, 0, width)?.contiguous()?, bias.cloned()))
+        };
+        let own = SageConv {
+            config: SageConfig { in_source: width, in_target: width, ..c.clone() },
+            project: None,
+            lin_l: part(&self.lin_l, self.lin_l.bias())?,
+            lin_r: self.lin_r.as_ref().map(|lin| part(lin, None)).transpose()?,
+            edge: self.edge.clone(),
+        };
+        let own = own.forward(x, graph)?.unsqueeze(0)?;
+        // The mean of the neighbours' context is the context itself, and 0 where there is no neighbour.
+        let shared_part = |lin: &Linear| -> Result<Tensor> {
+            let weight = lin.weight().narrow(1, width, shared)?.t()?.contiguous()?;
+            Ok(context.matmul(&weight)?.unsqueeze(1)?)
+        };
+        let reached = graph.adjacency().in_degrees().into_iter().map(|d| if d > 0 || c.closed { 1f32 } else { 0.0 });
+        let reached = Tensor::from_vec(reached.collect(), (1, graph.node_count(), 1), x.device())?;
+        let mut out = own.broadcast_add(&reached.to_dtype(x.dtype())?.broadcast_mul(&shared_part(&self.lin_l)?)?)?;
+        if let Some(lin_r) = &self.lin_r {
+            out = out.broadcast_add(&shared_part(lin_r)?)?;
+        }
+        Ok(out)
     }
 
     fn messages(&self, adjacency: &Adjacency, attributes: Option<&Tensor>) -> Result<Option<Tensor>> {

@@ -157,3 +157,21 @@ fn bad_configurations_and_missing_attributes_are_errors() {
     let error = conv.forward(&values(N, 5, 0.0), &graph(&SOURCES, &TARGETS, None)).unwrap_err();
     assert_eq!(error.to_string(), "SageConv: expected 2 attributes per edge, got none");
 }
+
+#[test]
+fn a_shared_context_equals_the_concatenated_input() {
+    for closed in [false, true] {
+        let store = ParamStore::new(Seed::new(4));
+        let config = SageConfig::new(7, 3).closed(closed).edge_attributes(2);
+        let conv = config.build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+        let graph = graph(&SOURCES, &TARGETS, Some(values(SOURCES.len(), 2, 0.5)));
+        let (x, context) = (values(N, 5, 0.0), values(4, 2, 1.0));
+        let fast = conv.forward_with_context(&x, &context, &graph).unwrap();
+        for s in 0..4 {
+            let row = context.narrow(0, s, 1).unwrap().broadcast_as((N, 2)).unwrap();
+            let plain = conv.forward(&Tensor::cat(&[&x, &row.contiguous().unwrap()], 1).unwrap(), &graph).unwrap();
+            assert_close(&rows(&fast.get(s).unwrap()), &rows(&plain));
+        }
+        assert!(conv.forward_with_context(&context, &x, &graph).is_err());
+    }
+}

@@ -73,6 +73,9 @@ impl<R: Rule> InplaceOp2 for FusedUpdate<'_, R> {
     }
 }
 
+/// A chunk of the parameter, its gradient and its moments.
+type Task<'a, T> = (&'a mut [T], &'a [T], Vec<&'a mut [T]>);
+
 impl<R: Rule> FusedUpdate<'_, R> {
     fn run<T: Element>(
         &self,
@@ -88,7 +91,7 @@ impl<R: Rule> FusedUpdate<'_, R> {
         };
         let data = &mut data[start..end];
         // Every element is computed on its own, so the way the work is cut cannot change a bit.
-        let mut tasks: Vec<(&mut [T], &[T], Vec<&mut [T]>)> = data
+        let mut tasks: Vec<Task<T>> = data
             .chunks_mut(CHUNK)
             .zip(grad.chunks(CHUNK))
             .map(|(p, g)| (p, g, Vec::with_capacity(moments.len())))

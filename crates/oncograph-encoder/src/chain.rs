@@ -1,0 +1,81 @@
+//! Convolutions with batch norm, the building block of the residual encoders.
+
+use crate::Result;
+use candle_core::Tensor;
+use candle_nn::init::{FanInOut, NonLinearity, NormalOrUniform};
+use candle_nn::{Init, VarBuilder};
+use oncograph_nn::conv3d::{Conv3d, Conv3dConfig, Conv3dLayerConfig};
+use oncograph_nn::norm::{BatchNorm, BatchNormConfig};
+use oncograph_nn::relu;
+
+/// torchvision's start for a convolution that feeds a ReLU.
+pub(crate) const KAIMING_FAN_OUT: Init =
+    Init::Kaiming { dist: NormalOrUniform::Normal, fan: FanInOut::FanOut, non_linearity: NonLinearity::ReLU };
+
+/// A convolution and the batch norm behind it; after folding the convolution alone.
+#[derive(Debug, Clone)]
+pub(crate) struct Step {
+    conv: Conv3d,
+    norm: Option<BatchNorm>,
+}
+
+/// What a [`Step`] is made of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StepConfig {
+    pub channels: (usize, usize),
+    pub kernel: [usize; 3],
+    pub stride: [usize; 3],
+    pub padding: [usize; 3],
+}
+
+impl Step {
+    /// Without a bias in the convolution; `conv` and `norm` are the places of the parameters.
+    pub(crate) fn new(c: StepConfig, conv: VarBuilder, norm: VarBuilder) -> Result<Self> {
+        let config = Conv3dConfig::new().stride(c.stride).padding(c.padding);
+        let layer = Conv3dLayerConfig::new(c.channels.0, c.channels.1, c.kernel).conv(config).bias(false);
+        let conv = layer.build_with_init(KAIMING_FAN_OUT, conv)?;
+        Ok(Step { conv, norm: Some(BatchNormConfig::new(c.channels.1).build(norm)?) })
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        let y = self.conv.forward(x)?;
+        Ok(match &self.norm {
+            Some(norm) => norm.forward(&y, train)?,
+            None => y,
+        })
+    }
+
+    /// The same function in evaluation as one convolution with a bias: the weight of an output channel is multiplied
+    /// by the norm's factor, the bias is its offset.
+    pub(crate) fn folded(&self) -> Result<Self> {
+        let Some(norm) = &self.norm else { return Ok(self.clone()) };
+        let (factor, offset) = norm.factor_and_offset()?;
+        let weight = self.conv.weight().detach();
+        let (n, dtype, device) = (factor.len(), weight.dtype(), weight.device());
+        let factor = Tensor::from_vec(factor, (n, 1, 1, 1, 1), device)?;
+        let weight = weight.to_dtype(factor.dtype())?.broadcast_mul(&factor)?.to_dtype(dtype)?;
+        let bias = Tensor::from_vec(offset, n, device)?.to_dtype(dtype)?;
+        Ok(Step { conv: Conv3d::from_tensors(weight, Some(bias), *self.conv.config())?, norm: None })
+    }
+}
+
+/// Steps with a ReLU between them.
+#[derive(Debug, Clone)]
+pub(crate) struct Chain(pub(crate) Vec<Step>);
+
+impl Chain {
+    pub(crate) fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        let mut x = x.clone();
+        for (i, step) in self.0.iter().enumerate() {
+            if i > 0 {
+                x = relu(&x)?;
+            }
+            x = step.forward(&x, train)?;
+        }
+        Ok(x)
+    }
+
+    pub(crate) fn folded(&self) -> Result<Self> {
+        Ok(Chain(self.0.iter().map(Step::folded).collect::<Result<_>>()?))
+    }
+}

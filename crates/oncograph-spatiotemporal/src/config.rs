@@ -1,0 +1,337 @@
+use crate::{AugmentConfig, Error, Result};
+use oncograph_losses::{TaskWeights, TemporalKind};
+use serde::{Deserialize, Serialize};
+
+/// S-12: how space and time are joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Architecture {
+    /// Every step's graph is rebuilt and all steps become one graph (section 4).
+    Full,
+    /// A spatial branch on the static graph beside a BiLSTM over the steps (section 5).
+    Decoupled,
+}
+
+/// The convolution, the same everywhere in the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GnnKind {
+    /// GraphSAGE with two matrices (S-08 `pyg`).
+    Sage,
+    /// GraphSAGE as the paper's equation reads: one matrix over the mean with the node itself (S-08 `closed_mean`).
+    SageClosed,
+    /// Symmetric normalisation with self loops; ignores edge attributes.
+    Gcn,
+    /// Attention with one head; edge attributes enter the logits.
+    Gat,
+}
+
+/// S-06: what edge attributes do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EdgeMode {
+    /// They are added to messages through a matrix of their own.
+    Message,
+    /// Nothing, as in the stock layer.
+    Ignore,
+}
+
+/// S-11: how the steps of the full model become one graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unify {
+    /// A copy of each node per step, joined to the copies one step before and after.
+    StackChained,
+    /// A copy of each node per step, without edges in time.
+    Stack,
+    /// One node whose features are those of all steps side by side.
+    Concat,
+}
+
+/// S-13: what the BiLSTM of the decoupled model sees at step t.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TemporalInput {
+    /// The spatial branch's embedding and the step's embedding, side by side.
+    Timecat,
+    /// The spatial branch's two layers, shared, on features and the step's embedding; the static branch sees
+    /// zeros in place of the latter.
+    Share2,
+    /// Three layers of their own on features and the step's embedding.
+    Recon3,
+}
+
+/// S-16: what is predicted and how it is scored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SurvivalLoss {
+    /// A time; squared error, with censored patients as if observed (S-17 `as_observed`).
+    Mse,
+    /// A time; squared error of events only (S-17 `drop`).
+    MseEvents,
+    /// A time; censored patients only cost what a prediction falls short (S-17 `hinge`).
+    Hinge,
+    /// A log risk under proportional hazards; times come from Breslow's baseline.
+    Cox,
+    /// A time by squared error and, beside it, a log risk.
+    MseCox,
+    /// A hazard per yearly bin.
+    DiscreteHazard,
+}
+
+impl SurvivalLoss {
+    /// Outputs per task.
+    pub fn width(self, bins: usize) -> usize {
+        match self {
+            SurvivalLoss::Mse | SurvivalLoss::MseEvents | SurvivalLoss::Hinge | SurvivalLoss::Cox => 1,
+            SurvivalLoss::MseCox => 2,
+            SurvivalLoss::DiscreteHazard => bins,
+        }
+    }
+}
+
+/// S-22: how a graph and its augmented copy are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Contrast {
+    /// `1 - cos`: views should agree.
+    Align,
+    /// InfoNCE with the other patients of the batch as negatives.
+    Infonce {
+        /// The temperature.
+        temperature: f64,
+    },
+}
+
+/// The network.
+///
+/// # Example
+///
+/// ```
+/// use oncograph_spatiotemporal::StgConfig;
+///
+/// let config = StgConfig::decoupled(22).hidden(64).lstm_hidden(32);
+/// config.validate()?;
+/// # Ok::<(), oncograph_spatiotemporal::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct StgConfig {
+    /// S-12.
+    pub architecture: Architecture,
+    /// The convolution.
+    pub gnn: GnnKind,
+    /// Features of a node, d; 4096 with the published backbone.
+    pub features: usize,
+    /// Clinical covariates.
+    pub clinical: usize,
+    /// Width of every graph layer, h.
+    pub hidden: usize,
+    /// Width of each direction of the BiLSTM, k.
+    pub lstm_hidden: usize,
+    /// Yearly steps.
+    pub steps: usize,
+    /// Width of a step's embedding.
+    pub time_dim: usize,
+    /// S-06.
+    pub edge_mode: EdgeMode,
+    /// S-09: whether the last layer of each stack has no ReLU.
+    pub last_linear: bool,
+    /// S-11.
+    pub unify: Unify,
+    /// S-13.
+    pub temporal_input: TemporalInput,
+    /// S-13: whether nodes are averaged before the BiLSTM instead of after it.
+    pub pool_first: bool,
+    /// Whether the survival head also sees the predicted recurrence.
+    pub cascade: bool,
+    /// S-14: whether the gradient stops at that prediction.
+    pub detach_cascade: bool,
+    /// S-16, S-17.
+    pub survival_loss: SurvivalLoss,
+}
+
+impl StgConfig {
+    /// The headline model: decoupled, h = k = 128.
+    pub fn decoupled(clinical: usize) -> Self {
+        StgConfig {
+            architecture: Architecture::Decoupled,
+            gnn: GnnKind::Sage,
+            features: 4096,
+            clinical,
+            hidden: 128,
+            lstm_hidden: 128,
+            steps: 12,
+            time_dim: 12,
+            edge_mode: EdgeMode::Message,
+            last_linear: false,
+            unify: Unify::StackChained,
+            temporal_input: TemporalInput::Timecat,
+            pool_first: false,
+            cascade: true,
+            detach_cascade: false,
+            survival_loss: SurvivalLoss::Mse,
+        }
+    }
+
+    /// The full model: h = 512, heads without a cascade.
+    pub fn full(clinical: usize) -> Self {
+        StgConfig {
+            architecture: Architecture::Full,
+            hidden: 512,
+            cascade: false,
+            ..StgConfig::decoupled(clinical)
+        }
+    }
+
+    /// Sets the convolution.
+    pub fn gnn(mut self, gnn: GnnKind) -> Self {
+        self.gnn = gnn;
+        self
+    }
+
+    /// Sets the features of a node.
+    pub fn features(mut self, features: usize) -> Self {
+        self.features = features;
+        self
+    }
+
+    /// Sets the width of graph layers.
+    pub fn hidden(mut self, hidden: usize) -> Self {
+        self.hidden = hidden;
+        self
+    }
+
+    /// Sets the width of each direction of the BiLSTM.
+    pub fn lstm_hidden(mut self, lstm_hidden: usize) -> Self {
+        self.lstm_hidden = lstm_hidden;
+        self
+    }
+
+    /// Sets the number of steps and the width of their embedding.
+    pub fn time(mut self, steps: usize, dim: usize) -> Self {
+        (self.steps, self.time_dim) = (steps, dim);
+        self
+    }
+
+    /// Sets what edge attributes do.
+    pub fn edge_mode(mut self, mode: EdgeMode) -> Self {
+        self.edge_mode = mode;
+        self
+    }
+
+    /// Sets whether the last layer of each stack has no ReLU.
+    pub fn last_linear(mut self, last_linear: bool) -> Self {
+        self.last_linear = last_linear;
+        self
+    }
+
+    /// Sets how steps become one graph.
+    pub fn unify(mut self, unify: Unify) -> Self {
+        self.unify = unify;
+        self
+    }
+
+    /// Sets what the BiLSTM sees, and whether nodes are averaged before it.
+    pub fn temporal(mut self, input: TemporalInput, pool_first: bool) -> Self {
+        (self.temporal_input, self.pool_first) = (input, pool_first);
+        self
+    }
+
+    /// Sets whether the survival head sees the recurrence, and whether the gradient stops there.
+    pub fn cascade(mut self, cascade: bool, detach: bool) -> Self {
+        (self.cascade, self.detach_cascade) = (cascade, detach);
+        self
+    }
+
+    /// Sets what is predicted.
+    pub fn survival_loss(mut self, loss: SurvivalLoss) -> Self {
+        self.survival_loss = loss;
+        self
+    }
+
+    /// Checks that every width is positive and that there are two steps or more.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the field.
+    pub fn validate(&self) -> Result<()> {
+        let widths = [
+            ("features", self.features),
+            ("clinical", self.clinical),
+            ("hidden", self.hidden),
+            ("lstm_hidden", self.lstm_hidden),
+            ("time_dim", self.time_dim),
+        ];
+        for (field, width) in widths {
+            if width == 0 {
+                return Err(Error::config(field, "at least 1", 0));
+            }
+        }
+        if self.steps < 2 {
+            return Err(Error::config("steps", "at least 2", self.steps));
+        }
+        Ok(())
+    }
+}
+
+/// The losses and their weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct LossConfig {
+    /// S-21.
+    pub weights: TaskWeights,
+    /// S-20.
+    pub temporal: TemporalKind,
+    /// S-22; `None` leaves the contrastive loss out.
+    pub contrast: Option<Contrast>,
+}
+
+impl Default for LossConfig {
+    /// The preset `paper`.
+    fn default() -> Self {
+        LossConfig {
+            weights: TaskWeights::default(),
+            temporal: TemporalKind::Literal,
+            contrast: Some(Contrast::Infonce { temperature: 0.2 }),
+        }
+    }
+}
+
+/// How the network is trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct TrainingConfig {
+    /// The losses.
+    pub loss: LossConfig,
+    /// S-23.
+    pub augment: AugmentConfig,
+    /// Graphs per step.
+    pub batch: usize,
+    /// The epochs over which loss weights move.
+    pub epochs: usize,
+}
+
+impl TrainingConfig {
+    /// The preset `paper`: batches of 64 over `epochs` epochs.
+    pub fn new(epochs: usize) -> Self {
+        TrainingConfig { loss: LossConfig::default(), augment: AugmentConfig::default(), batch: 64, epochs }
+    }
+
+    /// Sets the graphs per step.
+    pub fn batch(mut self, batch: usize) -> Self {
+        self.batch = batch;
+        self
+    }
+
+    /// Sets the losses.
+    pub fn loss(mut self, loss: LossConfig) -> Self {
+        self.loss = loss;
+        self
+    }
+
+    /// Sets the augmentation.
+    pub fn augment(mut self, augment: AugmentConfig) -> Self {
+        self.augment = augment;
+        self
+    }
+}

@@ -1,0 +1,363 @@
+use crate::config::{Architecture, EdgeMode, GnnKind, SurvivalLoss, TemporalInput, Unify};
+use crate::{NodeFeatures, Result, StgConfig};
+use candle_core::{D, Tensor};
+use candle_nn::{Init, VarBuilder};
+use oncograph_gnn::{
+    EdgeFill, GatConfig, GcnConfig, MessagePassing, Reduce, SageConfig, SageConv, global_pool,
+};
+use oncograph_graph::Graph;
+use oncograph_losses::survival_curve;
+use oncograph_nn::lstm::{Lstm, LstmConfig};
+use oncograph_nn::{Linear, Module, linear, relu};
+
+/// What the network says about a batch of patients.
+#[derive(Debug, Clone)]
+pub struct StgOutput {
+    /// \[patients, outputs of the recurrence head\]; see [`SurvivalLoss`].
+    pub recurrence: Tensor,
+    /// \[patients, outputs of the survival head\].
+    pub survival: Tensor,
+    /// The vector that the heads see, which views of one patient should share \[patients, width\].
+    pub fused: Tensor,
+    /// The state of each patient's graph at each step \[patients, steps, width\].
+    pub states: Tensor,
+}
+
+/// One graph layer of any kind; attributes of edges are seen only where the configuration says so.
+enum Conv {
+    Sage(SageConv),
+    Other { layer: Box<dyn MessagePassing>, attributes: bool },
+}
+
+impl Conv {
+    fn new(config: &StgConfig, input: usize, out: usize, vb: VarBuilder) -> Result<Self> {
+        let attributes = if config.edge_mode == EdgeMode::Message { 3 } else { 0 };
+        Ok(match config.gnn {
+            GnnKind::Sage => Conv::Sage(SageConfig::new(input, out).edge_attributes(attributes).build(vb)?),
+            GnnKind::SageClosed => {
+                Conv::Sage(SageConfig::new(input, out).closed(true).edge_attributes(attributes).build(vb)?)
+            }
+            GnnKind::Gcn => {
+                Conv::Other { layer: Box::new(GcnConfig::new(input, out).build(vb)?), attributes: false }
+            }
+            GnnKind::Gat => {
+                let gat = GatConfig::new(input, out).edge_attributes(attributes, EdgeFill::Mean);
+                Conv::Other { layer: Box::new(gat.build(vb)?), attributes: attributes > 0 }
+            }
+        })
+    }
+
+    fn forward(&self, x: &Tensor, graph: &Graph) -> Result<Tensor> {
+        Ok(match self {
+            Conv::Sage(sage) => sage.forward(x, graph)?,
+            Conv::Other { layer, attributes } => {
+                let attributes = if *attributes { graph.edge_attributes() } else { None };
+                layer.forward_bipartite(x, x, graph.adjacency(), attributes)?
+            }
+        })
+    }
+
+    /// `[x_i ; context_s]` for every step: \[nodes, F\], \[steps, K\] -> \[steps * nodes, out\].
+    fn over_steps(&self, x: &Tensor, context: &Tensor, graph: &Graph) -> Result<Tensor> {
+        let (steps, shared) = context.dims2()?;
+        if let Conv::Sage(sage) = self {
+            return Ok(sage.forward_with_context(x, context, graph)?.flatten(0, 1)?);
+        }
+        let (nodes, width) = x.dims2()?;
+        let x = x.unsqueeze(0)?.broadcast_as((steps, nodes, width))?;
+        let context = context.unsqueeze(1)?.broadcast_as((steps, nodes, shared))?;
+        let all = Tensor::cat(&[x, context], D::Minus1)?.reshape((steps * nodes, width + shared))?;
+        self.forward(&all, &graph.unroll(steps, false)?)
+    }
+}
+
+/// Layers one after the other, ReLU after each (S-09), the last one optional.
+struct Stack {
+    layers: Vec<Conv>,
+    last_linear: bool,
+}
+
+impl Stack {
+    /// Layers `{prefix}1`, `{prefix}2` ... from `input` to `hidden` features.
+    fn new(config: &StgConfig, prefix: &str, depth: usize, input: usize, vb: &VarBuilder) -> Result<Self> {
+        let layer = |i: usize| {
+            let width = if i == 0 { input } else { config.hidden };
+            Conv::new(config, width, config.hidden, vb.pp(format!("{prefix}{}", i + 1)))
+        };
+        let layers = (0..depth).map(layer).collect::<Result<_>>()?;
+        Ok(Stack { layers, last_linear: config.last_linear })
+    }
+
+    fn activate(&self, x: Tensor, layer: usize) -> Result<Tensor> {
+        if self.last_linear && layer + 1 == self.layers.len() { Ok(x) } else { Ok(relu(&x)?) }
+    }
+
+    fn rest(&self, mut x: Tensor, from: usize, graph: &Graph) -> Result<Tensor> {
+        for (i, layer) in self.layers.iter().enumerate().skip(from) {
+            x = self.activate(layer.forward(&x, graph)?, i)?;
+        }
+        Ok(x)
+    }
+
+    fn forward(&self, x: &Tensor, graph: &Graph) -> Result<Tensor> {
+        self.rest(x.clone(), 0, graph)
+    }
+
+    /// \[nodes, F\], \[steps, K\] -> \[steps * nodes, hidden\], each step on a graph of its own.
+    fn over_steps(&self, x: &Tensor, context: &Tensor, graph: &Graph) -> Result<Tensor> {
+        let first = self.activate(self.layers[0].over_steps(x, context, graph)?, 0)?;
+        self.rest(first, 1, &graph.unroll(context.dim(0)?, false)?)
+    }
+}
+
+/// The two ways to join space and time.
+enum Core {
+    Full { reconstruction: Stack, unified: Stack },
+    Decoupled { spatial: Stack, reconstruction: Option<Stack>, lstm: Lstm },
+}
+
+/// The spatio-temporal graph network, of either architecture.
+///
+/// Parameters: `time.weight` the embedding of steps; full `s1`-`s3` the layers of the reconstruction, `u1`, `u2` those
+/// of the unified graph; decoupled `p1`, `p2` the spatial branch, `s1`-`s3` with `recon3`, `lstm.*`; heads `rec`,
+/// `surv`; and those of [`NodeFeatures`].
+///
+/// # Reference
+/// Sections 4 and 5 of the specification; arXiv 2505.03123v1.
+///
+/// # Example
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use oncograph_graph::HeteroBatch;
+/// use oncograph_nn::{ParamStore, Seed};
+/// use oncograph_spatiotemporal::{PatientNodes, Stg, StgConfig, patient_graph, patient_schema};
+/// use std::sync::Arc;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let nodes = PatientNodes { images: Some(vec![0.1; 48]), centroids: [[0.5; 3]; 5], clinical: vec![0.1; 8] };
+/// let patient = patient_graph(&Arc::new(patient_schema(8, 8)), &nodes)?;
+/// let (graph, _) = HeteroBatch::new(&[&patient], &Device::Cpu)?.to_homogeneous()?;
+/// let store = ParamStore::new(Seed::new(1));
+/// let config = StgConfig::decoupled(8).features(8).hidden(6).lstm_hidden(4);
+/// let model = Stg::new(&config, store.var_builder(DType::F32, &Device::Cpu))?;
+/// let x = Tensor::ones((7, 8), DType::F32, &Device::Cpu)?;
+/// let output = model.forward(&x, &graph)?;
+/// assert_eq!((output.recurrence.dims(), output.states.dims()), (&[1, 1][..], &[1, 12, 8][..]));
+/// # Ok(())
+/// # }
+/// ```
+pub struct Stg {
+    config: StgConfig,
+    nodes: NodeFeatures,
+    time: Tensor,
+    core: Core,
+    recurrence: Linear,
+    survival: Linear,
+}
+
+impl std::fmt::Debug for Stg {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stg").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Stg {
+    /// The network with parameters from `vb`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Config`] if the configuration is not valid, or an error of candle.
+    pub fn new(config: &StgConfig, vb: VarBuilder) -> Result<Self> {
+        config.validate()?;
+        let c = config;
+        let normal = Init::Randn { mean: 0.0, stdev: 1.0 };
+        let time = vb.pp("time").get_with_hints((c.steps, c.time_dim), "weight", normal)?;
+        let (core, width) = match c.architecture {
+            Architecture::Full => {
+                let joined = if c.unify == Unify::Concat { c.steps * c.hidden } else { c.hidden };
+                let reconstruction = Stack::new(c, "s", 3, c.features + c.time_dim, &vb)?;
+                let unified = Stack::new(c, "u", 2, joined, &vb)?;
+                (Core::Full { reconstruction, unified }, c.hidden)
+            }
+            Architecture::Decoupled => {
+                let shared = c.temporal_input == TemporalInput::Share2;
+                let input = c.features + if shared { c.time_dim } else { 0 };
+                let spatial = Stack::new(c, "p", 2, input, &vb)?;
+                let reconstruction = (c.temporal_input == TemporalInput::Recon3)
+                    .then(|| Stack::new(c, "s", 3, c.features + c.time_dim, &vb))
+                    .transpose()?;
+                let step = if c.temporal_input == TemporalInput::Timecat { c.time_dim } else { 0 };
+                let lstm = LstmConfig::new(c.hidden + step, c.lstm_hidden).bidirectional(true);
+                let lstm = lstm.build(vb.pp("lstm"))?;
+                (Core::Decoupled { spatial, reconstruction, lstm }, c.hidden + 2 * c.lstm_hidden)
+            }
+        };
+        let out = c.survival_loss.width(c.steps);
+        Ok(Stg {
+            nodes: NodeFeatures::new(c, vb.pp("nodes"))?,
+            recurrence: linear(width, out, vb.pp("rec"))?,
+            survival: linear(width + usize::from(c.cascade), out, vb.pp("surv"))?,
+            config: c.clone(),
+            time,
+            core,
+        })
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &StgConfig {
+        &self.config
+    }
+
+    /// What turns inputs into node features.
+    pub fn nodes(&self) -> &NodeFeatures {
+        &self.nodes
+    }
+
+    /// Predictions for a batch of patient graphs.
+    ///
+    /// # Shapes
+    /// `x` \[nodes, d\]
+    ///
+    /// # Errors
+    /// An error if a shape does not fit.
+    pub fn forward(&self, x: &Tensor, graph: &Graph) -> Result<StgOutput> {
+        let (fused, states) = match &self.core {
+            Core::Full { reconstruction, unified } => self.full(x, graph, reconstruction, unified)?,
+            Core::Decoupled { spatial, reconstruction, lstm } => {
+                self.decoupled(x, graph, spatial, reconstruction.as_ref(), lstm)?
+            }
+        };
+        let recurrence = self.recurrence.forward(&fused)?;
+        let survival = if self.config.cascade {
+            let mut known = self.scalar(&recurrence)?;
+            if self.config.detach_cascade {
+                known = known.detach();
+            }
+            self.survival.forward(&Tensor::cat(&[&fused, &known], 1)?)?
+        } else {
+            self.survival.forward(&fused)?
+        };
+        Ok(StgOutput { recurrence, survival, fused, states })
+    }
+
+    fn full(&self, x: &Tensor, graph: &Graph, steps: &Stack, unified: &Stack) -> Result<(Tensor, Tensor)> {
+        let (t, n, b) = (self.config.steps, graph.node_count(), graph.graph_count());
+        let h = steps.over_steps(x, &self.time, graph)?;
+        if self.config.unify == Unify::Concat {
+            let states = self.pool_steps(&h.reshape((t, n, self.config.hidden))?.transpose(0, 1)?, graph)?;
+            let wide = h.reshape((t, n, self.config.hidden))?.transpose(0, 1)?.flatten(1, 2)?.contiguous()?;
+            let fused = global_pool(&unified.forward(&wide, graph)?, graph, Reduce::Mean)?;
+            return Ok((fused, states));
+        }
+        let joint = graph.unroll(t, self.config.unify == Unify::StackChained)?;
+        let z = unified.forward(&h, &joint)?;
+        let by_node = z.reshape((t, n, self.config.hidden))?.transpose(0, 1)?;
+        let states = self.pool_steps(&by_node, graph)?;
+        // Every step has the same nodes, so the mean over all nodes is the mean over steps of the step means.
+        debug_assert_eq!(states.dims(), [b, t, self.config.hidden]);
+        Ok((states.mean(1)?, states))
+    }
+
+    fn decoupled(
+        &self,
+        x: &Tensor,
+        graph: &Graph,
+        spatial: &Stack,
+        reconstruction: Option<&Stack>,
+        lstm: &Lstm,
+    ) -> Result<(Tensor, Tensor)> {
+        let (t, n) = (self.config.steps, graph.node_count());
+        let by_step = |h: Tensor| h.reshape((t, n, self.config.hidden));
+        let (space, sequence) = match (self.config.temporal_input, reconstruction) {
+            (TemporalInput::Share2, _) => {
+                // Step 0 of the joint run is the static graph, whose context is zero.
+                let context = Tensor::cat(&[&self.time.narrow(0, 0, 1)?.zeros_like()?, &self.time], 0)?;
+                let all = spatial.over_steps(x, &context, graph)?;
+                (all.narrow(0, 0, n)?, by_step(all.narrow(0, n, t * n)?)?.transpose(0, 1)?)
+            }
+            (_, Some(stack)) => {
+                let sequence = by_step(stack.over_steps(x, &self.time, graph)?)?.transpose(0, 1)?;
+                (spatial.forward(x, graph)?, sequence)
+            }
+            (_, None) => {
+                let space = spatial.forward(x, graph)?;
+                let repeated = space.unsqueeze(1)?.broadcast_as((n, t, self.config.hidden))?;
+                let time = self.time.unsqueeze(0)?.broadcast_as((n, t, self.config.time_dim))?;
+                let sequence = Tensor::cat(&[repeated, time], D::Minus1)?;
+                (space, sequence)
+            }
+        };
+        let pooled = global_pool(&space.contiguous()?, graph, Reduce::Mean)?;
+        let states = if self.config.pool_first {
+            lstm.forward(&self.pool_steps(&sequence, graph)?)?.output
+        } else {
+            self.pool_steps(&lstm.forward(&sequence.contiguous()?)?.output, graph)?
+        };
+        // The mean over time and over nodes commute.
+        Ok((self.join(&pooled, &states.mean(1)?)?, states))
+    }
+
+    /// Fused vectors as the heads see them: time first where the peer's module has it so.
+    fn join(&self, space: &Tensor, time: &Tensor) -> Result<Tensor> {
+        Ok(Tensor::cat(&[space, time], 1)?)
+    }
+
+    /// \[nodes, steps, F\] -> \[graphs, steps, F\], the mean over the nodes of a graph.
+    fn pool_steps(&self, x: &Tensor, graph: &Graph) -> Result<Tensor> {
+        let (_, steps, width) = x.dims3()?;
+        let flat = x.contiguous()?.flatten(1, 2)?;
+        let pooled = global_pool(&flat, graph, Reduce::Mean)?;
+        Ok(pooled.reshape((graph.graph_count(), steps, width))?)
+    }
+
+    /// One number per patient from a head's outputs: what the next head of the cascade sees.
+    fn scalar(&self, head: &Tensor) -> Result<Tensor> {
+        Ok(match self.config.survival_loss {
+            // The mean of the curve is the restricted mean time over the horizon.
+            SurvivalLoss::DiscreteHazard => survival_curve(head)?.mean_keepdim(1)?,
+            _ => head.narrow(1, 0, 1)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{DType, Device};
+    use oncograph_nn::{ParamStore, Seed};
+
+    /// Section 11 counts neither the backbones nor the clinical layer; the mixture of pyramid levels belongs to
+    /// the backbone.
+    fn count(config: &StgConfig) -> usize {
+        let store = ParamStore::new(Seed::new(0));
+        Stg::new(config, store.var_builder(DType::F32, &Device::Cpu)).unwrap();
+        store.trainable().iter().filter(|(n, _)| !n.starts_with("nodes.")).map(|(_, v)| v.elem_count()).sum()
+    }
+
+    /// Section 11: the parameter formulas and the table, exactly.
+    #[test]
+    fn parameter_counts_equal_section_11() {
+        let full = |h: usize| StgConfig::full(22).hidden(h).edge_mode(EdgeMode::Ignore);
+        for (h, stack, concat) in [(64, 559_186, 649_298), (128, 1_183_762, 1_544_210), (256, 2_629_522, 4_071_314)] {
+            assert_eq!(8 * h * h + 8223 * h + 146, stack);
+            assert_eq!(count(&full(h)), stack);
+            assert_eq!(count(&full(h).unify(Unify::Concat)), concat);
+        }
+        assert_eq!(count(&full(512)), 6_307_474);
+        assert_eq!(count(&full(512).unify(Unify::Concat)), 12_074_642);
+        assert_eq!(count(&full(1024)), 16_809_106);
+        assert_eq!(count(&full(1024).unify(Unify::Concat)), 39_877_778);
+        let decoupled =
+            |h: usize, k: usize| StgConfig::decoupled(22).hidden(h).lstm_hidden(k).edge_mode(EdgeMode::Ignore);
+        for (h, k, n) in
+            [(64, 32, 561_171), (128, 128, 1_358_995), (256, 128, 2_637_459), (256, 256, 3_307_667)]
+        {
+            assert_eq!(2 * h * h + 8194 * h + 144 + 8 * k * (h + k + 14) + 2 * h + 4 * k + 3, n);
+            assert_eq!(count(&decoupled(h, k)), n);
+        }
+        let share2 = decoupled(128, 128).temporal(TemporalInput::Share2, false);
+        let ratio = |config: &StgConfig| (1e4 * count(config) as f64 / 6_307_474.0).round() / 100.0;
+        assert_eq!(ratio(&share2), 21.40);
+        assert_eq!(ratio(&decoupled(128, 128)), 21.55);
+    }
+}

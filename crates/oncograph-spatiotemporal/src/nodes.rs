@@ -1,0 +1,48 @@
+use crate::features::{PYRAMID_LEVELS, mix};
+use crate::{Result, StgConfig};
+use candle_core::Tensor;
+use candle_nn::{Init, VarBuilder};
+use oncograph_nn::{Linear, Module, linear};
+
+/// What turns the inputs of one patient into node features of one width: the mixture of pyramid levels of image
+/// nodes (S-01) and the linear map of clinical covariates, both trained with the network.
+///
+/// Parameters `pooling` \[3\], `clinical.weight` \[d, covariates\], `clinical.bias` \[d\].
+#[derive(Debug, Clone)]
+pub struct NodeFeatures {
+    pooling: Tensor,
+    clinical: Linear,
+}
+
+impl NodeFeatures {
+    /// With parameters from `vb`.
+    ///
+    /// # Errors
+    /// An error of candle.
+    pub fn new(config: &StgConfig, vb: VarBuilder) -> Result<Self> {
+        let pooling = vb.get_with_hints(PYRAMID_LEVELS, "pooling", Init::Const(0.0))?;
+        Ok(NodeFeatures { pooling, clinical: linear(config.clinical, config.features, vb.pp("clinical"))? })
+    }
+
+    /// Features of image nodes.
+    ///
+    /// # Shapes
+    /// \[rows, 3, d\] -> \[rows, d\]
+    ///
+    /// # Errors
+    /// An error of candle.
+    pub fn images(&self, pyramid: &Tensor) -> Result<Tensor> {
+        mix(pyramid, &self.pooling)
+    }
+
+    /// Features of clinical nodes.
+    ///
+    /// # Shapes
+    /// \[rows, covariates\] -> \[rows, d\]
+    ///
+    /// # Errors
+    /// An error of candle.
+    pub fn clinical(&self, covariates: &Tensor) -> Result<Tensor> {
+        Ok(self.clinical.forward(covariates)?)
+    }
+}
