@@ -227,9 +227,11 @@ impl SageConv {
             let weight = lin.weight().narrow(1, width, shared)?.t()?.contiguous()?;
             Ok(context.matmul(&weight)?.unsqueeze(1)?)
         };
-        let reached = graph.adjacency().in_degrees().into_iter().map(|d| if d > 0 || c.closed { 1f32 } else { 0.0 });
+        let reached =
+            graph.adjacency().in_degrees().into_iter().map(|d| if d > 0 || c.closed { 1f32 } else { 0.0 });
         let reached = Tensor::from_vec(reached.collect(), (1, graph.node_count(), 1), x.device())?;
-        let mut out = own.broadcast_add(&reached.to_dtype(x.dtype())?.broadcast_mul(&shared_part(&self.lin_l)?)?)?;
+        let mut out =
+            own.broadcast_add(&reached.to_dtype(x.dtype())?.broadcast_mul(&shared_part(&self.lin_l)?)?)?;
         if let Some(lin_r) = &self.lin_r {
             out = out.broadcast_add(&shared_part(lin_r)?)?;
         }

@@ -169,7 +169,8 @@ fn a_shared_context_equals_the_concatenated_input() {
         let fast = conv.forward_with_context(&x, &context, &graph).unwrap();
         for s in 0..4 {
             let row = context.narrow(0, s, 1).unwrap().broadcast_as((N, 2)).unwrap();
-            let plain = conv.forward(&Tensor::cat(&[&x, &row.contiguous().unwrap()], 1).unwrap(), &graph).unwrap();
+            let plain =
+                conv.forward(&Tensor::cat(&[&x, &row.contiguous().unwrap()], 1).unwrap(), &graph).unwrap();
             assert_close(&rows(&fast.get(s).unwrap()), &rows(&plain));
         }
         assert!(conv.forward_with_context(&context, &x, &graph).is_err());

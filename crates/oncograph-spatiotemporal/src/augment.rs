@@ -59,7 +59,8 @@ mod tests {
 
     #[test]
     fn removal_takes_the_incident_edges_and_the_stated_share() {
-        let nodes = PatientNodes { images: Some(vec![0.0; 6]), centroids: [[0.0; 3]; 5], clinical: vec![0.0] };
+        let nodes =
+            PatientNodes { images: Some(vec![0.0; 6]), centroids: [[0.0; 3]; 5], clinical: vec![0.0] };
         let graph = patient_graph(&Arc::new(patient_schema(1, 1)), &nodes).unwrap();
         let config = AugmentConfig::default().strength(0.2, 0.0);
         let mut removed = 0;

@@ -297,6 +297,26 @@ impl Default for LossConfig {
     }
 }
 
+impl LossConfig {
+    /// Sets the weights and how they move.
+    pub fn weights(mut self, weights: TaskWeights) -> Self {
+        self.weights = weights;
+        self
+    }
+
+    /// Sets how changes over time are penalised.
+    pub fn temporal(mut self, temporal: TemporalKind) -> Self {
+        self.temporal = temporal;
+        self
+    }
+
+    /// Sets how views are compared.
+    pub fn contrast(mut self, contrast: Option<Contrast>) -> Self {
+        self.contrast = contrast;
+        self
+    }
+}
+
 /// How the network is trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]

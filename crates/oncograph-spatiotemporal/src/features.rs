@@ -19,7 +19,7 @@ pub fn image_features(map: &Tensor) -> Result<Tensor> {
     let Ok((batch, channels, ..)) = map.dims5() else {
         return Err(Error::input("feature map", "[batch, C, D, H, W]", format!("{:?}", map.dims())));
     };
-    let pool = |cells: usize| oncograph_nn::adaptive_avg_pool3d(map, [cells; 3]);
+    let pool = |cells: usize| oncograph_nn::pool::adaptive_avg_pool3d(map, [cells; 3]);
     let whole = pool(1)?.broadcast_as((batch, channels, 2, 2, 2))?;
     let octants = pool(2)?;
     // [.., 2, 2, 2, 2, 2, 2] would need rank 8: one axis at a time instead.
@@ -64,7 +64,10 @@ mod tests {
         assert_eq!(f[0][0], [31.5; 8]);
         assert_eq!(f[0][1][0], (1 + 4 + 5 + 16 + 17 + 20 + 21) as f32 / 8.0);
         assert_eq!(f[0][2], [21.0, 23.0, 29.0, 31.0, 53.0, 55.0, 61.0, 63.0]);
-        assert!(image_features(&Tensor::zeros((1, 2, 3), candle_core::DType::F32, &Device::Cpu).unwrap()).is_err());
+        assert!(
+            image_features(&Tensor::zeros((1, 2, 3), candle_core::DType::F32, &Device::Cpu).unwrap())
+                .is_err()
+        );
     }
 
     #[test]

@@ -26,8 +26,8 @@ mod prediction;
 
 pub use augment::AugmentConfig;
 pub use config::{
-    Architecture, Contrast, EdgeMode, GnnKind, LossConfig, StgConfig, SurvivalLoss, TemporalInput, TrainingConfig,
-    Unify,
+    Architecture, Contrast, EdgeMode, GnnKind, LossConfig, StgConfig, SurvivalLoss, TemporalInput,
+    TrainingConfig, Unify,
 };
 pub use error::{Error, Result};
 pub use features::{PYRAMID_LEVELS, image_features};

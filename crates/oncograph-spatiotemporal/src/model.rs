@@ -294,12 +294,7 @@ impl Stg {
             self.pool_steps(&lstm.forward(&sequence.contiguous()?)?.output, graph)?
         };
         // The mean over time and over nodes commute.
-        Ok((self.join(&pooled, &states.mean(1)?)?, states))
-    }
-
-    /// Fused vectors as the heads see them: time first where the peer's module has it so.
-    fn join(&self, space: &Tensor, time: &Tensor) -> Result<Tensor> {
-        Ok(Tensor::cat(&[space, time], 1)?)
+        Ok((Tensor::cat(&[&pooled, &states.mean(1)?], 1)?, states))
     }
 
     /// \[nodes, steps, F\] -> \[graphs, steps, F\], the mean over the nodes of a graph.
@@ -338,7 +333,9 @@ mod tests {
     #[test]
     fn parameter_counts_equal_section_11() {
         let full = |h: usize| StgConfig::full(22).hidden(h).edge_mode(EdgeMode::Ignore);
-        for (h, stack, concat) in [(64, 559_186, 649_298), (128, 1_183_762, 1_544_210), (256, 2_629_522, 4_071_314)] {
+        for (h, stack, concat) in
+            [(64, 559_186, 649_298), (128, 1_183_762, 1_544_210), (256, 2_629_522, 4_071_314)]
+        {
             assert_eq!(8 * h * h + 8223 * h + 146, stack);
             assert_eq!(count(&full(h)), stack);
             assert_eq!(count(&full(h).unify(Unify::Concat)), concat);
@@ -347,8 +344,9 @@ mod tests {
         assert_eq!(count(&full(512).unify(Unify::Concat)), 12_074_642);
         assert_eq!(count(&full(1024)), 16_809_106);
         assert_eq!(count(&full(1024).unify(Unify::Concat)), 39_877_778);
-        let decoupled =
-            |h: usize, k: usize| StgConfig::decoupled(22).hidden(h).lstm_hidden(k).edge_mode(EdgeMode::Ignore);
+        let decoupled = |h: usize, k: usize| {
+            StgConfig::decoupled(22).hidden(h).lstm_hidden(k).edge_mode(EdgeMode::Ignore)
+        };
         for (h, k, n) in
             [(64, 32, 561_171), (128, 128, 1_358_995), (256, 128, 2_637_459), (256, 256, 3_307_667)]
         {

@@ -37,7 +37,11 @@ impl TimeScale {
         let min = years.iter().copied().fold(f64::INFINITY, f64::min);
         let max = years.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         if !(min.is_finite() && max.is_finite() && max > min) {
-            return Err(Error::input("training times", "at least two different ones", format!("{min} to {max}")));
+            return Err(Error::input(
+                "training times",
+                "at least two different ones",
+                format!("{min} to {max}"),
+            ));
         }
         Ok(TimeScale { min, max })
     }

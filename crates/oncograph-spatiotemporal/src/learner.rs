@@ -1,0 +1,352 @@
+use crate::config::{Contrast, SurvivalLoss};
+use crate::{
+    Error, Outcome, PatientNodes, Result, Stg, StgOutput, TimeScale, TrainingConfig, patient_graph,
+    patient_schema,
+};
+use candle_core::{Device, Tensor};
+use oncograph_graph::{Graph, HeteroBatch, HeteroGraph};
+use oncograph_losses::{
+    Ties, censored_hinge, cosine_alignment, cox, discrete_hazard, info_nce, mse, temporal_consistency,
+};
+use oncograph_nn::Seed;
+use oncograph_train::{Learner, StepLoss, Validation};
+use rand::seq::SliceRandom;
+use rand_distr::{Distribution, StandardNormal};
+use rayon::prelude::*;
+use std::sync::Arc;
+
+/// Six image nodes per patient: five anatomical ones and the CT.
+const IMAGES: usize = 6;
+
+/// The inputs of every patient on a device, so that a batch copies rows of small graphs and never of features.
+///
+/// The graphs that go with it have one feature per node: the row of this table that the node stands for.
+#[derive(Debug, Clone)]
+pub struct FeatureTable {
+    images: Option<Tensor>,
+    clinical: Tensor,
+    device: Device,
+}
+
+impl FeatureTable {
+    /// From the pyramid vectors of six nodes per patient and the clinical covariates, patient by patient.
+    ///
+    /// # Shapes
+    /// `images` patients x 6 x 3 x `features`; `clinical` patients x `covariates`
+    ///
+    /// # Errors
+    /// [`Error::Input`] if a length does not fit.
+    pub fn new(
+        images: Option<Vec<f32>>,
+        features: usize,
+        clinical: Vec<f32>,
+        covariates: usize,
+        device: &Device,
+    ) -> Result<Self> {
+        let patients = clinical.len() / covariates.max(1);
+        if clinical.len() != patients * covariates || patients == 0 {
+            return Err(Error::input("clinical table", format!("rows of {covariates}"), clinical.len()));
+        }
+        let images = match images {
+            None => None,
+            Some(values) => {
+                let expected = patients * IMAGES * 3 * features;
+                if values.len() != expected {
+                    return Err(Error::input("image features", format!("{expected} values"), values.len()));
+                }
+                Some(Tensor::from_vec(values, (patients * IMAGES, 3, features), device)?)
+            }
+        };
+        let clinical = Tensor::from_vec(clinical, (patients, covariates), device)?;
+        Ok(FeatureTable { images, clinical, device: device.clone() })
+    }
+
+    /// How many patients there are.
+    pub fn patients(&self) -> usize {
+        self.clinical.dims()[0]
+    }
+
+    /// Whether there are image nodes.
+    pub fn has_images(&self) -> bool {
+        self.images.is_some()
+    }
+
+    /// The same patients without their image nodes.
+    pub fn without_images(&self) -> Self {
+        FeatureTable { images: None, ..self.clone() }
+    }
+
+    /// The graph of `patient` over this table.
+    ///
+    /// # Errors
+    /// An error of the graph.
+    pub fn graph(&self, patient: usize, centroids: [[f32; 3]; 5]) -> Result<HeteroGraph> {
+        let rows = |first: usize, count: usize| (first..first + count).map(|r| r as f32).collect::<Vec<_>>();
+        let nodes = PatientNodes {
+            images: self.images.is_some().then(|| rows(patient * IMAGES, IMAGES)),
+            centroids,
+            clinical: rows(patient, 1),
+        };
+        patient_graph(&Arc::new(patient_schema(1, 1)), &nodes)
+    }
+
+    /// The joint graph of a batch and its node features; `noise` is the standard deviation per graph and its seed.
+    ///
+    /// # Errors
+    /// An error of candle.
+    fn assemble(
+        &self,
+        model: &Stg,
+        graphs: &[&HeteroGraph],
+        noise: Option<(Seed, &[f64])>,
+    ) -> Result<(Tensor, Graph)> {
+        let batch = HeteroBatch::new(graphs, &self.device)?;
+        let (graph, positions) = batch.to_homogeneous()?;
+        let rows = |name: &str| -> Result<Tensor> {
+            let rows = batch.features(name)?.flatten_all()?.to_vec1::<f32>()?;
+            let rows: Vec<u32> = rows.into_iter().map(|r| r as u32).collect();
+            Ok(Tensor::new(rows, &self.device)?)
+        };
+        let mut parts = vec![];
+        if let Some(images) = &self.images {
+            // The whole table is mixed once; a batch holds each row several times.
+            let mixed = model.nodes().images(images)?;
+            let wanted = Tensor::cat(&[rows("anatomy")?, rows("ct")?], 0)?;
+            let mut x = mixed.index_select(&wanted, 0)?;
+            if let Some((seed, sigma)) = noise {
+                let graph_of = [batch.graph_of_node("anatomy")?, batch.graph_of_node("ct")?].concat();
+                x = (x + self.noise(seed.stream("images"), sigma, &graph_of, mixed.dim(1)?)?)?;
+            }
+            parts.push(x);
+        }
+        let mut clinical = self.clinical.index_select(&rows("clinical")?, 0)?;
+        if let Some((seed, sigma)) = noise {
+            let graph_of = batch.graph_of_node("clinical")?;
+            let width = clinical.dim(1)?;
+            clinical = (clinical + self.noise(seed.stream("clinical"), sigma, &graph_of, width)?)?;
+        }
+        parts.push(model.nodes().clinical(&clinical)?);
+        // Rows lie type by type; the graph wants them patient by patient.
+        let by_type = positions.concat();
+        let mut order = vec![0u32; by_type.len()];
+        by_type.iter().enumerate().for_each(|(row, &position)| order[position as usize] = row as u32);
+        let x = Tensor::cat(&parts, 0)?.index_select(&Tensor::new(order, &self.device)?, 0)?;
+        Ok((x, graph))
+    }
+
+    /// Gaussian noise, one row per node, each from a stream of its own.
+    fn noise(&self, seed: Seed, sigma: &[f64], graph_of: &[u32], width: usize) -> Result<Tensor> {
+        let mut values = vec![0f32; graph_of.len() * width];
+        values.par_chunks_mut(width).zip(graph_of).enumerate().for_each(|(row, (values, &graph))| {
+            let sigma = sigma[graph as usize] as f32;
+            if sigma > 0.0 {
+                let mut rng = seed.at(row as u64).rng();
+                let draw = |_| sigma * Distribution::<f32>::sample(&StandardNormal, &mut rng);
+                values.iter_mut().zip((0..width).map(draw)).for_each(|(v, n)| *v = n);
+            }
+        });
+        Ok(Tensor::from_vec(values, (graph_of.len(), width), &self.device)?)
+    }
+}
+
+/// The training of one [`Stg`] on one split: its losses, augmented graphs and contrastive views.
+#[derive(Debug)]
+pub struct StgLearner<'a> {
+    model: &'a Stg,
+    table: &'a FeatureTable,
+    graphs: &'a [HeteroGraph],
+    outcomes: &'a [[Outcome; 2]],
+    train: Vec<usize>,
+    validation: Vec<usize>,
+    scales: [TimeScale; 2],
+    config: TrainingConfig,
+    seed: Seed,
+}
+
+impl<'a> StgLearner<'a> {
+    /// A learner over patients `train`, scored on `validation`; `graphs` and `outcomes` (recurrence, survival) are
+    /// those of all patients of `table`, in its order. Time scales are fitted on `train`.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if lengths differ, a split is empty or names a patient that is not there;
+    /// [`Error::Config`] for a batch or an expansion of 0.
+    #[allow(clippy::too_many_arguments)] // each is a thing of its own, given once
+    pub fn new(
+        model: &'a Stg,
+        table: &'a FeatureTable,
+        graphs: &'a [HeteroGraph],
+        outcomes: &'a [[Outcome; 2]],
+        train: &[usize],
+        validation: &[usize],
+        config: TrainingConfig,
+        seed: Seed,
+    ) -> Result<Self> {
+        let n = table.patients();
+        if graphs.len() != n || outcomes.len() != n {
+            return Err(Error::input(
+                "patients",
+                n,
+                format!("{} graphs, {} outcomes", graphs.len(), outcomes.len()),
+            ));
+        }
+        for (what, split) in [("training split", train), ("validation split", validation)] {
+            if split.is_empty() || split.iter().any(|&i| i >= n) {
+                let got = format!("{} of them, up to {:?}", split.len(), split.iter().max());
+                return Err(Error::input(what, format!("patients below {n}"), got));
+            }
+        }
+        if config.batch == 0 || config.augment.expansion == 0 {
+            return Err(Error::config("batch and expansion", "at least 1", 0));
+        }
+        let years = |task: usize| train.iter().map(|&i| outcomes[i][task].years).collect::<Vec<_>>();
+        let scales = [TimeScale::fit(&years(0))?, TimeScale::fit(&years(1))?];
+        let (train, validation) = (train.to_vec(), validation.to_vec());
+        Ok(StgLearner { model, table, graphs, outcomes, train, validation, scales, config, seed })
+    }
+
+    /// The scales of recurrence and survival times.
+    pub fn scales(&self) -> [TimeScale; 2] {
+        self.scales
+    }
+
+    /// What the model says of some patients, as they are.
+    ///
+    /// # Errors
+    /// An error of the model.
+    pub fn output(&self, patients: &[usize]) -> Result<StgOutput> {
+        let graphs: Vec<&HeteroGraph> = patients.iter().map(|&i| &self.graphs[i]).collect();
+        self.output_of(&graphs)
+    }
+
+    /// What the model says of given graphs over the table, for example with nodes removed.
+    ///
+    /// # Errors
+    /// An error of the model.
+    pub fn output_of(&self, graphs: &[&HeteroGraph]) -> Result<StgOutput> {
+        let (x, graph) = self.table.assemble(self.model, graphs, None)?;
+        self.model.forward(&x, &graph)
+    }
+
+    /// The (patient, copy) pairs of an epoch, in the order in which they are shown.
+    fn order(&self, epoch: usize) -> Vec<(usize, usize)> {
+        let copies = 0..self.config.augment.expansion;
+        let mut order: Vec<_> =
+            self.train.iter().flat_map(|&i| copies.clone().map(move |copy| (i, copy))).collect();
+        order.shuffle(&mut self.seed.stream("order").at(epoch as u64).rng());
+        order
+    }
+
+    fn task_losses(&self, output: &StgOutput, patients: &[usize]) -> Result<[Tensor; 2]> {
+        let loss = |task: usize, head: &Tensor| {
+            let outcomes: Vec<Outcome> = patients.iter().map(|&i| self.outcomes[i][task]).collect();
+            task_loss(self.model.config().survival_loss, head, &outcomes, &self.scales[task])
+        };
+        Ok([loss(0, &output.recurrence)?, loss(1, &output.survival)?])
+    }
+
+    fn step(&self, epoch: usize, step: usize) -> Result<StepLoss> {
+        let seed = self.seed.stream("augment").at(epoch as u64).at(step as u64);
+        let order = self.order(epoch);
+        let batch = self.config.batch;
+        let items = &order[step * batch..order.len().min((step + 1) * batch)];
+        let augment = &self.config.augment;
+        // The views themselves and, for the contrastive loss, one more augmented copy of each.
+        let mut views = vec![];
+        let mut sigma = vec![];
+        for (k, &(patient, copy)) in items.iter().enumerate() {
+            let graph = &self.graphs[patient];
+            views.push(if copy == 0 {
+                graph.clone()
+            } else {
+                augment.remove_nodes(graph, seed.at(2 * k as u64))?
+            });
+            sigma.push(if copy == 0 { 0.0 } else { augment.noise });
+        }
+        if self.config.loss.contrast.is_some() {
+            for (k, &(patient, _)) in items.iter().enumerate() {
+                views.push(augment.remove_nodes(&self.graphs[patient], seed.at(2 * k as u64 + 1))?);
+                sigma.push(augment.noise);
+            }
+        }
+        let views: Vec<&HeteroGraph> = views.iter().collect();
+        let (x, graph) = self.table.assemble(self.model, &views, Some((seed.stream("noise"), &sigma)))?;
+        let output = self.model.forward(&x, &graph)?;
+        let first = |t: &Tensor| t.narrow(0, 0, items.len());
+        let own = StgOutput {
+            recurrence: first(&output.recurrence)?,
+            survival: first(&output.survival)?,
+            fused: first(&output.fused)?,
+            states: first(&output.states)?,
+        };
+        let patients: Vec<usize> = items.iter().map(|i| i.0).collect();
+        let [recurrence, survival] = self.task_losses(&own, &patients)?;
+        let temporal = temporal_consistency(&own.states, self.config.loss.temporal)?;
+        let contrast = match self.config.loss.contrast {
+            None => temporal.zeros_like()?,
+            Some(kind) => {
+                let other = output.fused.narrow(0, items.len(), items.len())?;
+                match kind {
+                    Contrast::Align => cosine_alignment(&own.fused, &other)?,
+                    Contrast::Infonce { temperature } => info_nce(&own.fused, &other, temperature)?,
+                }
+            }
+        };
+        let w = &self.config.loss.weights;
+        let at = |s: &oncograph_losses::LinearSchedule| s.at(epoch, self.config.epochs);
+        let loss = ((&recurrence * at(&w.alpha))? + (&survival * at(&w.beta))?)?;
+        let loss = ((loss + (&contrast * at(&w.gamma))?)? + (&temporal * at(&w.delta))?)?;
+        let parts = [
+            ("recurrence", recurrence),
+            ("survival", survival),
+            ("contrast", contrast),
+            ("temporal", temporal),
+        ]
+        .into_iter()
+        .map(|(name, part)| Ok((name, value(&part)?)))
+        .collect::<Result<_>>()?;
+        Ok(StepLoss { loss, parts })
+    }
+}
+
+impl Learner for StgLearner<'_> {
+    fn steps(&self, _epoch: usize) -> usize {
+        (self.train.len() * self.config.augment.expansion).div_ceil(self.config.batch)
+    }
+
+    fn train_step(&mut self, epoch: usize, step: usize) -> oncograph_train::Result<StepLoss> {
+        Ok(self.step(epoch, step)?)
+    }
+
+    /// The two task losses with equal weights: the schedule moves weights, which must not look like progress.
+    fn validate(&mut self, _epoch: usize) -> oncograph_train::Result<Validation> {
+        let output = self.output(&self.validation)?;
+        let [recurrence, survival] = self.task_losses(&output, &self.validation)?;
+        let (recurrence, survival) = (value(&recurrence)?, value(&survival)?);
+        let parts = vec![("recurrence", recurrence), ("survival", survival)];
+        Ok(Validation { score: 0.5 * (recurrence + survival), parts })
+    }
+}
+
+fn value(scalar: &Tensor) -> Result<f64> {
+    Ok(scalar.to_dtype(candle_core::DType::F64)?.to_scalar()?)
+}
+
+/// The loss of one task's head.
+fn task_loss(kind: SurvivalLoss, head: &Tensor, outcomes: &[Outcome], scale: &TimeScale) -> Result<Tensor> {
+    let years: Vec<f64> = outcomes.iter().map(|o| o.years).collect();
+    let events: Vec<bool> = outcomes.iter().map(|o| o.event).collect();
+    let normalized: Vec<f64> = years.iter().map(|&y| scale.normalize(y)).collect();
+    let all = vec![1.0; outcomes.len()];
+    let observed: Vec<f64> = events.iter().map(|&e| f64::from(u8::from(e))).collect();
+    Ok(match kind {
+        SurvivalLoss::Mse => mse(head, &normalized, &all)?,
+        SurvivalLoss::MseEvents => mse(head, &normalized, &observed)?,
+        SurvivalLoss::Hinge => censored_hinge(head, &normalized, &events)?,
+        SurvivalLoss::Cox => cox(head, &years, &events, Ties::Breslow)?,
+        SurvivalLoss::MseCox => {
+            let time = mse(&head.narrow(1, 0, 1)?, &normalized, &all)?;
+            (time + cox(&head.narrow(1, 1, 1)?.contiguous()?, &years, &events, Ties::Breslow)?)?
+        }
+        SurvivalLoss::DiscreteHazard => discrete_hazard(head, &years, &events)?,
+    })
+}

@@ -1,0 +1,191 @@
+//! The acceptance list of the specification's section 14 that concerns the network and its training.
+
+use candle_core::{DType, Device, Tensor};
+use oncograph_graph::HeteroGraph;
+use oncograph_nn::optim::AdamWConfig;
+use oncograph_nn::{ParamStore, Seed};
+use oncograph_spatiotemporal::{
+    Architecture, Contrast, FeatureTable, GnnKind, LossConfig, Outcome, Stg, StgConfig, StgLearner,
+    SurvivalLoss, TemporalInput, TrainingConfig, Unify,
+};
+use oncograph_train::{FitConfig, Learner, OptimizerConfig, StopFlag, fit};
+
+const PATIENTS: usize = 10;
+const FEATURES: usize = 5;
+const COVARIATES: usize = 3;
+
+fn table(images: bool) -> FeatureTable {
+    let wave = |n: usize, k: f32| (0..n).map(|i| (i as f32 * k).sin()).collect::<Vec<_>>();
+    let images = images.then(|| wave(PATIENTS * 6 * 3 * FEATURES, 0.7));
+    FeatureTable::new(images, FEATURES, wave(PATIENTS * COVARIATES, 1.3), COVARIATES, &Device::Cpu).unwrap()
+}
+
+fn graphs(table: &FeatureTable) -> Vec<HeteroGraph> {
+    (0..PATIENTS).map(|p| table.graph(p, [[0.1 * p as f32, 0.5, 0.3]; 5]).unwrap()).collect()
+}
+
+fn outcomes() -> Vec<[Outcome; 2]> {
+    let of = |p: usize, shift: f64| Outcome { years: 0.5 + p as f64 * 0.9 + shift, event: p % 3 != 0 };
+    (0..PATIENTS).map(|p| [of(p, 0.0), of(p, 0.4)]).collect()
+}
+
+fn small(config: StgConfig) -> StgConfig {
+    config.features(FEATURES).hidden(4).lstm_hidden(3).time(4, 2)
+}
+
+/// Every switch of the network at least once.
+fn variants() -> Vec<StgConfig> {
+    let (d, f) = (|| small(StgConfig::decoupled(COVARIATES)), || small(StgConfig::full(COVARIATES)));
+    vec![
+        d(),
+        d().temporal(TemporalInput::Share2, false),
+        d().temporal(TemporalInput::Recon3, true).last_linear(true),
+        d().gnn(GnnKind::Gcn),
+        d().gnn(GnnKind::Gat).temporal(TemporalInput::Recon3, false),
+        d().gnn(GnnKind::SageClosed),
+        d().survival_loss(SurvivalLoss::DiscreteHazard),
+        d().survival_loss(SurvivalLoss::Cox),
+        d().survival_loss(SurvivalLoss::MseCox).cascade(true, true),
+        d().survival_loss(SurvivalLoss::Hinge),
+        f(),
+        f().unify(Unify::Stack).cascade(true, false).survival_loss(SurvivalLoss::MseEvents),
+        f().unify(Unify::Concat).gnn(GnnKind::Gat),
+    ]
+}
+
+struct Setup {
+    table: FeatureTable,
+    graphs: Vec<HeteroGraph>,
+    outcomes: Vec<[Outcome; 2]>,
+}
+
+impl Setup {
+    fn new(images: bool) -> Self {
+        let table = table(images);
+        Setup { graphs: graphs(&table), outcomes: outcomes(), table }
+    }
+
+    fn learner<'a>(&'a self, model: &'a Stg, epochs: usize, seed: u64) -> StgLearner<'a> {
+        let config = TrainingConfig::new(epochs).batch(16);
+        let (train, validation) = ([0, 1, 2, 3, 4, 5, 6], [7, 8, 9]);
+        let (table, graphs, outcomes) = (&self.table, &self.graphs, &self.outcomes);
+        StgLearner::new(model, table, graphs, outcomes, &train, &validation, config, Seed::new(seed)).unwrap()
+    }
+}
+
+fn model(config: &StgConfig, dtype: DType) -> (ParamStore, Stg) {
+    let store = ParamStore::new(Seed::new(2));
+    let model = Stg::new(config, store.var_builder(dtype, &Device::Cpu)).unwrap();
+    (store, model)
+}
+
+/// Section 14: a batch gives each patient what it gets alone.
+#[test]
+fn a_batch_equals_its_graphs_one_by_one() {
+    let setup = Setup::new(true);
+    for config in variants() {
+        let (_, model) = model(&config, DType::F32);
+        let learner = setup.learner(&model, 1, 1);
+        let together = learner.output(&(0..PATIENTS).collect::<Vec<_>>()).unwrap();
+        for p in 0..PATIENTS {
+            let alone = learner.output(&[p]).unwrap();
+            for (a, b) in [(&alone.survival, &together.survival), (&alone.recurrence, &together.recurrence)] {
+                let (a, b) = (a.to_vec2::<f32>().unwrap(), b.to_vec2::<f32>().unwrap());
+                for (x, y) in a[0].iter().zip(&b[p]) {
+                    approx::assert_relative_eq!(x, y, epsilon = 1e-6, max_relative = 1e-5);
+                }
+            }
+        }
+    }
+}
+
+/// Section 14: gradients; every parameter of every variant receives one.
+#[test]
+fn every_parameter_receives_a_finite_gradient() {
+    let setup = Setup::new(true);
+    for config in variants() {
+        let (store, model) = model(&config, DType::F32);
+        let mut learner = setup.learner(&model, 3, 1);
+        let loss = learner.train_step(0, 0).unwrap().loss;
+        let gradients = store.backward(&loss).unwrap();
+        for (name, _) in store.trainable() {
+            // The logit of a Cox head has no bias to learn: it cancels in every ratio.
+            let cancels =
+                config.survival_loss == SurvivalLoss::Cox && name.ends_with("bias") && name.len() <= 9;
+            let gradient =
+                gradients.get(&name).unwrap_or_else(|| panic!("{name} has no gradient: {config:?}"));
+            let values = gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            assert!(values.iter().all(|v| v.is_finite()), "{name}");
+            // A hidden unit that no input drives is dead under ReLU; a whole parameter must not be.
+            assert!(cancels || values.iter().any(|v| *v != 0.0), "{name} is not trained: {config:?}");
+        }
+    }
+}
+
+/// Section 14: node drop runs without panic, down to no anatomical node at all.
+#[test]
+fn nodes_can_be_dropped() {
+    let setup = Setup::new(true);
+    for config in variants() {
+        let (_, model) = model(&config, DType::F32);
+        let learner = setup.learner(&model, 1, 1);
+        for kept in 0..=5 {
+            let keep: Vec<bool> = (0..5).map(|i| i < kept).collect();
+            let view = setup.graphs[0].retain_nodes("anatomy", &keep).unwrap();
+            let output = learner.output_of(&[&view, &setup.graphs[1]]).unwrap();
+            let values = output.survival.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            assert!(values.iter().all(|v| v.is_finite()));
+        }
+    }
+}
+
+fn trained(config: &StgConfig, seed: u64, images: bool) -> (Vec<u32>, f64, f64) {
+    let setup = Setup::new(images);
+    let (store, model) = model(config, DType::F32);
+    let mut learner = setup.learner(&model, 30, seed);
+    let options = FitConfig::new(30, OptimizerConfig::AdamW(AdamWConfig::new(5e-3)));
+    let outcome = fit(&mut learner, &store, &options, None, &StopFlag::new(), |_| ()).unwrap();
+    let values = |v: &candle_core::Var| v.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let bits = store.trainable().iter().flat_map(|(_, v)| values(v)).map(f32::to_bits).collect();
+    (bits, outcome.history[0].train_loss, outcome.history[29].train_loss)
+}
+
+/// Section 14: identical seed, identical bits, on one and on two threads; another seed, others.
+#[test]
+fn the_seed_decides_every_bit() {
+    let config = small(StgConfig::decoupled(COVARIATES));
+    let on = |threads: usize, seed: u64| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| trained(&config, seed, true).0)
+    };
+    let one = on(1, 5);
+    assert_eq!(one, on(2, 5));
+    assert_ne!(one, on(1, 6));
+}
+
+#[test]
+fn training_lowers_the_loss_with_and_without_images() {
+    for config in [small(StgConfig::decoupled(COVARIATES)), small(StgConfig::full(COVARIATES))] {
+        for images in [true, false] {
+            let (_, first, last) = trained(&config, 1, images);
+            assert!(last < 0.8 * first, "{:?}, images {images}: {first} to {last}", config.architecture);
+        }
+    }
+}
+
+#[test]
+fn configurations_survive_json_and_bad_ones_are_refused() {
+    for config in variants() {
+        let json = serde_json::to_string(&config).unwrap();
+        assert_eq!(config, serde_json::from_str(&json).unwrap());
+    }
+    let aligned = LossConfig::default().contrast(Some(Contrast::Align));
+    assert_eq!(aligned, serde_json::from_str(&serde_json::to_string(&aligned).unwrap()).unwrap());
+    assert_eq!(StgConfig::full(3).architecture, Architecture::Full);
+    let store = ParamStore::new(Seed::new(0));
+    let vb = store.var_builder(DType::F32, &Device::Cpu);
+    let error = Stg::new(&StgConfig::decoupled(0), vb).unwrap_err();
+    assert_eq!(error.to_string(), "clinical must be at least 1, got 0");
+    let rows = Tensor::zeros((1, 2), DType::F32, &Device::Cpu);
+    assert!(rows.is_ok() && FeatureTable::new(Some(vec![0.0; 7]), 2, vec![0.0], 1, &Device::Cpu).is_err());
+}
