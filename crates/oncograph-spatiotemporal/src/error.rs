@@ -22,6 +22,9 @@ pub enum Error {
         /// Its size.
         got: String,
     },
+    /// An error of the images.
+    #[error(transparent)]
+    Imaging(#[from] oncograph_imaging::Error),
     /// An error of the graph.
     #[error(transparent)]
     Graph(#[from] oncograph_graph::Error),

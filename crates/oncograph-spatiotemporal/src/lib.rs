@@ -3,6 +3,7 @@
 //! One pre-operative CT with its segmentation and one clinical row become a graph of seven nodes; a network over
 //! that graph and twelve yearly steps gives the time to recurrence and the survival, in years.
 //!
+//! - [`preprocess`]: CT and masks to the encoder's inputs.
 //! - [`patient_graph`]: the seven nodes and twenty directed edges.
 //! - [`image_features`]: from a tumour's or organ's masked CT to the vectors of an image node.
 //! - [`Stg`]: both architectures (`full`, `decoupled`) under one [`StgConfig`].
@@ -23,6 +24,8 @@ mod nodes;
 mod outcome;
 mod patient;
 mod prediction;
+mod preprocess;
+mod scaler;
 
 pub use augment::AugmentConfig;
 pub use config::{
@@ -37,3 +40,5 @@ pub use nodes::NodeFeatures;
 pub use outcome::{Outcome, TimeScale};
 pub use patient::{ANATOMY, PatientNodes, patient_graph, patient_schema};
 pub use prediction::{Prediction, predict};
+pub use preprocess::{CropCentre, PatientMasks, PreparedImages, PreprocessConfig, preprocess};
+pub use scaler::ImageScaler;

@@ -1,0 +1,336 @@
+use crate::{Error, Result};
+use candle_core::{Device, Tensor};
+use nalgebra::Vector4;
+use oncograph_imaging::morphology::{self, Edge};
+use oncograph_imaging::{
+    Border, ClaheOptions, Grid, Interpolation, Mask, ResampleOptions, Volume, clahe, reorient, resample,
+    window,
+};
+use serde::{Deserialize, Serialize};
+
+/// S-25: the slice that the block of slices is centred on. The bifurcation that the paper names is not labelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CropCentre {
+    /// The centroid of the portal veins; that of the liver where they are missing.
+    Portal,
+    /// The slice with most portal vein; the liver's centroid where they are missing.
+    LargestPortalSlice,
+    /// The centroid of the liver.
+    Liver,
+}
+
+/// From a CT in Hounsfield units to the encoder's input (section 2).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PreprocessConfig {
+    /// Slices, from feet to head; 40.
+    pub slices: usize,
+    /// Voxels along each in-plane axis; 128.
+    pub in_plane: usize,
+    /// S-25: slices are brought to this distance in mm first; `None` takes them as they are, so that the block
+    /// spans from 32 to 300 mm.
+    pub slice_spacing: Option<f64>,
+    /// S-25.
+    pub crop_centre: CropCentre,
+    /// S-24: Hounsfield units that become 0 and 1.
+    pub window: [f64; 2],
+    /// Adaptive equalisation of each slice; `None` leaves it out.
+    pub clahe: Option<ClaheOptions>,
+    /// S-05: whether tumours and vessels are taken out of the liver parenchyma.
+    pub exclusive_parenchyma: bool,
+}
+
+impl Default for PreprocessConfig {
+    /// The preset `paper`.
+    fn default() -> Self {
+        PreprocessConfig {
+            slices: 40,
+            in_plane: 128,
+            slice_spacing: None,
+            crop_centre: CropCentre::Portal,
+            window: [-160.0, 240.0],
+            clahe: Some(ClaheOptions::new()),
+            exclusive_parenchyma: false,
+        }
+    }
+}
+
+impl PreprocessConfig {
+    /// Sets the size of the encoder's input.
+    pub fn size(mut self, slices: usize, in_plane: usize) -> Self {
+        (self.slices, self.in_plane) = (slices, in_plane);
+        self
+    }
+
+    /// Sets the distance of slices in mm.
+    pub fn slice_spacing(mut self, spacing: Option<f64>) -> Self {
+        self.slice_spacing = spacing;
+        self
+    }
+
+    /// Sets whether tumours and vessels are taken out of the parenchyma.
+    pub fn exclusive_parenchyma(mut self, exclusive: bool) -> Self {
+        self.exclusive_parenchyma = exclusive;
+        self
+    }
+
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the field.
+    pub fn validate(&self) -> Result<()> {
+        if self.slices == 0 || self.in_plane < 16 {
+            let got = format!("{} x {}", self.slices, self.in_plane);
+            return Err(Error::config("size", "at least 1 slice of 16 x 16 voxels", got));
+        }
+        if self.slice_spacing.is_some_and(|s| s.is_nan() || s <= 0.0) {
+            return Err(Error::config("slice_spacing", "positive", format!("{:?}", self.slice_spacing)));
+        }
+        Ok(())
+    }
+}
+
+/// The masks of one patient on the grid of the CT; `None` where a structure was not segmented.
+#[derive(Debug, Clone, Default)]
+pub struct PatientMasks {
+    /// The whole liver, tumours and vessels included.
+    pub liver: Option<Mask>,
+    /// What remains after the resection.
+    pub remnant: Option<Mask>,
+    /// Hepatic veins.
+    pub hepatic: Option<Mask>,
+    /// Portal veins.
+    pub portal: Option<Mask>,
+    /// All tumours together.
+    pub tumour: Option<Mask>,
+}
+
+/// What the encoder sees of one patient.
+#[derive(Debug, Clone)]
+pub struct PreparedImages {
+    /// The CT, windowed to \[0, 1\] and equalised.
+    pub ct: Volume<f32>,
+    /// The five anatomical masks in the order of [`crate::ANATOMY`]; empty where missing.
+    pub masks: [Mask; 5],
+    /// Centroid of each mask, each coordinate (x, y, z) in \[0, 1\] of the block; its middle where empty.
+    pub centroids: [[f32; 3]; 5],
+    /// Which masks are missing or lie outside the block (S-03: their node's image is all zeros).
+    pub empty: [bool; 5],
+}
+
+impl PreparedImages {
+    /// The encoder's inputs: the CT within each anatomical mask and 0 elsewhere, then the whole CT.
+    ///
+    /// # Shapes
+    /// \[6, 1, slices, rows, columns\]
+    ///
+    /// # Errors
+    /// An error of candle.
+    pub fn to_tensor(&self, device: &Device) -> Result<Tensor> {
+        let [x, y, z] = self.ct.shape();
+        let mut values = Vec::with_capacity(6 * x * y * z);
+        for mask in &self.masks {
+            let inside = self.ct.as_slice().iter().zip(mask.as_slice());
+            values.extend(inside.map(|(&v, &m)| if m != 0 { v } else { 0.0 }));
+        }
+        values.extend_from_slice(self.ct.as_slice());
+        Ok(Tensor::from_vec(values, (6, 1, z, y, x), device)?)
+    }
+}
+
+/// Brings one patient's CT and masks into the encoder's frame.
+///
+/// The volume is turned so that columns run to the left, rows to the back and slices to the head; the block of
+/// slices is centred as configured and filled with -1024 HU beyond the scan; in-plane the whole field of view is
+/// resampled (cubic for the CT, nearest for masks); then window, CLAHE, and closing of the masks by 3 x 3 x 3.
+///
+/// # Units
+/// Hounsfield units, mm.
+///
+/// # Errors
+/// [`Error::Input`] without a liver, an error of [`PreprocessConfig::validate`] or of the images.
+pub fn preprocess(
+    ct: &Volume<f32>,
+    masks: &PatientMasks,
+    config: &PreprocessConfig,
+) -> Result<PreparedImages> {
+    config.validate()?;
+    let turn = |mask: &Option<Mask>| mask.as_ref().map(|m| reorient(m, "LPS")).transpose();
+    let ct = reorient(ct, "LPS")?;
+    let liver = turn(&masks.liver)?.filter(|m| m.count() > 0);
+    let Some(liver) = liver else { return Err(Error::input("liver mask", "some voxels", "none")) };
+    let (remnant, tumour) = (turn(&masks.remnant)?, turn(&masks.tumour)?);
+    let (hepatic, portal) = (turn(&masks.hepatic)?, turn(&masks.portal)?);
+    let centre = centre_slice(&liver, portal.as_ref(), config.crop_centre);
+    let target = block(ct.grid(), centre, config)?;
+    let parenchyma = match config.exclusive_parenchyma {
+        true => without(&liver, [&hepatic, &portal, &tumour])?,
+        false => liver,
+    };
+    let air = ResampleOptions::new(Interpolation::Cubic).border(Border::Fill(-1024.0));
+    let mut prepared = window(&resample(&ct, &target, &air)?, config.window[0], config.window[1])?;
+    if let Some(options) = &config.clahe {
+        prepared = clahe(&prepared, options)?;
+    }
+    let mut empty = [false; 5];
+    let mut centroids = [[0.5; 3]; 5];
+    let mut on_block = Vec::with_capacity(5);
+    for (i, mask) in [Some(parenchyma), remnant, hepatic, portal, tumour].into_iter().enumerate() {
+        let mask = match mask {
+            Some(mask) => {
+                morphology::close(&resample(&mask, &target, &ResampleOptions::label())?, [1; 3], Edge::Ignore)?
+            }
+            None => Mask::from(&target),
+        };
+        match mask.centroid_index() {
+            None => empty[i] = true,
+            Some(at) => {
+                let shape = mask.shape();
+                centroids[i] =
+                    std::array::from_fn(|a| (at[a] / shape[a].max(2).saturating_sub(1) as f64) as f32);
+            }
+        }
+        on_block.push(mask);
+    }
+    let masks = on_block.try_into().map_err(|_| Error::input("masks", 5, "another number"))?;
+    Ok(PreparedImages { ct: prepared, masks, centroids, empty })
+}
+
+fn without(liver: &Mask, others: [&Option<Mask>; 3]) -> Result<Mask> {
+    let mut rest = liver.clone();
+    for other in others.into_iter().flatten() {
+        liver.require_same_space("exclusive parenchyma", other)?;
+        rest.as_mut_slice().iter_mut().zip(other.as_slice()).for_each(|(r, &o)| *r *= u8::from(o == 0));
+    }
+    Ok(rest)
+}
+
+/// The slice index that the block is centred on.
+fn centre_slice(liver: &Mask, portal: Option<&Mask>, rule: CropCentre) -> f64 {
+    let of_liver = || liver.centroid_index().map_or(0.0, |c| c[2]);
+    let portal = portal.filter(|p| p.count() > 0);
+    match (rule, portal) {
+        (CropCentre::Portal, Some(portal)) => portal.centroid_index().map_or_else(of_liver, |c| c[2]),
+        (CropCentre::LargestPortalSlice, Some(portal)) => {
+            let [x, y, _] = portal.shape();
+            let counts = portal.as_slice().chunks(x * y).map(|s| s.iter().filter(|v| **v != 0).count());
+            // The first of several equal slices.
+            let best = counts.enumerate().max_by_key(|&(i, n)| (n, std::cmp::Reverse(i)));
+            best.map_or_else(of_liver, |(i, _)| i as f64)
+        }
+        _ => of_liver(),
+    }
+}
+
+/// The encoder's grid: the field of view of the scan in-plane, `slices` slices around `centre`.
+fn block(grid: &Grid, centre: f64, config: &PreprocessConfig) -> Result<Grid> {
+    let (shape, spacing) = (grid.shape(), grid.spacing());
+    let step = [
+        shape[0] as f64 / config.in_plane as f64,
+        shape[1] as f64 / config.in_plane as f64,
+        config.slice_spacing.map_or(1.0, |mm| mm / spacing[2]),
+    ];
+    // The middle of the first new voxel, in old indices: voxels are boxes, so the outer faces coincide.
+    let first = [
+        0.5 * (step[0] - 1.0),
+        0.5 * (step[1] - 1.0),
+        // Whole slices stay where they are when the distance does not change.
+        match config.slice_spacing {
+            None => centre.round() - (config.slices / 2) as f64,
+            Some(_) => centre - 0.5 * (config.slices - 1) as f64 * step[2],
+        },
+    ];
+    let mut affine = *grid.affine();
+    let origin = affine * Vector4::new(first[0], first[1], first[2], 1.0);
+    for (axis, step) in step.into_iter().enumerate() {
+        affine.column_mut(axis).scale_mut(step);
+    }
+    affine.set_column(3, &origin);
+    Ok(Grid::new([config.in_plane, config.in_plane, config.slices], affine)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oncograph_imaging::Frame;
+
+    /// A CT of 64 x 64 x 10 voxels, RAS, whose liver is a box of 100 HU in soft tissue of 0 HU.
+    fn patient(code: &str) -> (Volume<f32>, PatientMasks) {
+        let grid = Grid::axis_aligned([64, 64, 10], [2.0, 2.0, 5.0], [-10.0, 4.0, 100.0]).unwrap();
+        let inside = |i: [usize; 3], low: [usize; 3], high: [usize; 3]| {
+            (0..3).all(|a| (low[a]..high[a]).contains(&i[a]))
+        };
+        let liver = |i| inside(i, [8, 8, 2], [40, 40, 8]);
+        let portal = |i| inside(i, [20, 20, 6], [28, 28, 8]);
+        let frame = Frame::default;
+        let ct = Volume::from_fn(grid.clone(), frame(), |i| if liver(i) { 100.0 } else { 0.0 });
+        let mask = |f: &dyn Fn([usize; 3]) -> bool| Mask::from_fn(grid.clone(), frame(), |i| u8::from(f(i)));
+        let masks = PatientMasks {
+            liver: Some(reorient(&mask(&liver), code).unwrap()),
+            portal: Some(reorient(&mask(&portal), code).unwrap()),
+            tumour: Some(reorient(&mask(&|i| inside(i, [30, 30, 3], [36, 36, 5])), code).unwrap()),
+            ..PatientMasks::default()
+        };
+        (reorient(&ct, code).unwrap(), masks)
+    }
+
+    fn config() -> PreprocessConfig {
+        PreprocessConfig { clahe: None, ..PreprocessConfig::default() }.size(8, 32)
+    }
+
+    #[test]
+    fn the_block_is_centred_on_the_portal_veins_and_padded_with_air() {
+        let (ct, masks) = patient("RAS");
+        let p = preprocess(&ct, &masks, &config()).unwrap();
+        assert_eq!(p.ct.shape(), [32, 32, 8]);
+        assert_eq!(p.ct.grid().orientation(), "LPS");
+        // The portal veins' centroid is slice 6.5, rounded to 7; the block starts at slice 3.
+        let z = |index: usize| p.ct.as_slice()[index * 32 * 32 + 16 * 32 + 20];
+        assert_eq!(z(7), 0.0, "beyond the scan there is air, far below the window");
+        assert!(z(6) > 0.0);
+        assert_eq!(p.empty, [false, true, true, false, false]);
+        assert_eq!(p.centroids[1], [0.5; 3]);
+        let tumour = p.centroids[4];
+        // x 30..36 of 64 in RAS is 28..34 counted from the other side: the middle is 30.5 of 64.
+        approx::assert_relative_eq!(tumour[0], (30.5 / 2.0 - 0.25) / 31.0, epsilon = 0.02);
+        let x = p.to_tensor(&Device::Cpu).unwrap();
+        assert_eq!(x.dims(), [6, 1, 8, 32, 32]);
+        let absent = x.get(1).unwrap().abs().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap();
+        assert_eq!(absent, 0.0);
+    }
+
+    #[test]
+    fn the_orientation_of_the_file_does_not_matter() {
+        let reference = patient("RAS");
+        let a = preprocess(&reference.0, &reference.1, &config()).unwrap();
+        for code in ["LPS", "LAI", "PIR"] {
+            let (ct, masks) = patient(code);
+            let b = preprocess(&ct, &masks, &config()).unwrap();
+            assert_eq!(a.centroids, b.centroids);
+            for (x, y) in a.ct.as_slice().iter().zip(b.ct.as_slice()) {
+                approx::assert_relative_eq!(x, y, epsilon = 1e-5);
+            }
+        }
+    }
+
+    #[test]
+    fn slices_can_be_brought_to_a_distance_and_the_parenchyma_made_exclusive() {
+        let (ct, masks) = patient("RAS");
+        let wide = config().slice_spacing(Some(10.0));
+        let p = preprocess(&ct, &masks, &wide).unwrap();
+        approx::assert_relative_eq!(p.ct.grid().spacing()[2], 10.0, epsilon = 1e-9);
+        let inclusive = preprocess(&ct, &masks, &config()).unwrap().masks[0].count();
+        let exclusive = preprocess(&ct, &masks, &config().exclusive_parenchyma(true)).unwrap();
+        assert!(exclusive.masks[0].count() < inclusive);
+    }
+
+    #[test]
+    fn a_patient_without_a_liver_is_refused() {
+        let (ct, masks) = patient("RAS");
+        let none = PatientMasks { liver: None, ..masks };
+        let error = preprocess(&ct, &none, &config()).unwrap_err();
+        assert_eq!(error.to_string(), "liver mask: expected some voxels, got none");
+        assert!(preprocess(&ct, &none, &config().size(0, 32)).is_err());
+    }
+}
