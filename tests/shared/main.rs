@@ -1,15 +1,14 @@
 //! Tests on the shared data and the peers' numbers; see `oncograph_tests`.
 
-use libtest_mimic::Arguments;
-
 mod encoder;
+mod imaging;
 mod metrics;
 mod nn;
 
+use libtest_mimic::Arguments;
+
 fn main() {
     let arguments = Arguments::from_args();
-    let mut trials = metrics::trials();
-    trials.extend(encoder::trials());
-    trials.extend(nn::trials());
-    libtest_mimic::run(&arguments, trials).exit();
+    let trials = [encoder::trials(), imaging::trials(), metrics::trials(), nn::trials()];
+    libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit();
 }

@@ -1,1 +1,38 @@
-//! Learning on medical images, omics and clinical records as graphs.
+//! Learning on medical images, omics and clinical records as graphs, on candle.
+//!
+//! This crate only re-exports; each part is a crate of its own that can be used without the rest.
+//!
+//! | module | crate | what it is for |
+//! |---|---|---|
+//! | [`nn`] | `oncograph-nn` | the layers and optimizers that candle lacks |
+//! | [`imaging`] | `oncograph-imaging` | oriented volumes: NIfTI, DICOM, DICOM SEG, resampling |
+//! | [`metrics`] | `oncograph-metrics` | statistics for clinical prediction |
+//! | [`graph`] | `oncograph-graph` | heterogeneous graphs and batches |
+//! | [`encoder`] | `oncograph-encoder` | 3D image encoders |
+//! | [`losses`] | `oncograph-losses` | survival, contrastive and temporal losses |
+//! | [`gnn`] | `oncograph-gnn` | message passing |
+//! | [`datasets`] | `oncograph-datasets` | cohort readers, phantoms, splits, scalers |
+//! | [`train`] | `oncograph-train` | training loops that resume bit for bit |
+//! | [`spatiotemporal`] | `oncograph-spatiotemporal` | STG, the network for colorectal liver metastases |
+//! | [`deploy`] | `oncograph-deploy` | reports |
+
+pub use oncograph_datasets as datasets;
+pub use oncograph_deploy as deploy;
+pub use oncograph_encoder as encoder;
+pub use oncograph_gnn as gnn;
+pub use oncograph_graph as graph;
+pub use oncograph_imaging as imaging;
+pub use oncograph_losses as losses;
+pub use oncograph_metrics as metrics;
+pub use oncograph_nn as nn;
+pub use oncograph_spatiotemporal as spatiotemporal;
+pub use oncograph_train as train;
+
+/// What most programs need.
+pub mod prelude {
+    pub use oncograph_gnn::MessagePassing;
+    pub use oncograph_graph::{Graph, HeteroBatch, HeteroGraph, Schema};
+    pub use oncograph_imaging::{Grid, Volume};
+    pub use oncograph_nn::{Mode, ParamStore, Seed};
+    pub use oncograph_train::{FitConfig, Learner, fit};
+}
