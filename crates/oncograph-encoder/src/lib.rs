@@ -32,3 +32,8 @@ pub use checkpoint::{Checkpoint, LoadReport, fold_stem};
 pub use error::{Error, Result};
 pub use self_built_cnn::{SelfBuiltCnn, SelfBuiltCnnConfig};
 pub use video_resnet::{FoldedVideoResNet, Pyramid, VideoResNet, VideoResNetConfig, VideoResNetKind};
+
+// The examples of the README are compiled and run as doctests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;

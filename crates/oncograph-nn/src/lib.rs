@@ -49,3 +49,8 @@ pub use mlp::{Mlp, MlpConfig};
 pub use mode::Mode;
 pub use params::{ParamStore, save_tensors};
 pub use seed::Seed;
+
+// The examples of the README are compiled and run as doctests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;

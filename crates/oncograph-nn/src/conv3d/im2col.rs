@@ -9,12 +9,17 @@ use super::config::Geometry;
 use crate::element::Element;
 use crate::gemm::{Mat, matmul, matmul_into};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// The patch matrix of a tile has about this many elements: 1 MiB of f32, half of a usual L2 cache.
 const TILE_ELEMENTS: usize = 1 << 18;
 
-/// As many tasks are made at least, where the sizes allow.
+/// As many tasks the weight gradient is cut into at least, where the sizes allow.
 const TASKS: usize = 8;
+
+/// With fewer tiles than this a forward pass shares out the output channels instead, [`CHANNELS`] to a task.
+const FEW_TILES: usize = 4;
+const CHANNELS: usize = 64;
 
 /// Mutable memory shared by tasks that write to different elements.
 struct Shared<T>(*mut T);
@@ -122,41 +127,74 @@ fn is_pointwise(g: &Geometry) -> bool {
 }
 
 pub(super) fn forward<T: Element>(g: &Geometry, x: &[T], weight: &[T], bias: Option<&[T]>) -> Vec<T> {
-    let (depth, pixels) = (g.ci * g.taps(), g.out_pixels());
+    let (depth, volume) = (g.ci * g.taps(), g.ci * g.in_pixels());
     let tiles = Tile::all(g, depth);
-    // Small volumes with many channels give few tiles: their output channels are shared out too.
-    let parts = TASKS.div_ceil((tiles.len() * g.batch * g.groups).max(1)).min(g.co.div_ceil(64)).max(1);
-    let per_part = g.co.div_ceil(parts);
-    let mut y = vec![T::ZERO; g.batch * g.groups * g.co * pixels];
-    let out = Shared(y.as_mut_ptr());
-    let tasks = g.batch * g.groups * tiles.len() * parts;
-    (0..tasks).into_par_iter().for_each_init(Vec::new, |matrix: &mut Vec<T>, task| {
-        let (part, tile, volume) =
-            (task % parts, tiles[task / parts % tiles.len()], task / parts / tiles.len());
-        let group = volume % g.groups;
-        let (first, count) = (part * per_part, per_part.min(g.co.saturating_sub(part * per_part)));
-        let columns = tile.columns(g);
-        let x = &x[volume * g.ci * g.in_pixels()..][..g.ci * g.in_pixels()];
-        let patches = if is_pointwise(g) {
-            Mat::rows(&x[tile.first * g.output[2]..], pixels)
-        } else {
-            matrix.resize(depth * columns, T::ZERO);
-            pack(g, tile, x, g.ci, matrix);
-            Mat::rows(matrix, columns)
-        };
-        let channel = group * g.co + first;
-        let start = (volume * g.co + first) * pixels + tile.first * g.output[2];
-        // SAFETY: `y` outlives the loop, and channels `first..first + count` of this volume at this tile's columns
-        // belong to this task alone.
-        unsafe {
-            for (i, b) in bias.iter().flat_map(|b| &b[channel..channel + count]).enumerate() {
-                std::slice::from_raw_parts_mut(out.at(start + i * pixels), columns).fill(*b);
+    let mut y = vec![T::ZERO; g.batch * g.groups * g.co * g.out_pixels()];
+    let out = Output { g, weight, bias, y: Shared(y.as_mut_ptr()) };
+    let tasks = g.batch * g.groups * tiles.len();
+    let at = |task: usize| (task / tiles.len(), tiles[task % tiles.len()]);
+    if tasks >= FEW_TILES || is_pointwise(g) {
+        (0..tasks).into_par_iter().for_each_init(Vec::new, |matrix: &mut Vec<T>, task| {
+            let (v, tile) = at(task);
+            let x = &x[v * volume..(v + 1) * volume];
+            if is_pointwise(g) {
+                let patches = Mat::rows(&x[tile.first * g.output[2]..], g.out_pixels());
+                // SAFETY: this task alone has this tile of this volume.
+                unsafe { out.write(v, tile, 0..g.co, patches) };
+                return;
             }
-            let kernel = Mat::rows(&weight[channel * depth..], depth);
-            matmul_into((count, depth, columns), kernel, patches, out.at(start), pixels, bias.is_some());
-        }
-    });
+            matrix.resize(depth * tile.columns(g), T::ZERO);
+            pack(g, tile, x, g.ci, matrix);
+            // SAFETY: as above.
+            unsafe { out.write(v, tile, 0..g.co, Mat::rows(matrix, tile.columns(g))) };
+        });
+        return y;
+    }
+    // A small volume with many channels: the tiles come one by one, their channels are shared out.
+    let mut matrix = Vec::new();
+    for (v, tile) in (0..tasks).map(at) {
+        let columns = tile.columns(g);
+        matrix.resize(depth * columns, T::ZERO);
+        let of_channels =
+            matrix.par_chunks_mut(g.taps() * columns).zip(x[v * volume..].par_chunks(g.in_pixels().max(1)));
+        of_channels.for_each(|(matrix, x)| pack(g, tile, x, 1, matrix));
+        (0..g.co.div_ceil(CHANNELS)).into_par_iter().for_each(|part| {
+            let channels = part * CHANNELS..((part + 1) * CHANNELS).min(g.co);
+            // SAFETY: this task alone has these channels, and the tiles come one by one.
+            unsafe { out.write(v, tile, channels, Mat::rows(&matrix, columns)) };
+        });
+    }
     y
+}
+
+/// The output of a forward pass and what its parts are computed from.
+struct Output<'a, T> {
+    g: &'a Geometry,
+    weight: &'a [T],
+    bias: Option<&'a [T]>,
+    y: Shared<T>,
+}
+
+impl<T: Element> Output<'_, T> {
+    /// Computes `channels` (of the group) of a volume at the columns of `tile` from its `patches`.
+    ///
+    /// # Safety
+    /// The memory behind `y` must hold the whole output, and no other thread may touch this part of it.
+    unsafe fn write(&self, volume: usize, tile: Tile, channels: Range<usize>, patches: Mat<T>) {
+        let (g, pixels, columns) = (self.g, self.g.out_pixels(), tile.columns(self.g));
+        let depth = g.ci * g.taps();
+        let channel = volume % g.groups * g.co + channels.start;
+        let start = self.y.at((volume * g.co + channels.start) * pixels + tile.first * g.output[2]);
+        // SAFETY: the caller's promise covers rows `channels` at this tile's columns, which is what is written.
+        unsafe {
+            for (i, b) in self.bias.iter().flat_map(|b| &b[channel..channel + channels.len()]).enumerate() {
+                std::slice::from_raw_parts_mut(start.add(i * pixels), columns).fill(*b);
+            }
+            let kernel = Mat::rows(&self.weight[channel * depth..], depth);
+            let shape = (channels.len(), depth, columns);
+            matmul_into(shape, kernel, patches, start, pixels, self.bias.is_some());
+        }
+    }
 }
 
 pub(super) fn input_gradient<T: Element>(g: &Geometry, weight: &[T], dy: &[T]) -> Vec<T> {
