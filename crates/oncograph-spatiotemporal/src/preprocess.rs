@@ -178,9 +178,11 @@ pub fn preprocess(
     let mut on_block = Vec::with_capacity(5);
     for (i, mask) in [Some(parenchyma), remnant, hepatic, portal, tumour].into_iter().enumerate() {
         let mask = match mask {
-            Some(mask) => {
-                morphology::close(&resample(&mask, &target, &ResampleOptions::label())?, [1; 3], Edge::Ignore)?
-            }
+            Some(mask) => morphology::close(
+                &resample(&mask, &target, &ResampleOptions::label())?,
+                [1; 3],
+                Edge::Ignore,
+            )?,
             None => Mask::from(&target),
         };
         match mask.centroid_index() {

@@ -253,8 +253,9 @@ impl CustomOp1 for Max {
             Ok(fill_rows(rows.rows(), width, work, |row, out: &mut [T]| {
                 for (i, &c) in rows.columns(row).iter().enumerate() {
                     let values = &x[c as usize * width..][..width];
-                    // `!(v <= o)` rather than `v > o`: a NaN must come through, not vanish.
-                    out.iter_mut().zip(values).for_each(|(o, &v)| if i == 0 || !(v <= *o) { *o = v });
+                    // A NaN must come through, not vanish.
+                    let wins = |v: T, o: T| i == 0 || v > o || v.partial_cmp(&v).is_none();
+                    out.iter_mut().zip(values).for_each(|(o, &v)| if wins(v, *o) { *o = v });
                 }
             }))
         })
