@@ -1,1 +1,43 @@
-//! Heterogeneous graphs under a schema: batching, CSR adjacency, builders and petgraph views.
+//! Heterogeneous graphs under a schema: typed nodes and edges with features, batched as a disjoint union with the
+//! CSR adjacency that message passing walks.
+//!
+//! - [`Schema`]: which node types and edge types exist and how wide their features are.
+//! - [`HeteroGraph`]: one graph, in host memory, validated against its schema.
+//! - [`HeteroBatch`]: several graphs as one, as tensors on a device.
+//! - [`Graph`]: one node type and one edge list on a device: what a convolution takes.
+//!
+//! # Example
+//!
+//! ```
+//! use candle_core::Device;
+//! use oncograph_graph::{HeteroBatch, HeteroGraph, Schema};
+//! use std::sync::Arc;
+//!
+//! # fn main() -> oncograph_graph::Result<()> {
+//! let schema = Arc::new(
+//!     Schema::new().node("organ", 2).node("clinical", 3).edge("clinical", "describes", "organ", 0),
+//! );
+//! let graph = HeteroGraph::builder(schema)
+//!     .nodes("organ", 2, vec![0.1, 0.2, 0.3, 0.4])
+//!     .nodes("clinical", 1, vec![63.0, 1.0, 0.0])
+//!     .edges(("clinical", "describes", "organ"), vec![0, 0], vec![0, 1], vec![])
+//!     .build()?;
+//! let batch = HeteroBatch::new(&[&graph, &graph], &Device::Cpu)?;
+//! assert_eq!(batch.features("organ")?.dims(), [4, 2]);
+//! # Ok(())
+//! # }
+//! ```
+
+mod batch;
+mod error;
+mod graph;
+mod hetero;
+mod schema;
+mod view;
+
+pub use batch::HeteroBatch;
+pub use error::{Error, Result};
+pub use graph::Graph;
+pub use hetero::{EdgeSet, HeteroGraph, HeteroGraphBuilder, NodeSet};
+pub use schema::{EdgeType, NodeType, Schema};
+pub use view::{NodeRef, to_petgraph};

@@ -20,12 +20,30 @@
 //! # }
 //! ```
 
+mod activation;
+mod dropout;
+mod element;
 mod error;
+mod gemm;
 mod gradients;
+pub mod lstm;
+mod mlp;
+mod mode;
+pub mod norm;
+pub mod optim;
 mod params;
+pub mod scheduler;
 mod seed;
+pub mod segment;
+#[doc(hidden)]
+pub mod testing;
 
+pub use activation::{Activation, linear, linear_no_bias, log_softmax, relu, softmax};
+pub use candle_nn::{Linear, Module, VarBuilder};
+pub use dropout::Dropout;
 pub use error::{Error, Result};
 pub use gradients::Gradients;
+pub use mlp::{Mlp, MlpConfig};
+pub use mode::Mode;
 pub use params::{ParamStore, save_tensors};
 pub use seed::Seed;

@@ -91,7 +91,7 @@ mod tests {
     fn the_draws_are_pinned() {
         // A change here changes every published result: it must be on purpose.
         let seed = Seed::new(42).stream("init").at(3);
-        assert_eq!(seed.value(), 0x0);
-        assert_eq!(seed.rng().random::<u64>(), 0);
+        assert_eq!(seed.value(), 13718660649731965562);
+        assert_eq!(seed.rng().random::<u64>(), 10880522831778058098);
     }
 }

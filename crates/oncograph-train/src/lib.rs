@@ -1,1 +1,20 @@
-//! Training loops on candle: epochs, early stop, checkpoints that resume bit for bit, cross-validation, run directories.
+//! Training on candle: a loop with early stopping and checkpoints that resume bit for bit, cross-validation whose
+//! finished parts survive a kill, and the run directory that holds all of it.
+//!
+//! - [`Learner`]: what is trained; [`fit`] runs it.
+//! - [`RunDir`]: one folder per run, every file written whole or not at all.
+//! - [`StopFlag`]: asks a running [`fit`] to stop after the current step, for example on Ctrl-C.
+
+mod checkpoint;
+mod config;
+mod error;
+mod fit;
+mod run_dir;
+mod stop;
+
+pub use checkpoint::Checkpoint;
+pub use config::{FitConfig, OptimizerConfig};
+pub use error::{Error, Result};
+pub use fit::{EpochRecord, FitOutcome, Learner, StepLoss, Validation, fit};
+pub use run_dir::RunDir;
+pub use stop::StopFlag;

@@ -1,0 +1,292 @@
+use crate::self_loops::replace_self_loops;
+use crate::{Error, MessagePassing, Result};
+use candle_core::{D, Module, Tensor};
+use candle_nn::{Init, Linear, VarBuilder, linear_no_bias};
+use oncograph_nn::segment::{Adjacency, Reduce, gather_reduce_weighted, segment_reduce, segment_softmax};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// The attributes of the self loops that [`GatConv`] adds.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EdgeFill {
+    /// The mean of the attributes of the edges that arrive; 0 where none does.
+    #[default]
+    Mean,
+    /// A constant.
+    Constant(f64),
+}
+
+/// Configuration of a [`GatConv`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct GatConfig {
+    /// Features of a source node.
+    pub in_source: usize,
+    /// Features of a target node with a matrix of its own; `None` shares one matrix for both.
+    pub in_target: Option<usize>,
+    /// Features of the output per head.
+    pub out: usize,
+    /// Attention heads; 1 by default.
+    pub heads: usize,
+    /// Whether heads are concatenated (true, the default) or averaged.
+    pub concat: bool,
+    /// Slope of the leaky ReLU below 0; 0.2 by default.
+    pub negative_slope: f64,
+    /// Whether self loops are replaced by one per node; true by default.
+    pub add_self_loops: bool,
+    /// Attributes per edge that enter the attention logits; 0 ignores them.
+    pub edge_attributes: usize,
+    /// The attributes of added self loops.
+    pub edge_fill: EdgeFill,
+    /// Whether there is a bias; true by default.
+    pub bias: bool,
+    /// Whether `res(x_target)` is added.
+    pub residual: bool,
+}
+
+impl GatConfig {
+    /// One head from `features` to `out` features on one set of nodes.
+    pub fn new(features: usize, out: usize) -> Self {
+        GatConfig {
+            in_source: features,
+            in_target: None,
+            out,
+            heads: 1,
+            concat: true,
+            negative_slope: 0.2,
+            add_self_loops: true,
+            edge_attributes: 0,
+            edge_fill: EdgeFill::Mean,
+            bias: true,
+            residual: false,
+        }
+    }
+
+    /// One head from sources to targets with matrices of their own, without self loops.
+    pub fn bipartite(in_source: usize, in_target: usize, out: usize) -> Self {
+        let one = Self::new(in_source, out);
+        GatConfig { in_target: Some(in_target), add_self_loops: false, ..one }
+    }
+
+    /// Sets the number of heads.
+    pub fn heads(mut self, heads: usize) -> Self {
+        self.heads = heads;
+        self
+    }
+
+    /// Sets whether heads are concatenated or averaged.
+    pub fn concat(mut self, concat: bool) -> Self {
+        self.concat = concat;
+        self
+    }
+
+    /// Sets the slope of the leaky ReLU below 0.
+    pub fn negative_slope(mut self, slope: f64) -> Self {
+        self.negative_slope = slope;
+        self
+    }
+
+    /// Sets whether self loops are replaced.
+    pub fn add_self_loops(mut self, add: bool) -> Self {
+        self.add_self_loops = add;
+        self
+    }
+
+    /// Lets edge attributes enter the attention.
+    pub fn edge_attributes(mut self, count: usize, fill: EdgeFill) -> Self {
+        self.edge_attributes = count;
+        self.edge_fill = fill;
+        self
+    }
+
+    /// Sets whether there is a bias.
+    pub fn bias(mut self, bias: bool) -> Self {
+        self.bias = bias;
+        self
+    }
+
+    /// Sets whether the target's features are added through `res`.
+    pub fn residual(mut self, residual: bool) -> Self {
+        self.residual = residual;
+        self
+    }
+
+    /// Features of the output over all heads.
+    pub fn total_out(&self) -> usize {
+        if self.concat { self.heads * self.out } else { self.out }
+    }
+
+    /// Checks that the options fit together.
+    ///
+    /// # Errors
+    /// [`Error::Layer`].
+    pub fn validate(&self) -> Result<()> {
+        if self.in_source == 0 || self.in_target == Some(0) || self.out == 0 || self.heads == 0 {
+            return Err(Error::layer("GatConv", "at least one feature and head", format!("{self:?}")));
+        }
+        Ok(())
+    }
+
+    /// Builds the layer with parameters from `vb`.
+    ///
+    /// # Errors
+    /// [`Error::Layer`] if the configuration is not valid, or an error of candle.
+    pub fn build(&self, vb: VarBuilder) -> Result<GatConv> {
+        self.validate()?;
+        let width = self.heads * self.out;
+        let name = if self.in_target.is_some() { "lin_src" } else { "lin" };
+        let lin = linear_no_bias(self.in_source, width, vb.pp(name))?;
+        let lin_target = self.in_target.map(|f| linear_no_bias(f, width, vb.pp("lin_dst"))).transpose()?;
+        // Glorot over [heads, out], as the peer.
+        let bound = (6.0 / (self.heads + self.out) as f64).sqrt();
+        let glorot = Init::Uniform { lo: -bound, up: bound };
+        let attention = |name: &str| vb.get_with_hints((1, self.heads, self.out), name, glorot);
+        let edge = match self.edge_attributes {
+            0 => None,
+            count => Some((linear_no_bias(count, width, vb.pp("lin_edge"))?, attention("att_edge")?)),
+        };
+        let target_width = self.in_target.unwrap_or(self.in_source);
+        Ok(GatConv {
+            att_source: attention("att_src")?,
+            att_target: attention("att_dst")?,
+            bias: self.bias.then(|| vb.get(self.total_out(), "bias")).transpose()?,
+            residual: self
+                .residual
+                .then(|| linear_no_bias(target_width, self.total_out(), vb.pp("res")))
+                .transpose()?,
+            config: self.clone(),
+            lin,
+            lin_target,
+            edge,
+        })
+    }
+}
+
+/// Graph attention: `h_i = sum_j alpha_ij W x_j + b` with
+/// `alpha_ij = softmax_j leaky_relu(a_s . W x_j + a_t . W x_i (+ a_e . W_e e_ij))`, per head.
+///
+/// # Shapes
+/// \[nodes, F\], edge attributes \[edges, attributes\] -> \[nodes, heads * out\] or, averaged, \[nodes, out\]
+///
+/// # Reference
+/// Velickovic et al., *Graph attention networks*, 2018, equations 3 to 6; parameters `lin.weight` (or
+/// `lin_src.weight`, `lin_dst.weight`), `att_src`, `att_dst`, `att_edge`, `lin_edge.weight`, `res.weight`, `bias`
+/// of PyTorch Geometric's `GATConv`. Self loops are removed and one per node is put at the end, as there.
+#[derive(Debug, Clone)]
+pub struct GatConv {
+    config: GatConfig,
+    lin: Linear,
+    lin_target: Option<Linear>,
+    att_source: Tensor,
+    att_target: Tensor,
+    edge: Option<(Linear, Tensor)>,
+    bias: Option<Tensor>,
+    residual: Option<Linear>,
+}
+
+impl GatConv {
+    /// The configuration that the layer was built from.
+    pub fn config(&self) -> &GatConfig {
+        &self.config
+    }
+
+    /// As [`MessagePassing::forward_bipartite`], with the edges that were attended to and their weights
+    /// \[edges, heads\].
+    ///
+    /// # Errors
+    /// As [`MessagePassing::forward_bipartite`].
+    pub fn forward_with_attention(
+        &self,
+        source: &Tensor,
+        target: &Tensor,
+        adjacency: &Arc<Adjacency>,
+        edge_attributes: Option<&Tensor>,
+    ) -> Result<(Tensor, Arc<Adjacency>, Tensor)> {
+        let c = &self.config;
+        let (adjacency, attributes) = self.edges(adjacency, edge_attributes)?;
+        let mapped = self.lin.forward(source)?;
+        let mapped_target = match &self.lin_target {
+            Some(lin) => lin.forward(target)?,
+            None => self.lin.forward(target)?,
+        };
+        let index = |nodes: &[u32]| Tensor::from_slice(nodes, nodes.len(), source.device());
+        let from = self.project(&mapped, &self.att_source)?.index_select(&index(adjacency.sources())?, 0)?;
+        let to =
+            self.project(&mapped_target, &self.att_target)?.index_select(&index(adjacency.targets())?, 0)?;
+        let mut logits = (from + to)?;
+        if let (Some((lin, att)), Some(attributes)) = (&self.edge, &attributes) {
+            logits = (logits + self.project(&lin.forward(attributes)?, att)?)?;
+        }
+        let logits = candle_nn::ops::leaky_relu(&logits, c.negative_slope)?;
+        let alpha = segment_softmax(&logits, &adjacency)?;
+        let mut out = gather_reduce_weighted(&mapped, &alpha, &adjacency)?;
+        if !c.concat {
+            out = out.reshape((adjacency.target_count(), c.heads, c.out))?.mean(1)?;
+        }
+        if let Some(residual) = &self.residual {
+            out = (out + residual.forward(target)?)?;
+        }
+        if let Some(bias) = &self.bias {
+            out = out.broadcast_add(bias)?;
+        }
+        Ok((out, adjacency, alpha))
+    }
+
+    /// `[rows, heads * out]` -> the product with the attention vector of each head, `[rows, heads]`.
+    fn project(&self, mapped: &Tensor, attention: &Tensor) -> Result<Tensor> {
+        let heads = mapped.reshape((mapped.dim(0)?, self.config.heads, self.config.out))?;
+        Ok(heads.broadcast_mul(attention)?.sum(D::Minus1)?)
+    }
+
+    /// The edges that are attended to, and their attributes.
+    fn edges(
+        &self,
+        adjacency: &Arc<Adjacency>,
+        attributes: Option<&Tensor>,
+    ) -> Result<(Arc<Adjacency>, Option<Tensor>)> {
+        let attributes = match (&self.edge, attributes) {
+            (None, _) => None,
+            (Some(_), Some(a)) => Some(a),
+            (Some(_), None) => {
+                let expected = format!("{} attributes per edge", self.config.edge_attributes);
+                return Err(Error::layer("GatConv", expected, "none"));
+            }
+        };
+        if !self.config.add_self_loops {
+            return Ok((adjacency.clone(), attributes.cloned()));
+        }
+        if adjacency.source_count() != adjacency.target_count() {
+            let got = format!("{} -> {}", adjacency.source_count(), adjacency.target_count());
+            return Err(Error::layer("GatConv", "one set of nodes with self loops", got));
+        }
+        let loops = replace_self_loops(adjacency)?;
+        let Some(attributes) = attributes else { return Ok((loops.adjacency, None)) };
+        let kept = Tensor::from_slice(&loops.kept, loops.kept.len(), attributes.device())?;
+        let kept_attributes = attributes.index_select(&kept, 0)?;
+        let n = adjacency.target_count();
+        let fill = match self.config.edge_fill {
+            EdgeFill::Mean => {
+                let targets = &loops.adjacency.targets()[..loops.kept.len()];
+                let incoming = Adjacency::from_segments(targets, n)?;
+                segment_reduce(&kept_attributes, &incoming, Reduce::Mean)?
+            }
+            EdgeFill::Constant(c) => (Tensor::zeros_like(&attributes.narrow(0, 0, 1)?)? + c)?
+                .broadcast_as((n, self.config.edge_attributes))?
+                .contiguous()?,
+        };
+        Ok((loops.adjacency, Some(Tensor::cat(&[kept_attributes, fill], 0)?)))
+    }
+}
+
+impl MessagePassing for GatConv {
+    fn forward_bipartite(
+        &self,
+        source: &Tensor,
+        target: &Tensor,
+        adjacency: &Arc<Adjacency>,
+        edge_attributes: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        Ok(self.forward_with_attention(source, target, adjacency, edge_attributes)?.0)
+    }
+}

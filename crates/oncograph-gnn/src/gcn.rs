@@ -1,0 +1,171 @@
+use crate::self_loops::replace_self_loops;
+use crate::{Error, MessagePassing, Result};
+use candle_core::{DType, Tensor};
+use candle_nn::{Linear, VarBuilder, linear_no_bias};
+use oncograph_nn::segment::{Adjacency, Reduce, gather_reduce_weighted, segment_reduce};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Configuration of a [`GcnConv`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct GcnConfig {
+    /// Features of the input.
+    pub features: usize,
+    /// Features of the output.
+    pub out: usize,
+    /// Whether missing self loops are added; true by default.
+    pub add_self_loops: bool,
+    /// Whether edges are scaled by the degrees of both ends; true by default.
+    pub normalize: bool,
+    /// Whether an added self loop weighs 2 instead of 1.
+    pub improved: bool,
+    /// Whether there is a bias; true by default.
+    pub bias: bool,
+}
+
+impl GcnConfig {
+    /// Symmetric normalisation with self loops, as in the paper.
+    pub fn new(features: usize, out: usize) -> Self {
+        GcnConfig { features, out, add_self_loops: true, normalize: true, improved: false, bias: true }
+    }
+
+    /// Sets whether missing self loops are added.
+    pub fn add_self_loops(mut self, add: bool) -> Self {
+        self.add_self_loops = add;
+        self
+    }
+
+    /// Sets whether edges are scaled by degrees.
+    pub fn normalize(mut self, normalize: bool) -> Self {
+        self.normalize = normalize;
+        self
+    }
+
+    /// Sets whether added self loops weigh 2.
+    pub fn improved(mut self, improved: bool) -> Self {
+        self.improved = improved;
+        self
+    }
+
+    /// Sets whether there is a bias.
+    pub fn bias(mut self, bias: bool) -> Self {
+        self.bias = bias;
+        self
+    }
+
+    /// Checks that there are features on both sides.
+    ///
+    /// # Errors
+    /// [`Error::Layer`].
+    pub fn validate(&self) -> Result<()> {
+        if self.features == 0 || self.out == 0 {
+            let got = format!("{} -> {}", self.features, self.out);
+            return Err(Error::layer("GcnConv", "at least one feature on each side", got));
+        }
+        Ok(())
+    }
+
+    /// Builds the layer with parameters from `vb`.
+    ///
+    /// # Errors
+    /// [`Error::Layer`] if the configuration is not valid, or an error of candle.
+    pub fn build(&self, vb: VarBuilder) -> Result<GcnConv> {
+        self.validate()?;
+        let lin = linear_no_bias(self.features, self.out, vb.pp("lin"))?;
+        let bias = self.bias.then(|| vb.get(self.out, "bias")).transpose()?;
+        Ok(GcnConv { config: self.clone(), lin, bias })
+    }
+}
+
+/// Graph convolution: `H = D^-1/2 (A + I) D^-1/2 X W + b`, `D` the weighted in-degree with loops.
+///
+/// An edge that is a self loop already keeps its weight, the last one where there are several. The gradient flows
+/// to edge weights through the normalisation too. A node of degree 0 gives `b`.
+///
+/// # Shapes
+/// \[nodes, F\], edge weights \[edges, 1\] or none -> \[nodes, out\]
+///
+/// # Reference
+/// Kipf and Welling, *Semi-supervised classification with graph convolutional networks*, 2017, equation 2;
+/// parameters `lin.weight`, `bias` of PyTorch Geometric's `GCNConv`.
+#[derive(Debug, Clone)]
+pub struct GcnConv {
+    config: GcnConfig,
+    lin: Linear,
+    bias: Option<Tensor>,
+}
+
+impl GcnConv {
+    /// The configuration that the layer was built from.
+    pub fn config(&self) -> &GcnConfig {
+        &self.config
+    }
+
+    /// The edges with loops and their weights before normalisation.
+    fn with_loops(&self, adjacency: &Arc<Adjacency>, weight: Tensor) -> Result<(Arc<Adjacency>, Tensor)> {
+        if !self.config.add_self_loops {
+            return Ok((adjacency.clone(), weight));
+        }
+        let loops = replace_self_loops(adjacency)?;
+        let device = weight.device();
+        let n = loops.old_loop.len();
+        let fill = if self.config.improved { 2.0 } else { 1.0 };
+        // The fill rides behind the old weights, so that one gather takes both and the gradient finds its way.
+        let fill = Tensor::full(fill as f32, (1, 1), device)?.to_dtype(weight.dtype())?;
+        let fill_at = adjacency.edge_count() as u32;
+        let take = loops.kept.iter().copied().chain(loops.old_loop.iter().map(|e| e.unwrap_or(fill_at)));
+        let take: Vec<u32> = take.collect();
+        let take = Tensor::from_vec(take, loops.kept.len() + n, device)?;
+        let weight = Tensor::cat(&[&weight, &fill], 0)?.index_select(&take, 0)?;
+        Ok((loops.adjacency, weight))
+    }
+
+    /// `w_e / sqrt(d_source d_target)`, 0 where a degree is 0.
+    fn normalized(&self, adjacency: &Arc<Adjacency>, weight: Tensor) -> Result<Tensor> {
+        if !self.config.normalize {
+            return Ok(weight);
+        }
+        let degree = segment_reduce(&weight, adjacency, Reduce::Sum)?;
+        let positive = degree.gt(0.0)?;
+        // `where` on both sides of the power: the branch that is not taken must not send a NaN back.
+        let safe = positive.where_cond(&degree, &degree.ones_like()?)?;
+        let inverse = positive.where_cond(&safe.powf(-0.5)?, &degree.zeros_like()?)?;
+        let index = |nodes: &[u32]| Tensor::from_slice(nodes, nodes.len(), weight.device());
+        let source = inverse.index_select(&index(adjacency.sources())?, 0)?;
+        let target = inverse.index_select(&index(adjacency.targets())?, 0)?;
+        Ok(((source * weight)? * target)?)
+    }
+}
+
+impl MessagePassing for GcnConv {
+    fn forward_bipartite(
+        &self,
+        source: &Tensor,
+        _target: &Tensor,
+        adjacency: &Arc<Adjacency>,
+        edge_attributes: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        if adjacency.source_count() != adjacency.target_count() {
+            let got = format!("{} -> {}", adjacency.source_count(), adjacency.target_count());
+            return Err(Error::layer("GcnConv", "one set of nodes", got));
+        }
+        let edges = adjacency.edge_count();
+        let weight = match edge_attributes {
+            Some(w) if w.dims() == [edges, 1] => w.clone(),
+            Some(w) => {
+                let expected = format!("edge weights [{edges}, 1]");
+                return Err(Error::layer("GcnConv", expected, format!("{:?}", w.dims())));
+            }
+            None => Tensor::ones((edges, 1), DType::F32, source.device())?.to_dtype(source.dtype())?,
+        };
+        let (adjacency, weight) = self.with_loops(adjacency, weight)?;
+        let weight = self.normalized(&adjacency, weight)?;
+        let mapped = source.matmul(&self.lin.weight().t()?)?;
+        let out = gather_reduce_weighted(&mapped, &weight, &adjacency)?;
+        Ok(match &self.bias {
+            Some(bias) => out.broadcast_add(bias)?,
+            None => out,
+        })
+    }
+}

@@ -1,0 +1,256 @@
+use crate::{Error, MessagePassing, Result};
+use candle_core::{D, Module, Tensor};
+use candle_nn::{Linear, VarBuilder, linear_b, linear_no_bias};
+use oncograph_nn::segment::{Adjacency, Reduce, gather_reduce, segment_reduce};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Configuration of a [`SageConv`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SageConfig {
+    /// Features of a source node.
+    pub in_source: usize,
+    /// Features of a target node.
+    pub in_target: usize,
+    /// Features of the output.
+    pub out: usize,
+    /// How neighbours are aggregated; mean by default.
+    pub reduce: Reduce,
+    /// Whether the target's own features enter through a matrix of their own (`lin_r`); true by default.
+    pub root_weight: bool,
+    /// Whether `lin_l` has a bias; true by default.
+    pub bias: bool,
+    /// Whether sources pass through `relu(lin(x))` first.
+    pub project: bool,
+    /// Whether outputs are scaled to unit L2 norm.
+    pub normalize: bool,
+    /// Attributes per edge that are added to the messages through `lin_edge`; 0 ignores them, as the peer does.
+    pub edge_attributes: usize,
+    /// Whether the node itself is averaged with its neighbours under one matrix (see [`SageConv`]).
+    pub closed: bool,
+}
+
+impl SageConfig {
+    /// Mean aggregation from `features` to `out` features on one set of nodes.
+    pub fn new(features: usize, out: usize) -> Self {
+        Self::bipartite(features, features, out)
+    }
+
+    /// Mean aggregation from sources to targets with features of their own.
+    pub fn bipartite(in_source: usize, in_target: usize, out: usize) -> Self {
+        SageConfig {
+            in_source,
+            in_target,
+            out,
+            reduce: Reduce::Mean,
+            root_weight: true,
+            bias: true,
+            project: false,
+            normalize: false,
+            edge_attributes: 0,
+            closed: false,
+        }
+    }
+
+    /// Sets how neighbours are aggregated.
+    pub fn reduce(mut self, reduce: Reduce) -> Self {
+        self.reduce = reduce;
+        self
+    }
+
+    /// Sets whether the target's own features enter.
+    pub fn root_weight(mut self, root_weight: bool) -> Self {
+        self.root_weight = root_weight;
+        self
+    }
+
+    /// Sets whether there is a bias.
+    pub fn bias(mut self, bias: bool) -> Self {
+        self.bias = bias;
+        self
+    }
+
+    /// Sets whether sources are projected first.
+    pub fn project(mut self, project: bool) -> Self {
+        self.project = project;
+        self
+    }
+
+    /// Sets whether outputs are scaled to unit norm.
+    pub fn normalize(mut self, normalize: bool) -> Self {
+        self.normalize = normalize;
+        self
+    }
+
+    /// Lets edge attributes enter the messages.
+    pub fn edge_attributes(mut self, count: usize) -> Self {
+        self.edge_attributes = count;
+        self
+    }
+
+    /// Averages the node with its neighbours under one matrix.
+    pub fn closed(mut self, closed: bool) -> Self {
+        self.closed = closed;
+        self
+    }
+
+    /// Checks that the options fit together.
+    ///
+    /// # Errors
+    /// [`Error::Layer`].
+    pub fn validate(&self) -> Result<()> {
+        if self.in_source == 0 || self.in_target == 0 || self.out == 0 {
+            let got = format!("{} and {} -> {}", self.in_source, self.in_target, self.out);
+            return Err(Error::layer("SageConv", "at least one feature on each side", got));
+        }
+        if self.closed && (self.in_source != self.in_target || self.reduce != Reduce::Mean || self.project) {
+            return Err(Error::layer(
+                "SageConv",
+                "mean over one unprojected set of nodes with `closed`",
+                "another",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Builds the layer with parameters from `vb`.
+    ///
+    /// # Errors
+    /// [`Error::Layer`] if the configuration is not valid, or an error of candle.
+    pub fn build(&self, vb: VarBuilder) -> Result<SageConv> {
+        self.validate()?;
+        let edge = (self.edge_attributes > 0)
+            .then(|| linear_no_bias(self.edge_attributes, self.out, vb.pp("lin_edge")))
+            .transpose()?;
+        let project =
+            self.project.then(|| linear_b(self.in_source, self.in_source, true, vb.pp("lin"))).transpose()?;
+        let lin_l = linear_b(self.in_source, self.out, self.bias, vb.pp("lin_l"))?;
+        let lin_r = (self.root_weight && !self.closed)
+            .then(|| linear_no_bias(self.in_target, self.out, vb.pp("lin_r")))
+            .transpose()?;
+        Ok(SageConv { config: self.clone(), project, lin_l, lin_r, edge })
+    }
+}
+
+/// GraphSAGE: `h_i = W_l reduce_{j -> i} x_j + b + W_r x_i (+ W_e mean_{j -> i} e_ij)`.
+///
+/// With `closed`, the literal form of several papers: `h_i = W mean(x_i, {x_j}) + b`, the node counted once among
+/// its neighbours. A node without neighbours aggregates 0. Where the reduction is linear and the output narrower
+/// than the input, the matrix is applied first, so that fewer numbers travel along edges.
+///
+/// # Shapes
+/// \[nodes, F\] -> \[nodes, out\]
+///
+/// # Reference
+/// Hamilton, Ying and Leskovec, *Inductive representation learning on large graphs*, 2017, algorithm 1;
+/// parameters `lin_l.{weight,bias}`, `lin_r.weight`, `lin.{weight,bias}` of PyTorch Geometric's `SAGEConv`.
+/// `lin_edge.weight` and `closed` are ours.
+///
+/// # Example
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use oncograph_gnn::{Adjacency, MessagePassing, SageConfig};
+/// use oncograph_graph::Graph;
+/// use oncograph_nn::{ParamStore, Seed};
+/// use std::sync::Arc;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = ParamStore::new(Seed::new(0));
+/// let conv = SageConfig::new(8, 4).build(store.var_builder(DType::F32, &Device::Cpu))?;
+/// let adjacency = Arc::new(Adjacency::new(3, 3, &[0, 1], &[1, 2])?);
+/// let graph = Graph::new(adjacency, None, &[0, 0, 0], 1)?;
+/// let x = Tensor::ones((3, 8), DType::F32, &Device::Cpu)?;
+/// assert_eq!(conv.forward(&x, &graph)?.dims(), [3, 4]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct SageConv {
+    config: SageConfig,
+    project: Option<Linear>,
+    lin_l: Linear,
+    lin_r: Option<Linear>,
+    edge: Option<Linear>,
+}
+
+impl SageConv {
+    /// The configuration that the layer was built from.
+    pub fn config(&self) -> &SageConfig {
+        &self.config
+    }
+
+    /// The matrix of the neighbours and its bias.
+    pub fn lin_l(&self) -> &Linear {
+        &self.lin_l
+    }
+
+    /// The matrix of the node itself.
+    pub fn lin_r(&self) -> Option<&Linear> {
+        self.lin_r.as_ref()
+    }
+
+    fn messages(&self, adjacency: &Adjacency, attributes: Option<&Tensor>) -> Result<Option<Tensor>> {
+        let Some(edge) = &self.edge else { return Ok(None) };
+        let Some(attributes) = attributes else {
+            let expected = format!("{} attributes per edge", self.config.edge_attributes);
+            return Err(Error::layer("SageConv", expected, "none"));
+        };
+        let reduce = if self.config.reduce == Reduce::Sum { Reduce::Sum } else { Reduce::Mean };
+        Ok(Some(edge.forward(&segment_reduce(attributes, adjacency, reduce)?)?))
+    }
+
+    /// `(x_i + sum_j x_j) / (1 + degree)` through the one matrix.
+    fn closed_mean(&self, x: &Tensor, adjacency: &Arc<Adjacency>) -> Result<Tensor> {
+        let mapped = x.matmul(&self.lin_l.weight().t()?)?;
+        let sum = (gather_reduce(&mapped, adjacency, Reduce::Sum)? + mapped)?;
+        let counts: Vec<f64> = adjacency.in_degrees().iter().map(|d| 1.0 / (d + 1) as f64).collect();
+        let counts =
+            Tensor::from_vec(counts, (adjacency.target_count(), 1), x.device())?.to_dtype(x.dtype())?;
+        Ok(sum.broadcast_mul(&counts)?)
+    }
+
+    fn aggregate(&self, source: &Tensor, adjacency: &Arc<Adjacency>) -> Result<Tensor> {
+        let weight = self.lin_l.weight().t()?;
+        let reduce = self.config.reduce;
+        if reduce != Reduce::Max && self.config.out < self.config.in_source {
+            return Ok(gather_reduce(&source.matmul(&weight)?, adjacency, reduce)?);
+        }
+        Ok(gather_reduce(source, adjacency, reduce)?.matmul(&weight)?)
+    }
+}
+
+impl MessagePassing for SageConv {
+    fn forward_bipartite(
+        &self,
+        source: &Tensor,
+        target: &Tensor,
+        adjacency: &Arc<Adjacency>,
+        edge_attributes: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let mut out = if self.config.closed {
+            self.closed_mean(source, adjacency)?
+        } else {
+            match &self.project {
+                Some(lin) => self.aggregate(&lin.forward(source)?.relu()?, adjacency)?,
+                None => self.aggregate(source, adjacency)?,
+            }
+        };
+        if let Some(bias) = self.lin_l.bias() {
+            out = out.broadcast_add(bias)?;
+        }
+        if let Some(lin_r) = &self.lin_r {
+            out = (out + lin_r.forward(target)?)?;
+        }
+        if let Some(message) = self.messages(adjacency, edge_attributes)? {
+            out = (out + message)?;
+        }
+        if self.config.normalize {
+            // The peer divides by max(norm, 1e-12); under the root the bound also keeps the gradient at 0 finite.
+            let norm = (out.sqr()?.sum_keepdim(D::Minus1)? + 1e-24)?.sqrt()?;
+            out = out.broadcast_div(&norm)?;
+        }
+        Ok(out)
+    }
+}

@@ -1,0 +1,159 @@
+//! What every convolution must do, whatever it computes: see `contract!`.
+
+use candle_core::{DType, Device, Tensor, Var};
+use oncograph_gnn::{Adjacency, EdgeFill, GatConfig, GcnConfig, MessagePassing, Reduce, SageConfig};
+use oncograph_graph::Graph;
+use oncograph_nn::{ParamStore, Seed};
+use std::sync::Arc;
+
+const N: usize = 6;
+/// Node 5 is isolated; 0 -> 1 occurs twice; 3 -> 3 is a self loop.
+const SOURCES: [u32; 8] = [0, 0, 2, 1, 3, 4, 3, 2];
+const TARGETS: [u32; 8] = [1, 1, 1, 0, 3, 3, 2, 4];
+
+fn values(rows: usize, columns: usize, phase: f64) -> Tensor {
+    let v: Vec<f64> = (0..rows * columns).map(|i| ((i as f64) * 1.37 + phase).sin()).collect();
+    Tensor::from_vec(v, (rows, columns), &Device::Cpu).unwrap()
+}
+
+fn graph(sources: &[u32], targets: &[u32], attributes: Option<Tensor>) -> Graph {
+    let a = Arc::new(Adjacency::new(N, N, sources, targets).unwrap());
+    Graph::new(a, attributes, &[0; N], 1).unwrap()
+}
+
+fn rows(t: &Tensor) -> Vec<Vec<f64>> {
+    t.to_vec2().unwrap()
+}
+
+fn assert_close(a: &[Vec<f64>], b: &[Vec<f64>]) {
+    assert_eq!(a.len(), b.len());
+    for (x, y) in a.iter().flatten().zip(b.iter().flatten()) {
+        approx::assert_relative_eq!(x, y, epsilon = 1e-12, max_relative = 1e-12);
+    }
+}
+
+fn permute<T: Copy>(values: &[T], order: &[usize]) -> Vec<T> {
+    order.iter().map(|&i| values[i]).collect()
+}
+
+fn select(t: &Tensor, order: &[usize]) -> Tensor {
+    let order: Vec<u32> = order.iter().map(|&i| i as u32).collect();
+    t.index_select(&Tensor::new(order, &Device::Cpu).unwrap(), 0).unwrap()
+}
+
+/// The checks for a layer built by `build` that takes `attributes` numbers per edge (0: none).
+fn check<C: MessagePassing>(build: impl Fn(candle_nn::VarBuilder) -> C, features: usize, attributes: usize) {
+    let store = ParamStore::new(Seed::new(3));
+    let conv = build(store.var_builder(DType::F64, &Device::Cpu));
+    // Positive attributes, since they may be weights under a square root.
+    let e = (attributes > 0).then(|| (values(SOURCES.len(), attributes, 0.3).abs().unwrap() + 0.1).unwrap());
+    let x = values(N, features, 0.0);
+    let y = conv.forward(&x, &graph(&SOURCES, &TARGETS, e.clone())).unwrap();
+    assert_eq!(y.dim(0).unwrap(), N);
+
+    // The order of edges does not matter.
+    let order = [6, 0, 3, 7, 2, 5, 1, 4];
+    let permuted_e = e.as_ref().map(|e| select(e, &order));
+    let permuted = graph(&permute(&SOURCES, &order), &permute(&TARGETS, &order), permuted_e);
+    assert_close(&rows(&conv.forward(&x, &permuted).unwrap()), &rows(&y));
+
+    // Renaming the nodes renames the output: new node i is old node NODES[i].
+    const NODES: [usize; N] = [4, 2, 0, 5, 3, 1];
+    let name = |old: &u32| NODES.iter().position(|&n| n == *old as usize).unwrap() as u32;
+    let (s, t): (Vec<_>, Vec<_>) = (SOURCES.iter().map(name).collect(), TARGETS.iter().map(name).collect());
+    let renamed = conv.forward(&select(&x, &NODES), &graph(&s, &t, e.clone())).unwrap();
+    assert_close(&rows(&renamed), &rows(&select(&y, &NODES)));
+
+    // No edges at all.
+    let none = (attributes > 0).then(|| Tensor::zeros((0, attributes), DType::F64, &Device::Cpu).unwrap());
+    let lonely = rows(&conv.forward(&x, &graph(&[], &[], none)).unwrap());
+    assert!(lonely.iter().flatten().all(|v| v.is_finite()));
+
+    gradients(&store, |x| conv.forward(x, &graph(&SOURCES, &TARGETS, e.clone())).unwrap(), &x);
+    fn threads<T: Send + Sync>(_: &T) {}
+    threads(&conv);
+}
+
+/// Every parameter and the input against central differences; every parameter receives a gradient.
+fn gradients(store: &ParamStore, f: impl Fn(&Tensor) -> Tensor, x: &Tensor) {
+    let x = Var::from_tensor(x).unwrap();
+    let loss = |x: &Tensor| {
+        let y = f(x);
+        (&y * values(y.dim(0).unwrap(), y.dim(1).unwrap(), 2.0)).unwrap().sum_all().unwrap()
+    };
+    let grads = loss(&x).backward().unwrap();
+    let mut vars = store.trainable();
+    vars.push(("input".into(), x.clone()));
+    for (name, var) in vars {
+        let g = grads.get(&var).unwrap_or_else(|| panic!("{name} has no gradient"));
+        let g = g.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        assert!(g.iter().any(|v| *v != 0.0), "{name} has a zero gradient");
+        let old = var.as_tensor().copy().unwrap();
+        let flat = old.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        for i in 0..flat.len() {
+            let at = |h: f64| {
+                let mut moved = flat.clone();
+                moved[i] += h;
+                var.set(&Tensor::from_vec(moved, old.dims(), &Device::Cpu).unwrap()).unwrap();
+                loss(&x).to_scalar::<f64>().unwrap()
+            };
+            let numeric = (at(1e-6) - at(-1e-6)) / 2e-6;
+            approx::assert_relative_eq!(g[i], numeric, epsilon = 1e-7, max_relative = 1e-6);
+        }
+        var.set(&old).unwrap();
+    }
+}
+
+/// One test per configuration: edge and node permutation, isolated node, no edges, gradients, `Send + Sync`.
+macro_rules! contract {
+    ($($name:ident: $config:expr, attributes $attributes:expr;)*) => {$(
+        #[test]
+        fn $name() {
+            let config = $config;
+            let json = serde_json::to_string(&config).unwrap();
+            assert_eq!(config, serde_json::from_str(&json).unwrap());
+            check(|vb| config.build(vb).unwrap(), 5, $attributes);
+        }
+    )*};
+}
+
+contract! {
+    sage_mean: SageConfig::new(5, 3), attributes 0;
+    sage_mean_wide: SageConfig::new(5, 7), attributes 0;
+    sage_sum: SageConfig::new(5, 3).reduce(Reduce::Sum), attributes 0;
+    sage_max: SageConfig::new(5, 3).reduce(Reduce::Max), attributes 0;
+    sage_project_normalize: SageConfig::new(5, 3).project(true).normalize(true), attributes 0;
+    sage_edge_attributes: SageConfig::new(5, 3).edge_attributes(2), attributes 2;
+    sage_closed: SageConfig::new(5, 3).closed(true), attributes 0;
+    gcn: GcnConfig::new(5, 3), attributes 0;
+    gcn_weighted: GcnConfig::new(5, 3).improved(true), attributes 1;
+    gcn_without_loops: GcnConfig::new(5, 3).add_self_loops(false), attributes 1;
+    gat: GatConfig::new(5, 3), attributes 0;
+    gat_heads_mean: GatConfig::new(5, 3).heads(2).concat(false).residual(true), attributes 0;
+    gat_edges: GatConfig::new(5, 3).heads(2).edge_attributes(2, EdgeFill::Mean), attributes 2;
+}
+
+#[test]
+fn a_closed_sage_averages_the_node_with_its_neighbours() {
+    let store = ParamStore::new(Seed::new(0));
+    let conv = SageConfig::new(1, 1).closed(true).build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+    let one = Tensor::new(&[[2f64]], &Device::Cpu).unwrap();
+    store.get("lin_l.weight").unwrap().set(&one).unwrap();
+    store.get("lin_l.bias").unwrap().set(&Tensor::new(&[1f64], &Device::Cpu).unwrap()).unwrap();
+    let x = Tensor::new(&[[1f64], [2.], [4.], [0.], [0.], [3.]], &Device::Cpu).unwrap();
+    let y = rows(&conv.forward(&x, &graph(&[0, 2], &[1, 1], None)).unwrap());
+    assert_close(&y[..2], &[vec![3.0], vec![2.0 * 7.0 / 3.0 + 1.0]]);
+    assert_close(&y[5..], &[vec![7.0]]);
+}
+
+#[test]
+fn bad_configurations_and_missing_attributes_are_errors() {
+    let store = ParamStore::new(Seed::new(0));
+    let vb = || store.var_builder(DType::F64, &Device::Cpu);
+    assert!(SageConfig::new(0, 3).build(vb().pp("a")).is_err());
+    assert!(SageConfig::new(2, 3).closed(true).reduce(Reduce::Max).build(vb().pp("b")).is_err());
+    assert!(GatConfig::new(2, 3).heads(0).build(vb().pp("c")).is_err());
+    let conv = SageConfig::new(5, 3).edge_attributes(2).build(vb().pp("d")).unwrap();
+    let error = conv.forward(&values(N, 5, 0.0), &graph(&SOURCES, &TARGETS, None)).unwrap_err();
+    assert_eq!(error.to_string(), "SageConv: expected 2 attributes per edge, got none");
+}

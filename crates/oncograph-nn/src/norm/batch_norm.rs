@@ -1,0 +1,255 @@
+use super::standardize::{Moments, standardize};
+use super::{affine, check_channels, check_eps};
+use crate::{Error, Result};
+use candle_core::{DType, Tensor, Var};
+use candle_nn::{Init, VarBuilder};
+use serde::{Deserialize, Serialize};
+
+/// Configuration of [`BatchNorm`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct BatchNormConfig {
+    /// How many channels.
+    pub channels: usize,
+    /// Added to the variance; 1e-5.
+    pub eps: f64,
+    /// The weight of a new batch in the running statistics; `None` averages all batches alike; 0.1.
+    pub momentum: Option<f64>,
+    /// Whether the layer has `weight` and `bias` per channel; true.
+    pub affine: bool,
+}
+
+impl BatchNormConfig {
+    /// A layer for this number of channels.
+    pub fn new(channels: usize) -> Self {
+        BatchNormConfig { channels, eps: 1e-5, momentum: Some(0.1), affine: true }
+    }
+
+    /// Sets the term that is added to the variance.
+    pub fn eps(mut self, eps: f64) -> Self {
+        self.eps = eps;
+        self
+    }
+
+    /// Sets the weight of a new batch; `None` averages all batches alike.
+    pub fn momentum(mut self, momentum: Option<f64>) -> Self {
+        self.momentum = momentum;
+        self
+    }
+
+    /// Sets whether the layer has `weight` and `bias`.
+    pub fn affine(mut self, affine: bool) -> Self {
+        self.affine = affine;
+        self
+    }
+
+    /// Whether every value is in its range.
+    ///
+    /// # Errors
+    /// [`Error::Config`] names the first value that is not.
+    pub fn validate(&self) -> Result<()> {
+        if self.channels == 0 {
+            return Err(Error::config("BatchNorm", "channels", "at least 1", self.channels));
+        }
+        match self.momentum {
+            Some(m) if !(0.0..=1.0).contains(&m) => {
+                Err(Error::config("BatchNorm", "momentum", "in [0, 1]", m))
+            }
+            _ => check_eps("BatchNorm", self.eps),
+        }
+    }
+
+    /// Makes the layer.
+    ///
+    /// # Errors
+    /// As [`BatchNormConfig::validate`], or an error of candle.
+    pub fn build(&self, vb: VarBuilder) -> Result<BatchNorm> {
+        self.validate()?;
+        let buffer = |name, value| -> Result<Var> {
+            Ok(Var::from_tensor(&vb.get_with_hints(self.channels, name, Init::Const(value))?)?)
+        };
+        let (running_mean, running_var) = (buffer("running_mean", 0.0)?, buffer("running_var", 1.0)?);
+        let counter = "num_batches_tracked";
+        let count = match vb.get_with_hints_dtype((), counter, Init::Const(0.0), DType::I64) {
+            Ok(count) => count,
+            // Checkpoints from before PyTorch 0.4.1 have no counter; they start at 0, as PyTorch loads them.
+            Err(_) if !vb.contains_tensor(counter) => Tensor::zeros((), DType::I64, vb.device())?,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(BatchNorm {
+            affine: affine(self.channels, self.affine, &vb)?,
+            running_mean,
+            running_var,
+            num_batches_tracked: Var::from_tensor(&count)?,
+            config: self.clone(),
+        })
+    }
+}
+
+/// `(x - mean) / sqrt(var + eps) * weight + bias` per channel, for inputs of rank 2 to 5.
+///
+/// Training takes the batch's mean and biased variance and moves `running_mean` and `running_var` (with the
+/// unbiased variance) towards them; evaluation takes the running ones.
+///
+/// # Example
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use oncograph_nn::norm::BatchNormConfig;
+/// use oncograph_nn::{ParamStore, Seed};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = ParamStore::new(Seed::new(1));
+/// let norm = BatchNormConfig::new(1).build(store.var_builder(DType::F32, &Device::Cpu))?;
+/// let x = Tensor::new(&[[1f32], [3.0]], &Device::Cpu)?;
+/// norm.forward(&x, true)?;
+/// let mean = store.get("running_mean").ok_or("no buffer")?.to_vec1::<f32>()?;
+/// assert!((mean[0] - 0.2).abs() < 1e-6); // 0.9 * 0 + 0.1 * 2
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Reference
+/// Ioffe and Szegedy 2015; `torch.nn.BatchNorm1d`, `2d`, `3d`.
+#[derive(Debug, Clone)]
+pub struct BatchNorm {
+    config: BatchNormConfig,
+    affine: Option<(Tensor, Tensor)>,
+    running_mean: Var,
+    running_var: Var,
+    num_batches_tracked: Var,
+}
+
+impl BatchNorm {
+    /// Normalises every channel; `train` chooses the batch's statistics and updates the running ones.
+    ///
+    /// # Shapes
+    /// `x` \[batch, channels, ..\] gives the same shape.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for another number of channels, or if a training batch has a single value per channel,
+    /// whose variance is unknown.
+    pub fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        let channels = self.config.channels;
+        check_channels("BatchNorm", x, channels)?;
+        let batch = x.dims()[0];
+        let flat = x.reshape((batch, channels, x.elem_count() / (batch * channels).max(1)))?;
+        let moments = if train {
+            let count = batch * flat.dims()[2];
+            if count < 2 {
+                let expected = "more than one value per channel in training";
+                return Err(Error::shape("BatchNorm", expected, x.dims()));
+            }
+            let moments = Moments::of(&flat)?;
+            self.update_running(&moments, count)?;
+            moments
+        } else {
+            Moments { mean: values(&self.running_mean)?, var: values(&self.running_var)? }
+        };
+        let affine = self.affine.as_ref().map(|(w, b)| (w, b));
+        Ok(standardize(&flat, affine, moments, self.config.eps, train)?.reshape(x.shape())?)
+    }
+
+    /// The factor and offset per channel that evaluation amounts to: `y = factor * x + offset`.
+    ///
+    /// With them an inference pass can fold the layer into the convolution before it.
+    ///
+    /// # Errors
+    /// An error of candle.
+    pub fn factor_and_offset(&self) -> Result<(Vec<f64>, Vec<f64>)> {
+        let (mean, var) = (values(&self.running_mean)?, values(&self.running_var)?);
+        let (weight, bias) = match &self.affine {
+            Some((w, b)) => (values(w)?, values(b)?),
+            None => (vec![1.0; mean.len()], vec![0.0; mean.len()]),
+        };
+        let factor: Vec<f64> =
+            weight.iter().zip(&var).map(|(w, v)| w / (v + self.config.eps).sqrt()).collect();
+        let offset = bias.iter().zip(&mean).zip(&factor).map(|((b, m), f)| b - m * f).collect();
+        Ok((factor, offset))
+    }
+
+    fn update_running(&self, batch: &Moments, count: usize) -> Result<()> {
+        let seen = self.num_batches_tracked.to_scalar::<i64>()? + 1;
+        self.num_batches_tracked.set(&Tensor::new(seen, self.num_batches_tracked.device())?)?;
+        let share = self.config.momentum.unwrap_or(1.0 / seen as f64);
+        let unbiased = count as f64 / (count as f64 - 1.0);
+        let new_var: Vec<f64> = batch.var.iter().map(|v| v * unbiased).collect();
+        for (running, new) in [(&self.running_mean, &batch.mean), (&self.running_var, &new_var)] {
+            let old = values(running)?;
+            let mixed: Vec<f64> = old.iter().zip(new).map(|(o, n)| (1.0 - share) * o + share * n).collect();
+            let mixed = Tensor::from_vec(mixed, running.shape(), running.device())?;
+            running.set(&mixed.to_dtype(running.dtype())?)?;
+        }
+        Ok(())
+    }
+}
+
+impl candle_nn::ModuleT for BatchNorm {
+    fn forward_t(&self, x: &Tensor, train: bool) -> candle_core::Result<Tensor> {
+        Ok(self.forward(x, train)?)
+    }
+}
+
+fn values(tensor: &Tensor) -> Result<Vec<f64>> {
+    Ok(tensor.to_dtype(DType::F64)?.to_vec1()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{assert_gradient_coverage, check_gradients, pattern};
+    use crate::{ParamStore, Seed};
+    use candle_core::Device;
+
+    fn layer(store: &ParamStore) -> BatchNorm {
+        BatchNormConfig::new(3).build(store.var_builder(DType::F64, &Device::Cpu)).unwrap()
+    }
+
+    #[test]
+    fn gradients_at_every_rank() {
+        let store = ParamStore::new(Seed::new(1));
+        let norm = layer(&store);
+        for shape in [&[4, 3][..], &[2, 3, 2], &[2, 3, 2, 2], &[2, 3, 2, 1, 2]] {
+            let x = pattern(shape, 1).unwrap();
+            for train in [true, false] {
+                check_gradients(|x| norm.forward(&x[0], train), std::slice::from_ref(&x), 1e-6, 1e-6)
+                    .unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn weight_and_bias_get_gradients_and_buffers_do_not() {
+        let store = ParamStore::new(Seed::new(1));
+        let norm = layer(&store);
+        let x = pattern(&[4, 3, 2], 1).unwrap();
+        let y = norm.forward(&x, true).unwrap();
+        let loss = (&y * pattern(&[4, 3, 2], 2).unwrap()).unwrap().sum_all().unwrap();
+        assert_gradient_coverage(&store, &loss).unwrap();
+        assert_eq!(store.trainable().len(), 2);
+        assert_eq!(store.get("num_batches_tracked").unwrap().to_scalar::<i64>().unwrap(), 1);
+    }
+
+    #[test]
+    fn evaluation_is_factor_times_x_plus_offset() {
+        let store = ParamStore::new(Seed::new(1));
+        let norm = layer(&store);
+        let x = pattern(&[4, 3, 2], 1).unwrap();
+        for _ in 0..3 {
+            norm.forward(&x, true).unwrap();
+        }
+        let (factor, offset) = norm.factor_and_offset().unwrap();
+        let y = norm.forward(&x, false).unwrap().to_vec3::<f64>().unwrap();
+        let x = x.to_vec3::<f64>().unwrap();
+        for c in 0..3 {
+            approx::assert_relative_eq!(y[2][c][1], factor[c] * x[2][c][1] + offset[c], epsilon = 1e-12);
+        }
+    }
+
+    #[test]
+    fn a_single_value_per_channel_cannot_train() {
+        let store = ParamStore::new(Seed::new(1));
+        let error = layer(&store).forward(&pattern(&[1, 3, 1], 1).unwrap(), true).unwrap_err();
+        assert!(error.to_string().contains("more than one value per channel"));
+    }
+}

@@ -1,0 +1,145 @@
+use super::standardize::{Moments, standardize};
+use super::{affine, check_eps};
+use crate::{Error, Result};
+use candle_core::Tensor;
+use candle_nn::VarBuilder;
+use serde::{Deserialize, Serialize};
+
+/// Configuration of [`LayerNorm`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct LayerNormConfig {
+    /// The size of the last dimension.
+    pub size: usize,
+    /// Added to the variance; 1e-5.
+    pub eps: f64,
+    /// Whether the layer has `weight` and `bias`; true.
+    pub affine: bool,
+}
+
+impl LayerNormConfig {
+    /// A layer for inputs whose last dimension is `size`.
+    pub fn new(size: usize) -> Self {
+        LayerNormConfig { size, eps: 1e-5, affine: true }
+    }
+
+    /// Sets the term that is added to the variance.
+    pub fn eps(mut self, eps: f64) -> Self {
+        self.eps = eps;
+        self
+    }
+
+    /// Sets whether the layer has `weight` and `bias`.
+    pub fn affine(mut self, affine: bool) -> Self {
+        self.affine = affine;
+        self
+    }
+
+    /// Whether every value is in its range.
+    ///
+    /// # Errors
+    /// [`Error::Config`] names the first value that is not.
+    pub fn validate(&self) -> Result<()> {
+        if self.size == 0 {
+            return Err(Error::config("LayerNorm", "size", "at least 1", self.size));
+        }
+        check_eps("LayerNorm", self.eps)
+    }
+
+    /// Makes the layer.
+    ///
+    /// # Errors
+    /// As [`LayerNormConfig::validate`], or an error of candle.
+    pub fn build(&self, vb: VarBuilder) -> Result<LayerNorm> {
+        self.validate()?;
+        Ok(LayerNorm { affine: affine(self.size, self.affine, &vb)?, config: self.clone() })
+    }
+}
+
+/// `(x - mean) / sqrt(var + eps) * weight + bias` over the last dimension.
+///
+/// candle's own `LayerNorm` returns no gradient on contiguous input; this one does.
+///
+/// # Example
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use oncograph_nn::norm::LayerNormConfig;
+/// use oncograph_nn::{ParamStore, Seed};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = ParamStore::new(Seed::new(1));
+/// let norm = LayerNormConfig::new(2).build(store.var_builder(DType::F32, &Device::Cpu))?;
+/// let y = norm.forward(&Tensor::new(&[[1f32, 3.0]], &Device::Cpu)?)?;
+/// assert!((y.to_vec2::<f32>()?[0][1] - 1.0).abs() < 1e-4);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Reference
+/// Ba et al. 2016; `torch.nn.LayerNorm` with one normalised dimension.
+#[derive(Debug, Clone)]
+pub struct LayerNorm {
+    config: LayerNormConfig,
+    affine: Option<(Tensor, Tensor)>,
+}
+
+impl LayerNorm {
+    /// Normalises the last dimension.
+    ///
+    /// # Shapes
+    /// `x` \[.., size\] gives the same shape.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for another last dimension, or an error of candle.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let size = self.config.size;
+        if x.dims().last() != Some(&size) {
+            return Err(Error::shape("LayerNorm", format!("[.., {size}]"), x.dims()));
+        }
+        let rows = x.reshape((1, x.elem_count() / size, size))?;
+        let moments = Moments::of(&rows)?;
+        let y = standardize(&rows, None, moments, self.config.eps, true)?.reshape(x.shape())?;
+        Ok(match &self.affine {
+            Some((weight, bias)) => y.broadcast_mul(weight)?.broadcast_add(bias)?,
+            None => y,
+        })
+    }
+}
+
+impl candle_nn::Module for LayerNorm {
+    fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        Ok(LayerNorm::forward(self, x)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{assert_gradient_coverage, check_gradients, pattern};
+    use crate::{ParamStore, Seed};
+    use candle_core::{DType, Device};
+
+    #[test]
+    fn the_gradient_flows_on_contiguous_input() {
+        // candle 0.11: `candle_nn::LayerNorm` loses it here.
+        let store = ParamStore::new(Seed::new(1));
+        let vb = store.var_builder(DType::F64, &Device::Cpu);
+        let norm = LayerNormConfig::new(4).build(vb.clone()).unwrap();
+        let x = pattern(&[3, 4], 1).unwrap();
+        assert!(x.is_contiguous());
+        check_gradients(|x| norm.forward(&x[0]), std::slice::from_ref(&x), 1e-6, 1e-7).unwrap();
+        let init = candle_nn::Init::Uniform { lo: -1.0, up: 1.0 };
+        let w = vb.get_with_hints((3, 4), "x", init).unwrap();
+        let loss = (norm.forward(&w).unwrap() * x).unwrap().sum_all().unwrap();
+        assert_gradient_coverage(&store, &loss).unwrap();
+    }
+
+    #[test]
+    fn another_width_is_refused() {
+        let store = ParamStore::new(Seed::new(1));
+        let norm = LayerNormConfig::new(4).build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+        let error = norm.forward(&pattern(&[3, 5], 1).unwrap()).unwrap_err().to_string();
+        assert_eq!(error, "LayerNorm: expected [.., 4], got [3, 5]");
+    }
+}

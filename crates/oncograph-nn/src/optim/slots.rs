@@ -1,0 +1,163 @@
+use super::fused::{Rule, update_in_place};
+use crate::{Error, Gradients, ParamStore, Result};
+use candle_core::{DType, Device, Shape, Tensor, Var};
+use std::collections::{BTreeMap, HashMap};
+
+/// The learning rate's key in a saved state; parameter entries always have a `<moment>.` prefix.
+const LEARNING_RATE: &str = "learning_rate";
+const STEP: &str = "step";
+
+/// A moment of one parameter: plain memory for the fused CPU path, a tensor elsewhere.
+#[derive(Debug, Clone)]
+pub(super) enum Moment {
+    F32(Vec<f32>, Shape),
+    F64(Vec<f64>, Shape),
+    Other(Tensor),
+}
+
+impl Moment {
+    fn zeros_like(param: &Tensor) -> Result<Self> {
+        let n = param.elem_count();
+        Ok(match (param.device().is_cpu(), param.dtype()) {
+            (true, DType::F32) => Moment::F32(vec![0.0; n], param.shape().clone()),
+            (true, DType::F64) => Moment::F64(vec![0.0; n], param.shape().clone()),
+            _ => Moment::Other(param.zeros_like()?.detach()),
+        })
+    }
+
+    fn from_tensor(tensor: &Tensor) -> Result<Self> {
+        let shape = tensor.shape().clone();
+        Ok(match (tensor.device().is_cpu(), tensor.dtype()) {
+            (true, DType::F32) => Moment::F32(tensor.flatten_all()?.to_vec1()?, shape),
+            (true, DType::F64) => Moment::F64(tensor.flatten_all()?.to_vec1()?, shape),
+            _ => Moment::Other(tensor.clone()),
+        })
+    }
+
+    fn to_tensor(&self) -> Result<Tensor> {
+        Ok(match self {
+            Moment::F32(values, shape) => Tensor::from_slice(values, shape, &Device::Cpu)?,
+            Moment::F64(values, shape) => Tensor::from_slice(values, shape, &Device::Cpu)?,
+            Moment::Other(tensor) => tensor.clone(),
+        })
+    }
+
+    /// Brings a moment that was loaded from a file to the type and device of its parameter.
+    fn fit(&mut self, param: &Tensor) -> Result<()> {
+        let fits = match self {
+            Moment::F32(..) => param.device().is_cpu() && param.dtype() == DType::F32,
+            Moment::F64(..) => param.device().is_cpu() && param.dtype() == DType::F64,
+            Moment::Other(t) => t.device().same_device(param.device()) && t.dtype() == param.dtype(),
+        };
+        if !fits {
+            *self =
+                Moment::from_tensor(&self.to_tensor()?.to_dtype(param.dtype())?.to_device(param.device())?)?;
+        }
+        Ok(())
+    }
+
+    fn shape(&self) -> &Shape {
+        match self {
+            Moment::F32(_, shape) | Moment::F64(_, shape) => shape,
+            Moment::Other(tensor) => tensor.shape(),
+        }
+    }
+
+    pub(super) fn as_f32(&mut self) -> Option<&mut [f32]> {
+        if let Moment::F32(values, _) = self { Some(values) } else { None }
+    }
+
+    pub(super) fn as_f64(&mut self) -> Option<&mut [f64]> {
+        if let Moment::F64(values, _) = self { Some(values) } else { None }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Slot {
+    step: u64,
+    moments: Vec<Moment>,
+}
+
+/// The per-parameter state of an optimizer, by parameter name.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Slots(BTreeMap<String, Slot>);
+
+impl Slots {
+    pub(super) fn step<R: Rule>(&mut self, rule: &R, store: &ParamStore, grads: &Gradients) -> Result<()> {
+        let updates: Vec<_> = store
+            .trainable()
+            .into_iter()
+            .filter_map(|(name, var)| grads.get(&name).map(|g| (name, var, g.clone())))
+            .collect();
+        for (name, var, grad) in &updates {
+            let stored = self.0.get(name).and_then(|s| s.moments.iter().find(|m| m.shape() != var.shape()));
+            let other = (var.dims() != grad.dims()).then(|| grad.shape()).or(stored.map(Moment::shape));
+            if let Some(shape) = other {
+                return Err(Error::shape(R::NAME, format!("{name} {:?}", var.dims()), shape.dims()));
+            }
+        }
+        for (name, var, grad) in updates {
+            self.update(rule, name, &var, &grad)?;
+        }
+        Ok(())
+    }
+
+    fn update<R: Rule>(&mut self, rule: &R, name: String, var: &Var, grad: &Tensor) -> Result<()> {
+        let count = rule.moments().len();
+        let slot = self.0.entry(name).or_insert(Slot { step: 0, moments: Vec::new() });
+        while slot.moments.len() < count {
+            slot.moments.push(Moment::zeros_like(var)?);
+        }
+        for moment in &mut slot.moments {
+            moment.fit(var)?;
+        }
+        slot.step += 1;
+        let fused = var.device().is_cpu() && matches!(var.dtype(), DType::F32 | DType::F64);
+        let grad = grad.to_dtype(var.dtype())?;
+        if fused && var.is_contiguous() {
+            update_in_place(rule, slot.step, var.as_tensor(), &grad, &mut slot.moments)?;
+            return Ok(());
+        }
+        let mut moments = slot.moments.iter().map(Moment::to_tensor).collect::<Result<Vec<_>>>()?;
+        let param = rule.update_tensor(slot.step, &var.as_detached_tensor(), &grad, &mut moments)?;
+        var.set(&param)?;
+        slot.moments = moments.iter().map(|t| Moment::from_tensor(&t.detach())).collect::<Result<_>>()?;
+        Ok(())
+    }
+
+    pub(super) fn state<R: Rule>(&self, rule: &R, learning_rate: f64) -> Result<HashMap<String, Tensor>> {
+        let mut state =
+            HashMap::from([(LEARNING_RATE.to_string(), Tensor::new(learning_rate, &Device::Cpu)?)]);
+        for (name, slot) in &self.0 {
+            state.insert(format!("{STEP}.{name}"), Tensor::new(slot.step as i64, &Device::Cpu)?);
+            for (moment, value) in rule.moments().iter().zip(&slot.moments) {
+                state.insert(format!("{moment}.{name}"), value.to_tensor()?);
+            }
+        }
+        Ok(state)
+    }
+
+    pub(super) fn from_state<R: Rule>(rule: &R, state: &HashMap<String, Tensor>) -> Result<(Self, f64)> {
+        let moments = rule.moments();
+        let names: Vec<&str> = state.keys().filter_map(|k| k.strip_prefix("step.")).collect();
+        let mut expected: Vec<String> = vec![LEARNING_RATE.to_string()];
+        for name in &names {
+            expected.extend(std::iter::once(&STEP).chain(&moments).map(|m| format!("{m}.{name}")));
+        }
+        let mut missing: Vec<_> = expected.iter().filter(|k| !state.contains_key(*k)).cloned().collect();
+        let mut unexpected: Vec<_> = state.keys().filter(|k| !expected.contains(k)).cloned().collect();
+        if !(missing.is_empty() && unexpected.is_empty()) {
+            missing.sort();
+            unexpected.sort();
+            return Err(Error::StateMismatch { missing, unexpected, misshaped: Vec::new() });
+        }
+        let mut slots = BTreeMap::new();
+        for name in names {
+            let step = state[&format!("{STEP}.{name}")].to_dtype(DType::I64)?.to_scalar::<i64>()?;
+            let moments = moments.iter().map(|m| Moment::from_tensor(&state[&format!("{m}.{name}")]));
+            let slot = Slot { step: step.max(0) as u64, moments: moments.collect::<Result<_>>()? };
+            slots.insert(name.to_string(), slot);
+        }
+        Ok((Slots(slots), state[LEARNING_RATE].to_dtype(DType::F64)?.to_scalar::<f64>()?))
+    }
+}

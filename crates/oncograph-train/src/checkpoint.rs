@@ -1,0 +1,97 @@
+use crate::fit::EpochRecord;
+use crate::{Error, Result};
+use candle_core::{Device, Tensor};
+use oncograph_nn::optim::Optimizer;
+use oncograph_nn::scheduler::ReduceLrOnPlateau;
+use oncograph_nn::{ParamStore, save_tensors};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// Everything that the rest of a training run depends on, in one file.
+///
+/// Random draws come from streams named after epoch and step, so that no generator state has to be saved.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    /// The parameters after the last finished epoch.
+    pub parameters: HashMap<String, Tensor>,
+    /// The parameters of the best epoch so far.
+    pub best: HashMap<String, Tensor>,
+    /// The optimizer's state.
+    pub optimizer: HashMap<String, Tensor>,
+    /// What is not a tensor.
+    pub progress: Progress,
+}
+
+/// The part of a [`Checkpoint`] that is not tensors.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Every finished epoch.
+    pub history: Vec<EpochRecord>,
+    /// The position in `history` of the best epoch.
+    pub best_epoch: Option<usize>,
+    /// The learning-rate schedule.
+    pub plateau: Option<ReduceLrOnPlateau>,
+}
+
+/// Where the JSON of [`Progress`] lies among the tensors: one file can be renamed into place as a whole.
+const PROGRESS: &str = "progress";
+
+impl Checkpoint {
+    /// Collects the state of a run.
+    pub(crate) fn collect(
+        store: &ParamStore,
+        best: &HashMap<String, Tensor>,
+        optimizer: &dyn Optimizer,
+        progress: &Progress,
+    ) -> Result<Self> {
+        Ok(Checkpoint {
+            parameters: store.snapshot()?,
+            best: best.clone(),
+            optimizer: optimizer.state()?,
+            progress: progress.clone(),
+        })
+    }
+
+    /// Writes the checkpoint under a temporary name that is then renamed.
+    ///
+    /// # Errors
+    /// An error that names the file; an older checkpoint is untouched then.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let json = serde_json::to_vec(&self.progress).map_err(|e| damaged(path, e))?;
+        let length = json.len();
+        let mut all = HashMap::from([(PROGRESS.to_string(), Tensor::from_vec(json, length, &Device::Cpu)?)]);
+        for (kind, tensors) in
+            [("parameters", &self.parameters), ("best", &self.best), ("optimizer", &self.optimizer)]
+        {
+            all.extend(tensors.iter().map(|(name, tensor)| (format!("{kind}/{name}"), tensor.clone())));
+        }
+        Ok(save_tensors(&all, path)?)
+    }
+
+    /// Reads a checkpoint; `None` if there is no such file.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if the file is there but not whole.
+    pub fn load(path: &Path) -> Result<Option<Self>> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let mut all = candle_core::safetensors::load(path, &Device::Cpu).map_err(|e| damaged(path, e))?;
+        let json = all.remove(PROGRESS).ok_or_else(|| damaged(path, "no progress in it"))?;
+        let json = json.to_vec1::<u8>()?;
+        let progress = serde_json::from_slice(&json).map_err(|e| damaged(path, e))?;
+        let take = |kind: &str| -> HashMap<String, Tensor> {
+            let of_kind = |(name, tensor): (&String, &Tensor)| {
+                name.strip_prefix(kind)?.strip_prefix('/').map(|rest| (rest.to_string(), tensor.clone()))
+            };
+            all.iter().filter_map(of_kind).collect()
+        };
+        let (parameters, best, optimizer) = (take("parameters"), take("best"), take("optimizer"));
+        Ok(Some(Checkpoint { parameters, best, optimizer, progress }))
+    }
+}
+
+fn damaged(path: &Path, reason: impl ToString) -> Error {
+    Error::Damaged { path: path.into(), reason: reason.to_string() }
+}

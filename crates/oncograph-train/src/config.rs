@@ -1,0 +1,100 @@
+use crate::{Error, Result};
+use oncograph_nn::optim::{Adam, AdamConfig, AdamW, AdamWConfig, Optimizer, Sgd, SgdConfig};
+use oncograph_nn::scheduler::PlateauConfig;
+use serde::{Deserialize, Serialize};
+
+/// Which optimizer trains, with its options.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+#[non_exhaustive]
+pub enum OptimizerConfig {
+    /// Adam with decoupled weight decay.
+    AdamW(AdamWConfig),
+    /// Adam with coupled weight decay.
+    Adam(AdamConfig),
+    /// Stochastic gradient descent with momentum.
+    Sgd(SgdConfig),
+}
+
+impl OptimizerConfig {
+    /// The optimizer.
+    ///
+    /// # Errors
+    /// An error if an option is out of range.
+    pub fn build(&self) -> Result<Box<dyn Optimizer>> {
+        Ok(match self {
+            OptimizerConfig::AdamW(c) => Box::new(AdamW::new(c.clone())?),
+            OptimizerConfig::Adam(c) => Box::new(Adam::new(c.clone())?),
+            OptimizerConfig::Sgd(c) => Box::new(Sgd::new(c.clone())?),
+        })
+    }
+}
+
+/// How long and how a [`crate::fit`] trains.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct FitConfig {
+    /// Epochs at most.
+    pub epochs: usize,
+    /// Epochs without a better validation score after which training ends; `None` trains them all.
+    pub early_stop: Option<usize>,
+    /// The optimizer.
+    pub optimizer: OptimizerConfig,
+    /// Lowers the learning rate when the validation score stalls.
+    pub plateau: Option<PlateauConfig>,
+    /// The largest norm of all gradients together; `None` does not clip.
+    pub clip_norm: Option<f64>,
+    /// Epochs between checkpoints.
+    pub checkpoint_every: usize,
+}
+
+impl FitConfig {
+    /// `epochs` epochs with an optimizer, without early stopping, a checkpoint after each epoch.
+    pub fn new(epochs: usize, optimizer: OptimizerConfig) -> Self {
+        FitConfig { epochs, early_stop: None, optimizer, plateau: None, clip_norm: None, checkpoint_every: 1 }
+    }
+
+    /// Ends training after `patience` epochs without a better score.
+    pub fn early_stop(mut self, patience: usize) -> Self {
+        self.early_stop = Some(patience);
+        self
+    }
+
+    /// Lowers the learning rate when the score stalls.
+    pub fn plateau(mut self, plateau: PlateauConfig) -> Self {
+        self.plateau = Some(plateau);
+        self
+    }
+
+    /// Clips the norm of the gradients.
+    pub fn clip_norm(mut self, norm: f64) -> Self {
+        self.clip_norm = Some(norm);
+        self
+    }
+
+    /// Sets the epochs between checkpoints.
+    pub fn checkpoint_every(mut self, epochs: usize) -> Self {
+        self.checkpoint_every = epochs;
+        self
+    }
+
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the field.
+    pub fn validate(&self) -> Result<()> {
+        let at_least_one = |field, value: usize| match value {
+            0 => Err(Error::Config { field, expected: "at least 1", got: "0".into() }),
+            _ => Ok(()),
+        };
+        at_least_one("epochs", self.epochs)?;
+        at_least_one("checkpoint_every", self.checkpoint_every)?;
+        at_least_one("early_stop", self.early_stop.unwrap_or(1))?;
+        match self.clip_norm {
+            Some(norm) if norm.is_nan() || norm <= 0.0 => {
+                Err(Error::Config { field: "clip_norm", expected: "positive", got: norm.to_string() })
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,295 @@
+use crate::checkpoint::{Checkpoint, Progress};
+use crate::{Error, FitConfig, Result, StopFlag};
+use candle_core::{DType, Tensor};
+use oncograph_nn::ParamStore;
+use oncograph_nn::optim::Optimizer;
+use oncograph_nn::scheduler::ReduceLrOnPlateau;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The loss of one training step and the parts that it is made of.
+#[derive(Debug)]
+pub struct StepLoss {
+    /// The scalar whose gradient is followed.
+    pub loss: Tensor,
+    /// Named values for the record, for example each task's loss.
+    pub parts: Vec<(&'static str, f64)>,
+}
+
+/// How good the model is on data that it is not trained on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Validation {
+    /// The number that early stopping and the schedule watch; smaller is better.
+    pub score: f64,
+    /// Named values for the record.
+    pub parts: Vec<(&'static str, f64)>,
+}
+
+/// What is trained: the owner of the model and the data.
+///
+/// Every random draw must come from a stream named after epoch and step, so that a resumed run makes the same.
+pub trait Learner {
+    /// How many steps an epoch has.
+    fn steps(&self, epoch: usize) -> usize;
+
+    /// The loss of one step; `fit` follows its gradient.
+    ///
+    /// # Errors
+    /// Any error of the model; training ends.
+    fn train_step(&mut self, epoch: usize, step: usize) -> Result<StepLoss>;
+
+    /// The score after an epoch.
+    ///
+    /// # Errors
+    /// Any error of the model; training ends.
+    fn validate(&mut self, epoch: usize) -> Result<Validation>;
+}
+
+/// One finished epoch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EpochRecord {
+    /// From 0.
+    pub epoch: usize,
+    /// The mean loss over the steps.
+    pub train_loss: f64,
+    /// The mean of each part over the steps.
+    pub train_parts: BTreeMap<String, f64>,
+    /// The validation score.
+    pub score: f64,
+    /// The parts of the validation.
+    pub validation_parts: BTreeMap<String, f64>,
+    /// The learning rate of the epoch.
+    pub learning_rate: f64,
+}
+
+/// What a training run came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FitOutcome {
+    /// Every epoch.
+    pub history: Vec<EpochRecord>,
+    /// The position in `history` of the epoch whose parameters the store now holds.
+    pub best_epoch: usize,
+}
+
+/// Trains the parameters of `store` until the epochs are over or the score stalls, and leaves the best in it.
+///
+/// With a `checkpoint` path, training goes on from that file if it exists and writes it after every few epochs. A
+/// run that is killed at any moment and started again ends with the same bits as one that was not. Stopped through
+/// `stop`, it returns [`Error::Stopped`]; the unfinished epoch is done again by the next run.
+///
+/// # Errors
+/// [`Error::Diverged`] for a loss that is not finite, [`Error::Stopped`], errors of files and of the learner.
+pub fn fit(
+    learner: &mut dyn Learner,
+    store: &ParamStore,
+    config: &FitConfig,
+    checkpoint: Option<&Path>,
+    stop: &StopFlag,
+    mut on_epoch: impl FnMut(&EpochRecord),
+) -> Result<FitOutcome> {
+    config.validate()?;
+    let mut optimizer = config.optimizer.build()?;
+    let plateau = match &config.plateau {
+        Some(plateau) => Some(ReduceLrOnPlateau::new(optimizer.learning_rate(), plateau.clone())?),
+        None => None,
+    };
+    let mut progress = Progress { plateau, ..Progress::default() };
+    let mut best = store.snapshot()?;
+    if let Some(saved) = checkpoint.map(Checkpoint::load).transpose()?.flatten() {
+        store.restore(&saved.parameters)?;
+        optimizer.load_state(&saved.optimizer)?;
+        (best, progress) = (saved.best, saved.progress);
+        progress.history.iter().for_each(&mut on_epoch);
+    }
+    while !finished(&progress, config) {
+        let epoch = progress.history.len();
+        let record = run_epoch(learner, store, optimizer.as_mut(), config, epoch, stop)?;
+        let is_best = progress.best_epoch.is_none_or(|b| record.score < progress.history[b].score);
+        if is_best {
+            progress.best_epoch = Some(epoch);
+            best = store.snapshot()?;
+        }
+        if let Some(plateau) = &mut progress.plateau {
+            optimizer.set_learning_rate(plateau.step(record.score));
+        }
+        on_epoch(&record);
+        progress.history.push(record);
+        if let Some(path) = checkpoint
+            && (epoch + 1) % config.checkpoint_every == 0
+        {
+            Checkpoint::collect(store, &best, optimizer.as_ref(), &progress)?.save(path)?;
+        }
+    }
+    store.restore(&best)?;
+    Ok(FitOutcome { best_epoch: progress.best_epoch.unwrap_or(0), history: progress.history })
+}
+
+fn finished(progress: &Progress, config: &FitConfig) -> bool {
+    let done = progress.history.len();
+    let stalled = match (progress.best_epoch, config.early_stop) {
+        (Some(best), Some(patience)) => done > best + patience,
+        _ => false,
+    };
+    done >= config.epochs || stalled
+}
+
+fn run_epoch(
+    learner: &mut dyn Learner,
+    store: &ParamStore,
+    optimizer: &mut dyn Optimizer,
+    config: &FitConfig,
+    epoch: usize,
+    stop: &StopFlag,
+) -> Result<EpochRecord> {
+    let learning_rate = optimizer.learning_rate();
+    let steps = learner.steps(epoch);
+    let mut sums = BTreeMap::new();
+    let mut total = 0.0;
+    for step in 0..steps {
+        if stop.is_requested() {
+            return Err(Error::Stopped);
+        }
+        let StepLoss { loss, parts } = learner.train_step(epoch, step)?;
+        let value = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+        if !value.is_finite() {
+            return Err(Error::Diverged { epoch, step, value });
+        }
+        let mut gradients = store.backward(&loss)?;
+        // The graph is freed before the update makes its own temporaries.
+        drop(loss);
+        if let Some(norm) = config.clip_norm {
+            gradients.clip_norm(norm)?;
+        }
+        optimizer.step(store, &gradients)?;
+        total += value;
+        for (name, part) in parts {
+            *sums.entry(name.to_string()).or_insert(0.0) += part;
+        }
+    }
+    let count = steps.max(1) as f64;
+    let validation = learner.validate(epoch)?;
+    if !validation.score.is_finite() {
+        return Err(Error::Diverged { epoch, step: steps, value: validation.score });
+    }
+    Ok(EpochRecord {
+        epoch,
+        train_loss: total / count,
+        train_parts: sums.into_iter().map(|(name, sum)| (name, sum / count)).collect(),
+        score: validation.score,
+        validation_parts: validation.parts.into_iter().map(|(n, v)| (n.to_string(), v)).collect(),
+        learning_rate,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::OptimizerConfig;
+    use candle_core::Device;
+    use oncograph_nn::optim::AdamWConfig;
+    use oncograph_nn::scheduler::PlateauConfig;
+    use oncograph_nn::{Linear, Module, Seed};
+    use rand::Rng;
+
+    /// Least squares with noisy inputs whose noise depends on epoch and step.
+    struct Regression {
+        model: Linear,
+        seed: Seed,
+        calls: usize,
+        /// Asks for a stop before this many steps in all.
+        stop_after: Option<(usize, StopFlag)>,
+    }
+
+    impl Regression {
+        fn loss(&self, noise: Option<Seed>) -> Tensor {
+            let mut rng = noise.unwrap_or(Seed::new(9)).rng();
+            let x: Vec<f32> = (0..12).map(|i| i as f32 / 6.0 - 1.0 + 0.1 * rng.random::<f32>()).collect();
+            let x = Tensor::from_vec(x, (6, 2), &Device::Cpu).unwrap();
+            let y = (x.sum_keepdim(1).unwrap() * 2.0).unwrap();
+            (self.model.forward(&x).unwrap() - y).unwrap().sqr().unwrap().mean_all().unwrap()
+        }
+    }
+
+    impl Learner for Regression {
+        fn steps(&self, _: usize) -> usize {
+            3
+        }
+
+        fn train_step(&mut self, epoch: usize, step: usize) -> Result<StepLoss> {
+            self.calls += 1;
+            if let Some((after, stop)) = &self.stop_after
+                && self.calls > *after
+            {
+                stop.request();
+            }
+            let seed = self.seed.at(epoch as u64).at(step as u64);
+            Ok(StepLoss { loss: self.loss(Some(seed)), parts: vec![("noise", 1.0)] })
+        }
+
+        fn validate(&mut self, _: usize) -> Result<Validation> {
+            Ok(Validation { score: f64::from(self.loss(None).to_scalar::<f32>()?), parts: vec![] })
+        }
+    }
+
+    fn setup(stop_after: Option<(usize, StopFlag)>) -> (ParamStore, Regression) {
+        let store = ParamStore::new(Seed::new(5));
+        let model = oncograph_nn::linear(2, 1, store.var_builder(DType::F32, &Device::Cpu)).unwrap();
+        (store, Regression { model, seed: Seed::new(8), calls: 0, stop_after })
+    }
+
+    fn config() -> FitConfig {
+        FitConfig::new(9, OptimizerConfig::AdamW(AdamWConfig::new(0.05)))
+            .plateau(PlateauConfig::new().patience(1))
+            .checkpoint_every(2)
+            .clip_norm(1.0)
+    }
+
+    fn bits(store: &ParamStore) -> Vec<u32> {
+        let values = |v: &candle_core::Var| v.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        store.trainable().iter().flat_map(|(_, v)| values(v)).map(f32::to_bits).collect()
+    }
+
+    #[test]
+    fn a_run_that_is_stopped_anywhere_ends_with_the_same_bits() {
+        let (store, mut learner) = setup(None);
+        let whole = fit(&mut learner, &store, &config(), None, &StopFlag::new(), |_| ()).unwrap();
+        assert!(whole.history[8].score < whole.history[0].score);
+        let expected = bits(&store);
+        for stop_after in 0..27 {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("checkpoint.safetensors");
+            let stop = StopFlag::new();
+            let (store, mut learner) = setup(Some((stop_after, stop.clone())));
+            let first = fit(&mut learner, &store, &config(), Some(&path), &stop, |_| ());
+            assert!(matches!(first, Err(Error::Stopped)) || stop_after == 26);
+            let (store, mut learner) = setup(None);
+            let mut seen = 0;
+            let second =
+                fit(&mut learner, &store, &config(), Some(&path), &StopFlag::new(), |_| seen += 1).unwrap();
+            assert_eq!(second, whole, "stopped after step {stop_after}");
+            assert_eq!(bits(&store), expected);
+            assert_eq!(seen, 9);
+        }
+    }
+
+    #[test]
+    fn early_stopping_keeps_the_best_parameters() {
+        let (store, mut learner) = setup(None);
+        let far = FitConfig::new(50, OptimizerConfig::AdamW(AdamWConfig::new(3.0))).early_stop(2);
+        let outcome = fit(&mut learner, &store, &far, None, &StopFlag::new(), |_| ()).unwrap();
+        assert_eq!(outcome.history.len(), outcome.best_epoch + 3);
+        let score = learner.validate(0).unwrap().score;
+        assert_eq!(score, outcome.history[outcome.best_epoch].score);
+    }
+
+    #[test]
+    fn a_damaged_checkpoint_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("checkpoint.safetensors");
+        std::fs::write(&path, b"not a checkpoint").unwrap();
+        let (store, mut learner) = setup(None);
+        let error = fit(&mut learner, &store, &config(), Some(&path), &StopFlag::new(), |_| ()).unwrap_err();
+        assert!(error.to_string().starts_with(&path.display().to_string()), "{error}");
+    }
+}
