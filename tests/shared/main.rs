@@ -2,10 +2,12 @@
 
 use libtest_mimic::Arguments;
 
+mod imaging;
 mod metrics;
 
 fn main() {
     let arguments = Arguments::from_args();
-    let trials = metrics::trials();
+    let mut trials = imaging::trials();
+    trials.extend(metrics::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -116,10 +116,9 @@ pub(super) fn encode(
     let code = code_of_frame(frame);
     put(252, &if qform.is_some() { code } else { 0 }.to_le_bytes());
     put(254, &code.to_le_bytes());
-    let origin = grid.origin();
-    for axis in 0..3 {
+    for (axis, shift) in grid.origin().into_iter().enumerate() {
+        put(268 + 4 * axis, &(shift as f32).to_le_bytes());
         put(256 + 4 * axis, &qform.map_or(0.0, |q| q.1[axis]).to_le_bytes());
-        put(268 + 4 * axis, &(origin[axis] as f32).to_le_bytes());
         for column in 0..4 {
             put(280 + 16 * axis + 4 * column, &(grid.affine()[(axis, column)] as f32).to_le_bytes());
         }

@@ -185,11 +185,11 @@ fn parallel_axes(map: &Matrix4<f64>, target_shape: [usize; 3]) -> Option<[AxisMa
     Some(axes)
 }
 
-/// The source coordinate, freed from rounding noise: within 1e-7 of a voxel centre it is that centre, so that a
-/// target grid that ends exactly on the last centre does not fall outside.
+/// The source coordinate, freed from rounding noise: within 1e-7 of a voxel's centre or face it is exactly there, so
+/// that a target grid that ends on the last centre does not fall outside and ties are always broken the same way.
 fn snap(coordinate: f64) -> f64 {
-    let nearest = (coordinate + 0.5).floor();
-    if (coordinate - nearest).abs() < 1e-7 { nearest } else { coordinate }
+    let half = (2.0 * coordinate + 0.5).floor() / 2.0;
+    if (coordinate - half).abs() < 1e-7 { half } else { coordinate }
 }
 
 #[cfg(test)]

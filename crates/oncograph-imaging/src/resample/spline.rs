@@ -34,7 +34,8 @@ pub(super) fn taps(coordinate: f64, n: usize, interpolation: Interpolation, bord
     let inside = match border {
         Border::Fill(_) => at >= -0.5 && at < last + 0.5,
         Border::Constant(_) => (0.0..=last).contains(&at),
-        _ => at.is_finite(),
+        // Further out than any index can be counted.
+        _ => at.abs() < 1e15,
     };
     if !inside {
         return None;

@@ -1,0 +1,13 @@
+//! DICOM Segmentation objects (SEG): reading them, laying them onto an image's grid, writing them.
+//!
+//! A SEG object is a stack of planes, each belonging to one segment and placed in the patient by itself. It may
+//! cover only a part of the image, hold different planes for each segment, and its segments may overlap.
+//! [`read`] keeps that structure; [`SegmentationObject::decode_onto`] gives one volume for each segment.
+
+mod decode;
+mod read;
+mod write;
+
+pub use decode::{DecodedSegment, SegmentData};
+pub use read::{Segment, SegmentationKind, SegmentationObject, read};
+pub use write::{Code, NewSegment, WriteOptions, write};
