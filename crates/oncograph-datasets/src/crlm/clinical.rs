@@ -173,11 +173,13 @@ impl ClinicalTable {
     pub fn columns(&self, columns: &[&str]) -> Result<FeatureTable> {
         let row = |patient: &ClinicalRecord| -> Result<Vec<Option<f64>>> {
             let value = |column| patient.covariates.get(column).copied().ok_or(column);
-            columns.iter().copied().map(value).collect::<Result<_, _>>().map_err(|column| Error::MissingColumn {
-                path: self.path.clone(),
-                sheet: None,
-                column: column.to_owned(),
-                found: patient.covariates.keys().cloned().collect(),
+            columns.iter().copied().map(value).collect::<Result<_, _>>().map_err(|column| {
+                Error::MissingColumn {
+                    path: self.path.clone(),
+                    sheet: None,
+                    column: column.to_owned(),
+                    found: patient.covariates.keys().cloned().collect(),
+                }
             })
         };
         let rows = self.patients.iter().map(row).collect::<Result<_>>()?;

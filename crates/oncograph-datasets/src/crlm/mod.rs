@@ -2,7 +2,16 @@
 
 mod clinical;
 mod clinical_reader;
+mod cohort;
 pub mod columns;
+mod load;
+mod phantom;
+mod structure;
+mod tcia;
 
 pub use clinical::{ClinicalRecord, ClinicalTable, Endpoint, Outcome, Outcomes};
+pub use cohort::{CrlmCohort, Layout};
 pub use columns::FeatureSet;
+pub use load::{CrlmImages, ImageFiles, LoadOptions, SubjectFiles};
+pub use phantom::{PatientTruth, PhantomConfig, PhantomTruth, write_phantom};
+pub use structure::Structure;
