@@ -11,9 +11,7 @@ const STOPPED: u8 = 130;
 /// Runs a program: the answer to bad input is one line and status 2.
 pub fn exit_with(result: anyhow::Result<()>) -> ExitCode {
     let Err(error) = result else { return ExitCode::SUCCESS };
-    let stopped = error
-        .chain()
-        .any(|e| matches!(e.downcast_ref(), Some(oncograph::train::Error::Stopped)));
+    let stopped = error.chain().any(|e| matches!(e.downcast_ref(), Some(oncograph::train::Error::Stopped)));
     eprintln!("{}{}", if stopped { "" } else { "error: " }, one_line(&error));
     ExitCode::from(if stopped { STOPPED } else { 2 })
 }
@@ -53,7 +51,8 @@ pub fn stop_on_ctrl_c() -> anyhow::Result<StopFlag> {
 /// If the name is another one, or the device is not there.
 pub fn device(name: &str) -> anyhow::Result<Device> {
     let cuda = |ordinal| {
-        Device::new_cuda(ordinal).map_err(|e| anyhow::anyhow!("--device {name}: {e}; build with --features cuda"))
+        Device::new_cuda(ordinal)
+            .map_err(|e| anyhow::anyhow!("--device {name}: {e}; build with --features cuda"))
     };
     match name.split_once(':') {
         None if name == "cpu" => Ok(Device::Cpu),
