@@ -4,7 +4,9 @@
 //! paragraphs, [`Table`]s and [`Figure`]s; a [`ModelCard`] states what a prediction model is for and what is
 //! known about it. Statistics come from `oncograph-metrics`.
 //!
-//! - [`chart`]: learning curves, Kaplan–Meier, and more, as SVG.
+//! - [`chart`]: learning curves, Kaplan–Meier curves with numbers at risk, scatter, calibration, ROC, bars and
+//!   histograms, as SVG.
+//! - [`overlay`]: image slices with masks and heat maps, as PNG.
 //!
 //! The page carries a content security policy that forbids every request, has no script, and escapes every
 //! string that it is given. Tables also print on a terminal ([`Table::to_text`]) and as Markdown
@@ -15,6 +17,7 @@ pub mod chart;
 mod error;
 mod figure;
 mod model_card;
+pub mod overlay;
 pub mod palette;
 mod report;
 mod table;

@@ -63,9 +63,7 @@ impl Axis {
         let (first, last) = ((low / step + 1e-9).floor(), (high / step - 1e-9).ceil());
         let count = (last - first).clamp(0.0, 100.0) as usize;
         let ticks: Vec<f64> = (0..=count).map(|i| (first + i as f64) * step).collect();
-        let digits = (-step.log10() + 1e-9).ceil().clamp(0.0, 12.0) as usize;
-        let fraction = (step * 10f64.powi(digits as i32)).fract();
-        let digits = if (1e-6..1.0 - 1e-6).contains(&fraction) { digits + 1 } else { digits };
+        let digits = (-step.log10() - 1e-9).ceil().clamp(0.0, 12.0) as usize;
         let ends = (first * step, last * step);
         Self { label: label.to_owned(), low: ends.0, high: ends.1, ticks, digits }
     }

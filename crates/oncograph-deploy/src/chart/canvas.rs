@@ -39,7 +39,6 @@ impl Stroke {
 pub(crate) enum Anchor {
     Left,
     Right,
-    Above,
     Below,
     Centre,
 }
@@ -145,7 +144,6 @@ impl Canvas<'_> {
         let (h, v) = match anchor {
             Anchor::Left => (HPos::Left, VPos::Center),
             Anchor::Right => (HPos::Right, VPos::Center),
-            Anchor::Above => (HPos::Center, VPos::Bottom),
             Anchor::Below => (HPos::Center, VPos::Top),
             Anchor::Centre => (HPos::Center, VPos::Center),
         };
