@@ -41,7 +41,7 @@ impl Axis {
     /// From 0 to just after `last`; months are cut at multiples of 3, 6, 12 or 24.
     pub(crate) fn time(label: &str, unit: &str, last: f64) -> Self {
         let last = if last > 0.0 { last } else { 1.0 };
-        let wanted = last / 6.0;
+        let wanted = last / 8.0;
         let step = if unit.starts_with("month") && wanted > 1.0 {
             let steps = [2.0, 3.0, 6.0, 12.0, 24.0, 60.0, 120.0];
             steps

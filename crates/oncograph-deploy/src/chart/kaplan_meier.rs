@@ -83,7 +83,7 @@ pub fn kaplan_meier(groups: &[SurvivalGroup], time_unit: &str, level: f64) -> Re
     let axis = Axis::time(&format!("Time ({time_unit})"), time_unit, last);
     let mut plot = Plot::new(axis, Axis::probability("Survival probability"), legend.collect());
     let names = groups.iter().map(|g| text_width(g.name)).fold(text_width("At risk"), f64::max);
-    plot.left = plot.left.max(names.min(150.0) + 34.0);
+    plot.left = plot.left.max(names.min(150.0) + 40.0);
     let height = plot.height() + (groups.len() + 1) as f64 * LINE + 8.0;
     let svg = draw(OPERATION, plot.width(), height, |canvas| {
         plot.frame(canvas)?;

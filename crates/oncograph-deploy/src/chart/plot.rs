@@ -58,6 +58,11 @@ impl Legend {
         self.0.len() as f64 * LINE + 8.0
     }
 
+    fn width(&self) -> f64 {
+        let row = |row: &Vec<Entry>| 10.0 + row.iter().map(Entry::width).sum::<f64>();
+        self.0.iter().map(row).fold(0.0, f64::max)
+    }
+
     fn draw(&self, canvas: &mut Canvas) -> Result<()> {
         for (index, row) in self.0.iter().enumerate() {
             let (mut x, y) = (10.0, 12.0 + index as f64 * LINE);
@@ -109,7 +114,7 @@ impl Plot {
     }
 
     pub(crate) fn width(&self) -> f64 {
-        (self.right + 24.0).min(WIDTH)
+        (self.right + 24.0).max(self.legend.width()).min(WIDTH)
     }
 
     pub(crate) fn px(&self, x: f64) -> f64 {
