@@ -99,7 +99,7 @@ impl Figure {
                 let body = svg.split_once('>').map_or("", |(_, body)| body);
                 let _ = write!(
                     out,
-                    "<svg class=\"chart\" style=\"max-width:{natural}px\" role=\"img\" aria-label=\"{}\" \
+                    "<svg class=\"chart\" style=\"--width:{natural}px\" role=\"img\" aria-label=\"{}\" \
                      viewBox=\"{view}\">{body}",
                     self.spoken()
                 );
@@ -142,7 +142,7 @@ mod tests {
         let svg =
             "<svg width=\"9\" height=\"9\" viewBox=\"0 0 9 9\" xmlns=\"http://www.w3.org/2000/svg\">\n</svg>";
         let html = Figure::svg_chart(svg.into(), "c".into(), "a \"b\"".into()).titled("T").to_html("");
-        let opening = "<svg class=\"chart\" style=\"max-width:9px\" role=\"img\" \
+        let opening = "<svg class=\"chart\" style=\"--width:9px\" role=\"img\" \
                        aria-label=\"T. a &quot;b&quot;\" viewBox=\"0 0 9 9\">";
         assert!(html.contains(opening), "{html}");
         assert!(!html.contains("http"), "{html}");

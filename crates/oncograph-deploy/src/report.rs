@@ -270,6 +270,13 @@ mod tests {
     }
 
     #[test]
+    fn an_address_in_the_text_stays_text() {
+        let html = Report::new("T").facts(&[("Source", "https://example.org/a?b&c".into())]).to_html();
+        assert!(html.contains("<dd>https://example.org/a?b&amp;c</dd>"));
+        assert_eq!(html.matches("http").count(), 2, "the address, and http-equiv of the policy");
+    }
+
+    #[test]
     fn phantom_data_are_marked_everywhere() {
         let html = hostile().to_html();
         assert!(html.contains("<title>PHANTOM DATA: "));

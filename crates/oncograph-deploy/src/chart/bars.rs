@@ -109,7 +109,7 @@ fn value_text(bar: &Bar, digits: usize) -> String {
 }
 
 fn draw_bar(canvas: &mut Canvas, plot: &Plot, bar: &Bar, y: f64, value: &str) -> Result<()> {
-    let colour = if bar.reference { GREY } else { OKABE_ITO[0] };
+    let colour = if bar.reference { GREY } else { OKABE_ITO[6] };
     let half = ROW * 0.34;
     canvas.rect((plot.px(0.0), y - half), (plot.px(bar.value), y + half), colour, 1.0)?;
     if let Some((low, high)) = bar.interval {

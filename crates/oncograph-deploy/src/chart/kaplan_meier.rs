@@ -1,7 +1,7 @@
 use super::axis::Axis;
 use super::canvas::{Anchor, Canvas, Point, Stroke, draw, elide, text_width};
 use super::plot::{Entry, Key, LINE, Plot};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_values};
 use crate::figure::Figure;
 use crate::palette::{OKABE_ITO, Rgb};
 use crate::text::{fixed, p_value, plural, short};
@@ -75,6 +75,7 @@ pub fn kaplan_meier(groups: &[SurvivalGroup], time_unit: &str, level: f64) -> Re
         curves.push(KaplanMeier::fit(&Survival::new(group.time, group.event)?, level)?);
     }
     let last = curves.iter().filter_map(|c| c.time.last()).copied().fold(0.0, f64::max);
+    check_values(OPERATION, "time", &[last], "a time below 1e300", |t| t < 1e300)?;
     let legend = groups.iter().zip(&OKABE_ITO).map(|(group, &colour)| Entry {
         name: elide(group.name, 260.0) + &counts(group),
         colour,

@@ -147,6 +147,11 @@ impl Plot {
         Ok(())
     }
 
+    /// The line of the lower axis, for charts whose bars cover it.
+    pub(crate) fn baseline(&self, canvas: &mut Canvas) -> Result<()> {
+        canvas.line(&[(self.left, self.bottom), (self.right, self.bottom)], Stroke::new(INK, 1.0))
+    }
+
     /// The lower axis alone.
     pub(crate) fn horizontal_axis(&self, canvas: &mut Canvas) -> Result<()> {
         let ink = Stroke::new(INK, 1.0);
@@ -155,7 +160,7 @@ impl Plot {
             canvas.line(&[(x, self.bottom), (x, self.bottom + 5.0)], ink)?;
             canvas.text((x, self.bottom + 8.0), &self.x.tick_text(tick), Anchor::Below)?;
         }
-        canvas.line(&[(self.left, self.bottom), (self.right, self.bottom)], ink)?;
+        self.baseline(canvas)?;
         let middle = (self.left + self.right) / 2.0;
         let label = elide(&self.x.label, self.right - self.left);
         canvas.text((middle, self.bottom + 12.0 + LINE), &label, Anchor::Below)
