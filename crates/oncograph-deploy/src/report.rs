@@ -261,9 +261,9 @@ mod tests {
     #[test]
     fn the_policy_forbids_requests_and_there_are_none() {
         let html = hostile().to_html();
-        assert!(
-            html.contains(&format!("<meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">"))
-        );
+        let policy = "<meta http-equiv=\"Content-Security-Policy\" \
+                      content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">";
+        assert!(html.contains(policy));
         for forbidden in ["http://", "https://", "url(", "@import", "<link", "<script", "<iframe", "href="] {
             assert!(!html.contains(forbidden), "{forbidden}");
         }
