@@ -45,16 +45,16 @@ pub struct Args {
     /// Repetitions of the cross-validation [default: quick 1, paper 1, clinical 5]
     #[arg(long)]
     pub repeats: Option<usize>,
-    /// Epochs at most [default: quick 60, paper and clinical 500]
+    /// Epochs at most [default: quick 40, paper and clinical 500]
     #[arg(long)]
     pub epochs: Option<usize>,
     /// Learning rate [default: quick 1e-3, paper 5e-6, clinical 1e-4]
     #[arg(long)]
     pub learning_rate: Option<f64>,
-    /// Patients of the phantom cohort [default: 100]
+    /// Patients of the phantom cohort [default: 80]
     #[arg(long)]
     pub patients: Option<usize>,
-    /// Slices and in-plane voxels of the encoder's input [default: quick 16 48, else 40 128]
+    /// Slices and in-plane voxels of the encoder's input [default: quick 12 40, else 40 128]
     #[arg(long, num_args = 2, value_names = ["SLICES", "VOXELS"])]
     pub size: Option<Vec<usize>>,
     /// Which network

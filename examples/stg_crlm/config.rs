@@ -69,20 +69,20 @@ impl RunConfig {
         let source = match &args.data {
             Some(root) => Source::Folder { root: root.clone(), clinical: args.clinical.clone() },
             None => Source::Phantom(
-                PhantomConfig::new(args.patients.unwrap_or(100), seed).matrix(128).slice_spacing(2.5, 7.5),
+                PhantomConfig::new(args.patients.unwrap_or(80), seed).matrix(128).slice_spacing(2.5, 7.5),
             ),
         };
         let (epochs, rate, decay, patience, repeats) = match preset {
             Preset::Paper => (500, 5e-6, 0.01, 30, 1),
             Preset::Clinical => (500, 1e-4, 0.01, 30, 5),
-            Preset::Quick => (60, 1e-3, 0.01, 15, 1),
+            Preset::Quick => (40, 1e-3, 0.01, 10, 1),
         };
         let epochs = args.epochs.unwrap_or(epochs);
         let optimizer = AdamWConfig::new(args.learning_rate.unwrap_or(rate)).weight_decay(decay);
         let preprocess = match preset {
             Preset::Paper => PreprocessConfig::default(),
             Preset::Clinical => PreprocessConfig::default().slice_spacing(Some(5.0)),
-            Preset::Quick => PreprocessConfig::default().size(16, 48).slice_spacing(Some(12.0)),
+            Preset::Quick => PreprocessConfig::default().size(12, 40).slice_spacing(Some(16.0)),
         };
         let preprocess = match args.size.as_deref() {
             Some([slices, voxels]) => preprocess.size(*slices, *voxels),

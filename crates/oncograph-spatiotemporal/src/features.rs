@@ -1,5 +1,5 @@
 use crate::{Error, Result};
-use candle_core::{D, Tensor};
+use candle_core::Tensor;
 
 /// S-01: the levels that an image node's vectors come from: 1, 2 and 4 cells along each axis.
 pub const PYRAMID_LEVELS: usize = 3;
@@ -34,23 +34,6 @@ pub fn image_features(map: &Tensor) -> Result<Tensor> {
     Ok(Tensor::stack(&[flat(&whole)?, flat(&octants)?, flat(&fine)?], 1)?)
 }
 
-/// The softmax-weighted sum over the pyramid levels.
-///
-/// # Shapes
-/// `features` \[rows, 3, d\], `logits` \[3\] -> \[rows, d\]
-pub(crate) fn mix(features: &Tensor, logits: &Tensor) -> Result<Tensor> {
-    let weights = candle_nn::ops::softmax(logits, D::Minus1)?;
-    let mut sum = None;
-    for level in 0..PYRAMID_LEVELS {
-        let part = features.narrow(1, level, 1)?.squeeze(1)?.broadcast_mul(&weights.narrow(0, level, 1)?)?;
-        sum = Some(match sum {
-            None => part,
-            Some(sum) => (sum + part)?,
-        });
-    }
-    sum.ok_or_else(|| Error::input("pyramid levels", PYRAMID_LEVELS, 0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,13 +51,5 @@ mod tests {
             image_features(&Tensor::zeros((1, 2, 3), candle_core::DType::F32, &Device::Cpu).unwrap())
                 .is_err()
         );
-    }
-
-    #[test]
-    fn equal_logits_average_the_levels() {
-        let x = Tensor::new(&[[[1f64, 2.], [3., 4.], [8., 0.]]], &Device::Cpu).unwrap();
-        let zeros = Tensor::zeros(3, candle_core::DType::F64, &Device::Cpu).unwrap();
-        let y = mix(&x, &zeros).unwrap().to_vec2::<f64>().unwrap();
-        assert!((y[0][0] - 4.0).abs() < 1e-12 && (y[0][1] - 2.0).abs() < 1e-12);
     }
 }

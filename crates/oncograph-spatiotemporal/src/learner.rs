@@ -1,4 +1,6 @@
+use crate::assemble::{Assemble, Source};
 use crate::config::{Contrast, SurvivalLoss};
+use crate::features::PYRAMID_LEVELS;
 use crate::{
     Error, Outcome, PatientNodes, Result, Stg, StgOutput, TimeScale, TrainingConfig, patient_graph,
     patient_schema,
@@ -12,7 +14,6 @@ use oncograph_nn::Seed;
 use oncograph_train::{Learner, StepLoss, Validation};
 use rand::seq::SliceRandom;
 use rand_distr::{Distribution, StandardNormal};
-use rayon::prelude::*;
 use std::sync::Arc;
 
 /// Six image nodes per patient: five anatomical ones and the CT.
@@ -23,7 +24,8 @@ const IMAGES: usize = 6;
 /// The graphs that go with it have one feature per node: the row of this table that the node stands for.
 #[derive(Debug, Clone)]
 pub struct FeatureTable {
-    images: Option<Tensor>,
+    /// \[patients * 6, 3, features\]; empty without images.
+    images: Arc<Vec<f32>>,
     clinical: Tensor,
     device: Device,
 }
@@ -47,16 +49,13 @@ impl FeatureTable {
         if clinical.len() != patients * covariates || patients == 0 {
             return Err(Error::input("clinical table", format!("rows of {covariates}"), clinical.len()));
         }
-        let images = match images {
-            None => None,
-            Some(values) => {
-                let expected = patients * IMAGES * 3 * features;
-                if values.len() != expected {
-                    return Err(Error::input("image features", format!("{expected} values"), values.len()));
-                }
-                Some(Tensor::from_vec(values, (patients * IMAGES, 3, features), device)?)
+        if let Some(values) = &images {
+            let expected = patients * IMAGES * PYRAMID_LEVELS * features;
+            if values.len() != expected {
+                return Err(Error::input("image features", format!("{expected} values"), values.len()));
             }
-        };
+        }
+        let images = Arc::new(images.unwrap_or_default());
         let clinical = Tensor::from_vec(clinical, (patients, covariates), device)?;
         Ok(FeatureTable { images, clinical, device: device.clone() })
     }
@@ -68,12 +67,12 @@ impl FeatureTable {
 
     /// Whether there are image nodes.
     pub fn has_images(&self) -> bool {
-        self.images.is_some()
+        !self.images.is_empty()
     }
 
     /// The same patients without their image nodes.
     pub fn without_images(&self) -> Self {
-        FeatureTable { images: None, ..self.clone() }
+        FeatureTable { images: Arc::default(), ..self.clone() }
     }
 
     /// The graph of `patient` over this table.
@@ -83,7 +82,7 @@ impl FeatureTable {
     pub fn graph(&self, patient: usize, centroids: [[f32; 3]; 5]) -> Result<HeteroGraph> {
         let rows = |first: usize, count: usize| (first..first + count).map(|r| r as f32).collect::<Vec<_>>();
         let nodes = PatientNodes {
-            images: self.images.is_some().then(|| rows(patient * IMAGES, IMAGES)),
+            images: self.has_images().then(|| rows(patient * IMAGES, IMAGES)),
             centroids,
             clinical: rows(patient, 1),
         };
@@ -111,50 +110,44 @@ impl FeatureTable {
     ) -> Result<(Tensor, Graph)> {
         let batch = HeteroBatch::new(graphs, &self.device)?;
         let (graph, positions) = batch.to_homogeneous()?;
-        let rows = |name: &str| -> Result<Tensor> {
+        let rows = |name: &str| -> Result<Vec<u32>> {
             let rows = batch.features(name)?.flatten_all()?.to_vec1::<f32>()?;
-            let rows: Vec<u32> = rows.into_iter().map(|r| r as u32).collect();
-            Ok(Tensor::new(rows, &self.device)?)
+            Ok(rows.into_iter().map(|r| r as u32).collect())
         };
-        let mut parts = vec![];
-        if let Some(images) = &self.images {
-            // The whole table is mixed once; a batch holds each row several times.
-            let mixed = model.nodes().images(images)?;
-            let wanted = Tensor::cat(&[rows("anatomy")?, rows("ct")?], 0)?;
-            let mut x = mixed.index_select(&wanted, 0)?;
-            if let Some((seed, sigma)) = noise {
-                let graph_of = [batch.graph_of_node("anatomy")?, batch.graph_of_node("ct")?].concat();
-                x = (x + self.noise(seed.stream("images"), sigma, &graph_of, mixed.dim(1)?)?)?;
+        let wanted = Tensor::new(rows("clinical")?, &self.device)?;
+        let mut clinical = self.clinical.index_select(&wanted, 0)?;
+        let seed = noise.map_or(Seed::new(0), |(seed, _)| seed);
+        if let Some((_, sigma)) = noise {
+            clinical = (clinical + self.clinical_noise(seed.stream("clinical"), sigma)?)?;
+        }
+        let clinical = model.nodes().clinical(&clinical)?;
+        let mut nodes = vec![Source::Clinical(0); graph.node_count()];
+        for (name, positions) in ["anatomy", "ct"].into_iter().zip(&positions) {
+            let graph_of = batch.graph_of_node(name)?;
+            for ((&at, row), g) in positions.iter().zip(rows(name)?).zip(graph_of) {
+                let sigma = noise.map_or(0.0, |(_, sigma)| sigma[g as usize] as f32);
+                nodes[at as usize] = Source::Image { row, sigma };
             }
-            parts.push(x);
         }
-        let mut clinical = self.clinical.index_select(&rows("clinical")?, 0)?;
-        if let Some((seed, sigma)) = noise {
-            let graph_of = batch.graph_of_node("clinical")?;
-            let width = clinical.dim(1)?;
-            clinical = (clinical + self.noise(seed.stream("clinical"), sigma, &graph_of, width)?)?;
+        for (row, &at) in positions[2].iter().enumerate() {
+            nodes[at as usize] = Source::Clinical(row as u32);
         }
-        parts.push(model.nodes().clinical(&clinical)?);
-        // Rows lie type by type; the graph wants them patient by patient.
-        let by_type = positions.concat();
-        let mut order = vec![0u32; by_type.len()];
-        by_type.iter().enumerate().for_each(|(row, &position)| order[position as usize] = row as u32);
-        let x = Tensor::cat(&parts, 0)?.index_select(&Tensor::new(order, &self.device)?, 0)?;
+        let width = clinical.dim(1)?;
+        let op = Assemble { table: self.images.clone(), width, nodes, seed: seed.stream("images") };
+        let x = model.nodes().pooling()?.apply_op2(&clinical, op)?;
         Ok((x, graph))
     }
 
-    /// Gaussian noise, one row per node, each from a stream of its own.
-    fn noise(&self, seed: Seed, sigma: &[f64], graph_of: &[u32], width: usize) -> Result<Tensor> {
-        let mut values = vec![0f32; graph_of.len() * width];
-        values.par_chunks_mut(width).zip(graph_of).enumerate().for_each(|(row, (values, &graph))| {
-            let sigma = sigma[graph as usize] as f32;
-            if sigma > 0.0 {
-                let mut rng = seed.at(row as u64).rng();
-                let draw = |_| sigma * Distribution::<f32>::sample(&StandardNormal, &mut rng);
-                values.iter_mut().zip((0..width).map(draw)).for_each(|(v, n)| *v = n);
-            }
-        });
-        Ok(Tensor::from_vec(values, (graph_of.len(), width), &self.device)?)
+    /// Gaussian noise for the clinical covariates of each graph.
+    fn clinical_noise(&self, seed: Seed, sigma: &[f64]) -> Result<Tensor> {
+        let width = self.clinical.dim(1)?;
+        let of_graph = |(graph, &sigma): (usize, &f64)| {
+            let mut rng = seed.at(graph as u64).rng();
+            let draw = move |_| sigma as f32 * Distribution::<f32>::sample(&StandardNormal, &mut rng);
+            (0..width).map(draw).collect::<Vec<f32>>()
+        };
+        let values: Vec<f32> = sigma.iter().enumerate().flat_map(of_graph).collect();
+        Ok(Tensor::from_vec(values, (sigma.len(), width), &self.device)?)
     }
 }
 

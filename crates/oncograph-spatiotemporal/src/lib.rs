@@ -14,6 +14,7 @@
 //! [`TrainingConfig`] with the decision's number (S-01 to S-30) in its documentation, and two presets: `paper`, the
 //! literal reading, and `clinical`, what we would run.
 
+mod assemble;
 mod augment;
 mod config;
 mod error;

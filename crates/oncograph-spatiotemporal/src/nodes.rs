@@ -1,6 +1,6 @@
-use crate::features::{PYRAMID_LEVELS, mix};
+use crate::features::PYRAMID_LEVELS;
 use crate::{Result, StgConfig};
-use candle_core::Tensor;
+use candle_core::{D, Tensor};
 use candle_nn::{Init, VarBuilder};
 use oncograph_nn::{Linear, Module, linear};
 
@@ -24,15 +24,12 @@ impl NodeFeatures {
         Ok(NodeFeatures { pooling, clinical: linear(config.clinical, config.features, vb.pp("clinical"))? })
     }
 
-    /// Features of image nodes.
-    ///
-    /// # Shapes
-    /// \[rows, 3, d\] -> \[rows, d\]
+    /// The weights of the pyramid levels, which add up to 1 \[3\].
     ///
     /// # Errors
     /// An error of candle.
-    pub fn images(&self, pyramid: &Tensor) -> Result<Tensor> {
-        mix(pyramid, &self.pooling)
+    pub fn pooling(&self) -> Result<Tensor> {
+        Ok(candle_nn::ops::softmax(&self.pooling, D::Minus1)?)
     }
 
     /// Features of clinical nodes.

@@ -1,0 +1,196 @@
+use crate::features::PYRAMID_LEVELS;
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
+use oncograph_nn::Seed;
+use rand_distr::{Distribution, StandardNormal};
+use rayon::prelude::*;
+use std::sync::Arc;
+
+/// Where one node of a batch gets its features from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Source {
+    /// A row of the image table, with Gaussian noise of this deviation.
+    Image { row: u32, sigma: f32 },
+    /// A row of the clinical nodes' features.
+    Clinical(u32),
+}
+
+/// The node features of a batch in one pass: image nodes mixed from their pyramid levels, with noise, and clinical
+/// nodes copied to their places.
+///
+/// Written as tensor operations this makes half a dozen copies of the largest array of a training step, and as many
+/// gradients that nobody wants: only the mixture's weights and the clinical features are trained.
+#[derive(Debug, Clone)]
+pub(crate) struct Assemble {
+    /// \[rows, 3, d\]; empty without images.
+    pub table: Arc<Vec<f32>>,
+    pub width: usize,
+    pub nodes: Vec<Source>,
+    pub seed: Seed,
+}
+
+impl Assemble {
+    fn levels(&self, row: u32) -> impl Iterator<Item = &[f32]> {
+        let at = row as usize * PYRAMID_LEVELS * self.width;
+        self.table[at..at + PYRAMID_LEVELS * self.width].chunks(self.width)
+    }
+
+    fn fill(&self, weights: &[f32], clinical: &[f32], out: &mut [f32]) {
+        out.par_chunks_mut(self.width).zip(&self.nodes).enumerate().for_each(|(node, (out, source))| {
+            match *source {
+                Source::Clinical(row) => {
+                    out.copy_from_slice(&clinical[row as usize * self.width..][..self.width])
+                }
+                Source::Image { row, sigma } => {
+                    if sigma > 0.0 {
+                        let mut rng = self.seed.at(node as u64).rng();
+                        out.fill_with(|| sigma * Distribution::<f32>::sample(&StandardNormal, &mut rng));
+                    }
+                    for (level, &w) in self.levels(row).zip(weights) {
+                        out.iter_mut().zip(level).for_each(|(o, &v)| *o += w * v);
+                    }
+                }
+            }
+        });
+    }
+
+    /// The gradient of each weight: per node first, then over nodes in their order.
+    fn weight_gradient(&self, dy: &[f32]) -> Vec<f32> {
+        let of_node = |(dy, source): (&[f32], &Source)| -> [f64; PYRAMID_LEVELS] {
+            let mut sums = [0.0; PYRAMID_LEVELS];
+            if let Source::Image { row, .. } = *source {
+                for (sum, level) in sums.iter_mut().zip(self.levels(row)) {
+                    *sum = f64::from(dot(dy, level));
+                }
+            }
+            sums
+        };
+        let parts: Vec<[f64; PYRAMID_LEVELS]> =
+            dy.par_chunks(self.width).zip(&self.nodes).map(of_node).collect();
+        let sum = |level: usize| parts.iter().map(|p| p[level]).sum::<f64>() as f32;
+        (0..PYRAMID_LEVELS).map(sum).collect()
+    }
+}
+
+/// Eight sums side by side, which the compiler turns into one vector.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0f32; 8];
+    let (x, y) = (a.chunks_exact(8), b.chunks_exact(8));
+    let rest: f32 = x.remainder().iter().zip(y.remainder()).map(|(a, b)| a * b).sum();
+    for (x, y) in x.zip(y) {
+        (0..8).for_each(|i| sums[i] += x[i] * y[i]);
+    }
+    sums.iter().sum::<f32>() + rest
+}
+
+fn f32s<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    let Some((from, to)) = layout.contiguous_offsets() else {
+        candle_core::bail!("node assembly needs contiguous input")
+    };
+    Ok(&storage.as_slice::<f32>()?[from..to])
+}
+
+/// Weights \[3\], clinical features \[rows, d\] -> \[nodes, d\].
+impl CustomOp2 for Assemble {
+    fn name(&self) -> &'static str {
+        "node assembly"
+    }
+
+    fn cpu_fwd(
+        &self,
+        weights: &CpuStorage,
+        weights_layout: &Layout,
+        clinical: &CpuStorage,
+        clinical_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let mut out = vec![0f32; self.nodes.len() * self.width];
+        self.fill(f32s(weights, weights_layout)?, f32s(clinical, clinical_layout)?, &mut out);
+        Ok((CpuStorage::F32(out), Shape::from((self.nodes.len(), self.width))))
+    }
+
+    fn bwd(
+        &self,
+        _: &Tensor,
+        clinical: &Tensor,
+        _: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let dy = dy.contiguous()?;
+        let of_weights = dy.apply_op1_no_bwd(&WeightGradient(self.clone()))?;
+        // Each clinical row stands for one node, in the order of the rows.
+        let mut at = vec![0u32; clinical.dim(0)?];
+        for (node, source) in self.nodes.iter().enumerate() {
+            if let Source::Clinical(row) = *source {
+                at[row as usize] = node as u32;
+            }
+        }
+        let of_clinical = dy.index_select(&Tensor::new(at, dy.device())?, 0)?;
+        Ok((Some(of_weights), Some(of_clinical)))
+    }
+}
+
+struct WeightGradient(Assemble);
+
+impl CustomOp1 for WeightGradient {
+    fn name(&self) -> &'static str {
+        "node assembly gradient"
+    }
+
+    fn cpu_fwd(&self, dy: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        Ok((CpuStorage::F32(self.0.weight_gradient(f32s(dy, layout)?)), Shape::from(PYRAMID_LEVELS)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{Device, Var};
+
+    #[test]
+    fn equals_the_plain_operations_and_their_gradients() {
+        const WIDTH: usize = 11;
+        let wave = |n: usize, k: f32| (0..n).map(|i| (i as f32 * k).sin()).collect::<Vec<_>>();
+        let table = wave(4 * 3 * WIDTH, 0.7);
+        let image = |row| Source::Image { row, sigma: 0.0 };
+        let nodes = vec![image(2), Source::Clinical(1), image(0), image(2), Source::Clinical(0)];
+        let op = Assemble { table: Arc::new(table.clone()), width: WIDTH, nodes, seed: Seed::new(1) };
+        let weights = Var::new(&[0.2f32, 0.5, 0.3], &Device::Cpu).unwrap();
+        let clinical = Var::from_vec(wave(2 * WIDTH, 1.1), (2, WIDTH), &Device::Cpu).unwrap();
+        let cotangent = Tensor::from_vec(wave(5 * WIDTH, 0.3), (5, WIDTH), &Device::Cpu).unwrap();
+
+        let fast = weights.apply_op2(clinical.as_tensor(), op).unwrap();
+        let table = Tensor::from_vec(table, (4, 3, WIDTH), &Device::Cpu).unwrap();
+        let mixed = table.broadcast_mul(&weights.reshape((1, 3, 1)).unwrap()).unwrap().sum(1).unwrap();
+        let all = Tensor::cat(&[&mixed, clinical.as_tensor()], 0).unwrap();
+        let order = Tensor::new(&[2u32, 5, 0, 2, 4], &Device::Cpu).unwrap();
+        let plain = all.index_select(&order, 0).unwrap();
+        let close = |a: &Tensor, b: &Tensor| {
+            let difference = (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+            assert!(difference < 1e-5, "{difference}");
+        };
+        close(&fast, &plain);
+        let gradients = |y: &Tensor| (y * &cotangent).unwrap().sum_all().unwrap().backward().unwrap();
+        let (f, p) = (gradients(&fast), gradients(&plain));
+        close(f.get(&weights).unwrap(), p.get(&weights).unwrap());
+        close(f.get(&clinical).unwrap(), p.get(&clinical).unwrap());
+    }
+
+    #[test]
+    fn noise_has_its_deviation_and_depends_on_the_node_alone() {
+        const WIDTH: usize = 4096;
+        let table = Arc::new(vec![0f32; 3 * WIDTH]);
+        let nodes = vec![Source::Image { row: 0, sigma: 0.1 }; 3];
+        let op = Assemble { table, width: WIDTH, nodes, seed: Seed::new(4) };
+        let run = |op: &Assemble| {
+            let mut out = vec![0f32; op.nodes.len() * WIDTH];
+            op.fill(&[0.0; 3], &[], &mut out);
+            out
+        };
+        let all = run(&op);
+        let deviation = (all.iter().map(|v| f64::from(v * v)).sum::<f64>() / all.len() as f64).sqrt();
+        // Four standard errors of a standard deviation over 12288 draws.
+        assert!((deviation - 0.1).abs() < 4.0 * 0.1 / (2.0 * 12288f64).sqrt(), "{deviation}");
+        assert_ne!(all[..WIDTH], all[WIDTH..2 * WIDTH]);
+        let two = Assemble { nodes: op.nodes[..2].to_vec(), ..op.clone() };
+        assert_eq!(run(&two), all[..2 * WIDTH]);
+    }
+}
