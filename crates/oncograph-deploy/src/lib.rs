@@ -1,1 +1,30 @@
 //! Clinical reports of oncograph models as one self-contained HTML file.
+//!
+//! Plain numbers go in; nothing is trained or loaded here. A [`Report`] is built from [`Section`]s of
+//! paragraphs, [`Table`]s and [`Figure`]s; a [`ModelCard`] states what a prediction model is for and what is
+//! known about it. Statistics come from `oncograph-metrics`.
+//!
+//! - [`chart`]: learning curves, Kaplan–Meier curves with numbers at risk, scatter, calibration, ROC, bars and
+//!   histograms, as SVG.
+//! - [`overlay`]: image slices with masks and heat maps, as PNG.
+//!
+//! The page carries a content security policy that forbids every request, has no script, and escapes every
+//! string that it is given. Tables also print on a terminal ([`Table::to_text`]) and as Markdown
+//! ([`Table::to_markdown`]).
+
+mod atomic;
+pub mod chart;
+mod error;
+mod figure;
+mod model_card;
+pub mod overlay;
+pub mod palette;
+mod report;
+mod table;
+mod text;
+
+pub use error::{Error, Result};
+pub use figure::Figure;
+pub use model_card::ModelCard;
+pub use report::{Banner, Report, Section};
+pub use table::{Cell, Table};

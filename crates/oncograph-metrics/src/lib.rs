@@ -46,12 +46,12 @@
 //! |  | [`fisher_exact`], [`chi_squared_independence`] | `scipy.stats.fisher_exact`, `chi2_contingency` |
 //! |  | [`hypergeometric_enrichment`] | `scipy.stats.hypergeom.sf` |
 //! |  | [`adjust_p_values`] | `statsmodels.stats.multitest.multipletests` |
-//! | Resampling | [`bootstrap`], [`permutation_test`] | `scipy.stats.bootstrap`, `permutation_test` (formulae; the draws differ) |
+//! | Resampling | [`bootstrap()`], [`permutation_test`] | `scipy.stats.bootstrap`, `permutation_test` (formulae; the draws differ) |
 //!
 //! Where a peer returns a default for an undefined score, these functions return `None` or an error; the docs of
 //! each function say where it differs.
 
-pub mod bootstrap;
+mod bootstrap;
 mod check;
 pub mod classification;
 mod distribution;

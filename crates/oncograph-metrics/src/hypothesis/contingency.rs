@@ -2,6 +2,9 @@ use super::TestResult;
 use crate::{Error, Result, check, distribution};
 use serde::{Deserialize, Serialize};
 
+/// Largest total for which all overlaps are enumerated (at most 800 MB).
+const LARGEST: u64 = 100_000_000;
+
 /// The side of a one-sided test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -45,7 +48,7 @@ fn hypergeometric(universe: u64, set: u64, drawn: u64) -> (u64, Vec<f64>) {
 /// `P(X ≥ k) = Σ_{i ≥ k} C(K, i) C(N − K, n − i) / C(N, n)`.
 ///
 /// # Errors
-/// A set or draw larger than the universe; an overlap that is impossible.
+/// A universe above 10⁸, a set or draw larger than the universe, or an overlap that is impossible.
 ///
 /// # Example
 /// ```
@@ -60,6 +63,9 @@ pub fn hypergeometric_enrichment(overlap: u64, set_size: u64, drawn: u64, univer
     let operation = "hypergeometric_enrichment";
     let option =
         |option, expected, got: u64| Err(Error::Option { operation, option, expected, got: got.to_string() });
+    if universe > LARGEST {
+        return option("universe", "at most 100000000", universe);
+    }
     if set_size > universe {
         return option("set_size", "at most the universe", set_size);
     }
@@ -84,7 +90,7 @@ fn tail(wanted: &[f64], other: &[f64]) -> f64 {
 /// Two-sided: the sum over all tables with the same margins that are not more probable than the observed.
 ///
 /// # Errors
-/// A margin of zero; a table of more than 2⁶² counts.
+/// A margin of zero; more than 10⁸ counts in all.
 ///
 /// # Example
 /// ```
@@ -100,8 +106,8 @@ fn tail(wanted: &[f64], other: &[f64]) -> f64 {
 pub fn fisher_exact(table: [[u64; 2]; 2], alternative: Alternative) -> Result<TestResult> {
     let operation = "fisher_exact";
     let [[a, b], [c, d]] = table;
-    if [a, b, c, d].iter().any(|v| *v > 1 << 60) {
-        return Err(Error::undefined(operation, "a count is above 2^60"));
+    if [a, b, c, d].iter().try_fold(0u64, |sum, v| sum.checked_add(*v)).is_none_or(|sum| sum > LARGEST) {
+        return Err(Error::undefined(operation, "the table has more than 100000000 counts"));
     }
     if [a + b, c + d, a + c, b + d].contains(&0) {
         return Err(Error::undefined(operation, "a row or column of the table is empty"));
@@ -192,7 +198,7 @@ mod tests {
         }
         assert_eq!(hypergeometric(10, 10, 4), (4, vec![1.0]));
         assert_eq!(hypergeometric_enrichment(0, 38, 30, 500).unwrap(), 1.0);
-        // C(20000 − 100 … ) tail stays positive and small for a genome-sized universe.
+        // The tail stays positive and small for a genome-sized universe.
         let p = hypergeometric_enrichment(20, 100, 100, 20_000).unwrap();
         assert!(p > 0.0 && p < 1e-20);
         assert!(hypergeometric_enrichment(3, 2, 5, 10).is_err());
@@ -206,6 +212,8 @@ mod tests {
         assert_relative_eq!(greater, 17.0 / 70.0, max_relative = 1e-14);
         assert_relative_eq!(less, 69.0 / 70.0, max_relative = 1e-14);
         assert!(fisher_exact([[0, 0], [1, 3]], Alternative::TwoSided).is_err());
+        assert!(fisher_exact([[u64::MAX, 1], [1, 3]], Alternative::TwoSided).is_err());
+        assert!(hypergeometric_enrichment(1, u64::MAX, u64::MAX, u64::MAX).is_err());
     }
 
     #[test]

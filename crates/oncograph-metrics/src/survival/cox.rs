@@ -320,7 +320,6 @@ mod tests {
 
     #[test]
     fn one_covariate_by_hand() {
-        // Breslow terms with r = e^β: r/(3r+3), 1/(2r+3)... maximised where the score is zero.
         let survival = Survival::new(&[1., 2., 3., 4.], &[true, true, true, true]).unwrap();
         let x = Covariates::new(&[1., 0., 1., 0.], 1).unwrap();
         let model = CoxModel::fit(&survival, &x, &CoxConfig::new()).unwrap();

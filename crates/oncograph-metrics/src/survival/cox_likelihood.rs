@@ -281,14 +281,14 @@ impl RiskSets {
                 let stay = 1.0 - Self::left(ties, l, group.deaths());
                 let sum = others.zero + stay * tied.zero;
                 out.log_likelihood -= new + sum.ln();
-                for a in 0..p {
-                    mean[a] = (others.one[a] + stay * tied.one[a]) / sum;
-                    out.gradient[a] -= mean[a];
+                for (a, m) in mean.iter_mut().enumerate() {
+                    *m = (others.one[a] + stay * tied.one[a]) / sum;
+                    out.gradient[a] -= *m;
                 }
                 let mut k = 0;
-                for a in 0..p {
-                    for b in 0..=a {
-                        out.information[k] += (others.two[k] + stay * tied.two[k]) / sum - mean[a] * mean[b];
+                for (a, m) in mean.iter().enumerate() {
+                    for other in &mean[..=a] {
+                        out.information[k] += (others.two[k] + stay * tied.two[k]) / sum - m * other;
                         k += 1;
                     }
                 }

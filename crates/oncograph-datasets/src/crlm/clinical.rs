@@ -1,0 +1,308 @@
+//! The clinical table of the colorectal liver metastasis cohort: covariates and outcomes of each patient.
+
+use super::clinical_reader;
+use super::columns::FeatureSet;
+use crate::error::{Error, Result};
+use crate::scaler::FeatureTable;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// A time and whether the event happened then (`true`) or follow-up ended without it (`false`, censored).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Months from the operation.
+    pub months: f64,
+    /// False for a censored time.
+    pub event: bool,
+}
+
+impl Outcome {
+    /// The time in years (12 months each).
+    pub fn years(self) -> f64 {
+        self.months / 12.0
+    }
+}
+
+/// What happened to a patient.
+///
+/// The columns named `vital_status_*` other than the first count recurrence *or* death, despite their name.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Outcomes {
+    /// Death from any cause: `overall_survival_months`, `vital_status`.
+    pub overall_survival: Outcome,
+    /// Recurrence or progression anywhere: `months_to_DFS_progression`, `progression_or_recurrence`. Censored at the
+    /// end of follow-up or at death.
+    pub recurrence: Outcome,
+    /// Recurrence or death: `months_to_DFS_progression`, `vital_status_DFS`.
+    pub disease_free_survival: Outcome,
+    /// Recurrence in the liver: `months_to_liver_DFS_progression`, `progression_or_recurrence_liveronly`.
+    pub liver_recurrence: Outcome,
+    /// Recurrence in the liver or death: `months_to_liver_DFS_progression`, `vital_status_liver_DFS`.
+    pub liver_disease_free_survival: Outcome,
+}
+
+/// Which outcome is predicted (decision S-18; the second task is always [`Endpoint::OverallSurvival`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Endpoint {
+    /// Death from any cause.
+    OverallSurvival,
+    /// Recurrence or progression.
+    #[default]
+    Recurrence,
+    /// Recurrence or death.
+    DiseaseFreeSurvival,
+    /// Recurrence in the liver.
+    LiverRecurrence,
+    /// Recurrence in the liver, or death.
+    LiverDiseaseFreeSurvival,
+}
+
+/// One patient.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ClinicalRecord {
+    /// Identifier, e.g. `CRLM-CT-1001`.
+    pub id: String,
+    /// Covariates by column name; `None` where missing (-999 or an empty cell).
+    pub covariates: BTreeMap<String, Option<f64>>,
+    /// Outcomes.
+    pub outcomes: Outcomes,
+    /// Free text about the scan, often empty.
+    pub notes: String,
+}
+
+impl ClinicalRecord {
+    /// The outcome of an endpoint.
+    pub fn outcome(&self, endpoint: Endpoint) -> Outcome {
+        match endpoint {
+            Endpoint::OverallSurvival => self.outcomes.overall_survival,
+            Endpoint::Recurrence => self.outcomes.recurrence,
+            Endpoint::DiseaseFreeSurvival => self.outcomes.disease_free_survival,
+            Endpoint::LiverRecurrence => self.outcomes.liver_recurrence,
+            Endpoint::LiverDiseaseFreeSurvival => self.outcomes.liver_disease_free_survival,
+        }
+    }
+}
+
+/// The clinical table: one row for each patient, in the file's order.
+///
+/// # Example
+/// ```no_run
+/// use oncograph_datasets::crlm::{ClinicalTable, Endpoint, FeatureSet};
+///
+/// let table = ClinicalTable::read("Colorectal-Liver-Metastases-Clinical-data-April-2023.xlsx")?;
+/// let deaths = table.outcomes(Endpoint::OverallSurvival).iter().filter(|o| o.event).count();
+/// let features = table.features(FeatureSet::PreopOnly)?;
+/// println!("{} patients, {deaths} deaths, {} covariates", table.len(), features.names.len());
+/// # Ok::<(), oncograph_datasets::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ClinicalTable {
+    /// The file.
+    pub path: PathBuf,
+    /// The patients.
+    pub patients: Vec<ClinicalRecord>,
+}
+
+impl ClinicalTable {
+    /// Reads the workbook (`.xlsx`) or a table exported from it (`.csv`).
+    ///
+    /// Column names are compared without regard to case, to surrounding space and to the choice of space, hyphen
+    /// or underscore (the released data dictionary has such variants). Of a workbook the first sheet with a
+    /// `Patient-ID` column is read. -999 and empty cells are missing values. The post-operative columns and the
+    /// notes may be absent; every other column must be there.
+    ///
+    /// # Errors
+    /// Names file, sheet, row and column: a missing column (with those there are), an unknown code, a cell that is
+    /// no number, an outcome that is missing, a time that is not positive, a patient without an identifier or with
+    /// two rows, no rows at all, or another kind of file.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        clinical_reader::read(path.as_ref())
+    }
+
+    /// Number of patients.
+    pub fn len(&self) -> usize {
+        self.patients.len()
+    }
+
+    /// True for a table without patients (readers never return one).
+    pub fn is_empty(&self) -> bool {
+        self.patients.is_empty()
+    }
+
+    /// Identifiers, in order.
+    pub fn ids(&self) -> Vec<&str> {
+        self.patients.iter().map(|p| p.id.as_str()).collect()
+    }
+
+    /// The row of a patient.
+    pub fn position(&self, id: &str) -> Option<usize> {
+        self.patients.iter().position(|p| p.id == id)
+    }
+
+    /// The outcome of every patient.
+    pub fn outcomes(&self, endpoint: Endpoint) -> Vec<Outcome> {
+        self.patients.iter().map(|p| p.outcome(endpoint)).collect()
+    }
+
+    /// Strata for splitting: 2 x recurred + died, so 0 to 3.
+    pub fn strata(&self) -> Vec<usize> {
+        let outcomes = self.patients.iter().map(|p| p.outcomes);
+        outcomes
+            .map(|o| 2 * usize::from(o.recurrence.event) + usize::from(o.overall_survival.event))
+            .collect()
+    }
+
+    /// The covariates of a feature set, as they are (no imputation, no scaling).
+    ///
+    /// # Errors
+    /// [`Error::MissingColumn`] where the file lacks a column of the set.
+    pub fn features(&self, set: FeatureSet) -> Result<FeatureTable> {
+        self.columns(&set.columns())
+    }
+
+    /// The covariates of the given columns, as they are.
+    ///
+    /// # Errors
+    /// [`Error::MissingColumn`] for a name that is no covariate of this table; outcomes are none.
+    pub fn columns(&self, columns: &[&str]) -> Result<FeatureTable> {
+        let row = |patient: &ClinicalRecord| -> Result<Vec<Option<f64>>> {
+            let value = |column| patient.covariates.get(column).copied().ok_or(column);
+            columns.iter().copied().map(value).collect::<Result<_, _>>().map_err(|column| {
+                Error::MissingColumn {
+                    path: self.path.clone(),
+                    sheet: None,
+                    column: column.to_owned(),
+                    found: patient.covariates.keys().cloned().collect(),
+                }
+            })
+        };
+        let rows = self.patients.iter().map(row).collect::<Result<_>>()?;
+        Ok(FeatureTable { names: columns.iter().map(|c| (*c).to_owned()).collect(), rows })
+    }
+
+    /// Contradictions between the outcome columns, one line for each; empty for a sound table.
+    ///
+    /// Checked: recurrence not after the end of follow-up; recurrence time = overall survival time where nothing
+    /// recurred; `vital_status_DFS` = recurrence or death; the same for the liver.
+    pub fn audit(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for patient in &self.patients {
+            let o = patient.outcomes;
+            let os = o.overall_survival;
+            for (name, recurrence, composite) in [
+                ("recurrence", o.recurrence, o.disease_free_survival),
+                ("liver recurrence", o.liver_recurrence, o.liver_disease_free_survival),
+            ] {
+                let (id, a, b) = (&patient.id, recurrence.months, os.months);
+                if a > b + 1e-6 {
+                    lines.push(format!("{id}: {name} time {a} is after the end of follow-up at {b} months"));
+                }
+                if !recurrence.event && (a - b).abs() > 1e-6 {
+                    lines.push(format!(
+                        "{id}: no {name}, but its time {a} is not the follow-up of {b} months"
+                    ));
+                }
+                if composite.event != (recurrence.event || os.event) {
+                    lines.push(format!(
+                        "{id}: {name}-or-death is {}, but recurrence is {} and death {}",
+                        composite.event, recurrence.event, os.event
+                    ));
+                }
+            }
+        }
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::columns::{ID, OUTCOMES, PREOPERATIVE};
+    use super::*;
+
+    /// A file with the given rows of (column, value) changes to a sound patient.
+    fn table(changes: &[&[(&str, &str)]], drop: Option<&str>) -> (tempfile::TempDir, PathBuf) {
+        let names: Vec<&str> = [ID].into_iter().chain(PREOPERATIVE).chain(OUTCOMES).collect();
+        let names: Vec<&str> = names.into_iter().filter(|n| Some(*n) != drop).collect();
+        let mut text = names.join(",");
+        for (row, changes) in changes.iter().enumerate() {
+            let value = |name: &&str| {
+                let changed = changes.iter().find(|(n, _)| n == name).map(|(_, v)| (*v).to_owned());
+                changed.unwrap_or_else(|| match *name {
+                    ID => format!("P{row}"),
+                    n if n.contains("months") => "12.5".to_owned(),
+                    _ => "1".to_owned(),
+                })
+            };
+            text += "\n";
+            text += &names.iter().map(value).collect::<Vec<_>>().join(",");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("clinical.csv");
+        std::fs::write(&path, text).unwrap();
+        (folder, path)
+    }
+
+    fn fails(changes: &[&[(&str, &str)]], drop: Option<&str>, parts: &[&str]) {
+        let (_folder, path) = table(changes, drop);
+        let text = ClinicalTable::read(&path).unwrap_err().to_string();
+        assert!(text.contains("clinical.csv"), "{text}");
+        for part in parts {
+            assert!(text.contains(part), "{text} lacks {part}");
+        }
+    }
+
+    #[test]
+    fn missing_values_and_outcomes_are_read() {
+        let rows: &[&[(&str, &str)]] = &[
+            &[("carcinoembryonic_antigen", "-999.0"), ("age", "")],
+            &[("vital_status", "0"), ("age", " 61.5 ")],
+        ];
+        let (_folder, path) = table(rows, None);
+        let table = ClinicalTable::read(&path).unwrap();
+        let features = table.columns(&["age", "carcinoembryonic_antigen"]).unwrap();
+        assert_eq!(features.rows, [[None, None], [Some(61.5), Some(1.0)]]);
+        assert_eq!(table.strata(), [3, 2]);
+        assert_eq!(table.outcomes(Endpoint::OverallSurvival)[1], Outcome { months: 12.5, event: false });
+        assert!(table.audit().is_empty());
+        assert_eq!(table.position("P1"), Some(1));
+        // Post-operative columns may be absent, but then cannot be asked for.
+        assert!(table.features(FeatureSet::PreopOnly).is_ok());
+        let error = table.features(FeatureSet::All).unwrap_err().to_string();
+        assert!(error.contains("steatosis_yesno") && error.contains("age"), "{error}");
+        assert!(table.columns(&["vital_status"]).is_err());
+    }
+
+    #[test]
+    fn errors_name_row_and_column() {
+        fails(&[&[]], Some("vital_status"), &["no column `vital_status`", "progression_or_recurrence"]);
+        fails(&[&[], &[("vital_status", "2")]], None, &["row 3", "`vital_status`", "\"2\""]);
+        fails(&[&[("vital_status", "-999")]], None, &["row 2", "`vital_status`"]);
+        fails(&[&[("age", "old")]], None, &["row 2", "`age`", "a number", "\"old\""]);
+        fails(&[&[("age", "inf")]], None, &["row 2", "`age`"]);
+        fails(&[&[("sex", "0")]], None, &["`sex`", "codes 1, 2"]);
+        fails(&[&[("overall_survival_months", "0")]], None, &["`overall_survival_months`", "greater than 0"]);
+        fails(&[&[("months_to_DFS_progression", "-3")]], None, &["`months_to_DFS_progression`"]);
+        fails(&[&[(ID, "A")], &[(ID, "A")]], None, &["patient A", "row 2", "row 3"]);
+        fails(&[&[(ID, "")]], None, &["row 2", "`Patient-ID`"]);
+        fails(&[&[(ID, "../A")]], None, &["row 2", "`Patient-ID`"]);
+        fails(&[], None, &["no rows"]);
+    }
+
+    #[test]
+    fn contradicting_outcomes_are_listed() {
+        let rows: &[&[(&str, &str)]] = &[
+            &[("months_to_DFS_progression", "20"), ("vital_status_DFS", "0")],
+            &[("progression_or_recurrence", "0")],
+        ];
+        let (_folder, path) = table(rows, None);
+        let lines = ClinicalTable::read(&path).unwrap().audit();
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].contains("P0: recurrence time 20 is after"));
+    }
+}

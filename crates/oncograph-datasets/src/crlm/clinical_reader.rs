@@ -1,0 +1,218 @@
+//! Reading the clinical table from xlsx and CSV.
+
+use super::clinical::{ClinicalRecord, ClinicalTable, Outcome, Outcomes};
+use super::columns::{Content, ID, MISSING, NOTES, OUTCOMES, POSTOPERATIVE, PREOPERATIVE};
+use crate::error::{Error, Result};
+use calamine::{Data, Reader, Xlsx};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// A sheet as text; `rows` carry their number in the file.
+struct Sheet {
+    path: PathBuf,
+    name: Option<String>,
+    header: Vec<String>,
+    rows: Vec<(usize, Vec<String>)>,
+}
+
+pub(super) fn read(path: &Path) -> Result<ClinicalTable> {
+    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
+    let sheet = match extension.as_str() {
+        "xlsx" => read_xlsx(path)?,
+        "csv" => read_csv(path)?,
+        _ => {
+            return Err(Error::format(path, "clinical table", "the name ends in neither .xlsx nor .csv"));
+        }
+    };
+    parse(sheet)
+}
+
+/// True for a table that looks like the clinical one: its header has the identifier column.
+pub(super) fn looks_clinical(path: &Path) -> bool {
+    match path.extension().and_then(|e| e.to_str()) {
+        Some(e) if e.eq_ignore_ascii_case("xlsx") => read_xlsx(path).is_ok(),
+        Some(e) if e.eq_ignore_ascii_case("csv") => {
+            read_csv(path).is_ok_and(|s| s.header.iter().any(|h| canonical(h) == canonical(ID)))
+        }
+        _ => false,
+    }
+}
+
+/// A column name without the differences found between releases and exports.
+fn canonical(name: &str) -> String {
+    let name = name.trim_start_matches('\u{feff}').trim().to_ascii_lowercase();
+    name.replace([' ', '-'], "_")
+}
+
+fn read_xlsx(path: &Path) -> Result<Sheet> {
+    let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
+    let bad = |e: calamine::XlsxError| Error::format(path, "xlsx", e);
+    let mut book: Xlsx<_> = Xlsx::new(std::io::Cursor::new(bytes)).map_err(bad)?;
+    let names = book.sheet_names();
+    for name in &names {
+        let range = book.worksheet_range(name).map_err(bad)?;
+        let first = range.start().map_or(0, |(row, _)| row as usize);
+        let mut rows = range.rows();
+        let header: Vec<String> = rows.next().unwrap_or_default().iter().map(text_of).collect();
+        if header.iter().any(|h| canonical(h) == canonical(ID)) {
+            let rows = rows.enumerate().map(|(i, r)| (first + i + 2, r.iter().map(text_of).collect()));
+            return Ok(Sheet {
+                path: path.to_owned(),
+                name: Some(name.clone()),
+                header,
+                rows: rows.collect(),
+            });
+        }
+    }
+    Err(Error::NoSheet { path: path.to_owned(), column: ID, sheets: names })
+}
+
+fn text_of(cell: &Data) -> String {
+    match cell {
+        Data::Empty => String::new(),
+        other => other.to_string(),
+    }
+}
+
+fn read_csv(path: &Path) -> Result<Sheet> {
+    let bad = |e: csv::Error| match e.into_kind() {
+        csv::ErrorKind::Io(source) => Error::io("read", path, source),
+        other => Error::format(path, "CSV", csv_detail(&other)),
+    };
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(path).map_err(bad)?;
+    let header = reader.headers().map_err(bad)?.iter().map(str::to_owned).collect();
+    let mut rows = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(bad)?;
+        let line = record.position().map_or(0, |p| p.line() as usize);
+        rows.push((line, record.iter().map(str::to_owned).collect()));
+    }
+    Ok(Sheet { path: path.to_owned(), name: None, header, rows })
+}
+
+fn csv_detail(kind: &csv::ErrorKind) -> String {
+    let line = |p: &Option<csv::Position>| p.as_ref().map_or(0, csv::Position::line);
+    match kind {
+        csv::ErrorKind::UnequalLengths { pos, expected_len, len } => {
+            format!("line {} has {len} cells, the header {expected_len}", line(pos))
+        }
+        csv::ErrorKind::Utf8 { pos, err } => format!("line {}: {err}", line(pos)),
+        other => format!("{other:?}"),
+    }
+}
+
+fn parse(sheet: Sheet) -> Result<ClinicalTable> {
+    let places: BTreeMap<String, usize> =
+        sheet.header.iter().enumerate().rev().map(|(i, h)| (canonical(h), i)).collect();
+    let place = |column: &str| places.get(&canonical(column)).copied();
+    for column in [ID].iter().chain(&PREOPERATIVE).chain(&OUTCOMES) {
+        if place(column).is_none() {
+            return Err(Error::MissingColumn {
+                path: sheet.path,
+                sheet: sheet.name,
+                column: (*column).to_owned(),
+                found: sheet.header,
+            });
+        }
+    }
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    let mut patients = Vec::with_capacity(sheet.rows.len());
+    for (row, cells) in &sheet.rows {
+        if cells.iter().all(|c| c.trim().is_empty()) {
+            continue;
+        }
+        let cell = |column: &str| place(column).and_then(|i| cells.get(i)).map_or("", |c| c.trim());
+        let row = Row { sheet: &sheet, number: *row, cell: &cell };
+        let id = row.id()?;
+        if let Some(first) = seen.insert(id.clone(), row.number) {
+            let (path, sheet) = (sheet.path.clone(), sheet.name.clone());
+            return Err(Error::DuplicatePatient { path, sheet, id, first, second: row.number });
+        }
+        let mut covariates = BTreeMap::new();
+        for column in PREOPERATIVE.into_iter().chain(POSTOPERATIVE).filter(|c| place(c).is_some()) {
+            covariates.insert(column.to_owned(), row.covariate(column)?);
+        }
+        patients.push(ClinicalRecord {
+            id,
+            covariates,
+            outcomes: row.outcomes()?,
+            notes: cell(NOTES).to_owned(),
+        });
+    }
+    if patients.is_empty() {
+        return Err(Error::EmptyTable { path: sheet.path, sheet: sheet.name });
+    }
+    Ok(ClinicalTable { path: sheet.path, patients })
+}
+
+struct Row<'a> {
+    sheet: &'a Sheet,
+    number: usize,
+    cell: &'a dyn Fn(&str) -> &'a str,
+}
+
+impl Row<'_> {
+    fn refuse<T>(&self, column: &str, expected: impl Into<String>) -> Result<T> {
+        Err(Error::Cell {
+            path: self.sheet.path.clone(),
+            sheet: self.sheet.name.clone(),
+            row: self.number,
+            column: column.to_owned(),
+            expected: expected.into(),
+            got: (self.cell)(column).to_owned(),
+        })
+    }
+
+    /// The identifier; it also names a folder, so that it must be a plain name.
+    fn id(&self) -> Result<String> {
+        let id = (self.cell)(ID);
+        let plain = |c: char| c.is_alphanumeric() || "-_. ".contains(c);
+        if id.is_empty() || id.starts_with('.') || !id.chars().all(plain) {
+            return self.refuse(ID, "an identifier of letters, digits, spaces and -_.");
+        }
+        Ok(id.to_owned())
+    }
+
+    fn number(&self, column: &str) -> Result<Option<f64>> {
+        match (self.cell)(column) {
+            "" => Ok(None),
+            text => match text.parse::<f64>() {
+                Ok(MISSING) => Ok(None),
+                Ok(value) => Ok(Some(value)),
+                Err(_) => self.refuse(column, "a number"),
+            },
+        }
+    }
+
+    fn covariate(&self, column: &str) -> Result<Option<f64>> {
+        let value = self.number(column)?;
+        match value.and_then(|v| Content::of(column).refuse(v)) {
+            Some(expected) => self.refuse(column, expected),
+            None => Ok(value),
+        }
+    }
+
+    fn outcome(&self, time: &str, event: &str) -> Result<Outcome> {
+        let months = match self.number(time)? {
+            Some(months) if months.is_finite() && months > 0.0 => months,
+            _ => return self.refuse(time, "a number of months greater than 0"),
+        };
+        let event = match self.number(event)? {
+            Some(1.0) => true,
+            Some(0.0) => false,
+            _ => return self.refuse(event, "1 (event) or 0 (none)"),
+        };
+        Ok(Outcome { months, event })
+    }
+
+    fn outcomes(&self) -> Result<Outcomes> {
+        let [os, dead, recurred, dfs, dfs_event, liver, liver_dfs, liver_event] = OUTCOMES;
+        Ok(Outcomes {
+            overall_survival: self.outcome(os, dead)?,
+            recurrence: self.outcome(dfs, recurred)?,
+            disease_free_survival: self.outcome(dfs, dfs_event)?,
+            liver_recurrence: self.outcome(liver_dfs, liver)?,
+            liver_disease_free_survival: self.outcome(liver_dfs, liver_event)?,
+        })
+    }
+}

@@ -1,0 +1,187 @@
+//! Opening a cohort: which layout a folder has, and which subject has which files.
+
+use super::clinical::ClinicalTable;
+use super::clinical_reader::looks_clinical;
+use super::load::{ImageFiles, SubjectFiles};
+use super::phantom::MARKER;
+use super::structure::Structure;
+use super::tcia::{self, entries, name_of, subfolders};
+use crate::error::{Error, Result};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// How a cohort lies on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Layout {
+    /// The original collection: DICOM series, with or without `metadata.csv`.
+    Tcia,
+    /// `ROOT/<id>/ct.nii.gz` and `ROOT/<id>/<structure>.nii.gz`.
+    Nifti,
+    /// The clinical table alone.
+    ClinicalOnly,
+}
+
+/// A cohort on disk: the clinical table and the files of each of its patients, in the table's order.
+///
+/// # Example
+/// ```no_run
+/// use oncograph_datasets::crlm::{CrlmCohort, LoadOptions, Structure};
+///
+/// let cohort = CrlmCohort::open("Colorectal-Liver-Metastases")?;
+/// for subject in cohort.subjects.iter().filter(|s| s.images.is_some()) {
+///     let images = subject.load(&LoadOptions::new())?;
+///     let liver = images.masks[&Structure::Liver].foreground_volume() / 1000.0;
+///     println!("{}: liver {liver:.0} ml, {} tumours", subject.id, images.tumors().count());
+/// }
+/// # Ok::<(), oncograph_datasets::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct CrlmCohort {
+    /// The folder.
+    pub root: PathBuf,
+    /// Its layout.
+    pub layout: Layout,
+    /// The clinical table.
+    pub clinical: ClinicalTable,
+    /// The subjects, one for each row of the table.
+    pub subjects: Vec<SubjectFiles>,
+    /// Subjects with images that are not in the table; they are left out.
+    pub without_clinical: Vec<String>,
+    /// True where the folder was written by [`write_phantom`](super::write_phantom): reports must say so.
+    pub phantom: bool,
+}
+
+impl CrlmCohort {
+    /// Opens a folder, finding out its layout and its clinical table.
+    ///
+    /// The table is `clinical.csv`, else the one `.xlsx` or `.csv` file with a `Patient-ID` column in the folder
+    /// or in `clinical/` within it. Files of images are located, not read.
+    ///
+    /// # Errors
+    /// An empty or unknown folder, no clinical table or several, both layouts at once, no subject in common
+    /// between images and table, and what [`ClinicalTable::read`] reports.
+    pub fn open(root: impl AsRef<Path>) -> Result<Self> {
+        let root = root.as_ref();
+        let table = find_table(root)?;
+        Self::open_with(root, &table)
+    }
+
+    /// Opens a folder of images with a clinical table from elsewhere.
+    ///
+    /// # Errors
+    /// As [`CrlmCohort::open`].
+    pub fn open_with(root: impl AsRef<Path>, table: impl AsRef<Path>) -> Result<Self> {
+        let root = root.as_ref();
+        let clinical = ClinicalTable::read(table)?;
+        let metadata = root.join("metadata.csv");
+        let nifti = nifti_subjects(root)?;
+        let dicom = match metadata.is_file() {
+            true => tcia::from_metadata(root, &metadata)?,
+            // A folder of NIfTI subjects is not searched for DICOM files.
+            false if nifti.is_empty() => tcia::from_folders(root)?,
+            false => BTreeMap::new(),
+        };
+        let (layout, mut files) = match (nifti.is_empty(), dicom.is_empty()) {
+            (false, false) => {
+                let detail = "both metadata.csv of DICOM series and subjects with ct.nii.gz: keep one layout";
+                return Err(Error::layout(root, detail));
+            }
+            (false, true) => (Layout::Nifti, nifti),
+            (true, false) => (Layout::Tcia, dicom),
+            (true, true) => (Layout::ClinicalOnly, BTreeMap::new()),
+        };
+        let example = files.keys().next().cloned();
+        let take = |id: &str| SubjectFiles { id: id.to_owned(), images: files.remove(id) };
+        let subjects: Vec<SubjectFiles> = clinical.ids().into_iter().map(take).collect();
+        if let Some(example) = example.filter(|_| subjects.iter().all(|s| s.images.is_none())) {
+            let first = &clinical.patients[0].id;
+            let detail = format!(
+                "no subject with images (e.g. {example}) is in {} (e.g. {first})",
+                clinical.path.display()
+            );
+            return Err(Error::layout(root, detail));
+        }
+        let without_clinical: Vec<String> = files.into_keys().collect();
+        if !without_clinical.is_empty() {
+            let subjects = without_clinical.join(", ");
+            tracing::warn!(root = %root.display(), subjects, "images without a row in the clinical table");
+        }
+        let phantom = root.join(MARKER).is_file();
+        Ok(Self { root: root.to_owned(), layout, clinical, subjects, without_clinical, phantom })
+    }
+}
+
+fn find_table(root: &Path) -> Result<PathBuf> {
+    if !root.is_dir() {
+        let source = std::io::Error::new(std::io::ErrorKind::NotFound, "no such folder");
+        return Err(Error::io("open", root, source));
+    }
+    let all = entries(root)?;
+    if all.is_empty() {
+        return Err(Error::layout(root, "the folder is empty"));
+    }
+    for folder in [root.to_owned(), root.join("clinical")] {
+        let exact = folder.join("clinical.csv");
+        if exact.is_file() {
+            return Ok(exact);
+        }
+        if !folder.is_dir() {
+            continue;
+        }
+        // The workbook first: beside it there may be exports of its sheets.
+        for extension in ["xlsx", "csv"] {
+            let of_kind = |p: &PathBuf| p.extension().is_some_and(|e| e.eq_ignore_ascii_case(extension));
+            let mut tables: Vec<PathBuf> =
+                entries(&folder)?.into_iter().filter(|p| of_kind(p) && looks_clinical(p)).collect();
+            if tables.len() > 1 {
+                let names: Vec<String> = tables.iter().map(|p| name_of(p)).collect();
+                let detail = format!("several clinical tables, keep one: {}", names.join(", "));
+                return Err(Error::layout(&folder, detail));
+            }
+            if let Some(table) = tables.pop() {
+                return Ok(table);
+            }
+        }
+    }
+    let names: Vec<String> = all.iter().take(8).map(|p| name_of(p)).collect();
+    let detail = format!(
+        "no clinical table (clinical.csv, or an .xlsx or .csv file with a column `Patient-ID`); found {}{}",
+        names.join(", "),
+        if all.len() > names.len() { " ..." } else { "" }
+    );
+    Err(Error::layout(root, detail))
+}
+
+/// Subjects with `ct.nii.gz` (or `ct.nii`).
+fn nifti_subjects(root: &Path) -> Result<BTreeMap<String, ImageFiles>> {
+    let mut subjects = BTreeMap::new();
+    for folder in subfolders(root)? {
+        let mut ct = None;
+        let mut masks: BTreeMap<Structure, PathBuf> = BTreeMap::new();
+        let mut unknown = Vec::new();
+        for path in entries(&folder)? {
+            let name = name_of(&path);
+            let Some(stem) = name.strip_suffix(".nii.gz").or_else(|| name.strip_suffix(".nii")) else {
+                continue;
+            };
+            let twice = match Structure::from_label(stem) {
+                _ if stem == "ct" => ct.replace(path).is_some(),
+                Some(structure) => masks.insert(structure, path).is_some(),
+                None => {
+                    unknown.push(path);
+                    false
+                }
+            };
+            if twice {
+                let detail = format!("`{stem}` exists twice, as .nii and as .nii.gz");
+                return Err(Error::subject(&name_of(&folder), &folder, detail));
+            }
+        }
+        if let Some(ct) = ct {
+            subjects.insert(name_of(&folder), ImageFiles::Nifti { ct, masks, unknown });
+        }
+    }
+    Ok(subjects)
+}

@@ -1,0 +1,238 @@
+//! Loading one subject's CT and masks onto the grid of the CT.
+
+use super::structure::Structure;
+use crate::error::{Error, Result};
+use oncograph_imaging::{Mask, ResampleOptions, Volume, dicom, nifti, resample, seg};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Where a subject's images are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ImageFiles {
+    /// The original collection: a folder with the CT slices and a DICOM SEG object.
+    Dicom {
+        /// Folder of the CT series.
+        ct: PathBuf,
+        /// The SEG file, if there is one.
+        seg: Option<PathBuf>,
+        /// SeriesInstanceUID of the CT and its number of images, where `metadata.csv` says so.
+        series: Option<(String, usize)>,
+    },
+    /// A CT and one mask for each structure.
+    Nifti {
+        /// The CT in Hounsfield units.
+        ct: PathBuf,
+        /// The masks.
+        masks: BTreeMap<Structure, PathBuf>,
+        /// Images in the same folder that are named after no structure.
+        unknown: Vec<PathBuf>,
+    },
+}
+
+/// One subject of a cohort.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SubjectFiles {
+    /// Identifier, as in the clinical table.
+    pub id: String,
+    /// Its images; `None` where only the clinical table is present.
+    pub images: Option<ImageFiles>,
+}
+
+/// What to let pass when images are loaded. The default is strict.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct LoadOptions {
+    /// Pass over segments and mask files that are no [`Structure`], with a warning, instead of failing.
+    pub skip_unknown_labels: bool,
+    /// Treat a mask without voxels as missing, with a warning, instead of failing.
+    pub empty_as_missing: bool,
+}
+
+impl LoadOptions {
+    /// Strict loading.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets [`skip_unknown_labels`](Self::skip_unknown_labels).
+    pub fn skip_unknown_labels(mut self, skip: bool) -> Self {
+        self.skip_unknown_labels = skip;
+        self
+    }
+
+    /// Sets [`empty_as_missing`](Self::empty_as_missing).
+    pub fn empty_as_missing(mut self, missing: bool) -> Self {
+        self.empty_as_missing = missing;
+        self
+    }
+}
+
+/// One subject's images, all on the CT's grid.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct CrlmImages {
+    /// CT in Hounsfield units.
+    pub ct: Volume<f32>,
+    /// One binary mask for each structure; they overlap.
+    pub masks: BTreeMap<Structure, Mask>,
+    /// [`Structure::EXPECTED`] that are absent.
+    pub missing: Vec<Structure>,
+}
+
+impl CrlmImages {
+    /// The tumours, in order.
+    pub fn tumors(&self) -> impl Iterator<Item = (Structure, &Mask)> {
+        self.masks.iter().filter(|(s, _)| s.is_tumor()).map(|(s, m)| (*s, m))
+    }
+
+    /// The union of the tumours; an empty mask where there is none.
+    pub fn tumor_union(&self) -> Mask {
+        let mut union = Mask::from(self.ct.grid()).with_frame(self.ct.frame().clone());
+        for (_, mask) in self.tumors() {
+            for (u, m) in union.as_mut_slice().iter_mut().zip(mask.as_slice()) {
+                *u |= u8::from(*m != 0);
+            }
+        }
+        union
+    }
+}
+
+impl SubjectFiles {
+    /// Loads the CT and the masks onto the CT's grid.
+    ///
+    /// Masks that cover another box or another grid are laid onto the CT by their position in the patient, nearest
+    /// neighbour. Absent structures are listed in [`CrlmImages::missing`].
+    ///
+    /// # Errors
+    /// Names subject, file and cause: no images at all; a file that is truncated or has no orientation; NaN or
+    /// infinite voxels; a series with fewer images than `metadata.csv` says; a SEG of another series or of another
+    /// frame of reference; an unknown or repeated label; an empty mask, or one that lies outside the CT.
+    pub fn load(&self, options: &LoadOptions) -> Result<CrlmImages> {
+        let (ct, masks) = match &self.images {
+            None => {
+                let detail = "only the clinical table is present, there are no images to load";
+                return Err(Error::subject(&self.id, Path::new(""), detail));
+            }
+            Some(ImageFiles::Nifti { ct, masks, unknown }) => {
+                for path in unknown {
+                    self.unknown(path, &super::tcia::name_of(path), options)?;
+                }
+                self.load_nifti(ct, masks, options)?
+            }
+            Some(ImageFiles::Dicom { ct, seg, series }) => {
+                self.load_dicom(ct, seg.as_deref(), series.as_ref(), options)?
+            }
+        };
+        let missing = Structure::EXPECTED.into_iter().filter(|s| !masks.contains_key(s)).collect();
+        Ok(CrlmImages { ct, masks, missing })
+    }
+
+    fn image<T>(&self, result: oncograph_imaging::Result<T>) -> Result<T> {
+        result.map_err(|source| Error::Image { subject: self.id.clone(), source })
+    }
+
+    fn load_nifti(
+        &self,
+        path: &Path,
+        files: &BTreeMap<Structure, PathBuf>,
+        options: &LoadOptions,
+    ) -> Result<(Volume<f32>, BTreeMap<Structure, Mask>)> {
+        let ct: Volume<f32> = self.image(nifti::read(path))?;
+        let mut masks = BTreeMap::new();
+        for (structure, path) in files {
+            let read: Mask = self.image(nifti::read(path))?;
+            let mask = match read.grid().approx_eq(ct.grid(), 1e-3) {
+                // The CT's own frame: the two files may describe theirs in different words.
+                true => Mask::new(ct.grid().clone(), ct.frame().clone(), read.as_slice().to_vec())?,
+                false => self
+                    .image(resample(&read, ct.grid(), &ResampleOptions::label()))?
+                    .with_frame(ct.frame().clone()),
+            };
+            let mask = mask.map(|v| u8::from(v != 0));
+            if mask.count() > 0 {
+                masks.insert(*structure, mask);
+            } else if read.count() > 0 {
+                return Err(Error::subject(&self.id, path, "the mask lies outside the CT"));
+            } else {
+                self.empty(path, *structure, options)?;
+            }
+        }
+        Ok((ct, masks))
+    }
+
+    fn load_dicom(
+        &self,
+        folder: &Path,
+        seg_path: Option<&Path>,
+        listed: Option<&(String, usize)>,
+        options: &LoadOptions,
+    ) -> Result<(Volume<f32>, BTreeMap<Structure, Mask>)> {
+        let mut series_options = dicom::SeriesOptions::new();
+        if let Some((uid, _)) = listed {
+            series_options = series_options.series_uid(uid);
+        }
+        let series = self.image(dicom::read_series(folder, &series_options))?;
+        if series.modality != "CT" {
+            let detail = format!("the series is of modality {}, not CT", series.modality);
+            return Err(Error::subject(&self.id, folder, detail));
+        }
+        if let Some((_, images)) = listed.filter(|(_, images)| *images != series.slices.len()) {
+            let detail = format!(
+                "{} images, but metadata.csv lists {images}: the download is incomplete",
+                series.slices.len()
+            );
+            return Err(Error::subject(&self.id, folder, detail));
+        }
+        let Some(path) = seg_path else { return Ok((series.volume, BTreeMap::new())) };
+        let object = self.image(seg::read(path))?;
+        let refers = &object.referenced_series;
+        if !refers.is_empty() && !refers.contains(&series.series_uid) {
+            let detail = format!(
+                "the segmentation belongs to series {}, the CT is series {}",
+                refers.join(", "),
+                series.series_uid
+            );
+            return Err(Error::subject(&self.id, path, detail));
+        }
+        let decoded = self.image(object.decode_onto(series.volume.grid(), series.volume.frame()))?;
+        let mut masks = BTreeMap::new();
+        for found in decoded {
+            let label = &found.segment.label;
+            let Some(structure) = Structure::from_label(label) else {
+                self.unknown(path, label, options)?;
+                continue;
+            };
+            if found.is_empty() && found.outside > 0 {
+                let detail = format!("segment `{label}` lies outside the CT");
+                return Err(Error::subject(&self.id, path, detail));
+            }
+            if found.is_empty() {
+                self.empty(path, structure, options)?;
+            } else if masks.insert(structure, found.mask()).is_some() {
+                return Err(Error::subject(&self.id, path, format!("two segments are labelled `{label}`")));
+            }
+        }
+        Ok((series.volume, masks))
+    }
+
+    fn empty(&self, path: &Path, structure: Structure, options: &LoadOptions) -> Result<()> {
+        if !options.empty_as_missing {
+            return Err(Error::subject(&self.id, path, format!("the mask of {structure} has no voxels")));
+        }
+        tracing::warn!(subject = self.id, path = %path.display(), %structure, "empty mask taken as missing");
+        Ok(())
+    }
+
+    fn unknown(&self, path: &Path, label: &str, options: &LoadOptions) -> Result<()> {
+        if !options.skip_unknown_labels {
+            let detail =
+                format!("unknown label `{label}` (known: Liver, Liver Remnant, Hepatic, Portal, Tumor_k)");
+            return Err(Error::subject(&self.id, path, detail));
+        }
+        tracing::warn!(subject = self.id, path = %path.display(), label, "unknown label passed over");
+        Ok(())
+    }
+}

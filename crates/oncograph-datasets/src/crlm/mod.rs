@@ -1,0 +1,17 @@
+//! The colorectal liver metastasis (CRLM) cohort: clinical table, images, and a generated stand-in.
+
+mod clinical;
+mod clinical_reader;
+mod cohort;
+pub mod columns;
+mod load;
+mod phantom;
+mod structure;
+mod tcia;
+
+pub use clinical::{ClinicalRecord, ClinicalTable, Endpoint, Outcome, Outcomes};
+pub use cohort::{CrlmCohort, Layout};
+pub use columns::FeatureSet;
+pub use load::{CrlmImages, ImageFiles, LoadOptions, SubjectFiles};
+pub use phantom::{PatientTruth, PhantomConfig, PhantomTruth, write_phantom};
+pub use structure::Structure;

@@ -1,0 +1,242 @@
+use super::{FeatureTable, Matrix, MedianImputer, MinMax, ZScore, check_width};
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// How the filled columns are scaled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ScalerKind {
+    /// [`MinMax`].
+    #[default]
+    MinMax,
+    /// [`ZScore`].
+    ZScore,
+    /// As they are.
+    None,
+}
+
+/// Which columns get a companion that is 1 where the value was missing and 0 elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum MissingFlags {
+    /// Those with gaps in the training rows: a flag that is always 0 in training cannot be learned.
+    #[default]
+    SeenInTraining,
+    /// Every column.
+    All,
+    /// None.
+    None,
+}
+
+/// What a [`TabularPipeline`] does.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct PipelineConfig {
+    /// Scaling after imputation.
+    pub scaler: ScalerKind,
+    /// Missing-value flags.
+    pub flags: MissingFlags,
+    /// Columns replaced by `ln(1 + x)` before all else, e.g. tumour markers that span several powers of ten.
+    pub log1p: Vec<String>,
+}
+
+impl PipelineConfig {
+    /// Median imputation with flags, then min–max scaling.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the scaling.
+    pub fn scaler(mut self, scaler: ScalerKind) -> Self {
+        self.scaler = scaler;
+        self
+    }
+
+    /// Sets which columns get a missing-value flag.
+    pub fn flags(mut self, flags: MissingFlags) -> Self {
+        self.flags = flags;
+        self
+    }
+
+    /// Sets the columns to be replaced by `ln(1 + x)`.
+    pub fn log1p<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
+        self.log1p = columns.into_iter().map(Into::into).collect();
+        self
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Fitted {
+    MinMax(MinMax),
+    ZScore(ZScore),
+    None,
+}
+
+/// `ln(1 + x)` of chosen columns, median imputation, scaling, missing-value flags: fitted on the training rows,
+/// then applied to any.
+///
+/// Output columns are the input columns in order, then a column `NAME_missing` for each flag (0 or 1, not scaled).
+///
+/// # Example
+/// ```
+/// use oncograph_datasets::scaler::{FeatureTable, PipelineConfig, TabularPipeline};
+///
+/// let table = FeatureTable {
+///     names: vec!["age".into(), "cea".into()],
+///     rows: vec![vec![Some(50.0), Some(4.0)], vec![Some(70.0), None], vec![Some(60.0), Some(8.0)]],
+/// };
+/// let pipeline = TabularPipeline::fit(&table, &[0, 1], &PipelineConfig::new())?;
+/// let scaled = pipeline.transform(&table)?;
+/// assert_eq!(scaled.names, ["age", "cea", "cea_missing"]);
+/// assert_eq!(scaled.rows[1], [1.0, 0.0, 1.0]);
+/// # Ok::<(), oncograph_datasets::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TabularPipeline {
+    names: Vec<String>,
+    log1p: Vec<bool>,
+    flagged: Vec<usize>,
+    imputer: MedianImputer,
+    scaler: Fitted,
+}
+
+impl TabularPipeline {
+    /// Fits on the given rows; no other row has any influence.
+    ///
+    /// # Errors
+    /// As [`MedianImputer::fit`] and [`MinMax::fit`], a `log1p` column that is not in the table, or a value of -1
+    /// or less in one.
+    pub fn fit(table: &FeatureTable, rows: &[usize], config: &PipelineConfig) -> Result<Self> {
+        const OP: &str = "TabularPipeline::fit";
+        if let Some(absent) = config.log1p.iter().find(|c| !table.names.contains(c)) {
+            let expected = format!("among {}", table.names.join(", "));
+            return Err(Error::argument(OP, "log1p", expected, absent));
+        }
+        let log1p: Vec<bool> = table.names.iter().map(|n| config.log1p.contains(n)).collect();
+        super::check_rows(OP, table.rows.len(), rows)?;
+        // Only the training rows are ever handed on.
+        let train = rows.iter().map(|&r| logged(OP, &table.rows[r], &log1p)).collect::<Result<Vec<_>>>()?;
+        let train = FeatureTable { names: table.names.clone(), rows: train };
+        let all: Vec<usize> = (0..rows.len()).collect();
+        let imputer = MedianImputer::fit(&train, &all)?;
+        let filled = imputer.transform(&train.rows)?;
+        let scaler = match config.scaler {
+            ScalerKind::MinMax => Fitted::MinMax(MinMax::fit(&filled, &all)?),
+            ScalerKind::ZScore => Fitted::ZScore(ZScore::fit(&filled, &all)?),
+            ScalerKind::None => Fitted::None,
+        };
+        let flagged = (0..table.names.len()).filter(|&c| match config.flags {
+            MissingFlags::SeenInTraining => imputer.had_missing[c],
+            MissingFlags::All => true,
+            MissingFlags::None => false,
+        });
+        let flagged = flagged.collect();
+        Ok(Self { names: table.names.clone(), log1p, flagged, imputer, scaler })
+    }
+
+    /// Names of the output columns.
+    pub fn output_names(&self) -> Vec<String> {
+        let flags = self.flagged.iter().map(|&c| format!("{}_missing", self.names[c]));
+        self.names.iter().cloned().chain(flags).collect()
+    }
+
+    /// All rows of a table with the columns that were fitted.
+    ///
+    /// # Errors
+    /// Other columns than fitted, rows of another width, or a value of -1 or less in a `log1p` column.
+    pub fn transform(&self, table: &FeatureTable) -> Result<Matrix> {
+        const OP: &str = "TabularPipeline::transform";
+        if table.names != self.names {
+            return Err(Error::argument(OP, "columns", self.names.join(", "), table.names.join(", ")));
+        }
+        let logged = table.rows.iter().map(|r| logged(OP, r, &self.log1p)).collect::<Result<Vec<_>>>()?;
+        let filled = self.imputer.transform(&logged)?;
+        let mut rows = match &self.scaler {
+            Fitted::MinMax(scaler) => scaler.transform(&filled)?,
+            Fitted::ZScore(scaler) => scaler.transform(&filled)?,
+            Fitted::None => filled,
+        };
+        for (row, source) in rows.iter_mut().zip(&table.rows) {
+            row.extend(self.flagged.iter().map(|&c| f64::from(u8::from(source[c].is_none()))));
+        }
+        Ok(Matrix { names: self.output_names(), rows })
+    }
+}
+
+fn logged(operation: &'static str, row: &[Option<f64>], log1p: &[bool]) -> Result<Vec<Option<f64>>> {
+    check_width(operation, row.len(), log1p.len())?;
+    let value = |(value, &log): (&Option<f64>, &bool)| match value {
+        Some(v) if log && *v <= -1.0 => Err(Error::argument(operation, "log1p", "greater than -1", v)),
+        Some(v) if log => Ok(Some(v.ln_1p())),
+        other => Ok(*other),
+    };
+    row.iter().zip(log1p).map(value).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use approx::assert_relative_eq;
+
+    fn table() -> FeatureTable {
+        let rows = vec![
+            vec![Some(50.0), Some(4.0), Some(1.0)],
+            vec![Some(70.0), None, Some(1.0)],
+            vec![Some(60.0), Some(8.0), Some(1.0)],
+            vec![Some(90.0), Some(1000.0), None],
+        ];
+        FeatureTable { names: ["age", "cea", "same"].map(str::to_owned).to_vec(), rows }
+    }
+
+    #[test]
+    fn rows_that_are_not_in_training_have_no_influence() {
+        let configs = [
+            PipelineConfig::new().log1p(["cea"]),
+            PipelineConfig::new().scaler(ScalerKind::ZScore),
+            PipelineConfig::new().scaler(ScalerKind::None).flags(MissingFlags::All),
+        ];
+        for config in configs {
+            let fitted = TabularPipeline::fit(&table(), &[0, 1, 2], &config).unwrap();
+            for change in [Some(-0.5), Some(1e9), Some(f64::NAN), None] {
+                let mut changed = table();
+                changed.rows[3] = vec![change; 3];
+                assert_eq!(TabularPipeline::fit(&changed, &[0, 1, 2], &config).unwrap(), fitted);
+                changed.rows[3] = vec![];
+                assert_eq!(TabularPipeline::fit(&changed, &[0, 1, 2], &config).unwrap(), fitted);
+            }
+            // The check can fail: the same change in a training row does alter the state.
+            let mut changed = table();
+            changed.rows[2][0] = Some(1e9);
+            assert_ne!(TabularPipeline::fit(&changed, &[0, 1, 2], &config).unwrap(), fitted);
+        }
+    }
+
+    #[test]
+    fn values_by_hand_and_serde_round_trip() {
+        let config = PipelineConfig::new().log1p(["cea"]);
+        let fitted = TabularPipeline::fit(&table(), &[0, 1, 2], &config).unwrap();
+        let out = fitted.transform(&table()).unwrap();
+        assert_eq!(out.names, ["age", "cea", "same", "cea_missing"]);
+        let median = 0.5 * (5.0_f64.ln() + 9.0_f64.ln());
+        let scaled = (median - 5.0_f64.ln()) / (9.0_f64.ln() - 5.0_f64.ln());
+        assert_relative_eq!(out.rows[1][1], scaled, epsilon = 1e-12);
+        assert_eq!((out.rows[1][3], out.rows[3][0], out.rows[3][2]), (1.0, 2.0, 0.0));
+        let json = serde_json::to_string(&fitted).unwrap();
+        assert_eq!(serde_json::from_str::<TabularPipeline>(&json).unwrap(), fitted);
+        assert_eq!(out.to_f32().len(), 16);
+    }
+
+    #[test]
+    fn other_columns_and_unknown_log_columns_are_errors() {
+        let fitted = TabularPipeline::fit(&table(), &[0, 1, 2], &PipelineConfig::new()).unwrap();
+        let mut other = table();
+        other.names.swap(0, 1);
+        assert!(fitted.transform(&other).is_err());
+        let config = PipelineConfig::new().log1p(["weight"]);
+        assert!(TabularPipeline::fit(&table(), &[0], &config).unwrap_err().to_string().contains("weight"));
+    }
+}

@@ -1,0 +1,131 @@
+//! One trained network with everything that it needs to be applied: the unit of cross-validation and of prediction.
+
+use crate::config::RunConfig;
+use crate::encode::PatientFeatures;
+use anyhow::Context;
+use candle_core::{DType, Device, Tensor};
+use oncograph::datasets::scaler::{FeatureTable as Table, PipelineConfig, TabularPipeline};
+use oncograph::graph::HeteroGraph;
+use oncograph::nn::{ParamStore, Seed, save_tensors};
+use oncograph::spatiotemporal::{FeatureTable, ImageScaler, Outcome, Stg, StgConfig, TimeScale};
+use oncograph::train::RunDir;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+
+/// What is fitted on the training patients besides the network.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Fitted {
+    pub model: StgConfig,
+    pub pipeline: TabularPipeline,
+    pub scales: [TimeScale; 2],
+    /// Outcomes of the training patients, and the network's outputs for them (recurrence, survival), from which a Cox
+    /// model's baseline comes.
+    pub training: Vec<[Outcome; 2]>,
+    pub training_outputs: [Vec<f64>; 2],
+}
+
+/// The inputs of all patients as one network sees them: scaled by what its training patients say.
+pub struct Inputs {
+    pub table: FeatureTable,
+    pub graphs: Vec<HeteroGraph>,
+    pub pipeline: TabularPipeline,
+    pub scaler: Option<ImageScaler>,
+    pub covariates: usize,
+}
+
+impl Inputs {
+    /// Fits pipeline and scaler on `train` and applies them to everyone.
+    pub fn fit(
+        clinical: &Table,
+        images: Option<&[PatientFeatures]>,
+        train: &[usize],
+        device: &Device,
+    ) -> anyhow::Result<Self> {
+        let pipeline = TabularPipeline::fit(clinical, train, &PipelineConfig::new())?;
+        let scaler = match images {
+            None => None,
+            Some(images) => {
+                let width = images.first().map_or(0, |p| p.values.len());
+                let values: Vec<f32> = images.iter().flat_map(|p| p.values.iter().copied()).collect();
+                Some(ImageScaler::fit(&values, width, train)?)
+            }
+        };
+        Self::apply(pipeline, scaler, clinical, images, device)
+    }
+
+    /// Applies what was fitted elsewhere.
+    pub fn apply(
+        pipeline: TabularPipeline,
+        scaler: Option<ImageScaler>,
+        clinical: &Table,
+        images: Option<&[PatientFeatures]>,
+        device: &Device,
+    ) -> anyhow::Result<Self> {
+        let covariates = pipeline.output_names().len();
+        let rows = pipeline.transform(clinical)?.to_f32();
+        let (values, features) = match (&scaler, images) {
+            (Some(scaler), Some(images)) => {
+                let all: Vec<f32> = images.iter().flat_map(|p| p.values.iter().copied()).collect();
+                (Some(scaler.transform(&all)?), scaler.parts().0.len() / 18)
+            }
+            _ => (None, 0),
+        };
+        let table = FeatureTable::new(values, features, rows, covariates, device)?;
+        let centroids = |p: usize| images.map_or([[0.5; 3]; 5], |images| images[p].centroids);
+        let graphs =
+            (0..table.patients()).map(|p| table.graph(p, centroids(p))).collect::<Result<_, _>>()?;
+        Ok(Inputs { table, graphs, pipeline, scaler, covariates })
+    }
+}
+
+/// The widths of the network that fit the data.
+pub fn sized(config: &RunConfig, inputs: &Inputs, features: usize) -> StgConfig {
+    let mut model = config.model.clone();
+    model.clinical = inputs.covariates;
+    model.features = features;
+    model
+}
+
+/// A network with parameters drawn from a stream of its own.
+pub fn build(model: &StgConfig, seed: Seed, device: &Device) -> anyhow::Result<(ParamStore, Stg)> {
+    let store = ParamStore::new(seed.stream("network"));
+    let network = Stg::new(model, store.var_builder(DType::F32, device))?;
+    Ok((store, network))
+}
+
+/// Writes a trained network as `{name}.json` and `{name}.safetensors`.
+pub fn save(
+    run: &RunDir,
+    name: &str,
+    store: &ParamStore,
+    scaler: Option<&ImageScaler>,
+    fitted: &Fitted,
+) -> anyhow::Result<()> {
+    let mut tensors: HashMap<String, Tensor> =
+        store.snapshot()?.into_iter().map(|(n, t)| (format!("network/{n}"), t)).collect();
+    if let Some(scaler) = scaler {
+        let (mean, inverse) = scaler.parts();
+        tensors.insert("scaler/mean".into(), Tensor::new(mean, &Device::Cpu)?);
+        tensors.insert("scaler/inverse".into(), Tensor::new(inverse, &Device::Cpu)?);
+    }
+    save_tensors(&tensors, run.file(&format!("{name}.safetensors")))?;
+    Ok(run.write_json(&format!("{name}.json"), fitted)?)
+}
+
+/// Reads what [`save`] wrote.
+pub fn load(run: &RunDir, name: &str, device: &Device) -> anyhow::Result<(Stg, Option<ImageScaler>, Fitted)> {
+    let missing = || format!("{}: no such model in this run", run.file(&format!("{name}.json")).display());
+    let fitted: Fitted = run.read_json(&format!("{name}.json"))?.with_context(missing)?;
+    let path = run.file(&format!("{name}.safetensors"));
+    let mut tensors = candle_core::safetensors::load(&path, &Device::Cpu)
+        .with_context(|| format!("{}: not a whole model", path.display()))?;
+    let mut vector = |name: &str| tensors.remove(name).map(|t| t.to_vec1::<f32>()).transpose();
+    let scaler = match (vector("scaler/mean")?, vector("scaler/inverse")?) {
+        (Some(mean), Some(inverse)) => Some(ImageScaler::from_parts(mean, inverse)?),
+        _ => None,
+    };
+    let (store, network) = build(&fitted.model, Seed::new(0), device)?;
+    let of_network = tensors.into_iter().filter_map(|(n, t)| Some((n.strip_prefix("network/")?.to_string(), t)));
+    store.restore(&of_network.collect()).with_context(|| path.display().to_string())?;
+    Ok((network, scaler, fitted))
+}
