@@ -1,4 +1,5 @@
-//! Rules on files: where `unsafe` may be, no path of one machine, no data from outside the repository, length.
+//! Rules on files: where `unsafe` may be, what of candle is not called, no path of one machine, no data from outside
+//! the repository, length.
 
 use super::Finding;
 
@@ -8,11 +9,36 @@ const LONG: usize = 600;
 /// Folders that exist on one machine only, in any text: written in pieces, so that this file keeps the rule.
 const MACHINE: [&str; 6] = ["home", "Users", "root", "tmp", "work", "mnt"];
 
+/// What library code does not call, and why; measured on candle 0.11 (`docs/design.md` has the list).
+const TRAPS: [(&str, &str); 16] = [
+    ("Tensor::rand", "candle's CPU generator cannot be seeded; draw from a Seed"),
+    ("Var::rand", "candle's CPU generator cannot be seeded; draw from a Seed"),
+    (".rand_like(", "candle's CPU generator cannot be seeded; draw from a Seed"),
+    (".randn_like(", "candle's CPU generator cannot be seeded; draw from a Seed"),
+    ("candle_nn::Dropout", "it cannot be seeded; use oncograph_nn::Dropout"),
+    ("ops::dropout", "it cannot be seeded; use oncograph_nn::Dropout"),
+    ("softmax_last_dim", "it has no gradient; use oncograph_nn::softmax"),
+    ("candle_nn::layer_norm", "no gradient on contiguous input; use oncograph_nn::norm::LayerNorm"),
+    ("candle_nn::LayerNorm", "no gradient on contiguous input; use oncograph_nn::norm::LayerNorm"),
+    ("candle_nn::rms_norm", "no gradient on contiguous input"),
+    ("candle_nn::RmsNorm", "no gradient on contiguous input"),
+    ("rotary_emb::rope", "no gradient on contiguous input"),
+    (".max_pool2d", "its gradient is scaled by 1/k^2; use oncograph_nn::pool"),
+    (".avg_pool2d", "wrong gradient where k does not divide the size; use oncograph_nn::pool"),
+    (".upsample_nearest2d", "wrong gradient where the input has another consumer"),
+    (".scatter_add(", "wrong gradient of the base; use oncograph_nn::segment"),
+];
+
+/// Reported, but no failure: right in value, and in gradient everywhere but at 0.
+const RELU: (&str, &str) = (".relu()", "its gradient at 0 is 1; oncograph_nn::relu has PyTorch's 0");
+
 /// All rules on one file; `file` is its path below the root.
 pub(super) fn check(file: &str, text: &str) -> Vec<Finding> {
     let mut findings = machine_paths(file, text);
     if file.ends_with(".rs") {
-        findings.extend(unsafe_code(file, text));
+        let code = code_of(text);
+        findings.extend(unsafe_code(file, text, &code));
+        findings.extend(traps(file, &code));
         findings.extend(outside_data(file, text));
         let lines = text.lines().count();
         if lines > LONG {
@@ -23,8 +49,7 @@ pub(super) fn check(file: &str, text: &str) -> Vec<Finding> {
 }
 
 /// `unsafe` only in the kernels of `oncograph-nn`, in modules that say so, each use with its argument.
-fn unsafe_code(file: &str, text: &str) -> Vec<Finding> {
-    let code = code_of(text);
+fn unsafe_code(file: &str, text: &str, code: &str) -> Vec<Finding> {
     let is_word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
     let used = |line: &str| {
         line.match_indices("unsafe").any(|(at, word)| {
@@ -52,6 +77,24 @@ const SAFETY_LINES: usize = 12;
 fn is_argument(line: &str) -> bool {
     let line = line.trim_start();
     line.starts_with("//") && (line.contains("SAFETY") || line.contains("# Safety"))
+}
+
+/// Functions of candle whose gradient is missing or wrong, or whose draws cannot be repeated.
+fn traps(file: &str, code: &str) -> Vec<Finding> {
+    let library = file.starts_with("crates/") && file.contains("/src/");
+    if !library && !file.starts_with("examples/") {
+        return vec![];
+    }
+    let mut findings = vec![];
+    for (i, line) in code.lines().enumerate() {
+        let place = format!("{file}:{}", i + 1);
+        let called = TRAPS.iter().filter(|(call, _)| line.contains(call));
+        findings.extend(called.map(|(call, why)| Finding::error(&place, format!("calls {call}: {why}"))));
+        if line.contains(RELU.0) {
+            findings.push(Finding::warning(&place, format!("calls {}: {}", RELU.0, RELU.1)));
+        }
+    }
+    findings
 }
 
 /// No absolute path of the machine that something was written on.
@@ -168,30 +211,51 @@ mod tests {
         findings.into_iter().map(|f| (f.file, f.cause)).collect()
     }
 
+    fn unsafe_in(file: &str, text: &str) -> Vec<Finding> {
+        unsafe_code(file, text, &code_of(text))
+    }
+
     const KERNEL: &str = "crates/oncograph-nn/src/gemm.rs";
 
     #[test]
     fn unsafe_is_found_in_code_only() {
         let quiet = "// unsafe\n/* unsafe /* unsafe */ unsafe */\nlet s = \"unsafe \\\" unsafe\"; let c = '\"';\n\
                      let r = r#\"unsafe \" unsafe\"#; fn not_unsafe_at_all() {}\n#![deny(unsafe_code)]\n";
-        assert_eq!(unsafe_code("crates/x/src/lib.rs", quiet), []);
+        assert_eq!(unsafe_in("crates/x/src/lib.rs", quiet), []);
         let loud = "fn f<'a>(x: &'a str) {\n    unsafe { g() }\n}\n";
-        let found = unsafe_code("crates/x/src/lib.rs", loud);
+        let found = unsafe_in("crates/x/src/lib.rs", loud);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].file, "crates/x/src/lib.rs:2");
-        assert_eq!(unsafe_code("xtask/src/main.rs", loud).len(), 1);
+        assert_eq!(unsafe_in("xtask/src/main.rs", loud).len(), 1);
         // A kernel says that it is one.
-        assert_eq!(unsafe_code(KERNEL, loud).len(), 1);
+        assert_eq!(unsafe_in(KERNEL, loud).len(), 1);
     }
 
     #[test]
     fn a_kernel_argues_for_each_use() {
         let argued = "#![allow(unsafe_code)]\n// SAFETY: in range.\nunsafe { a() }\n";
-        assert_eq!(unsafe_code(KERNEL, argued), []);
+        assert_eq!(unsafe_in(KERNEL, argued), []);
         let documented = "#![allow(unsafe_code)]\n/// # Safety\n/// In range.\nunsafe fn a() {}\n";
-        assert_eq!(unsafe_code(KERNEL, documented), []);
+        assert_eq!(unsafe_in(KERNEL, documented), []);
         let bare = "#![allow(unsafe_code)]\nunsafe { a() }\n";
-        assert_eq!(unsafe_code(KERNEL, bare)[0].cause, "unsafe without a SAFETY comment");
+        assert_eq!(unsafe_in(KERNEL, bare)[0].cause, "unsafe without a SAFETY comment");
+    }
+
+    #[test]
+    fn traps_of_candle_are_found_where_they_are_called() {
+        let file = "crates/oncograph-gnn/src/a.rs";
+        let text = "// Tensor::rand\nlet a = Tensor::randn(0., 1., 3, d)?;\nlet b = x.relu()?;\nlet s = \"Var::rand\";\n";
+        let found = traps(file, &code_of(text));
+        let seen: Vec<_> = found.iter().map(|f| (f.file.as_str(), f.warning)).collect();
+        assert_eq!(
+            seen,
+            [("crates/oncograph-gnn/src/a.rs:2", false), ("crates/oncograph-gnn/src/a.rs:3", true)]
+        );
+        // Tests may compare with them.
+        assert_eq!(traps("crates/oncograph-gnn/tests/a.rs", &code_of(text)), []);
+        for (call, _) in TRAPS {
+            assert_eq!(traps(file, call).len(), 1, "{call}");
+        }
     }
 
     #[test]
