@@ -54,7 +54,10 @@ impl Patients {
         let strata = cohort.clinical.strata();
         Ok(Patients {
             ids: subjects.iter().map(|s| s.id.clone()).collect(),
-            clinical: FeatureTable { names: table.names, rows: keep.iter().map(|&i| table.rows[i].clone()).collect() },
+            clinical: FeatureTable {
+                names: table.names,
+                rows: keep.iter().map(|&i| table.rows[i].clone()).collect(),
+            },
             outcomes: keep.iter().map(|&i| [outcome(first[i]), outcome(second[i])]).collect(),
             strata: keep.iter().map(|&i| strata[i]).collect(),
             images,

@@ -1,6 +1,6 @@
 //! Every setting of a run, as it is written into the run's folder.
 
-use crate::cli::{Args, ArchitectureArg, FeaturesArg, GnnArg, Preset};
+use crate::cli::{ArchitectureArg, Args, FeaturesArg, GnnArg, Preset};
 use anyhow::Context;
 use oncograph::datasets::crlm::{Endpoint, FeatureSet, LoadOptions, PhantomConfig};
 use oncograph::losses::TemporalKind;
@@ -63,7 +63,8 @@ impl RunConfig {
             let text = std::fs::read(path).with_context(|| path.display().to_string())?;
             return serde_json::from_slice(&text).with_context(|| path.display().to_string());
         }
-        let preset = args.preset.unwrap_or(if args.data.is_some() { Preset::Clinical } else { Preset::Quick });
+        let preset =
+            args.preset.unwrap_or(if args.data.is_some() { Preset::Clinical } else { Preset::Quick });
         let seed = args.seed.unwrap_or(1);
         let source = match &args.data {
             Some(root) => Source::Folder { root: root.clone(), clinical: args.clinical.clone() },

@@ -12,7 +12,7 @@ use oncograph::losses::predicted_time;
 use oncograph::metrics::{Covariates, CoxConfig, CoxModel, Survival, TaaMode, time_adjacent_accuracy};
 use oncograph::nn::Seed;
 use oncograph::spatiotemporal::{
-    AugmentConfig, Outcome, Prediction, SurvivalLoss, StgLearner, StgOutput, TimeScale, predict,
+    AugmentConfig, Outcome, Prediction, StgLearner, StgOutput, SurvivalLoss, TimeScale, predict,
 };
 use oncograph::train::{EpochRecord, RunDir, StopFlag, fit};
 use serde::{Deserialize, Serialize};
@@ -51,7 +51,11 @@ pub fn folds(config: &RunConfig, patients: &Patients) -> anyhow::Result<Vec<Fold
 }
 
 /// The training patients of a fold, split again: those that are fitted on, and those that say when to stop.
-fn inner_split(config: &RunConfig, patients: &Patients, fold: &Fold) -> anyhow::Result<(Vec<usize>, Vec<usize>)> {
+fn inner_split(
+    config: &RunConfig,
+    patients: &Patients,
+    fold: &Fold,
+) -> anyhow::Result<(Vec<usize>, Vec<usize>)> {
     let strata: Vec<usize> = fold.train.iter().map(|&i| patients.strata[i]).collect();
     let seed = Seed::new(config.seed).stream("inner").at(fold.repeat as u64).at(fold.fold as u64);
     let fractions = [1.0 - config.validation, config.validation, 0.0];
@@ -142,10 +146,7 @@ fn predictions(
         let seen: Vec<Outcome> = train.iter().map(|&i| outcomes[i][task]).collect();
         predict(kind, head, &scales[task], HORIZON, Some((training, &seen)))
     };
-    Ok([
-        of(0, &output.recurrence, &fitted_on.recurrence)?,
-        of(1, &output.survival, &fitted_on.survival)?,
-    ])
+    Ok([of(0, &output.recurrence, &fitted_on.recurrence)?, of(1, &output.survival, &fitted_on.survival)?])
 }
 
 /// Survival risks of the held-out patients when anatomical nodes are lost.
@@ -204,8 +205,7 @@ pub fn cox_fold(patients: &Patients, fold: &Fold, task: usize) -> anyhow::Result
     let pipeline = TabularPipeline::fit(
         &patients.clinical,
         &fold.train,
-        &PipelineConfig::new()
-            .scaler(ScalerKind::ZScore),
+        &PipelineConfig::new().scaler(ScalerKind::ZScore),
     )?;
     let rows = pipeline.transform(&patients.clinical)?.rows;
     let columns = pipeline.output_names().len();
@@ -220,8 +220,10 @@ pub fn cox_fold(patients: &Patients, fold: &Fold, task: usize) -> anyhow::Result
     let risks = model.linear_predictor(&test)?;
     let years: Vec<f64> = (1..=HORIZON).map(|y| y as f64).collect();
     let curves = model.survival(&test, &years)?;
-    let of = |(risk, curve): (f64, &[f64])| {
-        Prediction { years: predicted_time(curve), risk, survival: Some(curve.to_vec()) }
+    let of = |(risk, curve): (f64, &[f64])| Prediction {
+        years: predicted_time(curve),
+        risk,
+        survival: Some(curve.to_vec()),
     };
     Ok(risks.into_iter().zip(curves.chunks(HORIZON)).map(of).collect())
 }

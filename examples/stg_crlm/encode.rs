@@ -124,7 +124,8 @@ fn to_stored(features: &PatientFeatures, width: usize) -> anyhow::Result<Feature
 fn from_stored(stored: &Features) -> Option<PatientFeatures> {
     let of = |name: &str| stored.arrays.get(name).map(|a| a.data.clone());
     let (centroids, empty) = (of("centroids")?, of("empty")?);
-    let mut features = PatientFeatures { values: of("features")?, centroids: [[0.0; 3]; 5], empty: [false; 5] };
+    let mut features =
+        PatientFeatures { values: of("features")?, centroids: [[0.0; 3]; 5], empty: [false; 5] };
     features.centroids.as_flattened_mut().copy_from_slice(centroids.get(..15)?);
     features.empty.iter_mut().zip(&empty).for_each(|(e, v)| *e = *v != 0.0);
     Some(features)

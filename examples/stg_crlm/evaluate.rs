@@ -5,8 +5,8 @@ use crate::config::RunConfig;
 use crate::cross_validation::{Constants, FoldResult, FollowUp, STG, WITHOUT_IMAGES, cox_fold};
 use oncograph::datasets::splits::Fold;
 use oncograph::metrics::{
-    BootstrapConfig, BootstrapInterval, IntervalMethod, TimeAdjacentAccuracy, bootstrap, concordance, dynamic_auc,
-    mean_absolute_error, mean_squared_error,
+    BootstrapConfig, BootstrapInterval, IntervalMethod, TimeAdjacentAccuracy, bootstrap, concordance,
+    dynamic_auc, mean_absolute_error, mean_squared_error,
 };
 use oncograph::nn::Seed;
 use oncograph::spatiotemporal::Prediction;
@@ -55,7 +55,8 @@ pub struct OutOfFold {
 
 impl OutOfFold {
     fn new(model: &str, patients: usize, parts: &[(&[usize], [&[Prediction]; 2])]) -> Self {
-        let mut sums = [[vec![0.0; patients], vec![0.0; patients]], [vec![0.0; patients], vec![0.0; patients]]];
+        let mut sums =
+            [[vec![0.0; patients], vec![0.0; patients]], [vec![0.0; patients], vec![0.0; patients]]];
         let mut counts = vec![0usize; patients];
         for (test, predictions) in parts {
             for (k, &i) in test.iter().enumerate() {
@@ -148,8 +149,12 @@ fn row(model: &OutOfFold, patients: &Patients, task: usize, seed: Seed) -> anyho
         })?,
         taa_events: taa.events_only,
         taa_censor_aware: taa.censor_aware,
-        mse: interval(patients, seed.at(2), |rows| mean_squared_error(&at(&truth.time, rows), &at(years, rows)).ok())?,
-        mae: interval(patients, seed.at(3), |rows| mean_absolute_error(&at(&truth.time, rows), &at(years, rows)).ok())?,
+        mse: interval(patients, seed.at(2), |rows| {
+            mean_squared_error(&at(&truth.time, rows), &at(years, rows)).ok()
+        })?,
+        mae: interval(patients, seed.at(3), |rows| {
+            mean_absolute_error(&at(&truth.time, rows), &at(years, rows)).ok()
+        })?,
         auc_3y: auc.and_then(|a| a.auc.first().copied()),
     })
 }
@@ -178,7 +183,9 @@ fn constant_row(patients: &Patients, folds: &[Fold], task: usize, seed: Seed) ->
         })?,
         taa_events: scores.events_only,
         taa_censor_aware: scores.censor_aware,
-        mse: interval(patients, seed.at(2), |rows| mean_squared_error(&at(&truth.time, rows), &at(&mean, rows)).ok())?,
+        mse: interval(patients, seed.at(2), |rows| {
+            mean_squared_error(&at(&truth.time, rows), &at(&mean, rows)).ok()
+        })?,
         mae: interval(patients, seed.at(3), |rows| {
             mean_absolute_error(&at(&truth.time, rows), &at(&median, rows)).ok()
         })?,
@@ -225,7 +232,12 @@ fn node_drop(patients: &Patients, results: &[FoldResult]) -> anyhow::Result<Vec<
 }
 
 /// `metrics.csv`: one line per model and task over all patients, then one per fold.
-pub fn metrics_csv(config: &RunConfig, patients: &Patients, evaluation: &Evaluation, results: &[FoldResult]) -> String {
+pub fn metrics_csv(
+    config: &RunConfig,
+    patients: &Patients,
+    evaluation: &Evaluation,
+    results: &[FoldResult],
+) -> String {
     let mut csv = String::from(
         "model,task,repeat,fold,seed,patients,c_index,c_index_low,c_index_high,taa_all,taa_events,taa_censor_aware,\
          mse_years2,mae_years,auc_3y\n",
@@ -235,8 +247,19 @@ pub fn metrics_csv(config: &RunConfig, patients: &Patients, evaluation: &Evaluat
         let c = |f: fn(&Estimate) -> f64| cell(r.c_index.as_ref().map(f));
         csv += &format!(
             "\"{}\",{},,,{},{},{},{},{},{},{},{},{},{},{}\n",
-            r.model, r.task, config.seed, r.patients, c(|e| e.value), c(|e| e.low), c(|e| e.high), r.taa_all.value,
-            cell(r.taa_events), r.taa_censor_aware, r.mse.value, r.mae.value, cell(r.auc_3y),
+            r.model,
+            r.task,
+            config.seed,
+            r.patients,
+            c(|e| e.value),
+            c(|e| e.low),
+            c(|e| e.high),
+            r.taa_all.value,
+            cell(r.taa_events),
+            r.taa_censor_aware,
+            r.mse.value,
+            r.mae.value,
+            cell(r.auc_3y),
         );
     }
     for r in results {
@@ -251,9 +274,18 @@ pub fn metrics_csv(config: &RunConfig, patients: &Patients, evaluation: &Evaluat
             let taa = survival.as_ref().and_then(|s| TimeAdjacentAccuracy::new(s, &years, 2.0).ok());
             csv += &format!(
                 "\"{}\",{},{},{},{},{},{},,,{},{},{},{},{},\n",
-                r.model, TASKS[task], r.repeat, r.fold, config.seed, r.test.len(), cell(c),
-                cell(taa.map(|t| t.all)), cell(taa.and_then(|t| t.events_only)), cell(taa.map(|t| t.censor_aware)),
-                cell(mean_squared_error(&truth.time, &years).ok()), cell(mean_absolute_error(&truth.time, &years).ok()),
+                r.model,
+                TASKS[task],
+                r.repeat,
+                r.fold,
+                config.seed,
+                r.test.len(),
+                cell(c),
+                cell(taa.map(|t| t.all)),
+                cell(taa.and_then(|t| t.events_only)),
+                cell(taa.map(|t| t.censor_aware)),
+                cell(mean_squared_error(&truth.time, &years).ok()),
+                cell(mean_absolute_error(&truth.time, &years).ok()),
             );
         }
     }
@@ -271,8 +303,16 @@ pub fn predictions_csv(patients: &Patients, evaluation: &Evaluation) -> String {
             let [rec, os] = patients.outcomes[i];
             csv += &format!(
                 "\"{}\",\"{}\",{},{},{},{},{},{},{},{}\n",
-                id.replace('"', "'"), model.model, rec.years, u8::from(rec.event), model.years[0][i],
-                model.risk[0][i], os.years, u8::from(os.event), model.years[1][i], model.risk[1][i],
+                id.replace('"', "'"),
+                model.model,
+                rec.years,
+                u8::from(rec.event),
+                model.years[0][i],
+                model.risk[0][i],
+                os.years,
+                u8::from(os.event),
+                model.years[1][i],
+                model.risk[1][i],
             );
         }
     }

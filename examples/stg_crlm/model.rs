@@ -72,8 +72,7 @@ impl Inputs {
         };
         let table = FeatureTable::new(values, features, rows, covariates, device)?;
         let centroids = |p: usize| images.map_or([[0.5; 3]; 5], |images| images[p].centroids);
-        let graphs =
-            (0..table.patients()).map(|p| table.graph(p, centroids(p))).collect::<Result<_, _>>()?;
+        let graphs = (0..table.patients()).map(|p| table.graph(p, centroids(p))).collect::<Result<_, _>>()?;
         Ok(Inputs { table, graphs, pipeline, scaler, covariates })
     }
 }
@@ -125,7 +124,8 @@ pub fn load(run: &RunDir, name: &str, device: &Device) -> anyhow::Result<(Stg, O
         _ => None,
     };
     let (store, network) = build(&fitted.model, Seed::new(0), device)?;
-    let of_network = tensors.into_iter().filter_map(|(n, t)| Some((n.strip_prefix("network/")?.to_string(), t)));
+    let of_network =
+        tensors.into_iter().filter_map(|(n, t)| Some((n.strip_prefix("network/")?.to_string(), t)));
     store.restore(&of_network.collect()).with_context(|| path.display().to_string())?;
     Ok((network, scaler, fitted))
 }

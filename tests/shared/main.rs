@@ -1,5 +1,6 @@
 //! Tests on the shared data and the peers' numbers; see `oncograph_tests`.
 
+mod datasets;
 mod encoder;
 mod imaging;
 mod metrics;
@@ -9,6 +10,6 @@ use libtest_mimic::Arguments;
 
 fn main() {
     let arguments = Arguments::from_args();
-    let trials = [encoder::trials(), imaging::trials(), metrics::trials(), nn::trials()];
+    let trials = [datasets::trials(), encoder::trials(), imaging::trials(), metrics::trials(), nn::trials()];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit();
 }

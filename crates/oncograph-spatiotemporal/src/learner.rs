@@ -90,6 +90,15 @@ impl FeatureTable {
         patient_graph(&Arc::new(patient_schema(1, 1)), &nodes)
     }
 
+    /// What a model says of graphs over this table, as they are.
+    ///
+    /// # Errors
+    /// An error of the model.
+    pub fn output(&self, model: &Stg, graphs: &[&HeteroGraph]) -> Result<StgOutput> {
+        let (x, graph) = self.assemble(model, graphs, None)?;
+        model.forward(&x, &graph)
+    }
+
     /// The joint graph of a batch and its node features; `noise` is the standard deviation per graph and its seed.
     ///
     /// # Errors
@@ -223,8 +232,7 @@ impl<'a> StgLearner<'a> {
     /// # Errors
     /// An error of the model.
     pub fn output_of(&self, graphs: &[&HeteroGraph]) -> Result<StgOutput> {
-        let (x, graph) = self.table.assemble(self.model, graphs, None)?;
-        self.model.forward(&x, &graph)
+        self.table.output(self.model, graphs)
     }
 
     /// The (patient, copy) pairs of an epoch, in the order in which they are shown.

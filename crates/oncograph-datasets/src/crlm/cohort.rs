@@ -80,7 +80,7 @@ impl CrlmCohort {
         let dicom = match metadata.is_file() {
             true => tcia::from_metadata(root, &metadata)?,
             // A folder of NIfTI subjects is not searched for DICOM files.
-            false if nifti.is_empty() => tcia::from_folders(root)?,
+            false if nifti.is_empty() => tcia::from_folders(root, &clinical.ids())?,
             false => BTreeMap::new(),
         };
         let (layout, mut files) = match (nifti.is_empty(), dicom.is_empty()) {
@@ -184,4 +184,120 @@ fn nifti_subjects(root: &Path) -> Result<BTreeMap<String, ImageFiles>> {
         }
     }
     Ok(subjects)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::load::LoadOptions;
+    use super::super::phantom::{PhantomConfig, write_phantom};
+    use super::*;
+    use oncograph_imaging::{Mask, Volume, crop_pad, nifti, resize};
+
+    fn phantom() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let config = PhantomConfig::new(2, 5).matrix(40).slice_spacing(6.0, 7.5);
+        write_phantom(folder.path(), &config, |_, _| ()).unwrap();
+        folder
+    }
+
+    fn open_error(folder: &Path) -> String {
+        CrlmCohort::open(folder).unwrap_err().to_string()
+    }
+
+    fn load_error(folder: &Path) -> String {
+        CrlmCohort::open(folder).unwrap().subjects[0].load(&LoadOptions::new()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn unknown_folders_say_what_was_looked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(open_error(&folder.path().join("none")).contains("no such folder"));
+        assert!(open_error(folder.path()).contains("empty"));
+        std::fs::write(folder.path().join("readme.csv"), "a,b\n1,2\n").unwrap();
+        let text = open_error(folder.path());
+        assert!(text.contains("no clinical table") && text.contains("readme.csv"), "{text}");
+        for name in ["one.csv", "two.csv"] {
+            std::fs::write(folder.path().join(name), "Patient-ID\n").unwrap();
+        }
+        let text = open_error(folder.path());
+        assert!(text.contains("several clinical tables") && text.contains("two.csv"), "{text}");
+    }
+
+    #[test]
+    fn images_and_table_are_matched_by_identifier() {
+        let folder = phantom();
+        std::fs::rename(folder.path().join("PHANTOM-0001"), folder.path().join("X1")).unwrap();
+        let cohort = CrlmCohort::open(folder.path()).unwrap();
+        assert_eq!(cohort.without_clinical, ["X1"]);
+        assert!(cohort.subjects[0].images.is_none() && cohort.subjects[1].images.is_some());
+        std::fs::rename(folder.path().join("PHANTOM-0002"), folder.path().join("X2")).unwrap();
+        assert!(open_error(folder.path()).contains("e.g. X1"));
+        for name in ["X1", "X2"] {
+            std::fs::remove_dir_all(folder.path().join(name)).unwrap();
+        }
+        assert_eq!(CrlmCohort::open(folder.path()).unwrap().layout, Layout::ClinicalOnly);
+    }
+
+    #[test]
+    fn masks_of_a_part_or_of_another_grid_are_laid_onto_the_ct() {
+        let folder = phantom();
+        let subject = CrlmCohort::open(folder.path()).unwrap().subjects.remove(0);
+        let whole = subject.load(&LoadOptions::new()).unwrap();
+        let path = folder.path().join("PHANTOM-0001/liver.nii.gz");
+        let liver: Mask = nifti::read(&path).unwrap();
+        let (low, high) = liver.bounding_box().unwrap();
+        let shape = std::array::from_fn(|a| high[a] - low[a] + 1);
+        nifti::write(&path, &crop_pad(&liver, low.map(|l| l as i64), shape, 0).unwrap()).unwrap();
+        let pasted = subject.load(&LoadOptions::new()).unwrap();
+        assert_eq!(pasted.masks, whole.masks);
+        // Twice as fine: nearest neighbour finds the same voxels again, up to ties.
+        let fine = liver.grid().shape().map(|n| 2 * n);
+        let options = oncograph_imaging::Interpolation::Nearest;
+        nifti::write(&path, &resize(&liver, fine, options).unwrap()).unwrap();
+        let resampled = subject.load(&LoadOptions::new()).unwrap();
+        let (a, b) = (&resampled.masks[&Structure::Liver], &whole.masks[&Structure::Liver]);
+        assert!((a.count() as f64 / b.count() as f64 - 1.0).abs() < 0.1, "{} {}", a.count(), b.count());
+    }
+
+    #[test]
+    fn unusable_images_are_named() {
+        let folder = phantom();
+        let subject = folder.path().join("PHANTOM-0001");
+        let liver = subject.join("liver.nii.gz");
+        let good = std::fs::read(&liver).unwrap();
+        let mask: Mask = nifti::read(&liver).unwrap();
+        let expect = |parts: &[&str]| {
+            let text = load_error(folder.path());
+            assert!(
+                text.contains("PHANTOM-0001") && parts.iter().all(|p| text.contains(p)),
+                "{text}: {parts:?}"
+            );
+        };
+        std::fs::write(&liver, &good[..good.len() / 2]).unwrap();
+        expect(&["liver.nii.gz"]);
+        nifti::write(&liver, &mask.map(|_| 0_u8)).unwrap();
+        expect(&["liver.nii.gz", "no voxels"]);
+        let cohort = CrlmCohort::open(folder.path()).unwrap();
+        let images = cohort.subjects[0].load(&LoadOptions::new().empty_as_missing(true)).unwrap();
+        assert_eq!(images.missing, [Structure::Liver]);
+        let (grid, frame, data) = mask.clone().into_parts();
+        let mut affine = *grid.affine();
+        affine[(0, 3)] += 5000.0;
+        let away = oncograph_imaging::Grid::new(grid.shape(), affine).unwrap();
+        nifti::write(&liver, &Mask::new(away, frame.clone(), data).unwrap()).unwrap();
+        expect(&["liver.nii.gz", "outside the CT"]);
+        std::fs::remove_file(&liver).unwrap();
+        assert_eq!(cohort.subjects.len(), 2);
+        let images = CrlmCohort::open(folder.path()).unwrap().subjects[0].load(&LoadOptions::new()).unwrap();
+        assert_eq!(images.missing, [Structure::Liver]);
+        std::fs::write(subject.join("tumour_1.nii.gz"), &good).unwrap();
+        expect(&["unknown label `tumour_1.nii.gz`"]);
+        std::fs::remove_file(subject.join("tumour_1.nii.gz")).unwrap();
+        let mut ct: Volume<f32> = nifti::read(subject.join("ct.nii.gz")).unwrap();
+        ct.set([1, 2, 3], f32::NAN);
+        nifti::write(subject.join("ct.nii.gz"), &ct).unwrap();
+        expect(&["ct.nii.gz", "[1, 2, 3]"]);
+        std::fs::write(subject.join("ct.nii"), "twice").unwrap();
+        assert!(open_error(folder.path()).contains("`ct` exists twice"));
+    }
 }

@@ -101,6 +101,11 @@ impl CrlmImages {
 }
 
 impl SubjectFiles {
+    /// A subject that is not part of a cohort on disk, for example one new patient.
+    pub fn new(id: impl Into<String>, images: Option<ImageFiles>) -> Self {
+        Self { id: id.into(), images }
+    }
+
     /// Loads the CT and the masks onto the CT's grid.
     ///
     /// Masks that cover another box or another grid are laid onto the CT by their position in the patient, nearest

@@ -77,35 +77,35 @@ fn locate(root: &Path, location: &str) -> Option<PathBuf> {
 
 /// Images by subject, found by walking the folders: a folder with one DICOM file holds a SEG object, one with
 /// several a CT series.
-pub(super) fn from_folders(root: &Path) -> Result<BTreeMap<String, ImageFiles>> {
-    let mut subjects = BTreeMap::new();
+///
+/// Subjects lie in the root or in the archive's own folder within it, which is told by the identifiers.
+pub(super) fn from_folders(root: &Path, ids: &[&str]) -> Result<BTreeMap<String, ImageFiles>> {
+    let known = |folder: &PathBuf| ids.contains(&name_of(folder).as_str());
+    let mut candidates = Vec::new();
     for folder in subfolders(root)? {
-        let id = name_of(&folder);
+        let inner = if known(&folder) { Vec::new() } else { subfolders(&folder)? };
+        match inner.iter().any(known) {
+            true => candidates.extend(inner),
+            false => candidates.push(folder),
+        }
+    }
+    let mut subjects = BTreeMap::new();
+    for folder in candidates {
         let mut found = Found::default();
         collect(&folder, 0, &mut found)?;
-        if found.ct.is_empty() && found.seg.is_empty() {
-            // The archive's own folder, with the subjects inside.
-            for inner in subfolders(&folder)? {
-                let mut found = Found::default();
-                collect(&inner, 0, &mut found)?;
-                found.add(root, name_of(&inner), &mut subjects)?;
+        if !found.ct.is_empty() || !found.seg.is_empty() {
+            let id = name_of(&folder);
+            let files = found.only(&folder, &id)?;
+            if let Some(twice) = subjects.insert(id.clone(), files) {
+                let detail = format!("a second folder of this subject; the first has {twice:?}");
+                return Err(Error::subject(&id, &folder, detail));
             }
-        } else {
-            found.add(root, id, &mut subjects)?;
         }
     }
     Ok(subjects)
 }
 
 impl Found {
-    fn add(self, root: &Path, id: String, subjects: &mut BTreeMap<String, ImageFiles>) -> Result<()> {
-        if !self.ct.is_empty() || !self.seg.is_empty() {
-            let files = self.only(root, &id)?;
-            subjects.insert(id, files);
-        }
-        Ok(())
-    }
-
     /// The one CT and the one SEG of a subject.
     fn only(self, root: &Path, id: &str) -> Result<ImageFiles> {
         let list = |paths: Vec<&Path>| {

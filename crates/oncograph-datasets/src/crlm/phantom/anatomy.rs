@@ -141,6 +141,12 @@ impl Anatomy {
     pub fn body_centre(&self) -> [f64; 2] {
         [-0.42 * self.body[0], -5.0]
     }
+
+    /// Axis of the spine, which runs along z.
+    pub fn spine(&self) -> [f64; 2] {
+        let [x, y] = self.body_centre();
+        [x, y - 0.52 * self.body[1]]
+    }
 }
 
 fn draw_lesions(rng: &mut impl Rng, config: &PhantomConfig) -> Vec<Lesion> {
@@ -215,12 +221,12 @@ impl PatientGrid {
             p if p < 0.80 => uniform(rng, 2.5, 5.0),
             _ => uniform(rng, 5.0, 7.5),
         };
-        // Recorded with two decimals, as scanners do.
-        let slice = ((slice * 100.0).round() / 100.0).clamp(low, high);
         let (bottom, top) = (
             (right.centre[2] - right.radii[2]).min(left.centre[2] - left.radii[2]) - uniform(rng, 10.0, 45.0),
             (right.centre[2] + right.radii[2]).max(left.centre[2] + left.radii[2]) + uniform(rng, 8.0, 25.0),
         );
+        // At most 240 slices, as published; recorded with two decimals, as scanners do.
+        let slice = ((slice.max((top - bottom) / 240.0) * 100.0).ceil() / 100.0).clamp(low, high);
         let slices = (((top - bottom) / slice).ceil() as usize).max(3);
         let shape = [config.matrix, config.matrix, slices];
         let centre = [-0.42 * body, -5.0, 0.5 * (bottom + top)];

@@ -9,6 +9,8 @@ use rand::Rng;
 use std::collections::BTreeMap;
 
 const AIR: i16 = -1024;
+/// Radius of the spine, mm.
+const SPINE: f64 = 21.0;
 
 /// One patient's images.
 pub(super) struct Rendered {
@@ -82,7 +84,7 @@ impl Canvas<'_> {
         let [cx, cy] = anatomy.body_centre();
         let dome = anatomy.right_lobe.centre[2] + anatomy.right_lobe.radii[2] + 6.0;
         let [xs, ys, zs] = &anatomy.grid.axes;
-        let spine = [cx, cy - 0.52 * b];
+        let spine = anatomy.spine();
         let aorta = [cx - 12.0, cy - 0.24 * b];
         let spleen = Ellipsoid { centre: [cx - 0.62 * a, cy - 0.25 * b, 10.0], radii: [28.0, 38.0, 50.0] };
         for (k, &z) in zs.iter().enumerate() {
@@ -102,7 +104,7 @@ impl Canvas<'_> {
                     let lung = u + v < 0.75 && z > dome - 70.0 * (u + v);
                     self.ct[start + i] = if u + v > 0.82 {
                         -105
-                    } else if near(spine, 21.0) {
+                    } else if near(spine, SPINE) {
                         260
                     } else if near(aorta, 11.0) {
                         165
@@ -132,6 +134,7 @@ impl Canvas<'_> {
         });
         let [ri, rj, rk] = self.range(low, high);
         let [cx, cy] = anatomy.body_centre();
+        let spine = anatomy.spine();
         let mut mask = vec![0; self.ct.len()];
         for k in rk {
             let dx = wave(anatomy.waves[0], zs[k]);
@@ -146,7 +149,9 @@ impl Canvas<'_> {
                     let q = q2 + (q1 - q2) * h - 0.5 * h * (1.0 - h);
                     let within =
                         ((xs[i] - cx) / anatomy.body[0]).powi(2) + ((ys[j] - cy) / anatomy.body[1]).powi(2);
-                    if q < 1.0 && within < 0.82 {
+                    let beside_spine =
+                        (xs[i] - spine[0]).powi(2) + (ys[j] - spine[1]).powi(2) < (SPINE + 4.0).powi(2);
+                    if q < 1.0 && within < 0.82 && !beside_spine {
                         let uneven =
                             4.0 * (0.06 * xs[i]).sin() * (0.05 * ys[j] + 1.0).sin() * (0.045 * zs[k]).cos();
                         mask[row + i] = 1;
