@@ -8,6 +8,7 @@ use oncograph::datasets::scaler::FeatureTable;
 use oncograph::spatiotemporal::{Outcome, PatientMasks};
 use oncograph::train::StopFlag;
 use oncograph_examples::progress;
+use rayon::prelude::*;
 use std::path::Path;
 
 /// Everything that cross-validation needs, patient by patient.
@@ -94,14 +95,18 @@ fn encode(
     stop: &StopFlag,
 ) -> anyhow::Result<Vec<PatientFeatures>> {
     let bar = progress(subjects.len() as u64, "encoding images");
-    let mut features = vec![];
-    for subject in subjects {
+    // Small volumes do not fill a convolution's threads: several patients at once do.
+    let one = |subject: &SubjectFiles| {
         if stop.is_requested() {
             return Err(oncograph::train::Error::Stopped.into());
         }
-        features.push(encoder.subject(subject, config)?);
+        let features = encoder.subject(subject, config);
         bar.inc(1);
-    }
+        features
+    };
+    // Collected before the first error is taken: which one is told does not depend on the threads.
+    let all: Vec<anyhow::Result<PatientFeatures>> = subjects.par_iter().map(one).collect();
+    let features = all.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
     bar.finish();
     Ok(features)
 }

@@ -218,14 +218,16 @@ pub fn cox_fold(patients: &Patients, fold: &Fold, task: usize) -> anyhow::Result
     let model = CoxModel::fit(&follow_up.survival()?, &Covariates::new(&train, columns)?, &config)?;
     let test = Covariates::new(&test, columns)?;
     let risks = model.linear_predictor(&test)?;
-    let years: Vec<f64> = (1..=HORIZON).map(|y| y as f64).collect();
+    // A baseline is known only as long as its patients were followed.
+    let followed = model.baseline_time.last().copied().unwrap_or(0.0);
+    let years: Vec<f64> = (1..=HORIZON).map(|y| y as f64).filter(|y| *y <= followed).collect();
     let curves = model.survival(&test, &years)?;
     let of = |(risk, curve): (f64, &[f64])| Prediction {
         years: predicted_time(curve),
         risk,
         survival: Some(curve.to_vec()),
     };
-    Ok(risks.into_iter().zip(curves.chunks(HORIZON)).map(of).collect())
+    Ok(risks.into_iter().zip(curves.chunks(years.len().max(1))).map(of).collect())
 }
 
 /// Outcomes as the metrics take them.

@@ -9,7 +9,10 @@ use oncograph_datasets::crlm::{
 use oncograph_datasets::scaler::{PipelineConfig, TabularPipeline};
 use oncograph_datasets::splits::{repeated_stratified_k_fold, stratified_split};
 use oncograph_imaging::{Mask, dicom, nifti, resample, seg};
-use oncograph_metrics::survival::{KaplanMeier, Survival};
+use oncograph_metrics::{
+    Covariates, CoxConfig, CoxModel,
+    survival::{KaplanMeier, Survival, concordance},
+};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -22,7 +25,8 @@ const TABLE: &str = "data/crlm/clinical/TCIA_n=197.csv";
 pub fn trials() -> Vec<Trial> {
     type Run = fn(&Path) -> Outcome;
     let images: &[&str] = &["data/crlm/ct_dicom", "data/crlm/ct_dicom_labels.nii.gz"];
-    let list: [(&str, &[&str], Run); 6] = [
+    let list: [(&str, &[&str], Run); 7] = [
+        ("phantom_signal", &[], phantom_signal),
         ("published_counts", &[WORKBOOK], published_counts),
         ("workbook_equals_csv", &[WORKBOOK, TABLE], workbook_equals_csv),
         ("clinical_only", &[TABLE], clinical_only),
@@ -129,6 +133,44 @@ fn splits_and_scaling(root: &Path) -> Outcome {
     for &row in &split.train {
         assert!(scaled.rows[row].iter().all(|v| (0.0..=1.0).contains(v)));
     }
+    Ok(())
+}
+
+/// A model of the clinical columns alone stays far behind the truth, and without signal nothing can be learned.
+fn phantom_signal(_: &Path) -> Outcome {
+    let concordances = |strength: f64| -> Result<(f64, f64), Failed> {
+        let folder = tempfile::tempdir()?;
+        let config = PhantomConfig::new(600, 8).matrix(32).slice_spacing(5.0, 7.5).strength(strength);
+        let truth = write_phantom(folder.path(), &config, |_, _| ())?;
+        let table = CrlmCohort::open(folder.path())?.clinical;
+        let outcomes = table.outcomes(Endpoint::OverallSurvival);
+        let times: Vec<f64> = outcomes.iter().map(|o| o.months).collect();
+        let events: Vec<bool> = outcomes.iter().map(|o| o.event).collect();
+        // Fitted on the first half, judged on the second.
+        let train: Vec<usize> = (0..300).collect();
+        let features = table.features(FeatureSet::PreopOnly)?;
+        let scaled = TabularPipeline::fit(&features, &train, &PipelineConfig::new())?.transform(&features)?;
+        let columns = scaled.names.len();
+        let values: Vec<f64> = scaled.rows.into_iter().flatten().collect();
+        let (first, second) = values.split_at(300 * columns);
+        let covariates = Covariates::new(first, columns)?;
+        let cox = CoxModel::fit(
+            &Survival::new(&times[..300], &events[..300])?,
+            &covariates,
+            &CoxConfig::new().ridge(1.0),
+        )?;
+        let clinical = cox.linear_predictor(&Covariates::new(second, columns)?)?;
+        let test = Survival::new(&times[300..], &events[300..])?;
+        let lp: Vec<f64> = truth.patients[300..].iter().map(|p| p.lp_death).collect();
+        Ok((concordance(&test, &lp)?.index, concordance(&test, &clinical)?.index))
+    };
+    let (truth, clinical) = concordances(1.0)?;
+    assert!(truth > 0.70 && clinical < truth - 0.08, "truth {truth}, clinical {clinical}");
+    let (_, without) = concordances(0.0)?;
+    assert!((without - 0.5).abs() < 0.07, "{without}");
+    println!(
+        "phantom_signal: C-index of the truth {truth:.3}, clinical columns alone {clinical:.3}, no signal {without:.3}"
+    );
     Ok(())
 }
 

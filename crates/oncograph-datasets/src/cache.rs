@@ -128,8 +128,9 @@ fn hash_file(path: &Path) -> Result<blake3::Hash> {
 /// let key = CacheKey::new(&[&ct], &("resnet18", 128), "1")?;
 /// let compute = || Features::new().array("liver", &[2, 2], vec![0.0, 1.0, 2.0, 3.0]);
 /// let first = cache.get_or_compute(&key, compute)?;
-/// let second = cache.get_or_compute(&key, || unreachable!("it is stored"))?;
-/// assert_eq!(first, second);
+/// assert_eq!(cache.get(&key)?, Some(first.clone()));
+/// // Not computed a second time.
+/// assert_eq!(cache.get_or_compute(&key, compute)?, first);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]

@@ -64,11 +64,11 @@ pub enum Error {
         /// Row number as a spreadsheet shows it (the header is row 1).
         row: usize,
         /// The column.
-        column: String,
+        column: Box<str>,
         /// What the column holds.
-        expected: String,
+        expected: Box<str>,
         /// The cell's text.
-        got: String,
+        got: Box<str>,
     },
     /// Two rows of one patient.
     #[error("{}{}: patient {id} is in row {first} and again in row {second}", path.display(), in_sheet(sheet))]

@@ -94,11 +94,13 @@ impl Figure {
         match &self.image {
             Image::Svg(svg) => {
                 // Inside HTML the namespace is implied, and width and height belong to the style sheet.
+                let natural = svg.split('"').nth(1).unwrap_or("720");
                 let view = svg.find("viewBox").and_then(|i| svg[i..].split('"').nth(1)).unwrap_or("");
                 let body = svg.split_once('>').map_or("", |(_, body)| body);
                 let _ = write!(
                     out,
-                    "<svg class=\"chart\" role=\"img\" aria-label=\"{}\" viewBox=\"{view}\">{body}",
+                    "<svg class=\"chart\" style=\"--width:{natural}px\" role=\"img\" aria-label=\"{}\" \
+                     viewBox=\"{view}\">{body}",
                     self.spoken()
                 );
             }
@@ -140,8 +142,8 @@ mod tests {
         let svg =
             "<svg width=\"9\" height=\"9\" viewBox=\"0 0 9 9\" xmlns=\"http://www.w3.org/2000/svg\">\n</svg>";
         let html = Figure::svg_chart(svg.into(), "c".into(), "a \"b\"".into()).titled("T").to_html("");
-        let opening =
-            "<svg class=\"chart\" role=\"img\" aria-label=\"T. a &quot;b&quot;\" viewBox=\"0 0 9 9\">";
+        let opening = "<svg class=\"chart\" style=\"--width:9px\" role=\"img\" \
+                       aria-label=\"T. a &quot;b&quot;\" viewBox=\"0 0 9 9\">";
         assert!(html.contains(opening), "{html}");
         assert!(!html.contains("http"), "{html}");
         assert!(html.contains("<figcaption><strong>T.</strong> c</figcaption>"), "{html}");

@@ -9,7 +9,7 @@
 //! - [`overlay`]: image slices with masks and heat maps, as PNG.
 //!
 //! The page carries a content security policy that forbids every request, has no script, and escapes every
-//! string that it is given. Tables also print on a terminal ([`Table::to_text`]) and as Markdown
+//! string that it is given. The file `examples/deploy_report.rs` makes a report with one of everything. Tables also print on a terminal ([`Table::to_text`]) and as Markdown
 //! ([`Table::to_markdown`]).
 
 mod atomic;
@@ -28,3 +28,8 @@ pub use figure::Figure;
 pub use model_card::ModelCard;
 pub use report::{Banner, Report, Section};
 pub use table::{Cell, Table};
+
+/// Compiles the example of the readme.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

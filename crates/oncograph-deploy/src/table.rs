@@ -151,7 +151,7 @@ struct Row {
 /// let table = Table::new("Performance on the test patients", ["Model", "C-index"])
 ///     .row([Cell::text("network"), Cell::interval(0.71, 0.63, 0.78, 2)])
 ///     .emphasised_row([Cell::text("stage only"), Cell::missing("no event")]);
-/// assert!(table.to_text().contains("network       0.71 (0.63 to 0.78)"));
+/// assert!(table.to_text().contains("network     0.71 (0.63 to 0.78)"));
 /// assert!(table.to_markdown().contains("| network | 0.71 (0.63 to 0.78) |"));
 /// ```
 #[derive(Debug, Clone, PartialEq)]

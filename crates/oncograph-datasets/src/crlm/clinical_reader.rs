@@ -157,9 +157,9 @@ impl Row<'_> {
             path: self.sheet.path.clone(),
             sheet: self.sheet.name.clone(),
             row: self.number,
-            column: column.to_owned(),
-            expected: expected.into(),
-            got: (self.cell)(column).to_owned(),
+            column: column.into(),
+            expected: expected.into().into(),
+            got: (self.cell)(column).into(),
         })
     }
 

@@ -47,9 +47,9 @@ pub(super) fn from_metadata(root: &Path, metadata: &Path) -> Result<BTreeMap<Str
             path: metadata.to_owned(),
             sheet: None,
             row,
-            column: column.to_owned(),
-            expected: expected.to_owned(),
-            got: got.to_owned(),
+            column: column.into(),
+            expected: expected.into(),
+            got: got.into(),
         };
         let folder = locate(root, cell(location))
             .ok_or_else(|| refuse("File Location", "a folder below the root", cell(location)))?;

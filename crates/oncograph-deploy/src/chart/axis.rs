@@ -15,11 +15,12 @@ pub(crate) struct Axis {
 impl Axis {
     /// An axis that covers `low..=high`, widened to round numbers; the values must be finite.
     pub(crate) fn nice(label: &str, low: f64, high: f64) -> Self {
-        let (low, high) = if high > low {
+        let size = low.abs().max(high.abs());
+        let (low, high) = if high - low > (1e-9 * size).max(1e-200) {
             (low, high)
         } else {
-            // One value only: give it some room.
-            let room = (low.abs() * 0.1).max(0.5);
+            // One value only, or a spread that no tick can resolve: give it some room.
+            let room = (size * 0.1).max(0.5);
             (low - room, high + room)
         };
         let step = round_step((high - low) / 5.0, &[1.0, 2.0, 5.0, 10.0]);
@@ -41,7 +42,7 @@ impl Axis {
     /// From 0 to just after `last`; months are cut at multiples of 3, 6, 12 or 24.
     pub(crate) fn time(label: &str, unit: &str, last: f64) -> Self {
         let last = if last > 0.0 { last } else { 1.0 };
-        let wanted = last / 6.0;
+        let wanted = last / 8.0;
         let step = if unit.starts_with("month") && wanted > 1.0 {
             let steps = [2.0, 3.0, 6.0, 12.0, 24.0, 60.0, 120.0];
             steps
@@ -71,7 +72,7 @@ impl Axis {
     /// The text of a tick.
     pub(crate) fn tick_text(&self, tick: f64) -> String {
         let largest = self.low.abs().max(self.high.abs());
-        if largest >= 1e6 || largest < 1e-4 { format!("{tick:.1e}") } else { fixed(tick, self.digits) }
+        if !(1e-4..1e6).contains(&largest) { format!("{tick:.1e}") } else { fixed(tick, self.digits) }
     }
 
     /// Position of `value` as a share of the axis, held within it.

@@ -4,7 +4,7 @@ use super::plot::{Plot, WIDTH};
 use crate::error::{Error, Result, check_not_empty, check_values};
 use crate::figure::Figure;
 use crate::palette::{GREY, GRID, INK, OKABE_ITO};
-use crate::text::{plural, short};
+use crate::text::{fixed, plural, short};
 
 /// Height of a bar with its gap, in pixels.
 const ROW: f64 = 26.0;
@@ -49,7 +49,7 @@ impl Bar {
 ///     &[Bar::new("full model", 0.71).interval(0.63, 0.78), Bar::new("stage only", 0.62).reference()],
 ///     "C-index",
 /// )?;
-/// assert!(bars.alt().contains("full model 0.71 (0.63 to 0.78)"));
+/// assert!(bars.alt().contains("full model 0.710 (0.630 to 0.780)"));
 /// # Ok::<(), oncograph_deploy::Error>(())
 /// ```
 pub fn bars(bars: &[Bar], x_label: &str) -> Result<Figure> {
@@ -69,11 +69,13 @@ pub fn bars(bars: &[Bar], x_label: &str) -> Result<Figure> {
         high = high.max(bar.value).max(h);
     }
     check_values(operation, "range", &[high - low], "a range of values below 1e300", |s| s < 1e300)?;
+    // Three digits of the largest value, and the same decimals for all.
+    let digits = (2.0 - low.abs().max(high).max(1e-6).log10().floor()).clamp(0.0, 6.0) as usize;
     let mut plot = Plot::new(Axis::nice(x_label, low, high), Axis::probability(""), Vec::new());
     let widest = bars.iter().map(|b| text_width(&b.label)).fold(0.0, f64::max);
     plot.left = widest.min(260.0) + 20.0;
     // The value stands to the right of the panel, where it cannot meet a whisker.
-    plot.right = WIDTH - bars.iter().map(|b| text_width(&value_text(b))).fold(0.0, f64::max) - 16.0;
+    plot.right = WIDTH - bars.iter().map(|b| text_width(&value_text(b, digits))).fold(0.0, f64::max) - 16.0;
     plot.bottom = plot.top + bars.len() as f64 * ROW + 6.0;
     let svg = draw(operation, WIDTH, plot.height(), |canvas| {
         for &tick in &plot.x.ticks {
@@ -81,28 +83,35 @@ pub fn bars(bars: &[Bar], x_label: &str) -> Result<Figure> {
             canvas.line(&[(x, plot.top), (x, plot.bottom)], Stroke::new(GRID, 1.0))?;
         }
         for (row, bar) in bars.iter().enumerate() {
-            draw_bar(canvas, &plot, bar, plot.top + 3.0 + (row as f64 + 0.5) * ROW)?;
+            draw_bar(
+                canvas,
+                &plot,
+                bar,
+                plot.top + 3.0 + (row as f64 + 0.5) * ROW,
+                &value_text(bar, digits),
+            )?;
         }
         let zero = plot.px(0.0);
         canvas.line(&[(zero, plot.top), (zero, plot.bottom)], Stroke::new(INK, 1.0))?;
         plot.horizontal_axis(canvas)
     })?;
-    let texts: Vec<String> = bars.iter().map(|b| format!("{} {}", b.label, value_text(b))).collect();
+    let texts: Vec<String> = bars.iter().map(|b| format!("{} {}", b.label, value_text(b, digits))).collect();
     let alt = format!("Bar chart of {x_label} with {}: {}.", plural(bars.len(), "bar"), texts.join("; "));
     Ok(Figure::svg_chart(svg, caption(bars, x_label), alt))
 }
 
-fn value_text(bar: &Bar) -> String {
+fn value_text(bar: &Bar, digits: usize) -> String {
+    let text = |v: f64| if v.abs() < 1e6 { fixed(v, digits) } else { short(v) };
     match bar.interval {
-        Some((low, high)) => format!("{} ({} to {})", short(bar.value), short(low), short(high)),
-        None => short(bar.value),
+        Some((low, high)) => format!("{} ({} to {})", text(bar.value), text(low), text(high)),
+        None => text(bar.value),
     }
 }
 
-fn draw_bar(canvas: &mut Canvas, plot: &Plot, bar: &Bar, y: f64) -> Result<()> {
-    let colour = if bar.reference { GREY } else { OKABE_ITO[0] };
+fn draw_bar(canvas: &mut Canvas, plot: &Plot, bar: &Bar, y: f64, value: &str) -> Result<()> {
+    let colour = if bar.reference { GREY } else { OKABE_ITO[6] };
     let half = ROW * 0.34;
-    canvas.rect((plot.px(0.0), y - half), (plot.px(bar.value), y + half), colour, 0.75)?;
+    canvas.rect((plot.px(0.0), y - half), (plot.px(bar.value), y + half), colour, 1.0)?;
     if let Some((low, high)) = bar.interval {
         let (from, to) = (plot.px(low), plot.px(high));
         let stroke = Stroke::new(INK, 1.4);
@@ -112,7 +121,7 @@ fn draw_bar(canvas: &mut Canvas, plot: &Plot, bar: &Bar, y: f64) -> Result<()> {
         }
     }
     canvas.text((plot.left - 8.0, y), &elide(&bar.label, plot.left - 12.0), Anchor::Right)?;
-    canvas.text((plot.right + 10.0, y), &value_text(bar), Anchor::Left)
+    canvas.text((plot.right + 10.0, y), value, Anchor::Left)
 }
 
 fn caption(bars: &[Bar], label: &str) -> String {

@@ -94,7 +94,7 @@ pub fn calibration(points: &[CalibrationPoint], quantity: &str) -> Result<Figure
 /// let follow_up = Survival::new(&[1.0, 2.0, 3.0, 4.0], &[true, false, true, true])?;
 /// let calibration = metrics::survival_calibration(&follow_up, &[0.2, 0.4, 0.7, 0.9], 2.5, 2)?;
 /// let figure = survival_calibration(&calibration, "months")?;
-/// assert!(figure.caption().contains("2.5 months"));
+/// assert!(figure.alt().contains("survival at 2.5 months"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn survival_calibration(calibration: &SurvivalCalibration, time_unit: &str) -> Result<Figure> {
@@ -112,7 +112,7 @@ pub fn survival_calibration(calibration: &SurvivalCalibration, time_unit: &str) 
         _ => "calibration slope could not be fitted".to_owned(),
     };
     Ok(figure.with_remark(format!(
-        "Survival at {horizon} {time_unit}; observed values are Kaplan–Meier estimates with 95 % intervals; \
+        "Observed values are Kaplan–Meier estimates with 95 % intervals; \
          {ratio}; {slope} (1 is ideal for both)."
     )))
 }

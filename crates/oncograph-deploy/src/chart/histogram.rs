@@ -44,9 +44,9 @@ pub fn histogram(values: &[f64], bins: usize, x_label: &str) -> Result<Figure> {
         for (i, &n) in counts.iter().enumerate().filter(|(_, n)| **n > 0) {
             let gap = if edge(i + 1) - edge(i) > 3.0 { 0.5 } else { 0.0 };
             let corners = ((edge(i) + gap, plot.py(n as f64)), (edge(i + 1) - gap, plot.bottom));
-            canvas.rect(corners.0, corners.1, OKABE_ITO[0], 0.75)?;
+            canvas.rect(corners.0, corners.1, OKABE_ITO[6], 1.0)?;
         }
-        plot.horizontal_axis(canvas)
+        plot.baseline(canvas)
     })?;
     let mut caption = format!(
         "{x_label}: {} from {} to {}, {} of equal width.",

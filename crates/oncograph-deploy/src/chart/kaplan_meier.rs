@@ -1,7 +1,7 @@
 use super::axis::Axis;
 use super::canvas::{Anchor, Canvas, Point, Stroke, draw, elide, text_width};
 use super::plot::{Entry, Key, LINE, Plot};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_values};
 use crate::figure::Figure;
 use crate::palette::{OKABE_ITO, Rgb};
 use crate::text::{fixed, p_value, plural, short};
@@ -43,6 +43,7 @@ pub fn numbers_at_risk(time: &[f64], ticks: &[f64]) -> Vec<usize> {
 /// Kaplan–Meier curves of one to four groups with pointwise log(−log) confidence bands, censoring ticks, the
 /// numbers at risk under the axis, and the log-rank test in the caption.
 ///
+/// The vertical axis is the probability of no event yet: survival where the event is death.
 /// The curves are right-continuous and start at 1; they end at the last observation of each group.
 /// `level` is the confidence level of the bands, for example 0.95. Where the test has no value, the caption
 /// says why.
@@ -75,15 +76,16 @@ pub fn kaplan_meier(groups: &[SurvivalGroup], time_unit: &str, level: f64) -> Re
         curves.push(KaplanMeier::fit(&Survival::new(group.time, group.event)?, level)?);
     }
     let last = curves.iter().filter_map(|c| c.time.last()).copied().fold(0.0, f64::max);
+    check_values(OPERATION, "time", &[last], "a time below 1e300", |t| t < 1e300)?;
     let legend = groups.iter().zip(&OKABE_ITO).map(|(group, &colour)| Entry {
         name: elide(group.name, 260.0) + &counts(group),
         colour,
         key: Key::Line { dashed: false },
     });
     let axis = Axis::time(&format!("Time ({time_unit})"), time_unit, last);
-    let mut plot = Plot::new(axis, Axis::probability("Survival probability"), legend.collect());
+    let mut plot = Plot::new(axis, Axis::probability("Event-free probability"), legend.collect());
     let names = groups.iter().map(|g| text_width(g.name)).fold(text_width("At risk"), f64::max);
-    plot.left = plot.left.max(names.min(150.0) + 34.0);
+    plot.left = plot.left.max(names.min(150.0) + 40.0);
     let height = plot.height() + (groups.len() + 1) as f64 * LINE + 8.0;
     let svg = draw(OPERATION, plot.width(), height, |canvas| {
         plot.frame(canvas)?;
@@ -178,11 +180,11 @@ fn test(groups: &[SurvivalGroup]) -> Result<String> {
 }
 
 fn alt(groups: &[SurvivalGroup], curves: &[KaplanMeier], unit: &str) -> String {
-    let mut text = format!("Kaplan–Meier survival curves of {}", plural(groups.len(), "group"));
+    let mut text = format!("Kaplan–Meier curves of {}", plural(groups.len(), "group"));
     for (group, curve) in groups.iter().zip(curves) {
         let median = match curve.median() {
-            Some(median) => format!("median survival {} {unit}", short(median)),
-            None => "median survival not reached".to_owned(),
+            Some(median) => format!("median {} {unit}", short(median)),
+            None => "median not reached".to_owned(),
         };
         text.push_str(&format!("; {}{}: {median}", group.name, counts(group)));
     }
@@ -215,7 +217,7 @@ mod tests {
         let figure = kaplan_meier(&[a, b], "months", 0.95).unwrap();
         let expected = "Log-rank test: χ² = 2.88, 1 degree of freedom, p = 0.090.";
         assert!(figure.caption().contains(expected), "{}", figure.caption());
-        assert!(figure.alt().contains("a (n = 2, 2 events): median survival 1 months"), "{}", figure.alt());
+        assert!(figure.alt().contains("a (n = 2, 2 events): median 1 months"), "{}", figure.alt());
     }
 
     #[test]
@@ -223,7 +225,7 @@ mod tests {
         let a = SurvivalGroup::new("a", &[1.0], &[false]);
         let figure = kaplan_meier(&[a, SurvivalGroup { name: "b", ..a }], "months", 0.95).unwrap();
         assert!(figure.caption().contains("no value (log_rank is undefined"), "{}", figure.caption());
-        assert!(figure.alt().contains("median survival not reached"));
+        assert!(figure.alt().contains("median not reached"));
     }
 
     #[test]

@@ -58,6 +58,11 @@ impl Legend {
         self.0.len() as f64 * LINE + 8.0
     }
 
+    fn width(&self) -> f64 {
+        let row = |row: &Vec<Entry>| 10.0 + row.iter().map(Entry::width).sum::<f64>();
+        self.0.iter().map(row).fold(0.0, f64::max)
+    }
+
     fn draw(&self, canvas: &mut Canvas) -> Result<()> {
         for (index, row) in self.0.iter().enumerate() {
             let (mut x, y) = (10.0, 12.0 + index as f64 * LINE);
@@ -109,7 +114,7 @@ impl Plot {
     }
 
     pub(crate) fn width(&self) -> f64 {
-        (self.right + 24.0).min(WIDTH)
+        (self.right + 24.0).max(self.legend.width()).min(WIDTH)
     }
 
     pub(crate) fn px(&self, x: f64) -> f64 {
@@ -142,6 +147,11 @@ impl Plot {
         Ok(())
     }
 
+    /// The line of the lower axis, for charts whose bars cover it.
+    pub(crate) fn baseline(&self, canvas: &mut Canvas) -> Result<()> {
+        canvas.line(&[(self.left, self.bottom), (self.right, self.bottom)], Stroke::new(INK, 1.0))
+    }
+
     /// The lower axis alone.
     pub(crate) fn horizontal_axis(&self, canvas: &mut Canvas) -> Result<()> {
         let ink = Stroke::new(INK, 1.0);
@@ -150,7 +160,7 @@ impl Plot {
             canvas.line(&[(x, self.bottom), (x, self.bottom + 5.0)], ink)?;
             canvas.text((x, self.bottom + 8.0), &self.x.tick_text(tick), Anchor::Below)?;
         }
-        canvas.line(&[(self.left, self.bottom), (self.right, self.bottom)], ink)?;
+        self.baseline(canvas)?;
         let middle = (self.left + self.right) / 2.0;
         let label = elide(&self.x.label, self.right - self.left);
         canvas.text((middle, self.bottom + 12.0 + LINE), &label, Anchor::Below)

@@ -1,9 +1,12 @@
 //! Image slices with coloured masks and heat maps, as PNG.
 
+mod picture;
+
 use crate::error::{Error, Result, check_length, check_not_empty};
 use crate::figure::Figure;
 use crate::palette::Rgb;
 use crate::text::short;
+use picture::{Picture, heat_colour, mix};
 
 /// How much of a mask's colour covers the gray inside its contour.
 const MASK_OPACITY: f32 = 0.35;
@@ -11,10 +14,6 @@ const MASK_OPACITY: f32 = 0.35;
 const MOST_PIXELS: f64 = 64e6;
 /// Black pixels between the slices of a contact sheet.
 const GUTTER: usize = 6;
-/// A dark-to-light ramp whose brightness grows evenly: readable in gray and with any colour blindness.
-const HEAT: [[f32; 3]; 5] =
-    [[0.0, 0.0, 4.0], [87.0, 16.0, 110.0], [188.0, 55.0, 84.0], [249.0, 142.0, 9.0], [252.0, 255.0, 164.0]];
-
 /// A mask to be drawn over a slice: every value above zero belongs to it.
 #[derive(Debug, Clone, Copy)]
 pub struct Mask<'a> {
@@ -267,6 +266,7 @@ fn words(slices: &[Slice], columns: usize, legend: &[(String, Rgb)], scale: f64)
     let titles = match titles.iter().all(|t| t.is_empty()) {
         true => String::new(),
         false if slices.len() == 1 => format!("{}. ", rows.concat()),
+        false if rows.len() == 1 => format!("From left to right: {}. ", rows.concat()),
         false => format!("Row by row: {}. ", rows.join("; ")),
     };
     let caption = format!("{titles}One mm is {} pixels in both directions.", short(scale));
@@ -278,52 +278,6 @@ fn words(slices: &[Slice], columns: usize, legend: &[(String, Rgb)], scale: f64)
     let count =
         if slices.len() == 1 { "Image slice".to_owned() } else { format!("{} image slices", slices.len()) };
     (caption, format!("{count} {over}. {titles}").trim().to_owned())
-}
-
-fn mix(under: [f32; 3], over: [f32; 3], opacity: f32) -> [f32; 3] {
-    std::array::from_fn(|c| under[c] * (1.0 - opacity) + over[c] * opacity)
-}
-
-fn heat_colour(value: f32) -> [f32; 3] {
-    let place = value.clamp(0.0, 1.0) * (HEAT.len() - 1) as f32;
-    let low = (place as usize).min(HEAT.len() - 2);
-    mix(HEAT[low], HEAT[low + 1], place - low as f32)
-}
-
-struct Picture {
-    width: usize,
-    height: usize,
-    rgb: Vec<u8>,
-}
-
-impl Picture {
-    fn black(width: usize, height: usize) -> Self {
-        Self { width, height, rgb: vec![0; width * height * 3] }
-    }
-
-    fn set(&mut self, x: usize, y: usize, colour: Rgb) {
-        let at = (y * self.width + x) * 3;
-        self.rgb[at..at + 3].copy_from_slice(&colour);
-    }
-
-    fn paste(&mut self, other: &Self, left: usize, top: usize) {
-        for y in 0..other.height {
-            let to = ((top + y) * self.width + left) * 3;
-            let from = y * other.width * 3;
-            self.rgb[to..to + other.width * 3].copy_from_slice(&other.rgb[from..from + other.width * 3]);
-        }
-    }
-
-    fn encode(&self) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        let mut encoder = png::Encoder::new(&mut bytes, self.width as u32, self.height as u32);
-        encoder.set_color(png::ColorType::Rgb);
-        encoder.set_depth(png::BitDepth::Eight);
-        let mut writer = encoder.write_header()?;
-        writer.write_image_data(&self.rgb)?;
-        writer.finish()?;
-        Ok(bytes)
-    }
 }
 
 #[cfg(test)]
