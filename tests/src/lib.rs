@@ -31,3 +31,13 @@ where
     }
     Trial::test(name, move || run(&root)).with_ignored_flag(missing.is_some())
 }
+
+// The examples of the repository's texts are compiled and run as doctests; here, since a published crate holds only
+// its own folder.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct ReadmeExamples;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../CONTRIBUTING.md")]
+struct ContributingExamples;

@@ -1,2 +1,71 @@
-//! Tasks of the workspace.
-fn main() {}
+//! Tasks of the workspace: `cargo xtask --help`.
+
+mod ci;
+mod cuda;
+mod tidy;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+/// Tasks of the workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// All checks, cheapest first; stops at the first that fails.
+    Ci {
+        /// Only formatting, tidy and clippy.
+        #[arg(long)]
+        quick: bool,
+        /// Only this step: fmt, tidy, clippy, test, doc or package.
+        #[arg(long, value_name = "STEP", conflicts_with = "quick")]
+        only: Option<String>,
+    },
+    /// The house rules: layers, manifests, sources.
+    Tidy,
+    /// Type-checks the feature `cuda` where `nvcc` is on PATH.
+    CheckCuda,
+}
+
+fn main() -> ExitCode {
+    let outcome = root().and_then(|root| match Arguments::parse().task {
+        Task::Ci { quick, only } => ci::run(&root, quick, only.as_deref()),
+        Task::Tidy => tidy::run(&root),
+        Task::CheckCuda => cuda::run(&root),
+    });
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The root of the workspace: the folder above this package.
+fn root() -> Result<PathBuf> {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().map(Path::to_path_buf).context("xtask has no folder above it")
+}
+
+/// The cargo that runs this program, in the workspace's root.
+fn cargo(root: &Path) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root);
+    command
+}
+
+/// Whether a program of this name is on PATH.
+fn on_path(program: &str) -> bool {
+    let name = format!("{program}{}", std::env::consts::EXE_SUFFIX);
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(&name).is_file()))
+}

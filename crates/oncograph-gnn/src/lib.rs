@@ -26,3 +26,8 @@ pub use message_passing::MessagePassing;
 pub use oncograph_nn::segment::{Adjacency, Reduce};
 pub use pool::global_pool;
 pub use sage::{SageConfig, SageConv};
+
+// The examples of the README are compiled and run as doctests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;

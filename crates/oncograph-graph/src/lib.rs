@@ -41,3 +41,8 @@ pub use graph::Graph;
 pub use hetero::{EdgeSet, HeteroGraph, HeteroGraphBuilder, NodeSet};
 pub use schema::{EdgeType, NodeType, Schema};
 pub use view::{NodeRef, to_petgraph};
+
+// The examples of the README are compiled and run as doctests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;

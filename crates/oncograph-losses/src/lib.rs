@@ -25,3 +25,8 @@ pub use error::{Error, Result};
 pub use temporal::{TemporalKind, temporal_consistency};
 pub use time::{censored_hinge, mse};
 pub use weights::{LinearSchedule, TaskWeights};
+
+// The examples of the README are compiled and run as doctests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;

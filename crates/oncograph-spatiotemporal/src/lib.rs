@@ -43,3 +43,8 @@ pub use patient::{ANATOMY, PatientNodes, patient_graph, patient_schema};
 pub use prediction::{Prediction, predict};
 pub use preprocess::{CropCentre, PatientMasks, PreparedImages, PreprocessConfig, preprocess};
 pub use scaler::ImageScaler;
+
+// The examples of the README are compiled and run as doctests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;

@@ -18,3 +18,8 @@ pub use error::{Error, Result};
 pub use fit::{EpochRecord, FitOutcome, Learner, StepLoss, Validation, fit};
 pub use run_dir::RunDir;
 pub use stop::StopFlag;
+
+// The examples of the README are compiled and run as doctests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;

@@ -36,3 +36,8 @@ pub mod prelude {
     pub use oncograph_nn::{Mode, ParamStore, Seed};
     pub use oncograph_train::{FitConfig, Learner, fit};
 }
+
+// The examples of the README are compiled and run as doctests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;

@@ -1,0 +1,138 @@
+//! `cargo xtask tidy`: the house rules that the compiler does not know.
+//!
+//! [`manifest`] has the rules on manifests, [`source`] those on files.
+
+mod manifest;
+mod source;
+
+use anyhow::{Context, Result};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// The published crates and their levels: a crate may depend on lower levels only.
+pub const LEVELS: [(&str, u8); 15] = [
+    ("oncograph-nn", 0),
+    ("oncograph-imaging", 0),
+    ("oncograph-metrics", 0),
+    ("oncograph-graph", 1),
+    ("oncograph-encoder", 1),
+    ("oncograph-losses", 1),
+    ("oncograph-gnn", 2),
+    ("oncograph-datasets", 2),
+    ("oncograph-train", 2),
+    ("oncograph-spatiotemporal", 3),
+    ("oncograph-brain", 3),
+    ("oncograph-omics", 3),
+    ("oncograph-explain", 3),
+    ("oncograph-deploy", 4),
+    ("oncograph", 5),
+];
+
+/// The level of a crate of the table.
+fn level(name: &str) -> Option<u8> {
+    LEVELS.iter().find(|(known, _)| *known == name).map(|(_, level)| *level)
+}
+
+/// Something that breaks a rule: where, and what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Finding {
+    file: String,
+    cause: String,
+    /// Reported, but no failure.
+    warning: bool,
+}
+
+impl Finding {
+    fn error(file: impl Into<String>, cause: impl Into<String>) -> Self {
+        Finding { file: file.into(), cause: cause.into(), warning: false }
+    }
+
+    fn warning(file: impl Into<String>, cause: impl Into<String>) -> Self {
+        Finding { warning: true, ..Finding::error(file, cause) }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.warning { "warning" } else { "error" };
+        write!(f, "{kind}: {}: {}", self.file, self.cause)
+    }
+}
+
+/// Prints every finding; false if one of them is an error.
+pub fn run(root: &Path) -> Result<bool> {
+    let manifests = manifest::read(root)?;
+    let mut findings = manifest::check(&manifests);
+    let files = files(root)?;
+    for path in &files {
+        let name = relative(root, path);
+        // A text that is not UTF-8 breaks no rule of ours.
+        if let Ok(text) = std::fs::read_to_string(path) {
+            findings.extend(source::check(&name, &text));
+        }
+    }
+    findings.iter().for_each(|finding| println!("{finding}"));
+    let warnings = findings.iter().filter(|f| f.warning).count();
+    let errors = findings.len() - warnings;
+    println!(
+        "tidy: {errors} errors, {warnings} warnings in {} manifests and {} files",
+        manifests.len(),
+        files.len()
+    );
+    Ok(errors == 0)
+}
+
+/// The path below `root`, with `/` on every system.
+fn relative(root: &Path, path: &Path) -> String {
+    let below = path.strip_prefix(root).unwrap_or(path);
+    below.components().map(|c| c.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
+}
+
+/// The files of the repository that people write: sources, manifests, texts and scripts, in order.
+fn files(root: &Path) -> Result<Vec<PathBuf>> {
+    const OWN: [&str; 3] = [".cargo", ".ci", ".github"];
+    const ENDINGS: [&str; 9] = ["rs", "toml", "md", "sh", "py", "yml", "yaml", "cu", "json"];
+    let (mut found, mut folders) = (vec![], vec![root.to_path_buf()]);
+    while let Some(folder) = folders.pop() {
+        let entries =
+            std::fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+        for entry in entries {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            // Build output, runs and what other programs keep beside the sources.
+            if path.is_dir() {
+                let built = ["target", "runs"].contains(&name.as_str());
+                if !path.is_symlink() && !built && (!name.starts_with('.') || OWN.contains(&name.as_str())) {
+                    folders.push(path);
+                }
+                continue;
+            }
+            let ending = path.extension().unwrap_or_default().to_string_lossy().into_owned();
+            let script = folder.file_name().is_some_and(|f| f == ".ci");
+            if script || ENDINGS.contains(&ending.as_str()) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_the_order_of_its_levels() {
+        assert!(LEVELS.is_sorted_by_key(|(_, level)| *level));
+        assert_eq!((level("oncograph-gnn"), level("oncograph-tests")), (Some(2), None));
+    }
+
+    /// The rules hold for this repository, and they were given something to look at.
+    #[test]
+    fn the_repository_is_tidy() {
+        let root = crate::root().unwrap();
+        assert!(files(&root).unwrap().len() > 20);
+        assert!(run(&root).unwrap());
+    }
+}
