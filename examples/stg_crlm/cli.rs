@@ -48,10 +48,10 @@ pub struct Args {
     /// Epochs at most [default: quick 40, paper and clinical 500]
     #[arg(long)]
     pub epochs: Option<usize>,
-    /// Learning rate [default: quick 1e-3, paper 5e-6, clinical 1e-4]
+    /// Learning rate [default: paper 5e-6, clinical and quick 1e-4]
     #[arg(long)]
     pub learning_rate: Option<f64>,
-    /// Patients of the phantom cohort [default: 80]
+    /// Patients of the phantom cohort [default: 100]
     #[arg(long)]
     pub patients: Option<usize>,
     /// Slices and in-plane voxels of the encoder's input [default: quick 12 40, else 40 128]

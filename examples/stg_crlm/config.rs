@@ -7,7 +7,7 @@ use oncograph::losses::TemporalKind;
 use oncograph::nn::optim::AdamWConfig;
 use oncograph::nn::scheduler::PlateauConfig;
 use oncograph::spatiotemporal::{
-    Architecture, GnnKind, LossConfig, PreprocessConfig, StgConfig, SurvivalLoss, TrainingConfig,
+    Architecture, FeatureNorm, GnnKind, LossConfig, PreprocessConfig, StgConfig, SurvivalLoss, TrainingConfig,
 };
 use oncograph::train::{FitConfig, OptimizerConfig};
 use serde::{Deserialize, Serialize};
@@ -50,6 +50,8 @@ pub struct RunConfig {
     pub load: LoadOptions,
     pub preprocess: PreprocessConfig,
     pub encoder: EncoderSettings,
+    /// S-10.
+    pub feature_norm: FeatureNorm,
     /// Widths and switches; `clinical` and `features` are set from the data.
     pub model: StgConfig,
     pub training: TrainingConfig,
@@ -69,20 +71,25 @@ impl RunConfig {
         let source = match &args.data {
             Some(root) => Source::Folder { root: root.clone(), clinical: args.clinical.clone() },
             None => Source::Phantom(
-                PhantomConfig::new(args.patients.unwrap_or(80), seed).matrix(128).slice_spacing(2.5, 7.5),
+                PhantomConfig::new(args.patients.unwrap_or(100), seed)
+                    .matrix(128)
+                    .slice_spacing(2.5, 7.5)
+                    .strength(2.0),
             ),
         };
         let (epochs, rate, decay, patience, repeats) = match preset {
             Preset::Paper => (500, 5e-6, 0.01, 30, 1),
             Preset::Clinical => (500, 1e-4, 0.01, 30, 5),
-            Preset::Quick => (40, 1e-3, 0.01, 10, 1),
+            Preset::Quick => (40, 1e-4, 0.01, 8, 1),
         };
         let epochs = args.epochs.unwrap_or(epochs);
         let optimizer = AdamWConfig::new(args.learning_rate.unwrap_or(rate)).weight_decay(decay);
         let preprocess = match preset {
             Preset::Paper => PreprocessConfig::default(),
             Preset::Clinical => PreprocessConfig::default().slice_spacing(Some(5.0)),
-            Preset::Quick => PreprocessConfig::default().size(12, 40).slice_spacing(Some(16.0)),
+            Preset::Quick => {
+                PreprocessConfig::default().size(12, 40).slice_spacing(Some(16.0)).field_of_view(Some(260.0))
+            }
         };
         let preprocess = match args.size.as_deref() {
             Some([slices, voxels]) => preprocess.size(*slices, *voxels),
@@ -107,6 +114,10 @@ impl RunConfig {
             load: LoadOptions::new().empty_as_missing(args.empty_as_missing),
             preprocess,
             encoder: EncoderSettings { base_width: 64, weights: args.weights.clone() },
+            feature_norm: match preset {
+                Preset::Paper => FeatureNorm::ZScore,
+                Preset::Clinical | Preset::Quick => FeatureNorm::LogZScore,
+            },
             model: model(args, preset),
             training: TrainingConfig::new(epochs).loss(loss(preset)),
             fit: FitConfig::new(epochs, OptimizerConfig::AdamW(optimizer))

@@ -65,6 +65,7 @@ fn inner_split(
 }
 
 /// Trains one model on one fold, or takes its result from an earlier, interrupted run.
+#[allow(clippy::too_many_arguments)] // each is a thing of its own, given once
 pub fn run_fold(
     config: &RunConfig,
     patients: &Patients,
@@ -84,8 +85,8 @@ pub fn run_fold(
     }
     let images = patients.images.as_deref().filter(|_| model == STG);
     let (train, validation) = inner_split(config, patients, fold)?;
-    let inputs = Inputs::fit(&patients.clinical, images, &train, device)?;
-    let features = inputs.scaler.as_ref().map_or(64, |s| s.parts().0.len() / 18);
+    let inputs = Inputs::fit(&patients.clinical, images, &train, config.feature_norm, device)?;
+    let features = inputs.scaler.as_ref().map_or(64, |s| s.width() / 18);
     let sized = sized(config, &inputs, features);
     let seed = Seed::new(config.seed).stream(&name);
     let (store, network) = build(&sized, seed, device)?;

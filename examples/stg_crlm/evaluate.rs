@@ -263,7 +263,7 @@ pub fn metrics_csv(
         );
     }
     for r in results {
-        for task in 0..2 {
+        for (task, name) in TASKS.iter().enumerate() {
             let seen: Vec<_> = r.test.iter().map(|&i| patients.outcomes[i][task]).collect();
             let truth = FollowUp::new(&seen);
             let years: Vec<f64> = r.predictions[task].iter().map(|p| p.years.clamp(0.0, 12.0)).collect();
@@ -275,7 +275,7 @@ pub fn metrics_csv(
             csv += &format!(
                 "\"{}\",{},{},{},{},{},{},,,{},{},{},{},{},\n",
                 r.model,
-                TASKS[task],
+                name,
                 r.repeat,
                 r.fold,
                 config.seed,

@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use oncograph::datasets::scaler::{FeatureTable as Table, PipelineConfig, TabularPipeline};
 use oncograph::graph::HeteroGraph;
 use oncograph::nn::{ParamStore, Seed, save_tensors};
-use oncograph::spatiotemporal::{FeatureTable, ImageScaler, Outcome, Stg, StgConfig, TimeScale};
+use oncograph::spatiotemporal::{FeatureNorm, FeatureTable, ImageScaler, Outcome, Stg, StgConfig, TimeScale};
 use oncograph::train::RunDir;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -39,6 +39,7 @@ impl Inputs {
         clinical: &Table,
         images: Option<&[PatientFeatures]>,
         train: &[usize],
+        norm: FeatureNorm,
         device: &Device,
     ) -> anyhow::Result<Self> {
         let pipeline = TabularPipeline::fit(clinical, train, &PipelineConfig::new())?;
@@ -47,7 +48,7 @@ impl Inputs {
             Some(images) => {
                 let width = images.first().map_or(0, |p| p.values.len());
                 let values: Vec<f32> = images.iter().flat_map(|p| p.values.iter().copied()).collect();
-                Some(ImageScaler::fit(&values, width, train)?)
+                Some(ImageScaler::fit(&values, width, train, norm)?)
             }
         };
         Self::apply(pipeline, scaler, clinical, images, device)
@@ -66,7 +67,7 @@ impl Inputs {
         let (values, features) = match (&scaler, images) {
             (Some(scaler), Some(images)) => {
                 let all: Vec<f32> = images.iter().flat_map(|p| p.values.iter().copied()).collect();
-                (Some(scaler.transform(&all)?), scaler.parts().0.len() / 18)
+                (Some(scaler.transform(&all)?), scaler.width() / 18)
             }
             _ => (None, 0),
         };
@@ -92,6 +93,9 @@ pub fn build(model: &StgConfig, seed: Seed, device: &Device) -> anyhow::Result<(
     Ok((store, network))
 }
 
+/// The parts of the image scaler in a model's file.
+const SCALER: [&str; 3] = ["scaler/unit", "scaler/mean", "scaler/inverse"];
+
 /// Writes a trained network as `{name}.json` and `{name}.safetensors`.
 pub fn save(
     run: &RunDir,
@@ -103,9 +107,9 @@ pub fn save(
     let mut tensors: HashMap<String, Tensor> =
         store.snapshot()?.into_iter().map(|(n, t)| (format!("network/{n}"), t)).collect();
     if let Some(scaler) = scaler {
-        let (mean, inverse) = scaler.parts();
-        tensors.insert("scaler/mean".into(), Tensor::new(mean, &Device::Cpu)?);
-        tensors.insert("scaler/inverse".into(), Tensor::new(inverse, &Device::Cpu)?);
+        for (name, part) in SCALER.into_iter().zip(scaler.parts()) {
+            tensors.insert(name.into(), Tensor::new(part, &Device::Cpu)?);
+        }
     }
     save_tensors(&tensors, run.file(&format!("{name}.safetensors")))?;
     Ok(run.write_json(&format!("{name}.json"), fitted)?)
@@ -119,8 +123,8 @@ pub fn load(run: &RunDir, name: &str, device: &Device) -> anyhow::Result<(Stg, O
     let mut tensors = candle_core::safetensors::load(&path, &Device::Cpu)
         .with_context(|| format!("{}: not a whole model", path.display()))?;
     let mut vector = |name: &str| tensors.remove(name).map(|t| t.to_vec1::<f32>()).transpose();
-    let scaler = match (vector("scaler/mean")?, vector("scaler/inverse")?) {
-        (Some(mean), Some(inverse)) => Some(ImageScaler::from_parts(mean, inverse)?),
+    let scaler = match SCALER.map(|name| vector(name).transpose()) {
+        [Some(unit), Some(mean), Some(inverse)] => Some(ImageScaler::from_parts([unit?, mean?, inverse?])?),
         _ => None,
     };
     let (store, network) = build(&fitted.model, Seed::new(0), device)?;

@@ -13,9 +13,10 @@ use oncograph_tests::fixture::{Fixture, trials_of};
 use serde_json::Value;
 
 type Outcome = Result<(), Failed>;
+type Suite = (&'static str, fn(&Fixture) -> Outcome);
 
 pub fn trials() -> Vec<Trial> {
-    let suites: [(&'static str, fn(&Fixture) -> Outcome); 10] = [
+    let suites: [Suite; 10] = [
         ("conv3d_", conv3d),
         ("max_pool3d_", |f| pool(f, max_pool3d)),
         ("avg_pool3d_", |f| pool(f, avg_pool3d)),

@@ -1,7 +1,8 @@
 use crate::self_loops::replace_self_loops;
 use crate::{Error, MessagePassing, Result};
 use candle_core::{DType, Tensor};
-use candle_nn::{Linear, VarBuilder, linear_no_bias};
+use candle_nn::{Linear, VarBuilder};
+use oncograph_nn::linear_no_bias;
 use oncograph_nn::segment::{Adjacency, Reduce, gather_reduce_weighted, segment_reduce};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;

@@ -1,8 +1,9 @@
 use crate::{Error, MessagePassing, Result};
 use candle_core::{D, Module, Tensor};
-use candle_nn::{Linear, VarBuilder, linear_b, linear_no_bias};
+use candle_nn::{Linear, VarBuilder};
 use oncograph_graph::Graph;
 use oncograph_nn::segment::{Adjacency, Reduce, gather_reduce, segment_reduce};
+use oncograph_nn::{linear, linear_no_bias};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -125,8 +126,11 @@ impl SageConfig {
             .then(|| linear_no_bias(self.edge_attributes, self.out, vb.pp("lin_edge")))
             .transpose()?;
         let project =
-            self.project.then(|| linear_b(self.in_source, self.in_source, true, vb.pp("lin"))).transpose()?;
-        let lin_l = linear_b(self.in_source, self.out, self.bias, vb.pp("lin_l"))?;
+            self.project.then(|| linear(self.in_source, self.in_source, vb.pp("lin"))).transpose()?;
+        let lin_l = match self.bias {
+            true => linear(self.in_source, self.out, vb.pp("lin_l"))?,
+            false => linear_no_bias(self.in_source, self.out, vb.pp("lin_l"))?,
+        };
         let lin_r = (self.root_weight && !self.closed)
             .then(|| linear_no_bias(self.in_target, self.out, vb.pp("lin_r")))
             .transpose()?;
@@ -280,7 +284,7 @@ impl MessagePassing for SageConv {
             self.closed_mean(source, adjacency)?
         } else {
             match &self.project {
-                Some(lin) => self.aggregate(&lin.forward(source)?.relu()?, adjacency)?,
+                Some(lin) => self.aggregate(&oncograph_nn::relu(&lin.forward(source)?)?, adjacency)?,
                 None => self.aggregate(source, adjacency)?,
             }
         };

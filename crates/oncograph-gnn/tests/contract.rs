@@ -1,5 +1,7 @@
 //! What every convolution must do, whatever it computes: see `contract!`.
 
+#![allow(clippy::unwrap_used)] // helpers of tests are tests
+
 use candle_core::{DType, Device, Tensor, Var};
 use oncograph_gnn::{Adjacency, EdgeFill, GatConfig, GcnConfig, MessagePassing, Reduce, SageConfig};
 use oncograph_graph::Graph;

@@ -29,7 +29,7 @@ pub fn temporal_consistency(states: &Tensor, kind: TemporalKind) -> Result<Tenso
     }
     let change = (states.narrow(1, 0, steps - 1)? - states.narrow(1, 1, steps - 1)?)?;
     let penalty = match kind {
-        TemporalKind::Literal => change.relu()?,
+        TemporalKind::Literal => oncograph_nn::relu(&change)?,
         TemporalKind::Abs => change.abs()?,
         TemporalKind::L2 => change.sqr()?,
     };

@@ -39,7 +39,7 @@ pub fn censored_hinge(predicted: &Tensor, time: &[f64], event: &[bool]) -> Resul
     let observed = constant(event.iter().map(|&e| f64::from(u8::from(e))).collect())?;
     let censored = constant(event.iter().map(|&e| f64::from(u8::from(!e))).collect())?;
     let short = (constant(time.to_vec())? - predicted)?;
-    Ok(((short.sqr()? * observed)? + (short.relu()? * censored)?)?.mean_all()?)
+    Ok(((short.sqr()? * observed)? + (oncograph_nn::relu(&short)? * censored)?)?.mean_all()?)
 }
 
 #[cfg(test)]

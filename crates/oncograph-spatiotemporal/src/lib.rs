@@ -42,7 +42,7 @@ pub use outcome::{Outcome, TimeScale};
 pub use patient::{ANATOMY, PatientNodes, patient_graph, patient_schema};
 pub use prediction::{Prediction, predict};
 pub use preprocess::{CropCentre, PatientMasks, PreparedImages, PreprocessConfig, preprocess};
-pub use scaler::ImageScaler;
+pub use scaler::{FeatureNorm, ImageScaler};
 
 // The examples of the README are compiled and run as doctests.
 #[cfg(doctest)]

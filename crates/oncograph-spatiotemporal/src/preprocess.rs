@@ -31,6 +31,9 @@ pub struct PreprocessConfig {
     /// S-25: slices are brought to this distance in mm first; `None` takes them as they are, so that the block
     /// spans from 32 to 300 mm.
     pub slice_spacing: Option<f64>,
+    /// In-plane extent in mm of a square around the liver's centroid; `None` takes the whole field of view of the
+    /// scan, as the paper does, so that a voxel's size differs from scan to scan.
+    pub field_of_view: Option<f64>,
     /// S-25.
     pub crop_centre: CropCentre,
     /// S-24: Hounsfield units that become 0 and 1.
@@ -48,6 +51,7 @@ impl Default for PreprocessConfig {
             slices: 40,
             in_plane: 128,
             slice_spacing: None,
+            field_of_view: None,
             crop_centre: CropCentre::Portal,
             window: [-160.0, 240.0],
             clahe: Some(ClaheOptions::new()),
@@ -69,6 +73,12 @@ impl PreprocessConfig {
         self
     }
 
+    /// Sets the in-plane extent in mm around the liver.
+    pub fn field_of_view(mut self, extent: Option<f64>) -> Self {
+        self.field_of_view = extent;
+        self
+    }
+
     /// Sets whether tumours and vessels are taken out of the parenchyma.
     pub fn exclusive_parenchyma(mut self, exclusive: bool) -> Self {
         self.exclusive_parenchyma = exclusive;
@@ -84,8 +94,10 @@ impl PreprocessConfig {
             let got = format!("{} x {}", self.slices, self.in_plane);
             return Err(Error::config("size", "at least 1 slice of 16 x 16 voxels", got));
         }
-        if self.slice_spacing.is_some_and(|s| s.is_nan() || s <= 0.0) {
-            return Err(Error::config("slice_spacing", "positive", format!("{:?}", self.slice_spacing)));
+        for (field, value) in [("slice_spacing", self.slice_spacing), ("field_of_view", self.field_of_view)] {
+            if value.is_some_and(|v| v.is_nan() || v <= 0.0) {
+                return Err(Error::config(field, "positive", format!("{value:?}")));
+            }
         }
         Ok(())
     }
@@ -163,7 +175,8 @@ pub fn preprocess(
     let (remnant, tumour) = (turn(&masks.remnant)?, turn(&masks.tumour)?);
     let (hepatic, portal) = (turn(&masks.hepatic)?, turn(&masks.portal)?);
     let centre = centre_slice(&liver, portal.as_ref(), config.crop_centre);
-    let target = block(ct.grid(), centre, config)?;
+    let middle = liver.centroid_index().unwrap_or_default();
+    let target = block(ct.grid(), [middle[0], middle[1], centre], config)?;
     let parenchyma = match config.exclusive_parenchyma {
         true => without(&liver, [&hepatic, &portal, &tumour])?,
         false => liver,
@@ -225,22 +238,26 @@ fn centre_slice(liver: &Mask, portal: Option<&Mask>, rule: CropCentre) -> f64 {
     }
 }
 
-/// The encoder's grid: the field of view of the scan in-plane, `slices` slices around `centre`.
-fn block(grid: &Grid, centre: f64, config: &PreprocessConfig) -> Result<Grid> {
+/// The encoder's grid: the field of view in-plane, and `slices` slices around `centre`, which is an index.
+fn block(grid: &Grid, centre: [f64; 3], config: &PreprocessConfig) -> Result<Grid> {
     let (shape, spacing) = (grid.shape(), grid.spacing());
-    let step = [
-        shape[0] as f64 / config.in_plane as f64,
-        shape[1] as f64 / config.in_plane as f64,
-        config.slice_spacing.map_or(1.0, |mm| mm / spacing[2]),
-    ];
+    let in_plane = |axis: usize| match config.field_of_view {
+        None => shape[axis] as f64 / config.in_plane as f64,
+        Some(mm) => mm / spacing[axis] / config.in_plane as f64,
+    };
+    let step = [in_plane(0), in_plane(1), config.slice_spacing.map_or(1.0, |mm| mm / spacing[2])];
     // The middle of the first new voxel, in old indices: voxels are boxes, so the outer faces coincide.
+    let start = |axis: usize| match config.field_of_view {
+        None => 0.5 * (step[axis] - 1.0),
+        Some(_) => centre[axis] - 0.5 * (config.in_plane - 1) as f64 * step[axis],
+    };
     let first = [
-        0.5 * (step[0] - 1.0),
-        0.5 * (step[1] - 1.0),
+        start(0),
+        start(1),
         // Whole slices stay where they are when the distance does not change.
         match config.slice_spacing {
-            None => centre.round() - (config.slices / 2) as f64,
-            Some(_) => centre - 0.5 * (config.slices - 1) as f64 * step[2],
+            None => centre[2].round() - (config.slices / 2) as f64,
+            Some(_) => centre[2] - 0.5 * (config.slices - 1) as f64 * step[2],
         },
     ];
     let mut affine = *grid.affine();
@@ -325,6 +342,16 @@ mod tests {
         let inclusive = preprocess(&ct, &masks, &config()).unwrap().masks[0].count();
         let exclusive = preprocess(&ct, &masks, &config().exclusive_parenchyma(true)).unwrap();
         assert!(exclusive.masks[0].count() < inclusive);
+    }
+
+    #[test]
+    fn a_field_of_view_in_mm_follows_the_liver() {
+        let (ct, masks) = patient("RAS");
+        let p = preprocess(&ct, &masks, &config().field_of_view(Some(96.0))).unwrap();
+        approx::assert_relative_eq!(p.ct.grid().spacing()[0], 3.0, epsilon = 1e-9);
+        let liver = p.centroids[0];
+        assert!((liver[0] - 0.5).abs() < 0.03 && (liver[1] - 0.5).abs() < 0.03, "{liver:?}");
+        assert!(preprocess(&ct, &masks, &config().field_of_view(Some(0.0))).is_err());
     }
 
     #[test]

@@ -1,10 +1,25 @@
 use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
 
-/// S-10: z-scores of image features, each number of each node by its mean and deviation over training patients.
+/// S-10: what is done to image features, each number of each node on its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FeatureNorm {
+    /// The z-score over training patients.
+    #[default]
+    ZScore,
+    /// The z-score of `ln(1 + v / m)`, `m` the training mean of `v`: activations are 0 or more and grow with the
+    /// volume of what a mask holds, which spans orders of magnitude.
+    LogZScore,
+}
+
+/// [`FeatureNorm`] as fitted on training patients.
 ///
 /// A feature that does not vary in training becomes 0.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ImageScaler {
+    /// What values are divided by before the logarithm; empty without one.
+    unit: Vec<f32>,
     mean: Vec<f32>,
     inverse: Vec<f32>,
 }
@@ -14,7 +29,7 @@ impl ImageScaler {
     ///
     /// # Errors
     /// [`Error::Input`] if `values` is not whole patients or `train` is empty or out of range.
-    pub fn fit(values: &[f32], width: usize, train: &[usize]) -> Result<Self> {
+    pub fn fit(values: &[f32], width: usize, train: &[usize], norm: FeatureNorm) -> Result<Self> {
         let patients = patients(values, width)?;
         if train.is_empty() || train.iter().any(|&p| p >= patients) {
             return Err(Error::input(
@@ -24,22 +39,33 @@ impl ImageScaler {
             ));
         }
         let n = train.len() as f64;
-        let rows = || train.iter().map(|&p| &values[p * width..(p + 1) * width]);
-        let mut mean = vec![0f64; width];
-        rows().for_each(|row| mean.iter_mut().zip(row).for_each(|(m, &v)| *m += f64::from(v) / n));
+        let mean_of = |rows: &[Vec<f32>]| {
+            let mut mean = vec![0f64; width];
+            rows.iter().for_each(|row| mean.iter_mut().zip(row).for_each(|(m, &v)| *m += f64::from(v) / n));
+            mean
+        };
+        let mut rows: Vec<Vec<f32>> =
+            train.iter().map(|&p| values[p * width..(p + 1) * width].to_vec()).collect();
+        let mut unit = vec![];
+        if norm == FeatureNorm::LogZScore {
+            unit = mean_of(&rows).into_iter().map(|m| m as f32).collect();
+            rows.iter_mut()
+                .for_each(|row| row.iter_mut().zip(&unit).for_each(|(v, &u)| *v = compress(*v, u)));
+        }
+        let mean = mean_of(&rows);
         let mut variance = vec![0f64; width];
-        let add = |row: &[f32]| {
+        let add = |row: &Vec<f32>| {
             let terms = variance.iter_mut().zip(row).zip(&mean);
             terms.for_each(|((s, &v), m)| *s += (f64::from(v) - m).powi(2) / n);
         };
-        rows().for_each(add);
+        rows.iter().for_each(add);
         // A deviation at the rounding of the values themselves is no variation.
         let invert = |(v, m): (&f64, &f64)| {
             let deviation = v.sqrt();
             if deviation > 1e-6 * m.abs().max(1e-12) { (1.0 / deviation) as f32 } else { 0.0 }
         };
         let inverse = variance.iter().zip(&mean).map(invert).collect();
-        Ok(ImageScaler { mean: mean.into_iter().map(|m| m as f32).collect(), inverse })
+        Ok(ImageScaler { unit, mean: mean.into_iter().map(|m| m as f32).collect(), inverse })
     }
 
     /// The z-scores of all patients of `values`.
@@ -50,26 +76,39 @@ impl ImageScaler {
         let width = self.mean.len();
         patients(values, width)?;
         let scale = |row: &[f32]| -> Vec<f32> {
-            row.iter().zip(&self.mean).zip(&self.inverse).map(|((v, m), i)| (v - m) * i).collect()
+            let unit = |at: usize| self.unit.get(at).copied();
+            let value = |(at, &v): (usize, &f32)| unit(at).map_or(v, |u| compress(v, u));
+            let values = row.iter().enumerate().map(value);
+            values.zip(&self.mean).zip(&self.inverse).map(|((v, m), i)| (v - m) * i).collect()
         };
         Ok(values.chunks(width).flat_map(scale).collect())
     }
 
-    /// Means and inverse deviations, to be saved.
-    pub fn parts(&self) -> (&[f32], &[f32]) {
-        (&self.mean, &self.inverse)
+    /// Numbers per patient.
+    pub fn width(&self) -> usize {
+        self.mean.len()
+    }
+
+    /// Units of the logarithm (empty without one), means and inverse deviations, to be saved.
+    pub fn parts(&self) -> [&[f32]; 3] {
+        [&self.unit, &self.mean, &self.inverse]
     }
 
     /// From what [`ImageScaler::parts`] gave.
     ///
     /// # Errors
     /// [`Error::Input`] if the lengths differ.
-    pub fn from_parts(mean: Vec<f32>, inverse: Vec<f32>) -> Result<Self> {
-        if mean.len() != inverse.len() || mean.is_empty() {
+    pub fn from_parts([unit, mean, inverse]: [Vec<f32>; 3]) -> Result<Self> {
+        let whole = unit.is_empty() || unit.len() == mean.len();
+        if mean.len() != inverse.len() || mean.is_empty() || !whole {
             return Err(Error::input("image scaler", format!("{} deviations", mean.len()), inverse.len()));
         }
-        Ok(ImageScaler { mean, inverse })
+        Ok(ImageScaler { unit, mean, inverse })
     }
+}
+
+fn compress(value: f32, unit: f32) -> f32 {
+    if unit > 0.0 { (value / unit).max(0.0).ln_1p() } else { 0.0 }
 }
 
 fn patients(values: &[f32], width: usize) -> Result<usize> {
@@ -86,15 +125,29 @@ mod tests {
     /// Section 14: train-only fitting.
     #[test]
     fn held_out_patients_do_not_touch_the_fit() {
-        let mut values = vec![1.0, 5.0, 3.0, 5.0, 99.0, -7.0];
-        let fitted = ImageScaler::fit(&values, 2, &[0, 1]).unwrap();
-        values[4..].copy_from_slice(&[-1e9, 1e9]);
-        assert_eq!(ImageScaler::fit(&values, 2, &[0, 1]).unwrap(), fitted);
-        assert_ne!(ImageScaler::fit(&values, 2, &[0, 2]).unwrap(), fitted);
-        let z = fitted.transform(&[1.0, 5.0, 3.0, 5.0]).unwrap();
-        assert_eq!(z, [-1.0, 0.0, 1.0, 0.0]);
-        let (mean, inverse) = fitted.parts();
-        assert_eq!(ImageScaler::from_parts(mean.to_vec(), inverse.to_vec()).unwrap(), fitted);
-        assert!(ImageScaler::fit(&values, 4, &[0]).is_err());
+        for norm in [FeatureNorm::ZScore, FeatureNorm::LogZScore] {
+            let mut values = vec![1.0, 5.0, 3.0, 5.0, 99.0, 7.0];
+            let fit = |values: &[f32], train: &[usize]| ImageScaler::fit(values, 2, train, norm).unwrap();
+            let fitted = fit(&values, &[0, 1]);
+            values[4..].copy_from_slice(&[1e9, 1e-9]);
+            assert_eq!(fit(&values, &[0, 1]), fitted);
+            assert_ne!(fit(&values, &[0, 2]), fitted);
+            let z = fitted.transform(&[1.0, 5.0, 3.0, 5.0]).unwrap();
+            for (got, expected) in z.iter().zip([-1.0, 0.0, 1.0, 0.0]) {
+                assert!((got - expected).abs() < 1e-6, "{norm:?}: {z:?}");
+            }
+            let parts = fitted.parts().map(<[f32]>::to_vec);
+            assert_eq!(ImageScaler::from_parts(parts).unwrap(), fitted);
+            assert!(ImageScaler::fit(&values, 4, &[0], norm).is_err());
+        }
+    }
+
+    #[test]
+    fn the_logarithm_tames_large_values() {
+        let values = [1.0, 2.0, 3.0, 1000.0];
+        let of =
+            |norm| ImageScaler::fit(&values, 1, &[0, 1, 2], norm).unwrap().transform(&values).unwrap()[3];
+        assert!(of(FeatureNorm::ZScore) > 1000.0);
+        assert!(of(FeatureNorm::LogZScore) < 25.0);
     }
 }

@@ -116,7 +116,7 @@ pub fn fit(
         on_epoch(&record);
         progress.history.push(record);
         if let Some(path) = checkpoint
-            && (epoch + 1) % config.checkpoint_every == 0
+            && (epoch + 1).is_multiple_of(config.checkpoint_every)
         {
             Checkpoint::collect(store, &best, optimizer.as_ref(), &progress)?.save(path)?;
         }

@@ -29,7 +29,7 @@ const TRAPS: [(&str, &str); 16] = [
     (".scatter_add(", "wrong gradient of the base; use oncograph_nn::segment"),
 ];
 
-/// Reported, but no failure: right in value, and in gradient everywhere but at 0.
+/// Right in value, and in gradient everywhere but at 0.
 const RELU: (&str, &str) = (".relu()", "its gradient at 0 is 1; oncograph_nn::relu has PyTorch's 0");
 
 /// All rules on one file; `file` is its path below the root.
@@ -91,7 +91,7 @@ fn traps(file: &str, code: &str) -> Vec<Finding> {
         let called = TRAPS.iter().filter(|(call, _)| line.contains(call));
         findings.extend(called.map(|(call, why)| Finding::error(&place, format!("calls {call}: {why}"))));
         if line.contains(RELU.0) {
-            findings.push(Finding::warning(&place, format!("calls {}: {}", RELU.0, RELU.1)));
+            findings.push(Finding::error(&place, format!("calls {}: {}", RELU.0, RELU.1)));
         }
     }
     findings

@@ -1,0 +1,343 @@
+//! `stg_crlm` as its users run it: the program itself, on small input.
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use oncograph::imaging::{ResampleOptions, Volume, dicom, nifti, resample, seg};
+use oncograph_tests::trial;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+type Outcome = Result<(), Failed>;
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let trials = vec![
+        Trial::test("the phantom run writes its files", the_phantom_run_writes_its_files),
+        Trial::test("killed and resumed equals uninterrupted", killed_and_resumed_equals_uninterrupted),
+        Trial::test("one thread and two give the same bytes", one_thread_and_two_give_the_same_bytes),
+        Trial::test("bad input is named in one line", bad_input_is_named_in_one_line),
+        full_disk(),
+        trial("the real workbook alone", &["data/crlm/clinical"], the_real_workbook_alone),
+        trial(
+            "one patient from DICOM",
+            &["data/crlm/ct_dicom", "data/crlm/ct_dicom_labels.nii.gz"],
+            one_patient_from_dicom,
+        ),
+    ];
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+/// The program, which cargo builds beside the tests.
+fn program() -> Command {
+    let tests = std::env::current_exe().expect("the test has a path");
+    let profile = tests.parent().and_then(Path::parent).expect("target/<profile>/deps/<test>");
+    Command::new(profile.join("examples").join("stg_crlm"))
+}
+
+const SMALL: [&str; 11] =
+    ["--patients", "24", "--size", "4", "16", "--epochs", "4", "--folds", "2", "--learning-rate", "1e-3"];
+
+fn small(out: &Path) -> Command {
+    let mut command = program();
+    command.args(SMALL).arg("--out").arg(out);
+    command
+}
+
+fn succeed(command: &mut Command) -> Result<Output, Failed> {
+    let output = command.output()?;
+    if output.status.success() {
+        return Ok(output);
+    }
+    Err(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr)).into())
+}
+
+fn only_run(out: &Path) -> Result<PathBuf, Failed> {
+    let runs: Vec<_> = std::fs::read_dir(out.join("stg_crlm"))?.collect::<Result<_, _>>()?;
+    match runs.as_slice() {
+        [one] => Ok(one.path()),
+        other => Err(format!("{} runs", other.len()).into()),
+    }
+}
+
+fn results(out: &Path) -> Result<[Vec<u8>; 2], Failed> {
+    let run = only_run(out)?;
+    Ok([std::fs::read(run.join("metrics.csv"))?, std::fs::read(run.join("predictions.csv"))?])
+}
+
+fn ensure(holds: bool, what: impl std::fmt::Display) -> Outcome {
+    if holds { Ok(()) } else { Err(what.to_string().into()) }
+}
+
+fn the_phantom_run_writes_its_files() -> Outcome {
+    let out = tempfile::tempdir()?;
+    let said = String::from_utf8(succeed(&mut small(out.path()))?.stdout)?;
+    ensure(said.contains("PHANTOM") && said.contains("constant"), &said)?;
+    let run = only_run(out.path())?;
+    for file in ["config.json", "metrics.csv", "predictions.csv", "reference.json", "report.html"] {
+        ensure(run.join(file).is_file(), format!("{file} is missing"))?;
+    }
+    let html = std::fs::read_to_string(run.join("report.html"))?;
+    for part in ["phantom", "constant", "Kaplan", "stg_without_images", "data:image/png", "research"] {
+        ensure(html.to_lowercase().contains(&part.to_lowercase()), format!("the report lacks {part}"))?;
+    }
+    let predictions = std::fs::read_to_string(run.join("predictions.csv"))?;
+    // 24 patients by STG, STG without images and Cox.
+    ensure(predictions.lines().count() == 1 + 3 * 24, predictions.lines().count())?;
+    // Its configuration gives the same numbers again.
+    let again = tempfile::tempdir()?;
+    succeed(program().arg("--config").arg(run.join("config.json")).arg("--out").arg(again.path()))?;
+    ensure(results(out.path())? == results(again.path())?, "--config gives other numbers")
+}
+
+/// Kills the program, wherever it is, as soon as `ready`.
+fn kill_when(command: &mut Command, ready: impl Fn() -> bool) -> Outcome {
+    let mut child =
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn()?;
+    let start = Instant::now();
+    while !ready() && child.try_wait()?.is_none() && start.elapsed() < Duration::from_secs(600) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().ok();
+    child.wait()?;
+    Ok(())
+}
+
+fn killed_and_resumed_equals_uninterrupted() -> Outcome {
+    let whole = tempfile::tempdir()?;
+    succeed(&mut small(whole.path()))?;
+    let killed = tempfile::tempdir()?;
+    let out = killed.path();
+    let folds = || only_run(out).ok().map(|run| run.join("folds"));
+    let has = |name: &str| folds().is_some_and(|folds| folds.join(name).exists());
+    // During the encoding, in the first fold, and between folds.
+    kill_when(&mut small(out), || out.join("cache").read_dir().is_ok_and(|mut d| d.next().is_some()))?;
+    let resume = || {
+        let mut command = program();
+        command.arg("--resume").arg("--out").arg(out);
+        command
+    };
+    kill_when(&mut resume(), || has("stg-0-0.checkpoint.safetensors"))?;
+    kill_when(&mut resume(), || has("stg-0-0.result.json"))?;
+    succeed(&mut resume())?;
+    ensure(results(out)? == results(whole.path())?, "the resumed run has other numbers")
+}
+
+fn one_thread_and_two_give_the_same_bytes() -> Outcome {
+    let (one, two) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    succeed(small(one.path()).env("RAYON_NUM_THREADS", "1"))?;
+    succeed(small(two.path()).env("RAYON_NUM_THREADS", "2"))?;
+    ensure(results(one.path())? == results(two.path())?, "the threads change the numbers")
+}
+
+/// Runs on `data`, which is bad, and checks the one line that says so.
+fn refused(name: &str, data: &Path, out: &Path, expected: &[&str]) -> Outcome {
+    let output = program()
+        .args(["--preset", "quick", "--size", "4", "16", "--data"])
+        .arg(data)
+        .arg("--out")
+        .arg(out)
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let errors: Vec<&str> = said.lines().filter(|l| l.starts_with("error: ")).collect();
+    ensure(output.status.code() == Some(2), format!("{name}: {} and {said}", output.status))?;
+    ensure(errors.len() == 1, format!("{name}: {said}"))?;
+    for part in expected {
+        ensure(errors[0].contains(part), format!("{name}: {} lacks {part}", errors[0]))?;
+    }
+    let left = out.join("stg_crlm").read_dir().map(Iterator::count).unwrap_or(0);
+    ensure(left == 0, format!("{name}: a run is left behind"))
+}
+
+/// A phantom cohort that a test may spoil.
+fn cohort(folder: &Path) -> Outcome {
+    use oncograph::datasets::crlm::{PhantomConfig, write_phantom};
+    write_phantom(folder, &PhantomConfig::new(10, 3).matrix(32).slice_spacing(7.0, 7.5), |_, _| ())?;
+    Ok(())
+}
+
+fn edit_table(data: &Path, edit: impl Fn(&str) -> String) -> Outcome {
+    let path = data.join("clinical.csv");
+    let text = edit(&std::fs::read_to_string(&path)?);
+    Ok(std::fs::write(path, text)?)
+}
+
+fn bad_input_is_named_in_one_line() -> Outcome {
+    type Spoil = fn(&Path) -> Outcome;
+    let cases: [(&str, Spoil, &[&str]); 7] = [
+        (
+            "missing column",
+            |d| edit_table(d, |t| t.replacen("vital_status,", "vital_stat,", 1)),
+            &["clinical.csv", "vital_status"],
+        ),
+        ("unknown code", |d| edit_table(d, set_vital_status), &["clinical.csv", "vital_status", "7"]),
+        ("empty mask", |d| spoil_mask(d, |_| 0), &["liver.nii.gz"]),
+        ("NaN voxels", nan_voxel, &["ct.nii.gz", "NaN"]),
+        ("truncated volume", truncate_ct, &["ct.nii.gz"]),
+        ("no table", |d| Ok(std::fs::remove_file(d.join("clinical.csv"))?), &[]),
+        ("no folder", |d| Ok(std::fs::remove_dir_all(d)?), &[]),
+    ];
+    for (name, spoil, expected) in cases {
+        let (data, out) = (tempfile::tempdir()?, tempfile::tempdir()?);
+        let data = data.path().join("cohort");
+        cohort(&data)?;
+        spoil(&data)?;
+        refused(name, &data, out.path(), expected)?;
+    }
+    // An output folder that cannot be made.
+    let file = tempfile::NamedTempFile::new()?;
+    let output = small(&file.path().join("runs")).output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let path = file.path().display().to_string();
+    ensure(output.status.code() == Some(2) && said.contains(&path) && said.starts_with("error: "), said)
+}
+
+/// The vital status of the first patient becomes 7.
+fn set_vital_status(table: &str) -> String {
+    let mut lines: Vec<String> = table.lines().map(String::from).collect();
+    let column = lines[0].split(',').position(|c| c == "vital_status").expect("the column is there");
+    let mut cells: Vec<&str> = lines[1].split(',').collect();
+    cells[column] = "7";
+    lines[1] = cells.join(",");
+    lines.join("\n") + "\n"
+}
+
+fn first_patient(data: &Path) -> PathBuf {
+    data.join("PHANTOM-0001")
+}
+
+fn spoil_mask(data: &Path, edit: impl Fn(u8) -> u8) -> Outcome {
+    let path = first_patient(data).join("liver.nii.gz");
+    let mask: Volume<u8> = nifti::read(&path)?;
+    Ok(nifti::write(&path, &mask.map(&edit))?)
+}
+
+fn nan_voxel(data: &Path) -> Outcome {
+    let path = first_patient(data).join("ct.nii.gz");
+    let ct: Volume<f32> = nifti::read(&path)?;
+    let mut at = 0;
+    let spoilt = ct.map(|v| {
+        at += 1;
+        if at == 100 { f32::NAN } else { v }
+    });
+    Ok(nifti::write(&path, &spoilt)?)
+}
+
+fn truncate_ct(data: &Path) -> Outcome {
+    let path = first_patient(data).join("ct.nii.gz");
+    let bytes = std::fs::read(&path)?;
+    Ok(std::fs::write(&path, &bytes[..bytes.len() / 2])?)
+}
+
+/// A file system of 2 MiB is full before the phantom cohort is written.
+fn full_disk() -> Trial {
+    let mount = tempfile::tempdir().expect("a temporary folder");
+    let path = mount.path().to_path_buf();
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"])
+        .arg(&path)
+        .output()
+        .is_ok_and(|o| o.status.success());
+    if !mounted {
+        eprintln!("skip a full disk: mounting a small tmpfs needs root on Linux");
+    }
+    let test = move || {
+        let output = small(&path).output();
+        let left = path.join("stg_crlm").read_dir().map(Iterator::count).unwrap_or(0);
+        Command::new("umount").arg(&path).output()?;
+        drop(mount);
+        let output = output?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure(output.status.code() == Some(2), format!("{}: {said}", output.status))?;
+        ensure(said.contains("No space left on device") && said.contains("phantom_crlm"), said)?;
+        ensure(left == 0, "a run is left behind")
+    };
+    Trial::test("a full disk is named", test).with_ignored_flag(!mounted)
+}
+
+fn the_real_workbook_alone(shared: &Path) -> Outcome {
+    let out = tempfile::tempdir()?;
+    let data = shared.join("data/crlm/clinical");
+    let table = data.join("TCIA_n=197.csv");
+    let mut command = program();
+    command.args(["--preset", "quick", "--epochs", "2", "--data"]).arg(&data).arg("--clinical").arg(table);
+    let output = succeed(command.arg("--out").arg(out.path()))?;
+    let said = String::from_utf8(output.stderr)?;
+    ensure(said.contains("Image nodes are absent") && said.contains("197 patients"), &said)?;
+    let html = std::fs::read_to_string(only_run(out.path())?.join("report.html"))?;
+    ensure(html.contains("197 real patients"), "the report does not say that the patients are real")?;
+    ensure(!html.to_lowercase().contains("phantom"), "the report calls real data phantom")
+}
+
+/// A SEG of the CT with the structures that its label map has: liver, portal vein and, as the paper's collection
+/// names them, hepatic veins.
+fn write_seg(shared: &Path, ct: &Path, path: &Path) -> Outcome {
+    let series = dicom::read_series(ct, &dicom::SeriesOptions::new())?;
+    let labels: Volume<u8> = nifti::read(shared.join("data/crlm/ct_dicom_labels.nii.gz"))?;
+    let labels = resample(&labels, series.volume.grid(), &ResampleOptions::label())?;
+    let kind = (seg::Code::organ(), seg::Code::abnormality());
+    let of = |name: &str, label: u8| {
+        let segment = seg::NewSegment::new(name, kind.0.clone(), kind.1.clone());
+        (segment, labels.label(label).with_frame(series.volume.frame().clone()))
+    };
+    let segments = [of("Liver", 5), of("Portal", 64), of("Hepatic", 63)];
+    Ok(seg::write(path, &series, &segments, &seg::WriteOptions::new())?)
+}
+
+fn one_patient_from_dicom(shared: &Path) -> Outcome {
+    let out = tempfile::tempdir()?;
+    succeed(&mut small(out.path()))?;
+    let ct = shared.join("data/crlm/ct_dicom");
+    let path = out.path().join("seg.dcm");
+    write_seg(shared, &ct, &path)?;
+    let predict = |ct: &Path, seg: &Path| {
+        program()
+            .arg("--predict")
+            .arg("--ct")
+            .arg(ct)
+            .arg("--seg")
+            .arg(seg)
+            .arg("--out")
+            .arg(out.path())
+            .output()
+    };
+    let output = predict(&ct, &path)?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure(output.status.success(), String::from_utf8_lossy(&output.stderr))?;
+    ensure(said.contains("PHANTOM") && said.contains("tumour") && said.contains("recurrence"), &said)?;
+    let folder = out.path().join("stg_crlm_predictions").read_dir()?.next().ok_or("no prediction")??.path();
+    let answer: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.join("prediction.json"))?)?;
+    ensure(answer["trained_on_phantom"] == true && folder.join("report.html").is_file(), &answer)?;
+    for task in answer["tasks"].as_array().ok_or("no tasks")? {
+        let years = task["years"].as_f64().ok_or("no years")?;
+        ensure((0.0..=12.0).contains(&years), years)?;
+    }
+
+    // A series with a missing slice, a truncated slice, and the SEG of another patient.
+    let slices = out.path().join("slices");
+    let copy = || -> Outcome {
+        std::fs::create_dir_all(&slices)?;
+        for entry in std::fs::read_dir(&ct)? {
+            let from = entry?.path();
+            std::fs::write(slices.join(from.file_name().ok_or("no name")?), std::fs::read(&from)?)?;
+        }
+        Ok(())
+    };
+    let fails = |name: &str, output: Output, expected: &str| {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let one_line = said.lines().filter(|l| l.starts_with("error: ")).count() == 1;
+        ensure(
+            output.status.code() == Some(2) && one_line && said.contains(expected),
+            format!("{name}: {said}"),
+        )
+    };
+    copy()?;
+    std::fs::remove_file(slices.join("1-010.dcm"))?;
+    fails("missing slice", predict(&slices, &path)?, "dcm")?;
+    copy()?;
+    let whole = std::fs::read(slices.join("1-010.dcm"))?;
+    std::fs::write(slices.join("1-010.dcm"), &whole[..whole.len() / 2])?;
+    fails("truncated slice", predict(&slices, &path)?, "1-010.dcm")?;
+    fails("another patient", predict(&shared.join("data/crlm/dicom_seg"), &path)?, "seg.dcm")?;
+    let left = out.path().join("stg_crlm_predictions").read_dir()?.count();
+    ensure(left == 1, "a failed prediction leaves a folder")
+}
