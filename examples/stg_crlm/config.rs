@@ -7,7 +7,8 @@ use oncograph::losses::TemporalKind;
 use oncograph::nn::optim::AdamWConfig;
 use oncograph::nn::scheduler::PlateauConfig;
 use oncograph::spatiotemporal::{
-    Architecture, FeatureNorm, GnnKind, LossConfig, PreprocessConfig, StgConfig, SurvivalLoss, TrainingConfig,
+    Architecture, FeatureNorm, GnnKind, LossConfig, NodeType, PreprocessConfig, StgConfig, SurvivalLoss,
+    TrainingConfig,
 };
 use oncograph::train::{FitConfig, OptimizerConfig};
 use serde::{Deserialize, Serialize};
@@ -135,9 +136,11 @@ fn model(args: &Args, preset: Preset) -> StgConfig {
     };
     let base = match preset {
         Preset::Paper => base,
-        Preset::Clinical => base.survival_loss(SurvivalLoss::DiscreteHazard),
-        Preset::Quick if base.architecture == Architecture::Full => base.hidden(64),
-        Preset::Quick => base.hidden(64).lstm_hidden(32),
+        Preset::Clinical => base.survival_loss(SurvivalLoss::DiscreteHazard).node_type(NodeType::OneHot),
+        Preset::Quick if base.architecture == Architecture::Full => {
+            base.hidden(64).node_type(NodeType::OneHot)
+        }
+        Preset::Quick => base.hidden(64).lstm_hidden(32).node_type(NodeType::OneHot),
     };
     base.gnn(match args.gnn {
         None | Some(GnnArg::Sage) => GnnKind::Sage,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// Where one node of a batch gets its features from.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Source {
-    /// A row of the image table, with Gaussian noise of this deviation.
+    /// A row of the image table, which holds six nodes per patient, with Gaussian noise of this deviation.
     Image { row: u32, sigma: f32 },
     /// A row of the clinical nodes' features.
     Clinical(u32),
@@ -24,6 +24,8 @@ pub(crate) struct Assemble {
     /// \[rows, 3, d\]; empty without images.
     pub table: Arc<Vec<f32>>,
     pub width: usize,
+    /// S-07: whether seven columns say which node it is.
+    pub one_hot: bool,
     pub nodes: Vec<Source>,
     pub seed: Seed,
 }
@@ -34,11 +36,18 @@ impl Assemble {
         self.table[at..at + PYRAMID_LEVELS * self.width].chunks(self.width)
     }
 
+    /// Columns of the result.
+    fn columns(&self) -> usize {
+        self.width + if self.one_hot { 7 } else { 0 }
+    }
+
     fn fill(&self, weights: &[f32], clinical: &[f32], out: &mut [f32]) {
-        out.par_chunks_mut(self.width).zip(&self.nodes).enumerate().for_each(|(node, (out, source))| {
-            match *source {
+        out.par_chunks_mut(self.columns()).zip(&self.nodes).enumerate().for_each(|(node, (out, source))| {
+            let (out, which) = out.split_at_mut(self.width);
+            let kind = match *source {
                 Source::Clinical(row) => {
-                    out.copy_from_slice(&clinical[row as usize * self.width..][..self.width])
+                    out.copy_from_slice(&clinical[row as usize * self.width..][..self.width]);
+                    6
                 }
                 Source::Image { row, sigma } => {
                     if sigma > 0.0 {
@@ -48,7 +57,11 @@ impl Assemble {
                     for (level, &w) in self.levels(row).zip(weights) {
                         out.iter_mut().zip(level).for_each(|(o, &v)| *o += w * v);
                     }
+                    row as usize % 6
                 }
+            };
+            if let Some(own) = which.get_mut(kind) {
+                *own = (self.width as f32).sqrt();
             }
         });
     }
@@ -59,13 +72,13 @@ impl Assemble {
             let mut sums = [0.0; PYRAMID_LEVELS];
             if let Source::Image { row, .. } = *source {
                 for (sum, level) in sums.iter_mut().zip(self.levels(row)) {
-                    *sum = f64::from(dot(dy, level));
+                    *sum = f64::from(dot(&dy[..self.width], level));
                 }
             }
             sums
         };
         let parts: Vec<[f64; PYRAMID_LEVELS]> =
-            dy.par_chunks(self.width).zip(&self.nodes).map(of_node).collect();
+            dy.par_chunks(self.columns()).zip(&self.nodes).map(of_node).collect();
         let sum = |level: usize| parts.iter().map(|p| p[level]).sum::<f64>() as f32;
         (0..PYRAMID_LEVELS).map(sum).collect()
     }
@@ -102,9 +115,9 @@ impl CustomOp2 for Assemble {
         clinical: &CpuStorage,
         clinical_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let mut out = vec![0f32; self.nodes.len() * self.width];
+        let mut out = vec![0f32; self.nodes.len() * self.columns()];
         self.fill(f32s(weights, weights_layout)?, f32s(clinical, clinical_layout)?, &mut out);
-        Ok((CpuStorage::F32(out), Shape::from((self.nodes.len(), self.width))))
+        Ok((CpuStorage::F32(out), Shape::from((self.nodes.len(), self.columns()))))
     }
 
     fn bwd(
@@ -123,7 +136,7 @@ impl CustomOp2 for Assemble {
                 at[row as usize] = node as u32;
             }
         }
-        let of_clinical = dy.index_select(&Tensor::new(at, dy.device())?, 0)?;
+        let of_clinical = dy.index_select(&Tensor::new(at, dy.device())?, 0)?.narrow(1, 0, self.width)?;
         Ok((Some(of_weights), Some(of_clinical)))
     }
 }
@@ -152,14 +165,12 @@ mod tests {
         let table = wave(4 * 3 * WIDTH, 0.7);
         let image = |row| Source::Image { row, sigma: 0.0 };
         let nodes = vec![image(2), Source::Clinical(1), image(0), image(2), Source::Clinical(0)];
-        let op = Assemble { table: Arc::new(table.clone()), width: WIDTH, nodes, seed: Seed::new(1) };
         let weights = Var::new(&[0.2f32, 0.5, 0.3], &Device::Cpu).unwrap();
         let clinical = Var::from_vec(wave(2 * WIDTH, 1.1), (2, WIDTH), &Device::Cpu).unwrap();
         let cotangent = Tensor::from_vec(wave(5 * WIDTH, 0.3), (5, WIDTH), &Device::Cpu).unwrap();
 
-        let fast = weights.apply_op2(clinical.as_tensor(), op).unwrap();
-        let table = Tensor::from_vec(table, (4, 3, WIDTH), &Device::Cpu).unwrap();
-        let mixed = table.broadcast_mul(&weights.reshape((1, 3, 1)).unwrap()).unwrap().sum(1).unwrap();
+        let plain_table = Tensor::from_vec(table.clone(), (4, 3, WIDTH), &Device::Cpu).unwrap();
+        let mixed = plain_table.broadcast_mul(&weights.reshape((1, 3, 1)).unwrap()).unwrap().sum(1).unwrap();
         let all = Tensor::cat(&[&mixed, clinical.as_tensor()], 0).unwrap();
         let order = Tensor::new(&[2u32, 5, 0, 2, 4], &Device::Cpu).unwrap();
         let plain = all.index_select(&order, 0).unwrap();
@@ -167,11 +178,25 @@ mod tests {
             let difference = (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
             assert!(difference < 1e-5, "{difference}");
         };
-        close(&fast, &plain);
         let gradients = |y: &Tensor| (y * &cotangent).unwrap().sum_all().unwrap().backward().unwrap();
-        let (f, p) = (gradients(&fast), gradients(&plain));
-        close(f.get(&weights).unwrap(), p.get(&weights).unwrap());
-        close(f.get(&clinical).unwrap(), p.get(&clinical).unwrap());
+        for one_hot in [false, true] {
+            let table = Arc::new(table.clone());
+            let op = Assemble { table, width: WIDTH, one_hot, nodes: nodes.clone(), seed: Seed::new(1) };
+            let whole = weights.apply_op2(clinical.as_tensor(), op).unwrap();
+            let fast = whole.narrow(1, 0, WIDTH).unwrap();
+            close(&fast, &plain);
+            let (f, p) = (gradients(&fast), gradients(&plain));
+            close(f.get(&weights).unwrap(), p.get(&weights).unwrap());
+            close(f.get(&clinical).unwrap(), p.get(&clinical).unwrap());
+            if one_hot {
+                let which = whole.narrow(1, WIDTH, 7).unwrap().to_vec2::<f32>().unwrap();
+                for (row, kind) in which.iter().zip([2, 6, 0, 2, 6]) {
+                    let expected: Vec<f32> =
+                        (0..7).map(|k| if k == kind { 11f32.sqrt() } else { 0.0 }).collect();
+                    assert_eq!(*row, expected);
+                }
+            }
+        }
     }
 
     #[test]
@@ -179,7 +204,7 @@ mod tests {
         const WIDTH: usize = 4096;
         let table = Arc::new(vec![0f32; 3 * WIDTH]);
         let nodes = vec![Source::Image { row: 0, sigma: 0.1 }; 3];
-        let op = Assemble { table, width: WIDTH, nodes, seed: Seed::new(4) };
+        let op = Assemble { table, width: WIDTH, one_hot: false, nodes, seed: Seed::new(4) };
         let run = |op: &Assemble| {
             let mut out = vec![0f32; op.nodes.len() * WIDTH];
             op.fill(&[0.0; 3], &[], &mut out);

@@ -36,6 +36,27 @@ pub enum EdgeMode {
     Ignore,
 }
 
+/// S-07: whether a node knows which of the seven it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeType {
+    /// No: every node passes through the same weights, and organs cannot be told apart but by their content.
+    None,
+    /// Seven more features, `sqrt(d)` at the node's place and 0 elsewhere: as long as the z-scored features, so that
+    /// they weigh from the start.
+    OneHot,
+}
+
+impl NodeType {
+    /// Features that are added to a node's.
+    pub fn width(self) -> usize {
+        match self {
+            NodeType::None => 0,
+            NodeType::OneHot => 7,
+        }
+    }
+}
+
 /// S-11: how the steps of the full model become one graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -135,6 +156,8 @@ pub struct StgConfig {
     pub time_dim: usize,
     /// S-06.
     pub edge_mode: EdgeMode,
+    /// S-07.
+    pub node_type: NodeType,
     /// S-09: whether the last layer of each stack has no ReLU.
     pub last_linear: bool,
     /// S-11.
@@ -164,6 +187,7 @@ impl StgConfig {
             steps: 12,
             time_dim: 12,
             edge_mode: EdgeMode::Message,
+            node_type: NodeType::None,
             last_linear: false,
             unify: Unify::StackChained,
             temporal_input: TemporalInput::Timecat,
@@ -217,6 +241,12 @@ impl StgConfig {
     /// Sets what edge attributes do.
     pub fn edge_mode(mut self, mode: EdgeMode) -> Self {
         self.edge_mode = mode;
+        self
+    }
+
+    /// Sets whether a node knows which it is.
+    pub fn node_type(mut self, node_type: NodeType) -> Self {
+        self.node_type = node_type;
         self
     }
 

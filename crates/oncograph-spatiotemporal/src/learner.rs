@@ -2,7 +2,7 @@ use crate::assemble::{Assemble, Source};
 use crate::config::{Contrast, SurvivalLoss};
 use crate::features::PYRAMID_LEVELS;
 use crate::{
-    Error, Outcome, PatientNodes, Result, Stg, StgOutput, TimeScale, TrainingConfig, patient_graph,
+    Error, NodeType, Outcome, PatientNodes, Result, Stg, StgOutput, TimeScale, TrainingConfig, patient_graph,
     patient_schema,
 };
 use candle_core::{Device, Tensor};
@@ -133,7 +133,8 @@ impl FeatureTable {
             nodes[at as usize] = Source::Clinical(row as u32);
         }
         let width = clinical.dim(1)?;
-        let op = Assemble { table: self.images.clone(), width, nodes, seed: seed.stream("images") };
+        let one_hot = model.config().node_type == NodeType::OneHot;
+        let op = Assemble { table: self.images.clone(), width, one_hot, nodes, seed: seed.stream("images") };
         let x = model.nodes().pooling()?.apply_op2(&clinical, op)?;
         Ok((x, graph))
     }

@@ -30,7 +30,7 @@ mod scaler;
 
 pub use augment::AugmentConfig;
 pub use config::{
-    Architecture, Contrast, EdgeMode, GnnKind, LossConfig, StgConfig, SurvivalLoss, TemporalInput,
+    Architecture, Contrast, EdgeMode, GnnKind, LossConfig, NodeType, StgConfig, SurvivalLoss, TemporalInput,
     TrainingConfig, Unify,
 };
 pub use error::{Error, Result};

@@ -172,19 +172,20 @@ impl Stg {
         let c = config;
         let normal = Init::Randn { mean: 0.0, stdev: 1.0 };
         let time = vb.pp("time").get_with_hints((c.steps, c.time_dim), "weight", normal)?;
+        let node = c.features + c.node_type.width();
         let (core, width) = match c.architecture {
             Architecture::Full => {
                 let joined = if c.unify == Unify::Concat { c.steps * c.hidden } else { c.hidden };
-                let reconstruction = Stack::new(c, "s", 3, c.features + c.time_dim, &vb)?;
+                let reconstruction = Stack::new(c, "s", 3, node + c.time_dim, &vb)?;
                 let unified = Stack::new(c, "u", 2, joined, &vb)?;
                 (Core::Full { reconstruction, unified }, c.hidden)
             }
             Architecture::Decoupled => {
                 let shared = c.temporal_input == TemporalInput::Share2;
-                let input = c.features + if shared { c.time_dim } else { 0 };
+                let input = node + if shared { c.time_dim } else { 0 };
                 let spatial = Stack::new(c, "p", 2, input, &vb)?;
                 let reconstruction = (c.temporal_input == TemporalInput::Recon3)
-                    .then(|| Stack::new(c, "s", 3, c.features + c.time_dim, &vb))
+                    .then(|| Stack::new(c, "s", 3, node + c.time_dim, &vb))
                     .transpose()?;
                 let step = if c.temporal_input == TemporalInput::Timecat { c.time_dim } else { 0 };
                 let lstm = LstmConfig::new(c.hidden + step, c.lstm_hidden).bidirectional(true);
@@ -216,7 +217,7 @@ impl Stg {
     /// Predictions for a batch of patient graphs.
     ///
     /// # Shapes
-    /// `x` \[nodes, d\]
+    /// `x` \[nodes, d\], with seven more columns where a node knows which it is
     ///
     /// # Errors
     /// An error if a shape does not fit.

@@ -7,7 +7,7 @@ use oncograph_graph::HeteroGraph;
 use oncograph_nn::optim::AdamWConfig;
 use oncograph_nn::{ParamStore, Seed};
 use oncograph_spatiotemporal::{
-    Architecture, Contrast, FeatureTable, GnnKind, LossConfig, Outcome, Stg, StgConfig, StgLearner,
+    Architecture, Contrast, FeatureTable, GnnKind, LossConfig, NodeType, Outcome, Stg, StgConfig, StgLearner,
     SurvivalLoss, TemporalInput, TrainingConfig, Unify,
 };
 use oncograph_train::{FitConfig, Learner, OptimizerConfig, StopFlag, fit};
@@ -46,11 +46,13 @@ fn variants() -> Vec<StgConfig> {
         d().gnn(GnnKind::Gcn),
         d().gnn(GnnKind::Gat).temporal(TemporalInput::Recon3, false),
         d().gnn(GnnKind::SageClosed),
+        d().node_type(NodeType::OneHot),
         d().survival_loss(SurvivalLoss::DiscreteHazard),
         d().survival_loss(SurvivalLoss::Cox),
         d().survival_loss(SurvivalLoss::MseCox).cascade(true, true),
         d().survival_loss(SurvivalLoss::Hinge),
         f(),
+        f().node_type(NodeType::OneHot),
         f().unify(Unify::Stack).cascade(true, false).survival_loss(SurvivalLoss::MseEvents),
         f().unify(Unify::Concat).gnn(GnnKind::Gat),
     ]
