@@ -1,5 +1,7 @@
 //! `stg_crlm` as its users run it: the program itself, on small input.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests are tests
+
 use libtest_mimic::{Arguments, Failed, Trial};
 use oncograph::imaging::{ResampleOptions, Volume, dicom, nifti, resample, seg};
 use oncograph_tests::trial;
