@@ -130,30 +130,46 @@ pub fn evaluate(
 }
 
 fn row(model: &OutOfFold, patients: &Patients, task: usize, seed: Seed) -> anyhow::Result<Row> {
+    let years = &model.years[task][..];
+    let said = Said { taa: years, mse: years, mae: years, risk: Some(&model.risk[task]) };
+    score(&model.model, &said, patients, task, seed)
+}
+
+/// What is scored by each metric: a model says one thing, the constants one for each metric and no ranking.
+struct Said<'a> {
+    taa: &'a [f64],
+    mse: &'a [f64],
+    mae: &'a [f64],
+    risk: Option<&'a [f64]>,
+}
+
+fn score(name: &str, said: &Said, patients: &Patients, task: usize, seed: Seed) -> anyhow::Result<Row> {
     let truth = FollowUp::of_task(&patients.outcomes, task);
-    let (survival, years, risk) = (truth.survival()?, &model.years[task], &model.risk[task]);
-    let taa = TimeAdjacentAccuracy::new(&survival, years, 2.0)?;
-    let c_index = interval(patients, seed.at(0), |rows| {
-        let picked = pick(&truth, rows);
-        Some(concordance(&picked.survival().ok()?, &at(risk, rows)).ok()?.index)
-    })?;
-    let auc = dynamic_auc(&survival, &survival, risk, &[3.0]).ok();
+    let survival = truth.survival()?;
+    let taa = TimeAdjacentAccuracy::new(&survival, said.taa, 2.0)?;
+    let rank = |risk: &[f64]| {
+        interval(patients, seed.at(0), |rows| {
+            let picked = pick(&truth, rows);
+            Some(concordance(&picked.survival().ok()?, &at(risk, rows)).ok()?.index)
+        })
+    };
+    let auc = said.risk.and_then(|risk| dynamic_auc(&survival, &survival, risk, &[3.0]).ok());
     Ok(Row {
-        model: model.model.clone(),
+        model: name.into(),
         task: TASKS[task].into(),
         patients: patients.len(),
-        c_index: Some(c_index),
+        c_index: said.risk.map(rank).transpose()?,
         taa_all: interval(patients, seed.at(1), |rows| {
-            let hits = rows.iter().filter(|&&i| (years[i] - truth.time[i]).abs() <= 2.0).count();
+            let hits = rows.iter().filter(|&&i| (said.taa[i] - truth.time[i]).abs() <= 2.0).count();
             Some(hits as f64 / rows.len() as f64)
         })?,
         taa_events: taa.events_only,
         taa_censor_aware: taa.censor_aware,
         mse: interval(patients, seed.at(2), |rows| {
-            mean_squared_error(&at(&truth.time, rows), &at(years, rows)).ok()
+            mean_squared_error(&at(&truth.time, rows), &at(said.mse, rows)).ok()
         })?,
         mae: interval(patients, seed.at(3), |rows| {
-            mean_absolute_error(&at(&truth.time, rows), &at(years, rows)).ok()
+            mean_absolute_error(&at(&truth.time, rows), &at(said.mae, rows)).ok()
         })?,
         auc_3y: auc.and_then(|a| a.auc.first().copied()),
     })
@@ -161,7 +177,6 @@ fn row(model: &OutOfFold, patients: &Patients, task: usize, seed: Seed) -> anyho
 
 /// For each metric the best constant of each fold's training patients, applied to its held-out ones.
 fn constant_row(patients: &Patients, folds: &[Fold], task: usize, seed: Seed) -> anyhow::Result<Row> {
-    let truth = FollowUp::of_task(&patients.outcomes, task);
     let n = patients.len();
     let (mut mean, mut median, mut taa) = (vec![0.0; n], vec![0.0; n], vec![0.0; n]);
     for fold in folds.iter().filter(|f| f.repeat == 0) {
@@ -171,26 +186,7 @@ fn constant_row(patients: &Patients, folds: &[Fold], task: usize, seed: Seed) ->
             (mean[i], median[i], taa[i]) = (constants.mean, constants.median, constants.taa);
         }
     }
-    let scores = TimeAdjacentAccuracy::new(&truth.survival()?, &taa, 2.0)?;
-    Ok(Row {
-        model: CONSTANT.into(),
-        task: TASKS[task].into(),
-        patients: n,
-        c_index: None,
-        taa_all: interval(patients, seed.at(1), |rows| {
-            let hits = rows.iter().filter(|&&i| (taa[i] - truth.time[i]).abs() <= 2.0).count();
-            Some(hits as f64 / rows.len() as f64)
-        })?,
-        taa_events: scores.events_only,
-        taa_censor_aware: scores.censor_aware,
-        mse: interval(patients, seed.at(2), |rows| {
-            mean_squared_error(&at(&truth.time, rows), &at(&mean, rows)).ok()
-        })?,
-        mae: interval(patients, seed.at(3), |rows| {
-            mean_absolute_error(&at(&truth.time, rows), &at(&median, rows)).ok()
-        })?,
-        auc_3y: None,
-    })
+    score(CONSTANT, &Said { taa: &taa, mse: &mean, mae: &median, risk: None }, patients, task, seed)
 }
 
 fn interval(

@@ -215,18 +215,14 @@ fn tertiles(model: &OutOfFold, patients: &Patients, task: usize) -> oncograph::d
 }
 
 fn curves(results: &[FoldResult]) -> oncograph::deploy::Result<Figure> {
-    let mut series = vec![];
-    for result in
-        results.iter().filter(|r| r.model == STG || r.model == WITHOUT_IMAGES).filter(|r| r.repeat == 0)
-    {
-        // One model is enough to read: the one with images where there is one.
-        if result.model != results[0].model {
-            continue;
-        }
+    // One model is enough to read: the first, which has images where there are any.
+    let shown = results.iter().filter(|r| r.repeat == 0 && r.model == results[0].model);
+    let line = |result: &FoldResult| {
         let points = result.history.iter().map(|e| (e.epoch as f64 + 1.0, e.score)).collect();
         let best = result.best_epoch as f64 + 1.0;
-        series.push(Series::new(format!("fold {}", result.fold + 1), points).colour(result.fold).mark(best));
-    }
+        Series::new(format!("fold {}", result.fold + 1), points).colour(result.fold).mark(best)
+    };
+    let series: Vec<Series> = shown.map(line).collect();
     learning_curves(&series, "Epoch", "Validation loss")
 }
 

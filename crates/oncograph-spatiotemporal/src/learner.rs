@@ -70,11 +70,6 @@ impl FeatureTable {
         !self.images.is_empty()
     }
 
-    /// The same patients without their image nodes.
-    pub fn without_images(&self) -> Self {
-        FeatureTable { images: Arc::default(), ..self.clone() }
-    }
-
     /// The graph of `patient` over this table.
     ///
     /// # Errors
