@@ -4,9 +4,10 @@ use super::{Operation, Outcome};
 use crate::fixture::Fixture;
 use candle_core::{DType, Device, Tensor};
 use libtest_mimic::Failed;
+use oncograph_brain::{ImageEncoderConfig, NetworkEncoderConfig};
 use oncograph_graph::Graph;
 use oncograph_nn::segment::Adjacency;
-use oncograph_nn::{ParamStore, Seed};
+use oncograph_nn::{Activation, ParamStore, Seed};
 use oncograph_spatiotemporal::{EdgeMode, Stg, StgConfig, TemporalInput};
 use std::sync::Arc;
 
@@ -23,6 +24,18 @@ pub const OPERATIONS: &[Operation] = &[
         reference: "the same model in torch_geometric",
         items: &["oncograph_spatiotemporal::Stg", "oncograph_spatiotemporal::StgConfig::full"],
         run: stg_unified,
+    },
+    Operation {
+        name: "glioma_image",
+        reference: "the same model in torch",
+        items: &["oncograph_brain::ImageEncoder"],
+        run: glioma_image,
+    },
+    Operation {
+        name: "glioma_brainnet",
+        reference: "the same model in torch_geometric",
+        items: &["oncograph_brain::NetworkEncoder"],
+        run: glioma_network,
     },
 ];
 
@@ -88,4 +101,45 @@ fn stg(f: &Fixture, config: &StgConfig, temporal: usize) -> Outcome {
 fn swap(matrix: &Tensor, a: usize, b: usize) -> Result<Tensor, Failed> {
     let rest = matrix.narrow(1, a + b, matrix.dim(1)? - a - b)?;
     Ok(Tensor::cat(&[matrix.narrow(1, a, b)?, matrix.narrow(1, 0, a)?, rest], 1)?)
+}
+
+fn glioma_image(f: &Fixture) -> Outcome {
+    let list =
+        |key: &str| -> Result<Vec<usize>, Failed> { Ok(serde_json::from_value(f.option(key).clone())?) };
+    let channels = f.tensor("in.x")?.dim(1)?;
+    let config = ImageEncoderConfig::default().input(channels, [f.usize("size")?; 3]);
+    let store = ParamStore::new(Seed::new(0));
+    let config = config.channels(list("ch")?).dense(list("fc")?);
+    let encoder = config.build(store.var_builder(DType::F32, &Device::Cpu))?;
+    store.restore(&f.with_prefix("param."))?;
+    let x = f.var("in.x")?;
+    f.check_all(&[("y", &encoder.forward(&x, false)?)], &[("x", &x)], &store)
+}
+
+fn glioma_network(f: &Fixture) -> Outcome {
+    f.described_by_shapes(&["nodes", "E"]);
+    let channels: Vec<usize> = serde_json::from_value(f.option("ch").clone())?;
+    let (nodes, edges) = (f.tensor("in.x")?.dim(1)?, f.tensor("in.edge_attr")?.dim(1)?);
+    let config = NetworkEncoderConfig::default().input(nodes, edges).channels(channels);
+    let config = config.activation(Activation::Relu, true).heads(f.usize("heads")?);
+    let config = config.dense([f.tensor("param.fc.weight")?.dim(0)?]);
+    let store = ParamStore::new(Seed::new(0));
+    // The peer's only dense layer is `fc`, ours the first of several.
+    let vb = store.var_builder(DType::F32, &Device::Cpu).rename_f(|name| match name.strip_prefix("fc.0.") {
+        Some(rest) => format!("fc.{rest}"),
+        None => name.to_string(),
+    });
+    let encoder = config.build(vb)?;
+    store.restore(&f.with_prefix("param."))?;
+    let (x, attributes) = (f.var("in.x")?, f.var("in.edge_attr")?);
+    let plain = graph(f)?;
+    let of_node = plain.membership().targets();
+    let graph = Graph::new(
+        plain.adjacency().clone(),
+        Some(attributes.as_tensor().clone()),
+        of_node,
+        plain.graph_count(),
+    )?;
+    let y = encoder.forward(&x, &graph)?;
+    f.check_all(&[("y", &y)], &[("x", &x), ("edge_attr", &attributes)], &store)
 }
