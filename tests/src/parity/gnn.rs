@@ -80,9 +80,11 @@ pub const OPERATIONS: &[Operation] = &[
     },
 ];
 
-fn store() -> (ParamStore, VarBuilder<'static>) {
+/// A store in the type of the node features.
+fn store(f: &Fixture) -> (ParamStore, VarBuilder<'static>) {
     let store = ParamStore::new(Seed::new(0));
-    let vb = store.var_builder(DType::F32, &Device::Cpu);
+    let double = f.with_prefix("in.x").values().any(|x| x.dtype() == DType::F64);
+    let vb = store.var_builder(if double { DType::F64 } else { DType::F32 }, &Device::Cpu);
     (store, vb)
 }
 
@@ -178,7 +180,7 @@ fn sage_config(
 }
 
 fn sage(f: &Fixture) -> Outcome {
-    let (store, vb) = store();
+    let (store, vb) = store(f);
     let nodes = Nodes::read(f)?;
     let aggr = aggregation(f, "aggr", Aggregation::Mean)?;
     let conv = sage_config(f, "", nodes.widths()?, aggr)?.build(vb)?;
@@ -188,7 +190,7 @@ fn sage(f: &Fixture) -> Outcome {
 }
 
 fn gcn(f: &Fixture) -> Outcome {
-    let (store, vb) = store();
+    let (store, vb) = store(f);
     let nodes = Nodes::read(f)?;
     f.described_by_shapes(&["edge_weight", "cached"]);
     let conv = GcnConfig::new(nodes.widths()?.0, f.tensor("param.lin.weight")?.dim(0)?)
@@ -276,7 +278,7 @@ fn gat_config(f: &Fixture, prefix: &str, widths: (usize, usize), edges: usize) -
 }
 
 fn gat(f: &Fixture) -> Outcome {
-    let (store, vb) = store();
+    let (store, vb) = store(f);
     let nodes = Nodes::read(f)?;
     let (attributes, count) = edge_attributes(f)?;
     let conv = gat_config(f, "", nodes.widths()?, count)?.build(vb)?;
@@ -297,7 +299,7 @@ fn gatv2_config(
     let (_, heads, out) = f.tensor(&format!("param.{prefix}att"))?.dims3()?;
     f.described_by_shapes(&["heads", "out_per_head", "residual", "bias"]);
     no_dropout(f)?;
-    let pair = f.option("in_").is_array() || f.has("in.x_src") || f.has("in.ei") || !prefix.is_empty();
+    let pair = f.option("in_").is_array() || f.has("in.x_src") || !prefix.is_empty();
     let config = match pair {
         true => Gatv2Config::bipartite(widths.0, widths.1, out),
         false => Gatv2Config::new(widths.0, out),
@@ -314,7 +316,7 @@ fn gatv2_config(
 }
 
 fn gatv2(f: &Fixture) -> Outcome {
-    let (store, vb) = store();
+    let (store, vb) = store(f);
     let nodes = Nodes::read(f)?;
     let (attributes, count) = edge_attributes(f)?;
     let config = gatv2_config(f, "", nodes.widths()?, count)?;
@@ -356,7 +358,7 @@ fn sequential(f: &Fixture, prefix: &str) -> Result<Option<SequentialConfig>, Fai
 }
 
 fn nnconv(f: &Fixture) -> Outcome {
-    let (store, vb) = store();
+    let (store, vb) = store(f);
     let nodes = Nodes::read(f)?;
     let (attributes, count) = edge_attributes(f)?;
     f.described_by_shapes(&["edge_mlp", "root_weight", "bias"]);
@@ -414,7 +416,7 @@ impl Typed {
         }
         let mut graph = HeteroGraph::builder(Arc::new(schema.clone()));
         for (name, x) in &features {
-            graph = graph.nodes(name, x.dim(0)?, x.flatten_all()?.to_vec1()?);
+            graph = graph.nodes(name, x.dim(0)?, x.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?);
         }
         for ([s, r, t], name) in edges.iter().zip(&names) {
             let [sources, targets] = edge_list(f, &format!("in.ei__{name}"))?;
@@ -446,7 +448,7 @@ fn hetero_aggregation(f: &Fixture, key: &str) -> Result<HeteroAggregation, Faile
 }
 
 fn heteroconv(f: &Fixture) -> Outcome {
-    let (store, vb) = store();
+    let (store, vb) = store(f);
     let typed = Typed::read(f)?;
     let mut config = HeteroConvConfig::new().aggr(hetero_aggregation(f, "hetero_aggr")?);
     for [s, r, t] in &typed.edges {
@@ -470,7 +472,7 @@ fn heteroconv(f: &Fixture) -> Outcome {
 }
 
 fn to_hetero(f: &Fixture) -> Outcome {
-    let (store, vb) = store();
+    let (store, vb) = store(f);
     let typed = Typed::read(f)?;
     let first = typed.edges.first().ok_or("no edge types")?.join("__");
     let mut widths = vec![];
@@ -518,11 +520,11 @@ fn global_pools(f: &Fixture) -> Outcome {
         pooled.push((name, global_pool(&x, &graph, reduce)?));
     }
     let outputs: Vec<(&str, &Tensor)> = pooled.iter().map(|(name, y)| (name.as_str(), y)).collect();
-    f.check_all(&outputs, &[("x", &x)], &store().0)
+    f.check_all(&outputs, &[("x", &x)], &store(f).0)
 }
 
 fn attentional_aggregation(f: &Fixture) -> Outcome {
-    let (store, vb) = store();
+    let (store, vb) = store(f);
     f.described_by_shapes(&["gate", "nn"]);
     let gate = sequential(f, "gate_nn.")?.ok_or_else(|| unsupported("a gate of another form"))?;
     let mut config = AttentionalAggregationConfig::new(gate);
@@ -545,5 +547,5 @@ fn softmax(f: &Fixture) -> Outcome {
     let rows = x.dim(0)?;
     let graph = membership(f, rows)?;
     let y = segment_softmax(&x.reshape((rows, ()))?, graph.membership())?.reshape(x.shape())?;
-    f.check_all(&[("y", &y)], &[("x", &x)], &store().0)
+    f.check_all(&[("y", &y)], &[("x", &x)], &store(f).0)
 }
