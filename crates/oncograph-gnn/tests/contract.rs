@@ -4,10 +4,10 @@
 
 use candle_core::{DType, Device, Tensor, Var};
 use oncograph_gnn::{
-    Adjacency, Aggregation, EdgeFill, GatConfig, Gatv2Config, GcnConfig, MessagePassing, NnConvConfig,
-    SageConfig,
+    Adjacency, Aggregation, EdgeFill, GatConfig, Gatv2Config, GcnConfig, HeteroAggregation, HeteroConvConfig,
+    HeteroSageConfig, MessagePassing, NnConvConfig, NodeFeatures, SageConfig,
 };
-use oncograph_graph::Graph;
+use oncograph_graph::{Graph, HeteroBatch, HeteroGraph, Schema};
 use oncograph_nn::{ParamStore, Seed};
 use std::sync::Arc;
 
@@ -195,6 +195,92 @@ fn bipartite_layers() {
     let store = ParamStore::new(Seed::new(5));
     let one = GatConfig::new(5, 3).build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
     assert!(one.forward_bipartite(&values(4, 5, 0.0), &values(3, 5, 0.0), &a, None).is_err());
+}
+
+const FORTH: (&str, &str, &str) = ("a", "to", "b");
+const BACK: (&str, &str, &str) = ("b", "to", "a");
+const WITHIN: (&str, &str, &str) = ("a", "near", "a");
+const READ: (&str, &str, &str) = ("c", "of", "a");
+
+/// Nothing ends in type `c`; one `b` is isolated.
+fn typed() -> (Schema, HeteroBatch) {
+    let mut schema = Schema::new().node("a", 5).node("b", 2).node("c", 1);
+    for (edge, attributes) in [(FORTH, 2), (BACK, 0), (WITHIN, 0), (READ, 0)] {
+        schema = schema.edge(edge.0, edge.1, edge.2, attributes);
+    }
+    let graph = HeteroGraph::builder(Arc::new(schema.clone()))
+        .nodes("a", 4, vec![0.0; 20])
+        .nodes("b", 3, vec![0.0; 6])
+        .nodes("c", 1, vec![0.0])
+        .edges(FORTH, vec![0, 1, 3, 3], vec![0, 0, 1, 0], (0..8).map(|v| v as f32 * 0.2 - 0.5).collect())
+        .edges(BACK, vec![0, 1, 2], vec![3, 2, 2], vec![])
+        .edges(WITHIN, vec![0, 1, 2, 1], vec![1, 2, 0, 1], vec![])
+        .edges(READ, vec![0, 0], vec![0, 3], vec![])
+        .build()
+        .unwrap();
+    (schema, HeteroBatch::new(&[&graph], &Device::Cpu).unwrap())
+}
+
+fn features(a: &Tensor) -> NodeFeatures {
+    let rest = [("b", values(3, 2, 0.6)), ("c", values(1, 1, 0.9))].map(|(n, x)| (n.to_string(), x));
+    NodeFeatures::from_iter(rest.into_iter().chain([("a".to_string(), a.clone())]))
+}
+
+/// The result for all types side by side in one row.
+fn joined(y: &NodeFeatures) -> Tensor {
+    let all: Vec<Tensor> = y.values().map(|y| y.flatten_all().unwrap()).collect();
+    Tensor::cat(&all, 0).unwrap().unsqueeze(0).unwrap()
+}
+
+#[test]
+fn a_heteroconv_of_every_convolution() {
+    use HeteroAggregation::*;
+    let (_, batch) = typed();
+    for aggr in [Sum, Mean, Max, Min, Mul, Cat, Stack] {
+        let config = HeteroConvConfig::new()
+            .conv(FORTH, NnConvConfig::bipartite(5, 2, 3, 2).hidden([4]))
+            .conv(BACK, Gatv2Config::bipartite(2, 5, 3))
+            .conv(WITHIN, GcnConfig::new(5, 3))
+            .conv(READ, SageConfig::bipartite(1, 5, 3))
+            .aggr(aggr);
+        let json = serde_json::to_string(&config).unwrap();
+        assert_eq!(config, serde_json::from_str(&json).unwrap());
+        let store = ParamStore::new(Seed::new(6));
+        let conv = config.build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+        let run = |a: &Tensor| conv.forward(&features(a), &batch).unwrap();
+        let y = run(&values(4, 5, 0.0));
+        assert_eq!(y.keys().collect::<Vec<_>>(), ["a", "b"]);
+        // One edge type may win everywhere: then the parameters of another have no part in the result.
+        let covered = if matches!(aggr, Max | Min) { &ParamStore::new(Seed::new(6)) } else { &store };
+        gradients(covered, |a| joined(&run(a)), &values(4, 5, 0.0));
+        fn threads<T: Send + Sync>(_: &T) {}
+        threads(&conv);
+    }
+    let gat = HeteroConvConfig::new().conv(FORTH, GatConfig::bipartite(5, 2, 3));
+    let conv = gat.build(ParamStore::new(Seed::new(6)).var_builder(DType::F64, &Device::Cpu)).unwrap();
+    let mut short = features(&values(4, 5, 0.0));
+    short.remove("b");
+    let error = conv.forward(&short, &batch).unwrap_err().to_string();
+    assert_eq!(error, "HeteroConv: expected features of b, got a, c");
+}
+
+#[test]
+fn a_hetero_sage_leaves_out_what_nothing_reaches() {
+    let (schema, batch) = typed();
+    let config = HeteroSageConfig::new(schema, [4, 3]).conv(SageConfig::new(1, 1).project(true));
+    let json = serde_json::to_string(&config).unwrap();
+    assert_eq!(config, serde_json::from_str(&json).unwrap());
+    let store = ParamStore::new(Seed::new(8));
+    let network = config.build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+    // The edges from `c` are used once: nothing updates its features.
+    assert!(
+        store.get("c1.c__of__a.lin_l.weight").is_some() && store.get("c2.c__of__a.lin_l.weight").is_none()
+    );
+    let run = |a: &Tensor| network.forward(&features(a), &batch).unwrap();
+    assert_eq!(run(&values(4, 5, 0.0))["b"].dims(), [3, 3]);
+    gradients(&store, |a| joined(&run(a)), &values(4, 5, 0.0));
+    let cat = config.clone().aggr(HeteroAggregation::Cat);
+    assert!(cat.build(store.var_builder(DType::F64, &Device::Cpu)).is_err());
 }
 
 /// The edge network made the slow way: one matrix per edge.
