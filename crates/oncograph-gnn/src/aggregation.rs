@@ -193,13 +193,13 @@ fn product(x: &Tensor, adjacency: &Adjacency) -> Result<Tensor> {
 /// Picks, per target and feature, the source that holds the lower median; the first in the edge list among equals.
 fn median(x: &Tensor, adjacency: &Adjacency) -> Result<Tensor> {
     let (width, targets) = (x.dim(1)?, adjacency.target_count());
-    let values = x.to_dtype(DType::F64)?.to_vec2::<f64>()?;
+    let columns = x.t()?.to_dtype(DType::F64)?.to_vec2::<f64>()?;
     let nothing = (x.dim(0)? * width) as u32;
     let mut picked = Vec::with_capacity(targets * width);
     for target in 0..targets {
         let mut order = adjacency.by_target().columns(target).to_vec();
-        for feature in 0..width {
-            order.sort_by(|&a, &b| values[a as usize][feature].total_cmp(&values[b as usize][feature]));
+        for (feature, column) in columns.iter().enumerate() {
+            order.sort_by(|&a, &b| column[a as usize].total_cmp(&column[b as usize]));
             let middle = order.get(order.len().saturating_sub(1) / 2);
             picked.push(middle.map_or(nothing, |&s| s * width as u32 + feature as u32));
         }

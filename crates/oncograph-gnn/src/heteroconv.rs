@@ -9,6 +9,9 @@ use std::sync::Arc;
 /// The features of nodes by their type, \[nodes, features\] each.
 pub type NodeFeatures = BTreeMap<String, Tensor>;
 
+/// An edge type: source, relation, target.
+pub type EdgeKey = (String, String, String);
+
 /// The configuration of any convolution of this crate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -105,8 +108,8 @@ impl HeteroAggregation {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct HeteroConvConfig {
-    /// The convolution of each edge type (source, relation, target).
-    pub convs: Vec<((String, String, String), ConvConfig)>,
+    /// The convolution of each edge type.
+    pub convs: Vec<(EdgeKey, ConvConfig)>,
     /// How the results of edge types with one target type become one; their sum by default.
     pub aggr: HeteroAggregation,
 }
@@ -155,12 +158,9 @@ impl HeteroConvConfig {
         self.build_named(|(s, r, t)| vb.pp(format!("<{s}___{r}___{t}>").replace('.', "#")))
     }
 
-    pub(crate) fn build_named<'a>(
-        &self,
-        vb: impl Fn(&(String, String, String)) -> VarBuilder<'a>,
-    ) -> Result<HeteroConv> {
+    pub(crate) fn build_named<'a>(&self, vb: impl Fn(&EdgeKey) -> VarBuilder<'a>) -> Result<HeteroConv> {
         self.validate()?;
-        let build = |(edge, config): &((String, String, String), ConvConfig)| -> Result<_> {
+        let build = |(edge, config): &(EdgeKey, ConvConfig)| -> Result<_> {
             Ok((edge.clone(), config.build(vb(edge))?))
         };
         Ok(HeteroConv { convs: self.convs.iter().map(build).collect::<Result<_>>()?, aggr: self.aggr })
@@ -207,7 +207,7 @@ impl HeteroConvConfig {
 /// ```
 #[derive(Clone)]
 pub struct HeteroConv {
-    convs: Vec<((String, String, String), Arc<dyn MessagePassing>)>,
+    convs: Vec<(EdgeKey, Arc<dyn MessagePassing>)>,
     aggr: HeteroAggregation,
 }
 

@@ -39,7 +39,7 @@ pub use gat::{GatConfig, GatConv};
 pub use gatv2::{Gatv2Config, Gatv2Conv};
 pub use gcn::{GcnConfig, GcnConv};
 pub use hetero_sage::{HeteroSage, HeteroSageConfig};
-pub use heteroconv::{ConvConfig, HeteroAggregation, HeteroConv, HeteroConvConfig, NodeFeatures};
+pub use heteroconv::{ConvConfig, EdgeKey, HeteroAggregation, HeteroConv, HeteroConvConfig, NodeFeatures};
 pub use message_passing::MessagePassing;
 pub use nnconv::{NnConv, NnConvConfig};
 pub use oncograph_nn::segment::{Adjacency, Reduce};

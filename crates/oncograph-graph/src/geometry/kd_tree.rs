@@ -187,7 +187,7 @@ impl<'a, T: Coordinate> KdTree<'a, T> {
                 let limit = keep.limit();
                 self.order[points.clone()].iter().all(|&point| {
                     let distance = self.distance(query, point);
-                    !(distance < limit) || keep.add(distance, point)
+                    if distance < limit { keep.add(distance, point) } else { true }
                 })
             }
             &Node::Cut { axis, low, high, lower, upper } => {
