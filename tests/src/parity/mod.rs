@@ -5,6 +5,8 @@
 //! its own.
 
 pub mod encoder;
+mod geometry;
+mod gnn;
 mod models;
 mod nn;
 
@@ -28,7 +30,9 @@ pub struct Operation {
 
 /// Every operation, in the order of the crates.
 pub fn operations() -> impl Iterator<Item = &'static Operation> {
-    [nn::OPERATIONS, encoder::OPERATIONS, models::OPERATIONS].into_iter().flatten()
+    let all =
+        [nn::OPERATIONS, encoder::OPERATIONS, gnn::OPERATIONS, geometry::OPERATIONS, models::OPERATIONS];
+    all.into_iter().flatten()
 }
 
 /// The operation that answers the case `name`: the longest that the name begins with.
