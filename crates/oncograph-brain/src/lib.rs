@@ -2,6 +2,7 @@
 //! compared.
 //!
 //! - [`ImageEncoder`]: the tumour image to u^I.
+//! - [`GeometryEncoder`]: points of the tumour surface to u^P and the attention a^P of every point.
 //! - [`NetworkEncoder`]: regions and tracts to u^B.
 //!
 //! # Reference
@@ -9,10 +10,12 @@
 //! is a field of a configuration with the decision's number (G-01 to G-37) in its documentation.
 
 mod error;
+mod geometry_encoder;
 mod image_encoder;
 mod network_encoder;
 
 pub use error::{Error, Result};
+pub use geometry_encoder::{EdgeInput, GeometryEncoder, GeometryEncoderConfig, GeometryOutput};
 pub use image_encoder::{ImageEncoder, ImageEncoderConfig, ImageHead};
 pub use network_encoder::{NetworkEncoder, NetworkEncoderConfig};
 

@@ -14,7 +14,7 @@
 //! | [`datasets`] | `oncograph-datasets` | cohort readers, phantoms, splits, scalers |
 //! | [`train`] | `oncograph-train` | training loops that resume bit for bit |
 //! | [`spatiotemporal`] | `oncograph-spatiotemporal` | STG, the network for colorectal liver metastases |
-//! | [`brain`] | `oncograph-brain` | encoders for glioma: tumour image, brain network |
+//! | [`brain`] | `oncograph-brain` | encoders for glioma: tumour image, surface, brain network |
 //! | [`deploy`] | `oncograph-deploy` | reports |
 
 pub use oncograph_brain as brain;

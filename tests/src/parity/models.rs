@@ -4,10 +4,10 @@ use super::{Operation, Outcome};
 use crate::fixture::Fixture;
 use candle_core::{DType, Device, Tensor};
 use libtest_mimic::Failed;
-use oncograph_brain::{ImageEncoderConfig, NetworkEncoderConfig};
+use oncograph_brain::{EdgeInput, GeometryEncoderConfig, ImageEncoderConfig, NetworkEncoderConfig};
 use oncograph_graph::Graph;
 use oncograph_nn::segment::Adjacency;
-use oncograph_nn::{Activation, ParamStore, Seed};
+use oncograph_nn::{Activation, ParamStore, Seed, VarBuilder};
 use oncograph_spatiotemporal::{EdgeMode, Stg, StgConfig, TemporalInput};
 use std::sync::Arc;
 
@@ -30,6 +30,12 @@ pub const OPERATIONS: &[Operation] = &[
         reference: "the same model in torch",
         items: &["oncograph_brain::ImageEncoder"],
         run: glioma_image,
+    },
+    Operation {
+        name: "glioma_geometry",
+        reference: "the same model in torch_geometric",
+        items: &["oncograph_brain::GeometryEncoder"],
+        run: glioma_geometry,
     },
     Operation {
         name: "glioma_brainnet",
@@ -116,6 +122,29 @@ fn glioma_image(f: &Fixture) -> Outcome {
     f.check_all(&[("y", &encoder.forward(&x, false)?)], &[("x", &x)], &store)
 }
 
+fn glioma_geometry(f: &Fixture) -> Outcome {
+    f.described_by_shapes(&["B", "points"]);
+    let channels: Vec<usize> = serde_json::from_value(f.option("ch").clone())?;
+    let hidden = f.tensor("param.convs.0.nn.0.weight")?.dim(0)?;
+    let (r, factor) = (f.number("r0", f64::NAN), f.number("r_mult", f64::NAN));
+    // The peer's cases are not truncated.
+    let config = GeometryEncoderConfig::default().channels(channels).radius(r, factor, 1024);
+    let config = config.edges(EdgeInput::Offset, [hidden]).ratio(f.number("ratio", f64::NAN), false);
+    let config = config.dense([f.tensor("param.fc.weight")?.dim(0)?]);
+    let store = ParamStore::new(Seed::new(0));
+    let encoder = config.build(single(store.var_builder(DType::F32, &Device::Cpu)))?;
+    store.restore(&f.with_prefix("param."))?;
+    let pos = f.var("in.pos")?;
+    let batch = f.tensor("in.batch")?.to_dtype(DType::U32)?.to_vec1::<u32>()?;
+    let output = encoder.forward(&pos, &batch)?;
+    f.check_all(&[("y", &output.embedding)], &[("pos", &pos)], &store)
+}
+
+/// Names without the number of a layer, where the peer has a single one and ours could be several.
+fn single(vb: VarBuilder<'static>) -> VarBuilder<'static> {
+    vb.rename_f(|name| name.replace("fc.0.", "fc.").replace("gate_nn.0.", "gate_nn."))
+}
+
 fn glioma_network(f: &Fixture) -> Outcome {
     f.described_by_shapes(&["nodes", "E"]);
     let channels: Vec<usize> = serde_json::from_value(f.option("ch").clone())?;
@@ -124,11 +153,7 @@ fn glioma_network(f: &Fixture) -> Outcome {
     let config = config.activation(Activation::Relu, true).heads(f.usize("heads")?);
     let config = config.dense([f.tensor("param.fc.weight")?.dim(0)?]);
     let store = ParamStore::new(Seed::new(0));
-    // The peer's only dense layer is `fc`, ours the first of several.
-    let vb = store.var_builder(DType::F32, &Device::Cpu).rename_f(|name| match name.strip_prefix("fc.0.") {
-        Some(rest) => format!("fc.{rest}"),
-        None => name.to_string(),
-    });
+    let vb = single(store.var_builder(DType::F32, &Device::Cpu));
     let encoder = config.build(vb)?;
     store.restore(&f.with_prefix("param."))?;
     let (x, attributes) = (f.var("in.x")?, f.var("in.edge_attr")?);
