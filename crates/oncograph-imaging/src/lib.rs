@@ -43,6 +43,7 @@ pub mod dicom;
 mod error;
 mod frame;
 mod grid;
+mod lines;
 mod mask;
 pub mod morphology;
 pub mod nifti;
@@ -60,7 +61,10 @@ pub use error::{Error, Result};
 pub use frame::Frame;
 pub use grid::Grid;
 pub use reorient::reorient;
-pub use resample::{Border, Interpolation, ResampleOptions, resample};
+pub use resample::{
+    Border, Interpolation, ResampleOptions, ZoomOptions, affine_transform, map_coordinates, resample,
+    spline_filter, zoom,
+};
 pub use resize::resize;
 pub use volume::{Mask, Volume};
 pub use voxel::Voxel;
