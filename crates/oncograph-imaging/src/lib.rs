@@ -41,6 +41,7 @@ mod clahe;
 mod crop_pad;
 pub mod dicom;
 mod error;
+pub mod filters;
 mod frame;
 mod grid;
 mod lines;
