@@ -8,7 +8,7 @@ use oncograph::nn::optim::AdamWConfig;
 use oncograph::nn::scheduler::PlateauConfig;
 use oncograph::spatiotemporal::{
     Architecture, FeatureNorm, GnnKind, LossConfig, NodeType, PreprocessConfig, StgConfig, SurvivalLoss,
-    TrainingConfig,
+    TemporalInput, TrainingConfig,
 };
 use oncograph::train::{FitConfig, OptimizerConfig};
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,15 @@ pub struct EncoderSettings {
     pub weights: Option<PathBuf>,
 }
 
+/// What is fitted on the image features of the training patients.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ImageScaling {
+    /// S-10.
+    pub norm: FeatureNorm,
+    /// Principal components that are kept of each image node; none keeps all features, as published.
+    pub components: Option<usize>,
+}
+
 /// A whole run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunConfig {
@@ -51,8 +60,7 @@ pub struct RunConfig {
     pub load: LoadOptions,
     pub preprocess: PreprocessConfig,
     pub encoder: EncoderSettings,
-    /// S-10.
-    pub feature_norm: FeatureNorm,
+    pub image_scaling: ImageScaling,
     /// Widths and switches; `clinical` and `features` are set from the data.
     pub model: StgConfig,
     pub training: TrainingConfig,
@@ -81,7 +89,7 @@ impl RunConfig {
         let (epochs, rate, decay, patience, repeats) = match preset {
             Preset::Paper => (500, 5e-6, 0.01, 30, 1),
             Preset::Clinical => (500, 1e-4, 0.01, 30, 5),
-            Preset::Quick => (40, 1e-4, 0.01, 8, 1),
+            Preset::Quick => (40, 1e-3, 0.01, 8, 1),
         };
         let epochs = args.epochs.unwrap_or(epochs);
         let optimizer = AdamWConfig::new(args.learning_rate.unwrap_or(rate)).weight_decay(decay);
@@ -115,9 +123,11 @@ impl RunConfig {
             load: LoadOptions::new().empty_as_missing(args.empty_as_missing),
             preprocess,
             encoder: EncoderSettings { base_width: 64, weights: args.weights.clone() },
-            feature_norm: match preset {
-                Preset::Paper => FeatureNorm::ZScore,
-                Preset::Clinical | Preset::Quick => FeatureNorm::LogZScore,
+            image_scaling: match preset {
+                Preset::Paper => ImageScaling { norm: FeatureNorm::ZScore, components: None },
+                Preset::Clinical | Preset::Quick => {
+                    ImageScaling { norm: FeatureNorm::LogZScore, components: Some(2) }
+                }
             },
             model: model(args, preset),
             training: TrainingConfig::new(epochs).loss(loss(preset)),
@@ -140,7 +150,10 @@ fn model(args: &Args, preset: Preset) -> StgConfig {
         Preset::Quick if base.architecture == Architecture::Full => {
             base.hidden(64).node_type(NodeType::OneHot)
         }
-        Preset::Quick => base.hidden(64).lstm_hidden(32).node_type(NodeType::OneHot),
+        // Nodes are averaged before the BiLSTM: a seventh of the sequences.
+        Preset::Quick => {
+            base.hidden(64).lstm_hidden(32).node_type(NodeType::OneHot).temporal(TemporalInput::Timecat, true)
+        }
     };
     base.gnn(match args.gnn {
         None | Some(GnnArg::Sage) => GnnKind::Sage,

@@ -12,7 +12,7 @@ use oncograph::losses::predicted_time;
 use oncograph::metrics::{Covariates, CoxConfig, CoxModel, Survival, TaaMode, time_adjacent_accuracy};
 use oncograph::nn::Seed;
 use oncograph::spatiotemporal::{
-    AugmentConfig, Outcome, Prediction, StgLearner, StgOutput, SurvivalLoss, TimeScale, predict,
+    AugmentConfig, ImageScaler, Outcome, Prediction, StgLearner, StgOutput, SurvivalLoss, TimeScale, predict,
 };
 use oncograph::train::{EpochRecord, RunDir, StopFlag, fit};
 use serde::{Deserialize, Serialize};
@@ -85,8 +85,8 @@ pub fn run_fold(
     }
     let images = patients.images.as_deref().filter(|_| model == STG);
     let (train, validation) = inner_split(config, patients, fold)?;
-    let inputs = Inputs::fit(&patients.clinical, images, &train, config.feature_norm, device)?;
-    let features = inputs.scaler.as_ref().map_or(64, |s| s.width() / 18);
+    let inputs = Inputs::fit(&patients.clinical, images, &train, config.image_scaling, device)?;
+    let features = inputs.scaler.as_ref().map_or(64, ImageScaler::features);
     let sized = sized(config, &inputs, features);
     let seed = Seed::new(config.seed).stream(&name);
     let (store, network) = build(&sized, seed, device)?;

@@ -1,13 +1,13 @@
 //! One trained network with everything that it needs to be applied: the unit of cross-validation and of prediction.
 
-use crate::config::RunConfig;
+use crate::config::{ImageScaling, RunConfig};
 use crate::encode::PatientFeatures;
 use anyhow::Context;
 use candle_core::{DType, Device, Tensor};
 use oncograph::datasets::scaler::{FeatureTable as Table, PipelineConfig, TabularPipeline};
 use oncograph::graph::HeteroGraph;
 use oncograph::nn::{ParamStore, Seed, save_tensors};
-use oncograph::spatiotemporal::{FeatureNorm, FeatureTable, ImageScaler, Outcome, Stg, StgConfig, TimeScale};
+use oncograph::spatiotemporal::{FeatureTable, ImageScaler, Outcome, Stg, StgConfig, TimeScale};
 use oncograph::train::RunDir;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -39,7 +39,7 @@ impl Inputs {
         clinical: &Table,
         images: Option<&[PatientFeatures]>,
         train: &[usize],
-        norm: FeatureNorm,
+        scaling: ImageScaling,
         device: &Device,
     ) -> anyhow::Result<Self> {
         let pipeline = TabularPipeline::fit(clinical, train, &PipelineConfig::new())?;
@@ -48,7 +48,11 @@ impl Inputs {
             Some(images) => {
                 let width = images.first().map_or(0, |p| p.values.len());
                 let values: Vec<f32> = images.iter().flat_map(|p| p.values.iter().copied()).collect();
-                Some(ImageScaler::fit(&values, width, train, norm)?)
+                let scaler = ImageScaler::fit(&values, width, train, scaling.norm)?;
+                Some(match scaling.components {
+                    Some(count) => scaler.with_components(&values, train, count)?,
+                    None => scaler,
+                })
             }
         };
         Self::apply(pipeline, scaler, clinical, images, device)
@@ -67,7 +71,7 @@ impl Inputs {
         let (values, features) = match (&scaler, images) {
             (Some(scaler), Some(images)) => {
                 let all: Vec<f32> = images.iter().flat_map(|p| p.values.iter().copied()).collect();
-                (Some(scaler.transform(&all)?), scaler.width() / 18)
+                (Some(scaler.transform(&all)?), scaler.features())
             }
             _ => (None, 0),
         };
@@ -94,7 +98,7 @@ pub fn build(model: &StgConfig, seed: Seed, device: &Device) -> anyhow::Result<(
 }
 
 /// The parts of the image scaler in a model's file.
-const SCALER: [&str; 3] = ["scaler/unit", "scaler/mean", "scaler/inverse"];
+const SCALER: [&str; 4] = ["scaler/unit", "scaler/mean", "scaler/inverse", "scaler/axes"];
 
 /// Writes a trained network as `{name}.json` and `{name}.safetensors`.
 pub fn save(
@@ -124,7 +128,9 @@ pub fn load(run: &RunDir, name: &str, device: &Device) -> anyhow::Result<(Stg, O
         .with_context(|| format!("{}: not a whole model", path.display()))?;
     let mut vector = |name: &str| tensors.remove(name).map(|t| t.to_vec1::<f32>()).transpose();
     let scaler = match SCALER.map(|name| vector(name).transpose()) {
-        [Some(unit), Some(mean), Some(inverse)] => Some(ImageScaler::from_parts([unit?, mean?, inverse?])?),
+        [Some(unit), Some(mean), Some(inverse), Some(axes)] => {
+            Some(ImageScaler::from_parts([unit?, mean?, inverse?, axes?])?)
+        }
         _ => None,
     };
     let (store, network) = build(&fitted.model, Seed::new(0), device)?;

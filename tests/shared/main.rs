@@ -4,12 +4,17 @@ mod datasets;
 mod encoder;
 mod imaging;
 mod metrics;
-mod nn;
 
 use libtest_mimic::Arguments;
 
 fn main() {
     let arguments = Arguments::from_args();
-    let trials = [datasets::trials(), encoder::trials(), imaging::trials(), metrics::trials(), nn::trials()];
+    let trials = [
+        datasets::trials(),
+        encoder::trials(),
+        imaging::trials(),
+        metrics::trials(),
+        oncograph_tests::parity::trials(),
+    ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit();
 }

@@ -5,6 +5,7 @@
 //! test runner, with the reason printed, never as passed.
 
 pub mod fixture;
+pub mod parity;
 
 use libtest_mimic::{Failed, Trial};
 use std::path::{Path, PathBuf};

@@ -1,6 +1,9 @@
 use crate::{Error, Result};
 use candle_core::Tensor;
 
+/// Image nodes of a patient: five anatomical ones and the CT.
+pub(crate) const NODES: usize = 6;
+
 /// S-01: the levels that an image node's vectors come from: 1, 2 and 4 cells along each axis.
 pub const PYRAMID_LEVELS: usize = 3;
 

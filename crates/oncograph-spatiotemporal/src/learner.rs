@@ -1,6 +1,6 @@
 use crate::assemble::{Assemble, Source};
 use crate::config::{Contrast, SurvivalLoss};
-use crate::features::PYRAMID_LEVELS;
+use crate::features::{NODES as IMAGES, PYRAMID_LEVELS};
 use crate::{
     Error, NodeType, Outcome, PatientNodes, Result, Stg, StgOutput, TimeScale, TrainingConfig, patient_graph,
     patient_schema,
@@ -15,9 +15,6 @@ use oncograph_train::{Learner, StepLoss, Validation};
 use rand::seq::SliceRandom;
 use rand_distr::{Distribution, StandardNormal};
 use std::sync::Arc;
-
-/// Six image nodes per patient: five anatomical ones and the CT.
-const IMAGES: usize = 6;
 
 /// The inputs of every patient on a device, so that a batch copies rows of small graphs and never of features.
 ///

@@ -16,6 +16,7 @@
 
 mod assemble;
 mod augment;
+mod components;
 mod config;
 mod error;
 mod features;

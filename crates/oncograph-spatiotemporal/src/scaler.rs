@@ -1,3 +1,5 @@
+use crate::components::NodeComponents;
+use crate::features::{NODES, PYRAMID_LEVELS};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +15,7 @@ pub enum FeatureNorm {
     LogZScore,
 }
 
-/// [`FeatureNorm`] as fitted on training patients.
+/// [`FeatureNorm`] as fitted on training patients, and the principal components of each node after it, if wanted.
 ///
 /// A feature that does not vary in training becomes 0.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +24,7 @@ pub struct ImageScaler {
     unit: Vec<f32>,
     mean: Vec<f32>,
     inverse: Vec<f32>,
+    components: Option<NodeComponents>,
 }
 
 impl ImageScaler {
@@ -65,10 +68,31 @@ impl ImageScaler {
             if deviation > 1e-6 * m.abs().max(1e-12) { (1.0 / deviation) as f32 } else { 0.0 }
         };
         let inverse = variance.iter().zip(&mean).map(invert).collect();
-        Ok(ImageScaler { unit, mean: mean.into_iter().map(|m| m as f32).collect(), inverse })
+        Ok(ImageScaler {
+            unit,
+            mean: mean.into_iter().map(|m| m as f32).collect(),
+            inverse,
+            components: None,
+        })
     }
 
-    /// The z-scores of all patients of `values`.
+    /// Adds the `count` leading principal components of each of the six image nodes, fitted on the scaled `values` of
+    /// the patients `train`: a node's features become `6 count` numbers, its own scores at its own place.
+    ///
+    /// A few dozen patients cannot fit thousands of features, and with features of their own nodes that share weights
+    /// do not cancel. Scores are divided by the deviation of the node's first.
+    ///
+    /// # Errors
+    /// [`Error::Config`] unless `count` is between 1 and the number of training patients less one; otherwise as for
+    /// [`ImageScaler::transform`].
+    pub fn with_components(mut self, values: &[f32], train: &[usize], count: usize) -> Result<Self> {
+        let features = self.features();
+        let scaled = self.transform(values)?;
+        self.components = Some(NodeComponents::fit(&scaled, features, train, count)?);
+        Ok(self)
+    }
+
+    /// The inputs of the network, patients x 6 nodes x 3 levels x [`ImageScaler::features`].
     ///
     /// # Errors
     /// [`Error::Input`] if `values` is not whole patients of the fitted width.
@@ -81,29 +105,43 @@ impl ImageScaler {
             let values = row.iter().enumerate().map(value);
             values.zip(&self.mean).zip(&self.inverse).map(|((v, m), i)| (v - m) * i).collect()
         };
-        Ok(values.chunks(width).flat_map(scale).collect())
+        let scaled: Vec<f32> = values.chunks(width).flat_map(scale).collect();
+        Ok(match &self.components {
+            Some(components) => components.transform(&scaled),
+            None => scaled,
+        })
     }
 
-    /// Numbers per patient.
-    pub fn width(&self) -> usize {
-        self.mean.len()
+    /// Numbers that each level of each node has after [`ImageScaler::transform`].
+    pub fn features(&self) -> usize {
+        match &self.components {
+            Some(components) => NODES * components.count(),
+            None => self.mean.len() / (NODES * PYRAMID_LEVELS),
+        }
     }
 
-    /// Units of the logarithm (empty without one), means and inverse deviations, to be saved.
-    pub fn parts(&self) -> [&[f32]; 3] {
-        [&self.unit, &self.mean, &self.inverse]
+    /// Units of the logarithm (empty without one), means, inverse deviations and axes of the components (empty
+    /// without them), to be saved.
+    pub fn parts(&self) -> [&[f32]; 4] {
+        let axes = self.components.as_ref().map_or(&[][..], |c| &c.axes);
+        [&self.unit, &self.mean, &self.inverse, axes]
     }
 
     /// From what [`ImageScaler::parts`] gave.
     ///
     /// # Errors
     /// [`Error::Input`] if the lengths differ.
-    pub fn from_parts([unit, mean, inverse]: [Vec<f32>; 3]) -> Result<Self> {
+    pub fn from_parts([unit, mean, inverse, axes]: [Vec<f32>; 4]) -> Result<Self> {
         let whole = unit.is_empty() || unit.len() == mean.len();
         if mean.len() != inverse.len() || mean.is_empty() || !whole {
             return Err(Error::input("image scaler", format!("{} deviations", mean.len()), inverse.len()));
         }
-        Ok(ImageScaler { unit, mean, inverse })
+        let d = mean.len() / (NODES * PYRAMID_LEVELS);
+        if !axes.is_empty() && (d == 0 || !axes.len().is_multiple_of(NODES * d)) {
+            return Err(Error::input("image scaler", format!("six nodes' axes of {d} numbers"), axes.len()));
+        }
+        let components = (!axes.is_empty()).then_some(NodeComponents { axes, d });
+        Ok(ImageScaler { unit, mean, inverse, components })
     }
 }
 
@@ -140,6 +178,19 @@ mod tests {
             assert_eq!(ImageScaler::from_parts(parts).unwrap(), fitted);
             assert!(ImageScaler::fit(&values, 4, &[0], norm).is_err());
         }
+    }
+
+    #[test]
+    fn components_change_the_width_and_are_saved() {
+        let values: Vec<f32> = (0..4 * 36).map(|i| ((i * i * 7) % 31) as f32).collect();
+        let scaler = ImageScaler::fit(&values, 36, &[0, 1, 2], FeatureNorm::ZScore).unwrap();
+        assert_eq!(scaler.features(), 2);
+        let scaler = scaler.with_components(&values, &[0, 1, 2], 1).unwrap();
+        assert_eq!((scaler.features(), scaler.transform(&values).unwrap().len()), (6, 4 * 18 * 6));
+        let parts = scaler.parts().map(<[f32]>::to_vec);
+        assert_eq!(ImageScaler::from_parts(parts.clone()).unwrap(), scaler);
+        let [unit, mean, inverse, axes] = parts;
+        assert!(ImageScaler::from_parts([unit, mean, inverse, axes[1..].to_vec()]).is_err());
     }
 
     #[test]

@@ -14,8 +14,10 @@
 //! | [`datasets`] | `oncograph-datasets` | cohort readers, phantoms, splits, scalers |
 //! | [`train`] | `oncograph-train` | training loops that resume bit for bit |
 //! | [`spatiotemporal`] | `oncograph-spatiotemporal` | STG, the network for colorectal liver metastases |
+//! | [`brain`] | `oncograph-brain` | encoders for glioma: tumour image, brain network |
 //! | [`deploy`] | `oncograph-deploy` | reports |
 
+pub use oncograph_brain as brain;
 pub use oncograph_datasets as datasets;
 pub use oncograph_deploy as deploy;
 pub use oncograph_encoder as encoder;

@@ -1,7 +1,9 @@
 //! `oncograph-nn` against PyTorch: values, gradients, buffers, optimizer trajectories and schedules.
 
+use super::{Operation, Outcome};
+use crate::fixture::{Fixture, unsupported};
 use candle_core::{DType, Device, Tensor, Var};
-use libtest_mimic::{Failed, Trial};
+use libtest_mimic::Failed;
 use oncograph_nn::conv3d::{Conv3dConfig, Conv3dLayerConfig, PaddingMode};
 use oncograph_nn::lstm::LstmConfig;
 use oncograph_nn::norm::{BatchNormConfig, GroupNormConfig, InstanceNormConfig};
@@ -9,27 +11,86 @@ use oncograph_nn::optim::*;
 use oncograph_nn::pool::*;
 use oncograph_nn::scheduler::*;
 use oncograph_nn::{ParamStore, Seed, VarBuilder};
-use oncograph_tests::fixture::{Fixture, trials_of};
 use serde_json::Value;
 
-type Outcome = Result<(), Failed>;
-type Suite = (&'static str, fn(&Fixture) -> Outcome);
-
-pub fn trials() -> Vec<Trial> {
-    let suites: [Suite; 10] = [
-        ("conv3d_", conv3d),
-        ("max_pool3d_", |f| pool(f, max_pool3d)),
-        ("avg_pool3d_", |f| pool(f, avg_pool3d)),
-        ("adaptive_avg_pool3d_", |f| adaptive(f, adaptive_avg_pool3d)),
-        ("adaptive_max_pool3d_", |f| adaptive(f, adaptive_max_pool3d)),
-        ("batchnorm", batch_norm),
-        ("groupnorm_instancenorm3d", group_and_instance_norm),
-        ("lstm_", lstm),
-        ("optimizers", optimizers),
-        ("lr_schedulers", schedulers),
-    ];
-    suites.into_iter().flat_map(|(prefix, run)| trials_of(prefix, run)).collect()
-}
+/// The operations of this crate.
+pub const OPERATIONS: &[Operation] = &[
+    Operation {
+        name: "conv3d",
+        reference: "torch.nn.Conv3d",
+        items: &["oncograph_nn::conv3d::Conv3d"],
+        run: conv3d,
+    },
+    Operation {
+        name: "max_pool3d",
+        reference: "torch.nn.functional.max_pool3d",
+        items: &["oncograph_nn::pool::max_pool3d"],
+        run: |f| pool(f, max_pool3d),
+    },
+    Operation {
+        name: "avg_pool3d",
+        reference: "torch.nn.functional.avg_pool3d",
+        items: &["oncograph_nn::pool::avg_pool3d"],
+        run: |f| pool(f, avg_pool3d),
+    },
+    Operation {
+        name: "adaptive_avg_pool3d",
+        reference: "torch.nn.functional.adaptive_avg_pool3d",
+        items: &["oncograph_nn::pool::adaptive_avg_pool3d"],
+        run: |f| adaptive(f, adaptive_avg_pool3d),
+    },
+    Operation {
+        name: "adaptive_max_pool3d",
+        reference: "torch.nn.functional.adaptive_max_pool3d",
+        items: &["oncograph_nn::pool::adaptive_max_pool3d"],
+        run: |f| adaptive(f, adaptive_max_pool3d),
+    },
+    Operation {
+        name: "batchnorm3d",
+        reference: "torch.nn.BatchNorm3d",
+        items: &["oncograph_nn::norm::BatchNorm"],
+        run: batch_norm,
+    },
+    Operation {
+        name: "batchnorm1d",
+        reference: "torch.nn.BatchNorm1d",
+        items: &["oncograph_nn::norm::BatchNorm"],
+        run: batch_norm,
+    },
+    Operation {
+        name: "groupnorm_instancenorm3d",
+        reference: "torch.nn.GroupNorm, torch.nn.InstanceNorm3d",
+        items: &["oncograph_nn::norm::GroupNorm", "oncograph_nn::norm::InstanceNorm"],
+        run: group_and_instance_norm,
+    },
+    Operation { name: "lstm", reference: "torch.nn.LSTM", items: &["oncograph_nn::lstm::Lstm"], run: lstm },
+    Operation {
+        name: "optimizers",
+        reference: "torch.optim.SGD, Adam, AdamW, RMSprop",
+        items: &[
+            "oncograph_nn::optim::Sgd",
+            "oncograph_nn::optim::Adam",
+            "oncograph_nn::optim::AdamW",
+            "oncograph_nn::optim::RmsProp",
+        ],
+        run: optimizers,
+    },
+    Operation {
+        name: "lr_schedulers",
+        reference: "torch.optim.lr_scheduler",
+        items: &[
+            "oncograph_nn::scheduler::ReduceLrOnPlateau",
+            "oncograph_nn::scheduler::CosineAnnealingLr",
+            "oncograph_nn::scheduler::CosineAnnealingWarmRestarts",
+            "oncograph_nn::scheduler::OneCycleLr",
+            "oncograph_nn::scheduler::StepLr",
+            "oncograph_nn::scheduler::MultiStepLr",
+            "oncograph_nn::scheduler::ExponentialLr",
+            "oncograph_nn::scheduler::LinearLr",
+        ],
+        run: schedulers,
+    },
+];
 
 fn store() -> (ParamStore, VarBuilder<'static>) {
     let store = ParamStore::new(Seed::new(0));
@@ -43,12 +104,13 @@ fn conv3d(f: &Fixture) -> Outcome {
         .stride(f.triple("stride", 1)?)
         .padding(f.triple("padding", 0)?)
         .dilation(f.triple("dilation", 1)?)
-        .groups(f.config["groups"].as_u64().unwrap_or(1) as usize);
-    let mode = match f.config["padding_mode"].as_str() {
-        Some("replicate") => PaddingMode::Replicate,
-        None | Some("zeros") => PaddingMode::Zeros,
-        Some(other) => return Err(format!("padding mode {other}").into()),
+        .groups(f.number("groups", 1.0) as usize);
+    let mode = match f.text("padding_mode", "zeros") {
+        "replicate" => PaddingMode::Replicate,
+        "zeros" => PaddingMode::Zeros,
+        other => return Err(unsupported(format!("padding_mode={other}"))),
     };
+    f.described_by_shapes(&["bias"]);
     let config = Conv3dLayerConfig::new(f.usize("cin")?, f.usize("cout")?, f.triple("kernel_size", 1)?);
     let config = config.conv(conv).padding_mode(mode).bias(f.has("param.bias"));
     let layer = config.build(vb)?;
@@ -59,7 +121,7 @@ fn conv3d(f: &Fixture) -> Outcome {
 
 fn pool(f: &Fixture, run: fn(&Tensor, &Pool3dConfig) -> oncograph_nn::Result<Tensor>) -> Outcome {
     let kernel = f.triple("k", 1)?;
-    let stride = if f.config["s"].is_null() { kernel } else { f.triple("s", 1)? };
+    let stride = if f.option("s").is_null() { kernel } else { f.triple("s", 1)? };
     let config = Pool3dConfig::new(kernel)
         .stride(stride)
         .padding(f.triple("p", 0)?)
@@ -77,10 +139,12 @@ fn adaptive(f: &Fixture, run: fn(&Tensor, [usize; 3]) -> oncograph_nn::Result<Te
 fn batch_norm(f: &Fixture) -> Outcome {
     let (store, vb) = store();
     let mut config = BatchNormConfig::new(f.tensor("param.running_mean")?.elem_count());
-    if let Some(momentum) = f.config.get("momentum") {
+    // A momentum of null is a choice (the cumulative mean), an absent one the default.
+    let options = f.options();
+    if let Some(momentum) = options.get("momentum") {
         config = config.momentum(momentum.as_f64());
     }
-    if let Some(eps) = f.config["eps"].as_f64() {
+    if let Some(eps) = options["eps"].as_f64() {
         config = config.eps(eps);
     }
     let layer = config.affine(f.has("param.weight")).build(vb)?;
@@ -88,16 +152,13 @@ fn batch_norm(f: &Fixture) -> Outcome {
     let x = f.var("in.x")?;
     let y = layer.forward(&x, f.bool("train", true))?;
     f.check_all(&[("y", &y)], &[("x", &x)], &store)?;
-    for name in f.with_prefix("after.").keys() {
-        f.check(&format!("after.{name}"), store.get(name).ok_or("no buffer")?.as_tensor())?;
-    }
-    Ok(())
+    f.check_buffers(&store)
 }
 
 fn group_and_instance_norm(f: &Fixture) -> Outcome {
     let (store, vb) = store();
     let channels = f.tensor("in.x")?.dims()[1];
-    let groups = f.config["num_groups"].as_u64().unwrap_or(2) as usize;
+    let groups = f.number("num_groups", 2.0) as usize;
     let group = GroupNormConfig::new(groups, channels).build(vb.pp("gn"))?;
     let instance = InstanceNormConfig::new(channels).affine(true).build(vb.pp("inn"))?;
     store.restore(&f.with_prefix("param."))?;
@@ -108,13 +169,14 @@ fn group_and_instance_norm(f: &Fixture) -> Outcome {
 fn lstm(f: &Fixture) -> Outcome {
     let (store, vb) = store();
     let layer = LstmConfig::new(f.usize("I")?, f.usize("H")?)
-        .num_layers(f.config["num_layers"].as_u64().unwrap_or(1) as usize)
+        .num_layers(f.number("num_layers", 1.0) as usize)
         .bidirectional(f.bool("bidirectional", false))
         .batch_first(f.bool("batch_first", false))
         .bias(f.has("param.bias_ih_l0"))
         .build(vb)?;
     store.restore(&f.with_prefix("param."))?;
-    let lengths: Option<Vec<usize>> = serde_json::from_value(f.config["lengths"].clone())?;
+    let lengths: Option<Vec<usize>> = serde_json::from_value(f.option("lengths").clone())?;
+    f.described_by_shapes(&["B", "T", "bias"]);
     let x = f.var("in.x")?;
     let state = if f.has("in.h0") { Some((f.var("in.h0")?, f.var("in.c0")?)) } else { None };
     let given = state.as_ref().map(|(h, c)| (h.as_tensor(), c.as_tensor()));
@@ -156,7 +218,7 @@ fn optimizer(name: &str, options: &Value) -> Result<Box<dyn Optimizer>, Failed> 
 
 fn optimizers(f: &Fixture) -> Outcome {
     let (x, y) = (f.tensor("in.X")?, f.tensor("in.y")?);
-    for (name, options) in f.config.as_object().ok_or("no optimizers")? {
+    for (name, options) in f.options().as_object().ok_or("no optimizers")? {
         let store = ParamStore::new(Seed::new(0));
         let vb = store.var_builder(DType::F64, &Device::Cpu);
         let (w, b) = (vb.get(f.tensor("in.w0")?.shape(), "w")?, vb.get(1, "b")?);
@@ -195,7 +257,7 @@ fn schedulers(f: &Fixture) -> Outcome {
         f.check(&key, &Tensor::new(rates, &Device::Cpu)?)?;
     }
     let metric = f.tensor("in.metric")?.to_vec1::<f64>()?;
-    for (name, options) in f.config.as_object().ok_or("no schedules")? {
+    for (name, options) in f.options().as_object().ok_or("no schedules")? {
         // The options are PyTorch's names, which are ours too.
         let config: PlateauConfig = serde_json::from_value(options.clone())?;
         let mut schedule = ReduceLrOnPlateau::new(base, config)?;
