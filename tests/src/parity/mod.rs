@@ -5,8 +5,12 @@
 //! its own.
 
 pub mod encoder;
+mod imaging;
+mod losses;
+mod metrics;
 mod models;
 mod nn;
+mod shapes;
 
 use crate::fixture::{Fixture, Verdict};
 use libtest_mimic::{Failed, Trial};
@@ -28,7 +32,17 @@ pub struct Operation {
 
 /// Every operation, in the order of the crates.
 pub fn operations() -> impl Iterator<Item = &'static Operation> {
-    [nn::OPERATIONS, encoder::OPERATIONS, models::OPERATIONS].into_iter().flatten()
+    [
+        nn::OPERATIONS,
+        encoder::OPERATIONS,
+        losses::OPERATIONS,
+        metrics::OPERATIONS,
+        imaging::OPERATIONS,
+        shapes::OPERATIONS,
+        models::OPERATIONS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// The operation that answers the case `name`: the longest that the name begins with.
