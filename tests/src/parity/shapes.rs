@@ -182,7 +182,7 @@ fn surface(f: &Fixture) -> Outcome {
         other => return Err(unsupported(format_args!("method={other}"))),
     };
     let mesh = marching_cubes(&x, &options)?;
-    same_vertices(f, &mesh)?;
+    same_vertices(f, &mesh, spacing)?;
     let within = |path: &str, got: f64, tolerance: f64| -> Outcome {
         if let Ok(expected) = f.scalars(path) {
             f.compare(&format!("scalars/{path}"), &[got], &expected, |e| tolerance * e.abs());
@@ -208,7 +208,7 @@ fn surface(f: &Fixture) -> Outcome {
 }
 
 /// Compares the sets of vertices, and the normals at them by their direction.
-fn same_vertices(f: &Fixture, mesh: &Mesh) -> Outcome {
+fn same_vertices(f: &Fixture, mesh: &Mesh, spacing: [f64; 3]) -> Outcome {
     let reference: Vec<[f64; 3]> =
         f.values("out.verts")?.chunks_exact(3).map(|v| [v[2], v[1], v[0]]).collect();
     let distance = |a: &[f64; 3], b: &[f64; 3]| (0..3).map(|i| (a[i] - b[i]).powi(2)).sum::<f64>().sqrt();
@@ -225,7 +225,10 @@ fn same_vertices(f: &Fixture, mesh: &Mesh) -> Outcome {
         let normals = f.values("out.normals")?;
         let pairs = normals.chunks_exact(3).zip(&matched);
         let cosine = |(n, m): (&[f64], &(usize, f64))| {
-            let own = mesh.normals[m.0];
+            // The peer's normals belong to voxels of size 1.
+            let own: [f64; 3] = std::array::from_fn(|a| mesh.normals[m.0][a] * spacing[a]);
+            let length = own.iter().map(|v| v * v).sum::<f64>().sqrt().max(f64::MIN_POSITIVE);
+            let own = own.map(|v| v / length);
             n[2] * own[0] + n[1] * own[1] + n[0] * own[2]
         };
         let mean = pairs.map(cosine).sum::<f64>() / matched.len().max(1) as f64;

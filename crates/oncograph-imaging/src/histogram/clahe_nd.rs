@@ -240,12 +240,13 @@ fn clip(histogram: &mut [i64], limit: i64) {
     let share = excess / bins;
     let nearly = limit - share;
     for n in histogram.iter_mut() {
-        if *n >= limit {
-            *n = limit;
-        } else if *n < nearly {
+        *n = (*n).min(limit);
+        if *n < nearly {
             *n += share;
             excess -= share;
-        } else {
+        }
+        // Bins that are almost full by then are filled.
+        if *n >= nearly {
             excess -= limit - *n;
             *n = limit;
         }

@@ -114,7 +114,8 @@ impl MatchOptions {
 /// The volume mapped so that some quantiles of its histogram fall on those of `reference`: piecewise linear between
 /// them and beyond the last one.
 ///
-/// Quantiles are read from histograms of `levels` bins above the threshold, linear within a bin. Beyond the first and
+/// Quantiles are read from histograms of `levels` bins above the threshold, linear within a bin, the first of which
+/// reaches down to the volume's minimum. Beyond the first and
 /// last landmark the map goes on towards the volumes' own extremes.
 ///
 /// # Errors
@@ -181,6 +182,7 @@ impl Landmarks {
 
 /// Counts in equal bins from `start`.
 struct Histogram {
+    low: f64,
     start: f64,
     width: f64,
     counts: Vec<f64>,
@@ -188,23 +190,26 @@ struct Histogram {
 
 impl Histogram {
     fn new(values: &[f64], start: f64, end: f64, bins: usize) -> Self {
+        let low = values.first().copied().unwrap_or(start);
         let width = (end - start) / bins as f64;
         let mut counts = vec![0.0; bins];
         for v in values.iter().filter(|v| **v >= start && **v <= end) {
             let bin = if width > 0.0 { ((v - start) / width) as usize } else { 0 };
             counts[bin.min(bins - 1)] += 1.0;
         }
-        Self { start, width, counts }
+        Self { low, start, width, counts }
     }
 
-    /// Counted from the nearer end, linear within a bin.
+    /// Linear within a bin.
     fn quantile(&self, p: f64) -> f64 {
         let total: f64 = self.counts.iter().sum();
         let edge = |i: usize| self.start + i as f64 * self.width;
         let mut before = 0.0;
         for (i, count) in self.counts.iter().enumerate() {
             if before + count >= p * total && *count > 0.0 {
-                return edge(i) + (p * total - before) / count * self.width;
+                // The first bin reaches down to the volume's own minimum, in the peer as well.
+                let lower = if i == 0 { self.low } else { edge(i) };
+                return lower + (p * total - before) / count * (edge(i + 1) - lower);
             }
             before += count;
         }

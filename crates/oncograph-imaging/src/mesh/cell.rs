@@ -133,7 +133,7 @@ fn trace(v: &[f64; CORNERS], exact: bool) -> (Vec<Loop>, [usize; CORNERS]) {
             }
             [first, second] => {
                 let value = |i: usize| v[corners[i % 4]];
-                let apart = !exact || value(first) * value(second) <= value(first + 1) * value(second + 1);
+                let apart = !exact || value(first) * value(second) < value(first + 1) * value(second + 1);
                 if apart {
                     same(corners[(first + 1) % 4], corners[(second + 1) % 4]);
                 } else {

@@ -334,7 +334,7 @@ impl Block {
     }
 
     /// Fills a ring (vertices and their edges) with triangles: around a middle vertex where it is long, else ear by ear,
-    /// the shortest cut first.
+    /// the longest cut first.
     fn disc(&mut self, mut ring: Vec<(u32, usize)>, exact: bool, middle: impl Fn() -> [f64; 3]) {
         if exact && ring.len() > 7 {
             let centre = MIDDLE | self.middles.len() as u32;
@@ -345,7 +345,12 @@ impl Block {
         }
         while ring.len() > 3 {
             let n = ring.len();
-            let cut = |i: usize| self.cost(ring[i], ring[(i + 2) % n]);
+            // Long cuts come closest to the peer's tables, in area and volume.
+            let cut = |i: usize| {
+                let (a, b) = (ring[i], ring[(i + 2) % n]);
+                let within_face = if share_face(a.1, b.1) { 100.0 } else { 0.0 };
+                within_face - self.length(a.0, b.0)
+            };
             let best = (0..n).min_by(|a, b| cut(*a).total_cmp(&cut(*b))).unwrap_or(0);
             self.triangles.push([ring[best].0, ring[(best + 1) % n].0, ring[(best + 2) % n].0]);
             ring.remove((best + 1) % n);
@@ -376,10 +381,14 @@ impl Block {
         }
     }
 
-    /// How little a cut between two vertices is wanted: its squared length, and never within a face.
+    fn length(&self, a: u32, b: u32) -> f64 {
+        let (p, q) = (self.vertices[a as usize], self.vertices[b as usize]);
+        (0..3).map(|i| (p[i] - q[i]).powi(2)).sum()
+    }
+
+    /// How little a bridge over a tunnel is wanted: its squared length, and never within a face.
     fn cost(&self, a: (u32, usize), b: (u32, usize)) -> f64 {
-        let (p, q) = (self.vertices[a.0 as usize], self.vertices[b.0 as usize]);
-        let length: f64 = (0..3).map(|i| (p[i] - q[i]).powi(2)).sum();
+        let length = self.length(a.0, b.0);
         if share_face(a.1, b.1) { 100.0 + length } else { length }
     }
 }
