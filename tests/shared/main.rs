@@ -3,18 +3,12 @@
 mod datasets;
 mod encoder;
 mod imaging;
-mod metrics;
 
 use libtest_mimic::Arguments;
 
 fn main() {
     let arguments = Arguments::from_args();
-    let trials = [
-        datasets::trials(),
-        encoder::trials(),
-        imaging::trials(),
-        metrics::trials(),
-        oncograph_tests::parity::trials(),
-    ];
+    let trials =
+        [datasets::trials(), encoder::trials(), imaging::trials(), oncograph_tests::parity::trials()];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit();
 }

@@ -1,4 +1,4 @@
-//! Oriented medical volumes: NIfTI, DICOM series and DICOM SEG in and out, resampling, CLAHE, morphology.
+//! Oriented medical volumes: NIfTI, DICOM series and DICOM SEG in and out, resampling, filters, histograms, morphology, surfaces.
 //!
 //! A [`Volume`] is voxels plus their place in the world: a [`Grid`] (size and index-to-millimetre affine, RAS+) and
 //! a [`Frame`] (which coordinate system those millimetres belong to). Every reader fills in all three or fails; every
@@ -12,9 +12,14 @@
 //! | [`seg`] | read, decode onto an image's grid, and write DICOM Segmentation objects |
 //! | [`reorient`] | permute and flip axes to an orientation code |
 //! | [`resample()`](fn@resample), [`resize()`](fn@resize) | interpolate onto another grid: nearest, linear, cubic B-spline |
+//! | [`zoom`](fn@zoom), [`affine_transform`], [`map_coordinates`] | sample by indices, with scipy's borders and splines |
 //! | [`crop_pad()`](fn@crop_pad), [`crop_pad_around`] | cut a box, also beyond the edge |
-//! | [`window()`](fn@window), [`clahe()`](fn@clahe) | intensity window, adaptive histogram equalisation |
-//! | [`morphology`] | dilate, erode, open, close with a box |
+//! | [`window()`](fn@window), [`rescale_intensity`] | intensity window |
+//! | [`clahe()`](fn@clahe), [`clahe_nd`], [`equalize_histogram`] | histogram equalisation, adaptive by slices or in 3-D |
+//! | [`match_histogram`], [`match_quantiles`], [`NyulScale`] | intensities of one volume or cohort for another |
+//! | [`filters`] | Gaussian and its derivatives, mean, median and other ranks, gradient magnitude |
+//! | [`morphology`] | dilate, erode, open, close; components, holes, distance transform |
+//! | [`mesh`] | the surface at a level, its area and volume |
 //!
 //! The feature `candle` adds `Volume::to_tensor`.
 //!
@@ -37,13 +42,16 @@
 //! Results are the same to the last bit with any number of threads.
 
 mod atomic;
-mod clahe;
 mod crop_pad;
 pub mod dicom;
 mod error;
+pub mod filters;
 mod frame;
 mod grid;
+mod histogram;
+mod lines;
 mod mask;
+pub mod mesh;
 pub mod morphology;
 pub mod nifti;
 mod reorient;
@@ -54,13 +62,19 @@ mod volume;
 mod voxel;
 mod window;
 
-pub use clahe::{ClaheOptions, clahe};
 pub use crop_pad::{crop_pad, crop_pad_around};
 pub use error::{Error, Result};
 pub use frame::Frame;
 pub use grid::Grid;
+pub use histogram::{
+    ClaheNdOptions, ClaheOptions, MatchOptions, NyulScale, clahe, clahe_nd, equalize_histogram,
+    match_histogram, match_quantiles, percentile, rescale_intensity,
+};
 pub use reorient::reorient;
-pub use resample::{Border, Interpolation, ResampleOptions, resample};
+pub use resample::{
+    Border, Interpolation, ResampleOptions, ZoomOptions, affine_transform, map_coordinates, resample,
+    spline_filter, zoom,
+};
 pub use resize::resize;
 pub use volume::{Mask, Volume};
 pub use voxel::Voxel;

@@ -46,6 +46,20 @@ pub fn info_nce(a: &Tensor, b: &Tensor, temperature: f64) -> Result<Tensor> {
     own_column(&logits, (0..n).collect())
 }
 
+/// The mean of [`info_nce`] from `a` to `b` and from `b` to `a`, as in CLIP.
+///
+/// # Shapes
+/// \[n, F\], \[n, F\] -> scalar
+///
+/// # Errors
+/// [`Error::Input`] if the shapes differ or `temperature` is not positive.
+///
+/// # Reference
+/// Radford et al., *Learning transferable visual models from natural language supervision*, 2021.
+pub fn info_nce_symmetric(a: &Tensor, b: &Tensor, temperature: f64) -> Result<Tensor> {
+    Ok(((info_nce(a, b, temperature)? + info_nce(b, a, temperature)?)? * 0.5)?)
+}
+
 /// NT-Xent: all 2n views in one pot; each should pick its partner among the other 2n - 1.
 ///
 /// # Shapes
@@ -63,8 +77,10 @@ pub fn nt_xent(a: &Tensor, b: &Tensor, temperature: f64) -> Result<Tensor> {
     check_temperature(LOSS, temperature)?;
     let z = unit_rows(&Tensor::cat(&[a, b], 0)?)?;
     let logits = (z.matmul(&z.t()?)? / temperature)?;
-    // Finite, so that 0 * mask stays 0 in the gradient, yet below any cosine over any sensible temperature.
-    let mask: Vec<f32> = (0..4 * n * n).map(|i| if i % (2 * n + 1) == 0 { -1e9 } else { 0.0 }).collect();
+    // Finite, so that 0 * mask stays 0 in the gradient; a thousand below the smallest cosine over the temperature, where
+    // the exponential is 0 in every precision.
+    let itself = -1000.0 - 2.0 / temperature;
+    let mask: Vec<f64> = (0..4 * n * n).map(|i| if i % (2 * n + 1) == 0 { itself } else { 0.0 }).collect();
     let mask = Tensor::from_vec(mask, (2 * n, 2 * n), z.device())?.to_dtype(z.dtype())?;
     own_column(&(logits + mask)?, (0..2 * n).map(|i| (i + n) % (2 * n)).collect())
 }

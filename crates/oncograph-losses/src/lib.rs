@@ -3,25 +3,35 @@
 //!
 //! | loss | for |
 //! |---|---|
+//! | [`cross_entropy`], [`binary_cross_entropy`] | classes |
+//! | [`squared_error`], [`absolute_error`], [`huber`], [`smooth_l1`] | values |
 //! | [`mse`], [`censored_hinge`] | times, observed or censored |
 //! | [`cox`] | log risks under proportional hazards |
 //! | [`discrete_hazard`] | hazards per time bin |
-//! | [`cosine_alignment`], [`info_nce`], [`nt_xent`] | pairs of views |
+//! | [`cosine_alignment`], [`info_nce`], [`info_nce_symmetric`], [`nt_xent`] | pairs of views |
 //! | [`temporal_consistency`] | sequences of states |
 //! | [`LinearSchedule`], [`TaskWeights`] | the weights of several losses over training |
 
+mod binary_cross_entropy;
 mod contrastive;
 mod cox;
+mod cross_entropy;
 mod discrete_hazard;
 mod error;
+mod reduction;
+mod regression;
 mod temporal;
 mod time;
 mod weights;
 
-pub use contrastive::{cosine_alignment, info_nce, nt_xent};
+pub use binary_cross_entropy::{BinaryOptions, binary_cross_entropy};
+pub use contrastive::{cosine_alignment, info_nce, info_nce_symmetric, nt_xent};
 pub use cox::{Ties, cox};
+pub use cross_entropy::{CrossEntropyOptions, cross_entropy};
 pub use discrete_hazard::{discrete_hazard, predicted_time, survival_curve};
 pub use error::{Error, Result};
+pub use reduction::Reduction;
+pub use regression::{absolute_error, huber, smooth_l1, squared_error};
 pub use temporal::{TemporalKind, temporal_consistency};
 pub use time::{censored_hinge, mse};
 pub use weights::{LinearSchedule, TaskWeights};

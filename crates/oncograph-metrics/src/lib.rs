@@ -46,6 +46,8 @@
 //! |  | [`fisher_exact`], [`chi_squared_independence`] | `scipy.stats.fisher_exact`, `chi2_contingency` |
 //! |  | [`hypergeometric_enrichment`] | `scipy.stats.hypergeom.sf` |
 //! |  | [`adjust_p_values`] | `statsmodels.stats.multitest.multipletests` |
+//! | Segmentation | [`Overlap`], [`dice`], [`jaccard`] | `monai.metrics.compute_dice`, `compute_iou` |
+//! |  | [`surface_distances`] | `monai.metrics.compute_hausdorff_distance`, `compute_average_surface_distance` |
 //! | Resampling | [`bootstrap()`], [`permutation_test`] | `scipy.stats.bootstrap`, `permutation_test` (formulae; the draws differ) |
 //!
 //! Where a peer returns a default for an undefined score, these functions return `None` or an error; the docs of
@@ -59,6 +61,7 @@ mod error;
 pub mod hypothesis;
 mod rank;
 pub mod regression;
+pub mod segmentation;
 pub mod survival;
 
 pub use bootstrap::{
@@ -68,4 +71,5 @@ pub use classification::*;
 pub use error::{Error, Result};
 pub use hypothesis::*;
 pub use regression::*;
+pub use segmentation::*;
 pub use survival::*;

@@ -7,8 +7,12 @@
 pub mod encoder;
 mod geometry;
 mod gnn;
+mod imaging;
+mod losses;
+mod metrics;
 mod models;
 mod nn;
+mod shapes;
 
 use crate::fixture::{Fixture, Verdict};
 use libtest_mimic::{Failed, Trial};
@@ -30,9 +34,19 @@ pub struct Operation {
 
 /// Every operation, in the order of the crates.
 pub fn operations() -> impl Iterator<Item = &'static Operation> {
-    let all =
-        [nn::OPERATIONS, encoder::OPERATIONS, gnn::OPERATIONS, geometry::OPERATIONS, models::OPERATIONS];
-    all.into_iter().flatten()
+    [
+        nn::OPERATIONS,
+        encoder::OPERATIONS,
+        gnn::OPERATIONS,
+        geometry::OPERATIONS,
+        losses::OPERATIONS,
+        metrics::OPERATIONS,
+        imaging::OPERATIONS,
+        shapes::OPERATIONS,
+        models::OPERATIONS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// The operation that answers the case `name`: the longest that the name begins with.

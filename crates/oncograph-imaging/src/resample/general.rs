@@ -1,8 +1,8 @@
 //! Grids at an angle: every target voxel gathers its neighbours.
 
+use super::ResampleOptions;
 use super::separable::coefficients;
-use super::spline::{Taps, taps, width};
-use super::{Interpolation, ResampleOptions};
+use super::spline::{OUTSIDE, Taps, taps};
 use crate::volume::Volume;
 use crate::voxel::Voxel;
 use nalgebra::Matrix4;
@@ -15,12 +15,29 @@ pub(super) fn resample<T: Voxel>(
     map: &Matrix4<f64>,
     options: &ResampleOptions,
 ) -> Vec<T> {
-    if options.interpolation == Interpolation::Cubic {
+    let [nx, ny, _] = target_shape;
+    let position = |offset: usize| {
+        let (x, rest) = ((offset % nx) as f64, offset / nx);
+        let (y, z) = ((rest % ny) as f64, (rest / ny) as f64);
+        let at = |r: usize| map[(r, 3)] + map[(r, 0)] * x + map[(r, 1)] * y + map[(r, 2)] * z;
+        [at(0), at(1), at(2)]
+    };
+    at_positions(volume, target_shape.iter().product(), position, options)
+}
+
+/// The volume at `count` source indices.
+pub(super) fn at_positions<T: Voxel>(
+    volume: &Volume<T>,
+    count: usize,
+    position: impl Fn(usize) -> [f64; 3] + Sync,
+    options: &ResampleOptions,
+) -> Vec<T> {
+    if options.filters() {
         let (data, shape) = coefficients(volume, options);
-        sample(|offset| data[offset], volume.shape(), shape, target_shape, map, options)
+        sample(|offset| data[offset], volume.shape(), shape, count, position, options)
     } else {
         let read = |offset: usize| volume.as_slice()[offset].to_f64();
-        sample(read, volume.shape(), volume.shape(), target_shape, map, options)
+        sample(read, volume.shape(), volume.shape(), count, position, options)
     }
 }
 
@@ -29,34 +46,46 @@ fn sample<T: Voxel>(
     read: impl Fn(usize) -> f64 + Sync,
     shape: [usize; 3],
     stored: [usize; 3],
-    target_shape: [usize; 3],
-    map: &Matrix4<f64>,
+    count: usize,
+    position: impl Fn(usize) -> [f64; 3] + Sync,
     options: &ResampleOptions,
 ) -> Vec<T> {
-    let [nx, ny, _] = target_shape;
+    /// Positions that one task computes.
+    const BLOCK: usize = 256;
     let outside = T::from_f64(options.border.outside_value());
-    let width = width(options.interpolation);
-    let mut out = vec![outside; target_shape.iter().product()];
-    out.par_chunks_mut(nx).enumerate().for_each(|(row, line)| {
-        let (y, z) = ((row % ny) as f64, (row / ny) as f64);
-        for (x, value) in line.iter_mut().enumerate() {
-            let at = |r: usize| map[(r, 0)] * x as f64 + map[(r, 1)] * y + map[(r, 2)] * z + map[(r, 3)];
-            let axis = |r: usize| taps(at(r), shape[r], options.interpolation, options.border);
+    let constant = options.border.outside_value();
+    let width = options.interpolation.order() + 1;
+    let mut out = vec![outside; count];
+    out.par_chunks_mut(BLOCK).enumerate().for_each(|(block, values)| {
+        for (i, value) in values.iter_mut().enumerate() {
+            let at = position(block * BLOCK + i);
+            let axis = |r: usize| taps(at[r], shape[r], options);
             if let (Some(a), Some(b), Some(c)) = (axis(0), axis(1), axis(2)) {
-                *value = T::from_f64(weigh(&read, stored, width, &[a, b, c]));
+                *value = T::from_f64(weigh(&read, stored, width, constant, &[a, b, c]));
             }
         }
     });
     out
 }
 
-fn weigh(read: &impl Fn(usize) -> f64, stored: [usize; 3], width: usize, taps: &[Taps; 3]) -> f64 {
+fn weigh(
+    read: &impl Fn(usize) -> f64,
+    stored: [usize; 3],
+    width: usize,
+    constant: f64,
+    taps: &[Taps; 3],
+) -> f64 {
     let [a, b, c] = taps;
     let mut sum = 0.0;
     for k in 0..width {
         for j in 0..width {
-            let row = stored[0] * (b.index[j] + stored[1] * c.index[k]);
-            let line: f64 = (0..width).map(|i| a.weight[i] * read(row + a.index[i])).sum();
+            let line: f64 = if b.index[j] == OUTSIDE || c.index[k] == OUTSIDE {
+                constant
+            } else {
+                let row = stored[0] * (b.index[j] + stored[1] * c.index[k]);
+                let value = |i: usize| if i == OUTSIDE { constant } else { read(row + i) };
+                (0..width).map(|i| a.weight[i] * value(a.index[i])).sum()
+            };
             sum += line * b.weight[j] * c.weight[k];
         }
     }

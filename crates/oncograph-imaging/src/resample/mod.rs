@@ -3,6 +3,11 @@
 mod general;
 mod separable;
 mod spline;
+mod transform;
+mod zoom;
+
+pub use transform::{affine_transform, map_coordinates, spline_filter};
+pub use zoom::{ZoomOptions, zoom};
 
 use crate::error::{Error, Result};
 use crate::grid::Grid;
@@ -13,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 /// How values between voxel centres are found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Interpolation {
     /// The nearest voxel; halfway between two, the one with the higher index (`floor(x + 0.5)`). For masks and
     /// label maps.
@@ -20,9 +26,39 @@ pub enum Interpolation {
     /// Trilinear.
     #[default]
     Linear,
+    /// Quadratic B-spline that passes through the voxels.
+    Quadratic,
     /// Cubic B-spline that passes through the voxels (order 3 with prefilter). It overshoots at sharp edges, and
     /// one NaN voxel spoils its lines.
     Cubic,
+    /// B-spline of order 4 that passes through the voxels.
+    Quartic,
+    /// B-spline of order 5 that passes through the voxels.
+    Quintic,
+}
+
+impl Interpolation {
+    /// Every interpolation, by order.
+    pub const ALL: [Self; 6] =
+        [Self::Nearest, Self::Linear, Self::Quadratic, Self::Cubic, Self::Quartic, Self::Quintic];
+
+    /// The order of the spline, from 0 (nearest) to 5.
+    pub fn order(self) -> usize {
+        self as usize
+    }
+
+    /// The spline of an order from 0 to 5.
+    ///
+    /// # Errors
+    /// Another order.
+    pub fn of_order(order: usize) -> Result<Self> {
+        Self::ALL.get(order).copied().ok_or_else(|| Error::Argument {
+            operation: "Interpolation::of_order",
+            argument: "order",
+            expected: "0 to 5",
+            got: order.to_string(),
+        })
+    }
 }
 
 /// What lies beyond the outermost voxel centres.
@@ -31,9 +67,12 @@ pub enum Interpolation {
 /// |---|---|---|
 /// | `Fill(v)` | SimpleITK `Resample`, default value `v` | up to half a voxel beyond the centres (the voxel's own extent) the volume, then `v` |
 /// | `Constant(v)` | scipy `mode="constant", cval=v` | `v` from the outermost centres on |
+/// | `GridConstant(v)` | scipy `mode="grid-constant", cval=v` | voxels of value `v` all around, interpolated |
 /// | `Nearest` | scipy `mode="nearest"` | the edge voxel |
 /// | `Mirror` | scipy `mode="mirror"` | the volume mirrored at the centre of the edge voxel |
-/// | `Reflect` | scipy `mode="reflect"` | the volume mirrored at the face of the edge voxel |
+/// | `Reflect` | scipy `mode="reflect"`, `"grid-mirror"` | the volume mirrored at the face of the edge voxel |
+/// | `Wrap` | scipy `mode="wrap"` | the volume again, its last voxel lying on the first |
+/// | `GridWrap` | scipy `mode="grid-wrap"` | the volume again, its first voxel next to the last |
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Border {
@@ -41,12 +80,18 @@ pub enum Border {
     Fill(f64),
     /// The volume between the outermost centres, this value outside.
     Constant(f64),
+    /// Voxels of this value outside.
+    GridConstant(f64),
     /// The edge voxel, repeated.
     Nearest,
     /// Mirrored at the edge voxel's centre.
     Mirror,
     /// Mirrored at the edge voxel's face.
     Reflect,
+    /// Repeated with the period of one voxel less than the volume has.
+    Wrap,
+    /// Repeated with the period of the volume.
+    GridWrap,
 }
 
 impl Default for Border {
@@ -56,29 +101,71 @@ impl Default for Border {
 }
 
 impl Border {
-    /// The value of positions outside the volume; the three extending borders have no outside.
+    /// The border of scipy's name for it; `value` is its `cval`.
+    ///
+    /// # Errors
+    /// Another name.
+    pub fn from_scipy(mode: &str, value: f64) -> Result<Self> {
+        Ok(match mode {
+            "constant" => Self::Constant(value),
+            "grid-constant" => Self::GridConstant(value),
+            "nearest" => Self::Nearest,
+            "mirror" => Self::Mirror,
+            "reflect" | "grid-mirror" => Self::Reflect,
+            "wrap" => Self::Wrap,
+            "grid-wrap" => Self::GridWrap,
+            other => {
+                return Err(Error::Argument {
+                    operation: "Border::from_scipy",
+                    argument: "mode",
+                    expected: "constant, nearest, mirror, reflect, wrap, grid-constant, grid-mirror or grid-wrap",
+                    got: other.to_owned(),
+                });
+            }
+        })
+    }
+
+    /// The value of positions outside the volume; the extending borders have no outside.
     pub(crate) fn outside_value(self) -> f64 {
         match self {
-            Self::Fill(value) | Self::Constant(value) => value,
+            Self::Fill(value) | Self::Constant(value) | Self::GridConstant(value) => value,
             _ => 0.0,
         }
     }
 }
 
 /// How [`resample`] interpolates and what it puts outside the source.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[serde(default)]
 pub struct ResampleOptions {
-    /// Nearest, linear or cubic.
+    /// Nearest, linear, or a spline.
     pub interpolation: Interpolation,
     /// The rule beyond the source's edge.
     pub border: Border,
+    /// Whether splines above order 1 pass through the voxels (default). Without it the voxels are taken as
+    /// coefficients already, which smooths.
+    pub prefilter: bool,
+    /// Off (default): a coordinate within 1e-7 of a voxel's centre or face is taken as on it, so that a target that
+    /// ends on the last centre is not lost to rounding. On: coordinates as they are computed, as in scipy.
+    pub exact_coordinates: bool,
+}
+
+impl Default for ResampleOptions {
+    fn default() -> Self {
+        Self {
+            interpolation: Interpolation::default(),
+            border: Border::default(),
+            prefilter: true,
+            exact_coordinates: false,
+        }
+    }
 }
 
 impl ResampleOptions {
     /// The given interpolation, 0 outside the source.
     pub fn new(interpolation: Interpolation) -> Self {
-        Self { interpolation, border: Border::default() }
+        Self { interpolation, ..Self::default() }
     }
 
     /// For masks and label maps: nearest neighbour, background (0) outside.
@@ -90,6 +177,23 @@ impl ResampleOptions {
     pub fn border(mut self, border: Border) -> Self {
         self.border = border;
         self
+    }
+
+    /// Sets whether splines pass through the voxels.
+    pub fn prefilter(mut self, on: bool) -> Self {
+        self.prefilter = on;
+        self
+    }
+
+    /// Sets whether coordinates are used as computed.
+    pub fn exact_coordinates(mut self, on: bool) -> Self {
+        self.exact_coordinates = on;
+        self
+    }
+
+    /// Whether the samples are turned into spline coefficients first.
+    pub(crate) fn filters(&self) -> bool {
+        self.prefilter && self.interpolation.order() > 1
     }
 
     /// Sets `Border::Fill(value)`, e.g. -1024 for CT.
@@ -118,7 +222,7 @@ impl ResampleOptions {
 ///
 /// Values are computed in `f64` and rounded once, at the end. Where the two grids' axes are parallel (also
 /// swapped or flipped), each axis is interpolated in turn and the cost is proportional to the voxels; otherwise
-/// every target voxel gathers 1, 8 or 64 neighbours. There is no smoothing before downsampling, as in the peers.
+/// every target voxel gathers its neighbours (8 for linear, 64 for cubic). There is no smoothing before downsampling, as in the peers.
 /// The result does not depend on the number of threads.
 ///
 /// # Shapes
@@ -140,7 +244,7 @@ impl ResampleOptions {
 /// ```
 ///
 /// # Reference
-/// `scipy.ndimage.affine_transform` (order 0, 1, 3) and `SimpleITK.Resample`; see [`Border`] for which is which.
+/// `scipy.ndimage.affine_transform` (orders 0 to 5) and `SimpleITK.Resample`; see [`Border`] for which is which.
 pub fn resample<T: Voxel>(volume: &Volume<T>, target: &Grid, options: &ResampleOptions) -> Result<Volume<T>> {
     options.validate()?;
     let map = volume.grid().inverse() * target.affine();
@@ -200,7 +304,7 @@ mod tests {
     use nalgebra::Matrix3;
     use proptest::prelude::*;
 
-    const ALL: [Interpolation; 3] = [Interpolation::Nearest, Interpolation::Linear, Interpolation::Cubic];
+    const ALL: [Interpolation; 6] = Interpolation::ALL;
 
     fn noise(grid: Grid) -> Volume<f64> {
         let mut state = 12345_u64;
@@ -237,7 +341,7 @@ mod tests {
             let volume = noise(grid);
             let shape = [5, 4, 6];
             for interpolation in ALL {
-                for border in [Border::Fill(9.0), Border::Constant(-3.0), Border::Nearest, Border::Mirror, Border::Reflect] {
+                for border in [Border::Fill(9.0), Border::Constant(-3.0), Border::Nearest, Border::Mirror, Border::Reflect, Border::GridConstant(2.0), Border::Wrap, Border::GridWrap] {
                     let options = ResampleOptions::new(interpolation).border(border);
                     let axes = parallel_axes(&map, shape).unwrap();
                     let fast = separable::resample(&volume, shape, &axes, &options);

@@ -1,13 +1,11 @@
 //! Grids with parallel axes: one axis after the other.
 
-use super::spline::{Taps, padding, prefilter, taps, width};
-use super::{AxisMap, Interpolation, ResampleOptions};
+use super::spline::{OUTSIDE, Taps, padding, prefilter, taps};
+use super::{AxisMap, Border, Interpolation, ResampleOptions};
+use crate::lines::{LANES, LineKernel, along};
 use crate::volume::Volume;
 use crate::voxel::Voxel;
 use rayon::prelude::*;
-
-/// Signals that are filtered side by side: enough for the processor's vector units, few enough to stay in cache.
-const LANES: usize = 16;
 
 pub(super) fn resample<T: Voxel>(
     volume: &Volume<T>,
@@ -20,7 +18,7 @@ pub(super) fn resample<T: Voxel>(
         let map = axes[axis];
         let count = target_shape[map.target_axis];
         let at = |i| map.offset + map.step * i as f64;
-        (0..count).map(|i| taps(at(i), source_shape[axis], options.interpolation, options.border)).collect()
+        (0..count).map(|i| taps(at(i), source_shape[axis], options)).collect()
     });
     let outside = T::from_f64(options.border.outside_value());
     if options.interpolation == Interpolation::Nearest {
@@ -31,9 +29,7 @@ pub(super) fn resample<T: Voxel>(
     let (data, shape) = interpolate(volume, &tables, options);
     // The interpolated block still has the source's axis order; this pass permutes, fills and converts.
     let plain: [Vec<Option<Taps>>; 3] = std::array::from_fn(|axis| {
-        let own = |(i, t): (usize, &Option<Taps>)| {
-            t.map(|_| Taps { index: [i, 0, 0, 0], weight: [1.0, 0.0, 0.0, 0.0] })
-        };
+        let own = |(i, t): (usize, &Option<Taps>)| t.map(|_| Taps::own(i));
         tables[axis].iter().enumerate().map(own).collect()
     });
     match &data {
@@ -105,7 +101,8 @@ fn interpolate<T: Voxel>(
 /// Linear taps then have weight 1 at the first index, cubic ones need the index at the second place: they are
 /// reported as exact for linear only, cubic lines on centres are filtered as any other.
 fn on_centres(table: &[Option<Taps>], options: &ResampleOptions) -> bool {
-    options.interpolation == Interpolation::Linear && table.iter().flatten().all(|t| t.weight[0] == 1.0)
+    options.interpolation == Interpolation::Linear
+        && table.iter().flatten().all(|t| t.weight[0] == 1.0 && t.index[0] != OUTSIDE)
 }
 
 /// Interpolates along one axis; positions outside become 0 and are filled by the caller.
@@ -117,114 +114,88 @@ fn pass<S: Voxel>(
     exact: bool,
     options: &ResampleOptions,
 ) -> Vec<f64> {
-    let n = shape[axis];
-    let inner: usize = shape[..axis].iter().product();
-    let outer: usize = shape[axis + 1..].iter().product();
-    let line = Line { n, inner, table, exact, options };
-    let m = table.len();
-    let mut out = vec![0.0; inner * m * outer];
-    if axis == 0 {
-        // Lines are contiguous: 16 of them are read transposed.
-        out.par_chunks_mut(m * LANES).zip(data.par_chunks(n * LANES)).for_each_init(
-            Vec::new,
-            |buffer, (out, data)| {
-                let lanes = data.len() / n;
-                line.run(lanes, buffer, |i, lane| data[lane * n + i], |i, lane, v| out[lane * m + i] = v);
-            },
-        );
-    } else if outer > 1 {
-        out.par_chunks_mut(m * inner).zip(data.par_chunks(n * inner)).for_each_init(
-            Vec::new,
-            |buffer, (out, data)| {
-                for first in (0..inner).step_by(LANES) {
-                    let lanes = LANES.min(inner - first);
-                    let read = |i: usize, lane: usize| data[i * inner + first + lane];
-                    line.run(lanes, buffer, read, |i, lane, v| out[i * inner + first + lane] = v);
-                }
-            },
-        );
-    } else {
-        // One slab: columns are computed in blocks, then laid out slice by slice, both in parallel.
-        let width = LANES * 8;
-        let blocks: Vec<Vec<f64>> = (0..inner.div_ceil(width))
-            .into_par_iter()
-            .map_init(Vec::new, |buffer, block| {
-                let (start, end) = (block * width, inner.min((block + 1) * width));
-                let mut columns = vec![0.0; m * (end - start)];
-                for first in (start..end).step_by(LANES) {
-                    let lanes = LANES.min(end - first);
-                    let read = |i: usize, lane: usize| data[i * inner + first + lane];
-                    let at = |i: usize, lane: usize| i * (end - start) + first - start + lane;
-                    line.run(lanes, buffer, read, |i, lane, v| columns[at(i, lane)] = v);
-                }
-                columns
-            })
-            .collect();
-        out.par_chunks_mut(inner).enumerate().for_each(|(i, slice)| {
-            for (part, block) in slice.chunks_mut(width).zip(&blocks) {
-                part.copy_from_slice(&block[i * part.len()..(i + 1) * part.len()]);
-            }
-        });
-    }
-    out
+    along(data, shape, axis, &Line { n: shape[axis], table, exact, options })
 }
 
 /// What all lines along one axis share.
 struct Line<'a> {
     n: usize,
-    inner: usize,
     table: &'a [Option<Taps>],
     exact: bool,
     options: &'a ResampleOptions,
 }
 
-impl Line<'_> {
-    /// Filters and samples `lanes` signals side by side.
-    fn run<S: Voxel>(
+impl<S: Voxel> LineKernel<S, f64> for Line<'_> {
+    type Scratch = Vec<f64>;
+
+    fn outputs(&self) -> usize {
+        self.table.len()
+    }
+
+    fn run(
         &self,
         lanes: usize,
         buffer: &mut Vec<f64>,
         read: impl Fn(usize, usize) -> S,
         mut write: impl FnMut(usize, usize, f64),
     ) {
-        debug_assert!(self.inner > 0 && lanes <= LANES);
-        let pad = padding(self.options.interpolation, self.options.border);
+        let pad = padding(self.options);
         let n = self.n + 2 * pad;
         buffer.clear();
         buffer.resize(n * LANES, 0.0);
         for (i, row) in buffer.chunks_exact_mut(LANES).enumerate() {
-            let i = i.saturating_sub(pad).min(self.n - 1);
-            row.iter_mut().enumerate().take(lanes).for_each(|(lane, v)| *v = read(i, lane).to_f64());
-        }
-        let cubic = self.options.interpolation == Interpolation::Cubic;
-        if cubic {
-            prefilter(buffer, n, LANES, self.options.border);
-        }
-        let width = if self.exact { 1 } else { width(self.options.interpolation) };
-        for (i, taps) in self.table.iter().enumerate() {
-            let Some(taps) = taps else { continue };
-            let mut sum = [0.0; LANES];
-            for k in 0..width {
-                let row = &buffer[taps.index[k] * LANES..(taps.index[k] + 1) * LANES];
-                let weight = taps.weight[k];
-                sum.iter_mut().zip(row).for_each(|(s, v)| *s += weight * v);
+            match source(i, pad, self.n, self.options.border) {
+                Some(i) => {
+                    row.iter_mut().enumerate().take(lanes).for_each(|(lane, v)| *v = read(i, lane).to_f64())
+                }
+                None => row.fill(self.options.border.outside_value()),
             }
-            // A single sample is its own coefficient: the four taps all name it and their weights sum to one.
+        }
+        if self.options.filters() {
+            prefilter(buffer, n, LANES, self.options);
+        }
+        let width = if self.exact { 1 } else { self.options.interpolation.order() + 1 };
+        for (i, taps) in self.table.iter().enumerate() {
+            let mut sum = [0.0; LANES];
+            if let Some(taps) = taps {
+                for k in 0..width {
+                    let weight = taps.weight[k];
+                    if taps.index[k] == OUTSIDE {
+                        let value = self.options.border.outside_value();
+                        sum.iter_mut().for_each(|s| *s += weight * value);
+                        continue;
+                    }
+                    let row = &buffer[taps.index[k] * LANES..(taps.index[k] + 1) * LANES];
+                    sum.iter_mut().zip(row).for_each(|(s, v)| *s += weight * v);
+                }
+            }
+            // A single sample is its own coefficient: the taps all name it and their weights sum to one.
             sum.iter().enumerate().take(lanes).for_each(|(lane, v)| write(i, lane, *v));
         }
     }
 }
 
-/// The cubic coefficients of a whole volume (padded where the border asks for it) and their shape.
+/// Sample `i` of a padded line in the line itself, or `None` for the constant value.
+fn source(i: usize, pad: usize, n: usize, border: Border) -> Option<usize> {
+    let inside = i >= pad && i < pad + n;
+    (inside || !matches!(border, Border::GridConstant(_))).then(|| i.saturating_sub(pad).min(n - 1))
+}
+
+/// The samples of a volume as spline coefficients: the filter alone, without a pad.
+pub(super) fn filtered<T: Voxel>(volume: &Volume<T>, options: &ResampleOptions) -> Vec<f64> {
+    coefficients(volume, options).0
+}
+
+/// The spline coefficients of a whole volume (padded where the border asks for it) and their shape.
 pub(super) fn coefficients<T: Voxel>(
     volume: &Volume<T>,
     options: &ResampleOptions,
 ) -> (Vec<f64>, [usize; 3]) {
-    let pad = padding(options.interpolation, options.border);
+    let pad = padding(options);
     let mut shape = volume.shape();
     let mut data: Option<Vec<f64>> = None;
     for axis in 0..3 {
-        let own = |i| Some(Taps { index: [i, 0, 0, 0], weight: [1.0, 0.0, 0.0, 0.0] });
+        let own = |i| Some(Taps::own(i));
         let table: Vec<Option<Taps>> = (0..shape[axis] + 2 * pad).map(own).collect();
         let next = match &data {
             None => pass(volume.as_slice(), shape, axis, &table, true, options),

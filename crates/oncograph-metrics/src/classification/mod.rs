@@ -17,7 +17,8 @@ pub use confusion::Confusion;
 pub use decision_curve::{NetBenefit, decision_curve};
 pub use delong::{DeLongInterval, DeLongTest, delong_interval, delong_test};
 pub use multiclass::{
-    Average, MulticlassConfusion, multiclass_log_loss, roc_auc_one_vs_one, roc_auc_one_vs_rest,
+    Average, MulticlassConfusion, multiclass_log_loss, roc_auc_one_vs_one, roc_auc_one_vs_one_averaged,
+    roc_auc_one_vs_rest,
 };
 pub use precision_recall::{PrecisionRecallCurve, average_precision};
 pub use probability::{brier_loss, log_loss};

@@ -257,17 +257,41 @@ pub fn roc_auc_one_vs_rest(
 /// # Reference
 /// Equals `sklearn.metrics.roc_auc_score(multi_class="ovo", average="macro")`.
 pub fn roc_auc_one_vs_one(truth: &[usize], probability: &[f64], classes: usize) -> Result<f64> {
-    checked("roc_auc_one_vs_one", truth, probability, classes)?;
-    let mut sum = 0.0;
+    roc_auc_one_vs_one_averaged(truth, probability, classes, Average::Macro)
+}
+
+/// [`roc_auc_one_vs_one`] whose pairs count equally ([`Average::Macro`]) or by their number of subjects
+/// ([`Average::Weighted`]).
+///
+/// # Errors
+/// As [`roc_auc_one_vs_rest`]; [`Average::Micro`], which pairs of classes do not have.
+///
+/// # Reference
+/// Equals `sklearn.metrics.roc_auc_score(multi_class="ovo", average="macro" / "weighted")`.
+pub fn roc_auc_one_vs_one_averaged(
+    truth: &[usize],
+    probability: &[f64],
+    classes: usize,
+    average: Average,
+) -> Result<f64> {
+    let operation = "roc_auc_one_vs_one";
+    checked(operation, truth, probability, classes)?;
+    if average == Average::Micro {
+        let expected = "macro or weighted";
+        return Err(Error::Option { operation, option: "average", expected, got: "micro".into() });
+    }
+    let (mut sum, mut weight) = (0.0, 0.0);
     for a in 0..classes {
         for b in (0..classes).filter(|&b| b != a) {
             let pair: Vec<usize> = (0..truth.len()).filter(|&i| truth[i] == a || truth[i] == b).collect();
             let label: Vec<bool> = pair.iter().map(|&i| truth[i] == a).collect();
             let score: Vec<f64> = pair.iter().map(|&i| probability[i * classes + a]).collect();
-            sum += roc_auc(&label, &score)?;
+            let w = if average == Average::Weighted { pair.len() as f64 } else { 1.0 };
+            sum += w * roc_auc(&label, &score)?;
+            weight += w;
         }
     }
-    Ok(sum / (classes * (classes - 1)) as f64)
+    Ok(sum / weight)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use super::TestResult;
+use super::{Alternative, TestOptions, TestResult};
 use crate::{Error, Result, check, distribution, rank};
 
 /// Largest number of differences for which Wilcoxon's p-value is exact.
@@ -22,6 +22,19 @@ const EXACT: usize = 50;
 /// # Reference
 /// Equals `scipy.stats.mannwhitneyu(method="asymptotic")`.
 pub fn mann_whitney(a: &[f64], b: &[f64]) -> Result<TestResult> {
+    mann_whitney_with(a, b, &TestOptions::default())
+}
+
+/// [`mann_whitney`] against an alternative, with or without continuity correction.
+///
+/// [`Alternative::Greater`] asks whether values of `a` tend to be larger.
+///
+/// # Errors
+/// As [`mann_whitney`].
+///
+/// # Reference
+/// Equals `scipy.stats.mannwhitneyu(method="asymptotic", alternative=..., use_continuity=...)`.
+pub fn mann_whitney_with(a: &[f64], b: &[f64], options: &TestOptions) -> Result<TestResult> {
     let operation = "mann_whitney";
     for (name, sample) in [("a", a), ("b", b)] {
         check::at_least(operation, "sample size", sample.len(), 1)?;
@@ -35,10 +48,17 @@ pub fn mann_whitney(a: &[f64], b: &[f64]) -> Result<TestResult> {
     if variance <= 0.0 {
         return Err(Error::undefined(operation, "all values are equal"));
     }
-    let excess = ((statistic - na * nb / 2.0).abs() - 0.5) / variance.sqrt();
+    let centred = statistic - na * nb / 2.0;
+    let towards = match options.alternative {
+        Alternative::TwoSided => centred.abs(),
+        Alternative::Greater => centred,
+        Alternative::Less => -centred,
+    };
+    let correction = if options.continuity { 0.5 } else { 0.0 };
+    let tail = distribution::normal_cdf(-(towards - correction) / variance.sqrt());
+    let sides = if options.alternative == Alternative::TwoSided { 2.0 } else { 1.0 };
     // The correction may pass the centre, where the tail holds more than one half.
-    let p_value = (2.0 * distribution::normal_cdf(-excess)).min(1.0);
-    Ok(TestResult { statistic, p_value })
+    Ok(TestResult { statistic, p_value: (sides * tail).min(1.0) })
 }
 
 /// Wilcoxon's signed-rank test of paired samples; zero differences are left out.
@@ -52,6 +72,20 @@ pub fn mann_whitney(a: &[f64], b: &[f64]) -> Result<TestResult> {
 /// # Reference
 /// Equals `scipy.stats.wilcoxon(zero_method="wilcox")`.
 pub fn wilcoxon(a: &[f64], b: &[f64]) -> Result<TestResult> {
+    wilcoxon_with(a, b, &TestOptions::default().continuity(false))
+}
+
+/// [`wilcoxon`] against an alternative, with or without continuity correction of the approximation.
+///
+/// [`Alternative::Greater`] asks whether `a` tends to be larger than `b`; the statistic of a one-sided test is the sum
+/// of the ranks of the positive differences.
+///
+/// # Errors
+/// As [`wilcoxon`].
+///
+/// # Reference
+/// Equals `scipy.stats.wilcoxon(zero_method="wilcox", alternative=..., correction=...)`.
+pub fn wilcoxon_with(a: &[f64], b: &[f64], options: &TestOptions) -> Result<TestResult> {
     let operation = "wilcoxon";
     check::finite(operation, "a", a)?;
     check::paired(operation, "b", b, a.len())?;
@@ -64,18 +98,25 @@ pub fn wilcoxon(a: &[f64], b: &[f64]) -> Result<TestResult> {
     let n = difference.len() as f64;
     let plus: f64 = ranks.iter().zip(&difference).filter(|(_, d)| **d > 0.0).map(|(r, _)| r).sum();
     let total = n * (n + 1.0) / 2.0;
-    let statistic = plus.min(total - plus);
+    let two_sided = options.alternative == Alternative::TwoSided;
+    let statistic = if two_sided { plus.min(total - plus) } else { plus };
+    // By symmetry the share of larger sums is that of the smaller ones of the other sign.
+    let lower = if options.alternative == Alternative::Greater { total - plus } else { statistic };
+    let sides = if two_sided { 2.0 } else { 1.0 };
     let ties = rank::tie_term(&size);
     let p_value = if ties == 0.0 && difference.len() == a.len() && a.len() <= EXACT {
-        exact_signed_rank(a.len(), statistic as usize)
+        sides * exact_signed_rank(a.len(), lower as usize)
     } else {
         let variance = n * (n + 1.0) * (2.0 * n + 1.0) / 24.0 - ties / 48.0;
-        distribution::normal_two_sided((statistic - total / 2.0) / variance.sqrt())
+        let below = total / 2.0 - lower;
+        let sign = if two_sided && below == 0.0 { 0.0 } else { 1.0 };
+        let correction = if options.continuity { 0.5 * sign } else { 0.0 };
+        sides * distribution::normal_cdf(-(below - correction) / variance.sqrt())
     };
-    Ok(TestResult { statistic, p_value })
+    Ok(TestResult { statistic, p_value: p_value.min(1.0) })
 }
 
-/// Twice the share of sign patterns of 1..=n whose positive sum is at most `smaller`.
+/// The share of sign patterns of 1..=n whose positive sum is at most `smaller`.
 fn exact_signed_rank(n: usize, smaller: usize) -> f64 {
     let mut share = vec![0.0; smaller + 1];
     share[0] = 1.0;
@@ -86,7 +127,7 @@ fn exact_signed_rank(n: usize, smaller: usize) -> f64 {
             share[sum] = (without + with) / 2.0;
         }
     }
-    (2.0 * share.iter().sum::<f64>()).min(1.0)
+    share.iter().sum()
 }
 
 /// Kruskal–Wallis test of two or more independent samples; the statistic is H, corrected for ties.
@@ -140,6 +181,21 @@ mod tests {
         let all = wilcoxon(&[1.0, 2.0, 3.0, 4.0], &[0.0; 4]).unwrap();
         assert_eq!((all.statistic, all.p_value), (0.0, 0.125));
         assert!(wilcoxon(&[1.0], &[1.0]).is_err());
+    }
+
+    #[test]
+    fn one_sided_tests_share_the_two_sided_p() {
+        let (a, b) = ([1.0, 2.5, 2.0, 5.0, 4.5], [0.5, 3.0, 1.0, 2.0, 0.1]);
+        let of = |side| TestOptions::default().alternative(side).continuity(false);
+        for test in [mann_whitney_with, wilcoxon_with] {
+            let p = |side| test(&a, &b, &of(side)).unwrap().p_value;
+            let (greater, less) = (p(Alternative::Greater), p(Alternative::Less));
+            assert!(greater < less);
+            assert!((p(Alternative::TwoSided) - 2.0 * greater).abs() < 1e-12);
+        }
+        // Differences 1, -2, 3: of the eight sums 0, 1, 2, 3, 3, 4, 5, 6 three are at least 4.
+        let exact = wilcoxon_with(&[1.0, 0.0, 3.0], &[0.0, 2.0, 0.0], &of(Alternative::Greater)).unwrap();
+        assert_eq!((exact.statistic, exact.p_value), (4.0, 3.0 / 8.0));
     }
 
     #[test]

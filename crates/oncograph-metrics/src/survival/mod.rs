@@ -20,7 +20,7 @@ pub use cox::{CoxConfig, CoxModel};
 pub use cox_likelihood::{Covariates, CoxLikelihood, Ties, cox_log_likelihood};
 pub use dynamic_auc::{DynamicAuc, dynamic_auc, dynamic_auc_varying};
 pub use kaplan_meier::{CensoringDistribution, KaplanMeier};
-pub use log_rank::{LogRank, log_rank};
+pub use log_rank::{LogRank, LogRankOptions, LogRankWeight, log_rank, log_rank_with};
 pub use nelson_aalen::NelsonAalen;
 pub use rmst::{RestrictedMean, restricted_mean};
 
