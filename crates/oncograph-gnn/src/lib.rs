@@ -14,6 +14,7 @@
 mod error;
 mod gat;
 mod gcn;
+mod masked;
 mod message_passing;
 mod pool;
 mod sage;
@@ -22,6 +23,7 @@ mod self_loops;
 pub use error::{Error, Result};
 pub use gat::{EdgeFill, GatConfig, GatConv};
 pub use gcn::{GcnConfig, GcnConv};
+pub use masked::MaskedMessagePassing;
 pub use message_passing::MessagePassing;
 pub use oncograph_nn::segment::{Adjacency, Reduce};
 pub use pool::global_pool;

@@ -1,0 +1,167 @@
+use crate::{Error, GcnConv, MessagePassing, Result, SageConv};
+use candle_core::{D, Tensor};
+use oncograph_nn::segment::{Adjacency, Reduce, gather_reduce_weighted, segment_reduce};
+use std::sync::Arc;
+
+/// A convolution whose messages can be weakened one by one, to find out which of them matter.
+///
+/// The factor of an edge multiplies the message itself; degrees, normalisation and what a node knows of itself stay as
+/// they are, and self loops that the layer adds keep the factor 1.
+///
+/// # Reference
+/// The explain mode of PyTorch Geometric's `MessagePassing`.
+pub trait MaskedMessagePassing: MessagePassing {
+    /// As [`MessagePassing::forward_bipartite`], with the message of each edge multiplied by its factor.
+    ///
+    /// # Shapes
+    /// `factors` \[edges\] in the order of the edge list; the rest as in [`MessagePassing::forward_bipartite`].
+    ///
+    /// # Errors
+    /// As [`MessagePassing::forward_bipartite`], and [`Error::Layer`] for a number of factors other than edges or an
+    /// option of the layer under which messages cannot be masked.
+    fn forward_masked(
+        &self,
+        source: &Tensor,
+        target: &Tensor,
+        adjacency: &Arc<Adjacency>,
+        edge_attributes: Option<&Tensor>,
+        factors: &Tensor,
+    ) -> Result<Tensor>;
+}
+
+fn column(layer: &'static str, factors: &Tensor, edges: usize) -> Result<Tensor> {
+    if factors.dims() != [edges] {
+        return Err(Error::layer(layer, format!("factors [{edges}]"), format!("{:?}", factors.dims())));
+    }
+    Ok(factors.unsqueeze(1)?)
+}
+
+impl MaskedMessagePassing for GcnConv {
+    fn forward_masked(
+        &self,
+        source: &Tensor,
+        _target: &Tensor,
+        adjacency: &Arc<Adjacency>,
+        edge_attributes: Option<&Tensor>,
+        factors: &Tensor,
+    ) -> Result<Tensor> {
+        let mask = column("GcnConv", factors, adjacency.edge_count())?;
+        let (with_loops, weights) = self.factors(source, adjacency, edge_attributes)?;
+        let mask = if self.config().add_self_loops {
+            // Edges that are loops already have been moved to the end, where every loop has the factor 1.
+            let kept = crate::self_loops::replace_self_loops(adjacency)?.kept;
+            let count = kept.len();
+            let kept = mask.index_select(&Tensor::from_vec(kept, count, mask.device())?, 0)?;
+            let loops = (adjacency.target_count(), 1);
+            Tensor::cat(&[kept, Tensor::ones(loops, mask.dtype(), mask.device())?], 0)?
+        } else {
+            mask
+        };
+        self.aggregate(source, &with_loops, &(weights * mask)?)
+    }
+}
+
+impl MaskedMessagePassing for SageConv {
+    fn forward_masked(
+        &self,
+        source: &Tensor,
+        target: &Tensor,
+        adjacency: &Arc<Adjacency>,
+        _edge_attributes: Option<&Tensor>,
+        factors: &Tensor,
+    ) -> Result<Tensor> {
+        let c = self.config();
+        if c.closed || c.project || c.edge_attributes > 0 {
+            let expected = "a layer that is neither closed nor projects nor takes edge attributes";
+            return Err(Error::layer("SageConv", expected, format!("{c:?}")));
+        }
+        let mask = column("SageConv", factors, adjacency.edge_count())?;
+        let sum = || gather_reduce_weighted(source, &mask, adjacency);
+        let reduced = match c.reduce {
+            Reduce::Sum => sum()?,
+            Reduce::Mean => {
+                let shares = adjacency.in_degrees().into_iter().map(|d| 1.0 / d.max(1) as f64);
+                let shares =
+                    Tensor::from_vec(shares.collect(), (adjacency.target_count(), 1), source.device())?;
+                sum()?.broadcast_mul(&shares.to_dtype(source.dtype())?)?
+            }
+            Reduce::Max => {
+                let index = Tensor::from_slice(adjacency.sources(), adjacency.edge_count(), source.device())?;
+                let messages = source.index_select(&index, 0)?.broadcast_mul(&mask)?;
+                segment_reduce(&messages, adjacency, Reduce::Max)?
+            }
+        };
+        let mut out = reduced.matmul(&self.lin_l().weight().t()?)?;
+        if let Some(bias) = self.lin_l().bias() {
+            out = out.broadcast_add(bias)?;
+        }
+        if let Some(lin_r) = self.lin_r() {
+            out = (out + target.matmul(&lin_r.weight().t()?)?)?;
+        }
+        if c.normalize {
+            let norm = (out.sqr()?.sum_keepdim(D::Minus1)? + 1e-24)?.sqrt()?;
+            out = out.broadcast_div(&norm)?;
+        }
+        Ok(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{GcnConfig, SageConfig};
+    use candle_core::{DType, Device};
+    use oncograph_nn::testing::{check_gradients, pattern};
+    use oncograph_nn::{ParamStore, Seed};
+
+    fn adjacency() -> Arc<Adjacency> {
+        // A self loop at 1, a duplicate edge 0 -> 2, node 3 alone.
+        Arc::new(Adjacency::new(4, 4, &[0, 0, 1, 1, 2], &[2, 2, 1, 2, 0]).unwrap())
+    }
+
+    fn layers() -> Vec<Box<dyn MaskedMessagePassing>> {
+        let store = ParamStore::new(Seed::new(1));
+        let vb = store.var_builder(DType::F64, &Device::Cpu);
+        let sage = |reduce, name: &str| -> Box<dyn MaskedMessagePassing> {
+            Box::new(SageConfig::new(3, 2).reduce(reduce).normalize(true).build(vb.pp(name)).unwrap())
+        };
+        let gcn = |loops| -> Box<dyn MaskedMessagePassing> {
+            Box::new(GcnConfig::new(3, 2).add_self_loops(loops).build(vb.pp("gcn")).unwrap())
+        };
+        vec![sage(Reduce::Sum, "a"), sage(Reduce::Mean, "a"), sage(Reduce::Max, "a"), gcn(true), gcn(false)]
+    }
+
+    #[test]
+    fn factors_of_one_change_nothing_and_gradients_flow() {
+        let (x, a) = (pattern(&[4, 3], 1).unwrap(), adjacency());
+        let ones = Tensor::ones(5, DType::F64, &Device::Cpu).unwrap();
+        for layer in layers() {
+            let plain = layer.forward_bipartite(&x, &x, &a, None).unwrap();
+            let masked = layer.forward_masked(&x, &x, &a, None, &ones).unwrap();
+            let gap = (plain - masked).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
+            assert!(gap < 1e-14, "{gap}");
+            let factors = pattern(&[5], 2).unwrap();
+            let run = |t: &[Tensor]| -> oncograph_nn::Result<Tensor> {
+                let y = layer.forward_masked(&t[0], &t[0], &a, None, &t[1]);
+                Ok(y.map_err(candle_core::Error::wrap)?)
+            };
+            check_gradients(run, &[x.clone(), factors], 1e-6, 1e-6).unwrap();
+            assert!(layer.forward_masked(&x, &x, &a, None, &x).is_err());
+        }
+    }
+
+    #[test]
+    fn a_factor_of_zero_silences_the_edge() {
+        let (x, a) = (pattern(&[4, 3], 1).unwrap(), adjacency());
+        let store = ParamStore::new(Seed::new(1));
+        let conv = SageConfig::new(3, 2).reduce(Reduce::Sum);
+        let conv = conv.build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+        let factors = Tensor::new(&[1f64, 1.0, 1.0, 0.0, 1.0], &Device::Cpu).unwrap();
+        let masked = conv.forward_masked(&x, &x, &a, None, &factors).unwrap().to_vec2::<f64>().unwrap();
+        let without = Arc::new(Adjacency::new(4, 4, &[0, 0, 1, 2], &[2, 2, 1, 0]).unwrap());
+        let expected = conv.forward_bipartite(&x, &x, &without, None).unwrap().to_vec2::<f64>().unwrap();
+        for (a, b) in masked.iter().flatten().zip(expected.iter().flatten()) {
+            approx::assert_relative_eq!(*a, *b, epsilon = 1e-12);
+        }
+    }
+}
