@@ -5,6 +5,7 @@
 //! its own.
 
 pub mod encoder;
+mod explain;
 mod models;
 mod nn;
 
@@ -28,7 +29,7 @@ pub struct Operation {
 
 /// Every operation, in the order of the crates.
 pub fn operations() -> impl Iterator<Item = &'static Operation> {
-    [nn::OPERATIONS, encoder::OPERATIONS, models::OPERATIONS].into_iter().flatten()
+    [nn::OPERATIONS, encoder::OPERATIONS, explain::OPERATIONS, models::OPERATIONS].into_iter().flatten()
 }
 
 /// The operation that answers the case `name`: the longest that the name begins with.
