@@ -87,7 +87,7 @@ impl MaskedMessagePassing for SageConv {
             }
             Reduce::Max => {
                 let index = Tensor::from_slice(adjacency.sources(), adjacency.edge_count(), source.device())?;
-                let messages = source.index_select(&index, 0)?.broadcast_mul(&mask)?;
+                let messages = source.contiguous()?.index_select(&index, 0)?.broadcast_mul(&mask)?;
                 segment_reduce(&messages, adjacency, Reduce::Max)?
             }
         };

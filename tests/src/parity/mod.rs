@@ -8,6 +8,7 @@ pub mod encoder;
 mod explain;
 mod models;
 mod nn;
+mod optim;
 
 use crate::fixture::{Fixture, Verdict};
 use libtest_mimic::{Failed, Trial};
@@ -29,7 +30,9 @@ pub struct Operation {
 
 /// Every operation, in the order of the crates.
 pub fn operations() -> impl Iterator<Item = &'static Operation> {
-    [nn::OPERATIONS, encoder::OPERATIONS, explain::OPERATIONS, models::OPERATIONS].into_iter().flatten()
+    [nn::OPERATIONS, optim::OPERATIONS, encoder::OPERATIONS, explain::OPERATIONS, models::OPERATIONS]
+        .into_iter()
+        .flatten()
 }
 
 /// The operation that answers the case `name`: the longest that the name begins with.

@@ -1,4 +1,4 @@
-//! `oncograph-nn` against PyTorch: values, gradients, buffers, optimizer trajectories and schedules.
+//! The layers of `oncograph-nn` against PyTorch: values, gradients and buffers.
 
 use super::{Operation, Outcome};
 use crate::fixture::{Fixture, unsupported};
@@ -7,13 +7,11 @@ use libtest_mimic::Failed;
 use oncograph_nn::conv3d::*;
 use oncograph_nn::lstm::LstmConfig;
 use oncograph_nn::norm::{BatchNormConfig, GroupNormConfig, InstanceNormConfig};
-use oncograph_nn::optim::*;
 use oncograph_nn::pool::*;
-use oncograph_nn::scheduler::*;
 use oncograph_nn::transformer::*;
 use oncograph_nn::{
-    Activation, AttentionMasks, Gradients, InterpolateConfig, InterpolateMode, Mode,
-    MultiheadAttentionConfig, ParamStore, Seed, VarBuilder, interpolate,
+    Activation, AttentionMasks, InterpolateConfig, InterpolateMode, Mode, MultiheadAttentionConfig,
+    ParamStore, Seed, VarBuilder, interpolate,
 };
 use serde_json::Value;
 
@@ -56,12 +54,6 @@ pub const OPERATIONS: &[Operation] = &[
         run: transformer,
     },
     Operation {
-        name: "clip_ema",
-        reference: "torch.nn.utils.clip_grad_norm_",
-        items: &["oncograph_nn::Gradients::clip_norm_of_order"],
-        run: clip,
-    },
-    Operation {
         name: "max_pool3d",
         reference: "torch.nn.functional.max_pool3d",
         items: &["oncograph_nn::pool::max_pool3d", "oncograph_nn::pool::max_pool3d_with_indices"],
@@ -98,43 +90,25 @@ pub const OPERATIONS: &[Operation] = &[
         run: batch_norm,
     },
     Operation {
+        name: "batchnorm2d",
+        reference: "torch.nn.BatchNorm2d",
+        items: &["oncograph_nn::norm::BatchNorm"],
+        run: batch_norm,
+    },
+    Operation {
         name: "groupnorm_instancenorm3d",
         reference: "torch.nn.GroupNorm, torch.nn.InstanceNorm3d",
         items: &["oncograph_nn::norm::GroupNorm", "oncograph_nn::norm::InstanceNorm"],
         run: group_and_instance_norm,
     },
     Operation { name: "lstm", reference: "torch.nn.LSTM", items: &["oncograph_nn::lstm::Lstm"], run: lstm },
-    Operation {
-        name: "optimizers",
-        reference: "torch.optim.SGD, Adam, AdamW, RMSprop",
-        items: &[
-            "oncograph_nn::optim::Sgd",
-            "oncograph_nn::optim::Adam",
-            "oncograph_nn::optim::AdamW",
-            "oncograph_nn::optim::RmsProp",
-        ],
-        run: optimizers,
-    },
-    Operation {
-        name: "lr_schedulers",
-        reference: "torch.optim.lr_scheduler",
-        items: &[
-            "oncograph_nn::scheduler::ReduceLrOnPlateau",
-            "oncograph_nn::scheduler::CosineAnnealingLr",
-            "oncograph_nn::scheduler::CosineAnnealingWarmRestarts",
-            "oncograph_nn::scheduler::OneCycleLr",
-            "oncograph_nn::scheduler::StepLr",
-            "oncograph_nn::scheduler::MultiStepLr",
-            "oncograph_nn::scheduler::ExponentialLr",
-            "oncograph_nn::scheduler::LinearLr",
-        ],
-        run: schedulers,
-    },
 ];
 
-fn store() -> (ParamStore, VarBuilder<'static>) {
+/// A store of the type of the case's inputs.
+fn store(f: &Fixture) -> (ParamStore, VarBuilder<'static>) {
     let store = ParamStore::new(Seed::new(0));
-    let vb = store.var_builder(DType::F32, &Device::Cpu);
+    let double = f.with_prefix("in.").values().any(|t| t.dtype() == DType::F64);
+    let vb = store.var_builder(if double { DType::F64 } else { DType::F32 }, &Device::Cpu);
     (store, vb)
 }
 
@@ -144,7 +118,7 @@ fn named<'a>(f: &Fixture, names: &[&'a str]) -> &'a str {
 }
 
 fn conv3d(f: &Fixture) -> Outcome {
-    let (store, vb) = store();
+    let (store, vb) = store(f);
     let padding = f.option("padding").as_str();
     let conv = Conv3dConfig::new()
         .stride(f.triple("stride", 1)?)
@@ -170,7 +144,7 @@ fn conv3d(f: &Fixture) -> Outcome {
 }
 
 fn conv_transpose3d(f: &Fixture) -> Outcome {
-    let (store, vb) = store();
+    let (store, vb) = store(f);
     let mode = f.text("padding_mode", "zeros");
     if mode != "zeros" {
         return Err(unsupported(format!("padding_mode={mode}")));
@@ -195,7 +169,7 @@ fn conv_transpose3d(f: &Fixture) -> Outcome {
 }
 
 /// A number or a list of them.
-fn list<T: serde::de::DeserializeOwned>(value: &Value) -> Result<Vec<T>, Failed> {
+pub(super) fn list<T: serde::de::DeserializeOwned>(value: &Value) -> Result<Vec<T>, Failed> {
     let value = if value.is_array() { value.clone() } else { Value::Array(vec![value.clone()]) };
     Ok(serde_json::from_value(value)?)
 }
@@ -214,11 +188,11 @@ fn interpolated(f: &Fixture) -> Outcome {
     let config = config.mode(mode).align_corners(f.bool("align_corners", false));
     let config = config.recompute_scale_factor(f.bool("recompute_scale_factor", false));
     let x = f.var("in.x")?;
-    f.check_all(&[("y", &interpolate(&x, &config)?)], &[("x", &x)], &store().0)
+    f.check_all(&[("y", &interpolate(&x, &config)?)], &[("x", &x)], &store(f).0)
 }
 
 fn attention(f: &Fixture) -> Outcome {
-    let (store, vb) = store();
+    let (store, vb) = store(f);
     let names = match f.has("in.q") {
         true => ["in.q", "in.k", if f.has("in.v") { "in.v" } else { "in.k" }],
         false => ["in.x"; 3],
@@ -279,7 +253,7 @@ fn refuse_dropout(f: &Fixture) -> Outcome {
 }
 
 fn transformer(f: &Fixture) -> Outcome {
-    let (store, vb) = store();
+    let (store, vb) = store(f);
     let (model, heads) = (named(f, &["E", "d_model"]), named(f, &["heads", "nhead"]));
     let activation = match f.text("activation", "relu") {
         "relu" => Activation::Relu,
@@ -317,30 +291,6 @@ fn transformer(f: &Fixture) -> Outcome {
     f.check_all(&[("y", &y)], &[(if f.has("in.x") { "x" } else { "src" }, &x)], &store)
 }
 
-fn clip(f: &Fixture) -> Outcome {
-    let mut gradients: Gradients = f.with_prefix("in.").into_iter().collect();
-    let order = match f.option("norm_type") {
-        Value::String(word) => word.parse::<f64>()?,
-        other => other.as_f64().unwrap_or(2.0),
-    };
-    f.described_by_shapes(&["error_if_nonfinite", "foreach"]);
-    let limit = f.option("clip_value").as_f64();
-    match (f.option("max_norm").as_f64(), limit) {
-        (Some(max_norm), _) => {
-            let norm = gradients.clip_norm_of_order(max_norm, order)?;
-            // The peer's norm is summed in float32.
-            let expected = f.scalars("total_norm")?;
-            f.compare("scalars/total_norm", &[norm], &expected, |e| 1e-6 * e.abs());
-        }
-        (None, Some(limit)) => gradients.clip_value(limit)?,
-        (None, None) => return Err("neither max_norm nor clip_value".into()),
-    }
-    for (name, gradient) in gradients.iter() {
-        f.check(&format!("out.{name}"), gradient)?;
-    }
-    Ok(())
-}
-
 fn pool(f: &Fixture, run: fn(&Tensor, &Pool3dConfig) -> oncograph_nn::Result<Tensor>) -> Outcome {
     let kernel = f.triple(named(f, &["k", "kernel_size"]), 1)?;
     let stride = named(f, &["s", "stride"]);
@@ -357,7 +307,7 @@ fn pool(f: &Fixture, run: fn(&Tensor, &Pool3dConfig) -> oncograph_nn::Result<Ten
     if f.has("out.indices") {
         f.check("out.indices", &max_pool3d_with_indices(&x, &config)?.1)?;
     }
-    f.check_all(&[("y", &run(&x, &config)?)], &[("x", &x)], &store().0)
+    f.check_all(&[("y", &run(&x, &config)?)], &[("x", &x)], &store(f).0)
 }
 
 fn adaptive(f: &Fixture, run: fn(&Tensor, [usize; 3]) -> oncograph_nn::Result<Tensor>) -> Outcome {
@@ -373,11 +323,11 @@ fn adaptive(f: &Fixture, run: fn(&Tensor, [usize; 3]) -> oncograph_nn::Result<Te
     if f.has("out.indices") {
         f.check("out.indices", &adaptive_max_pool3d_with_indices(&x, size)?.1)?;
     }
-    f.check_all(&[("y", &run(&x, size)?)], &[("x", &x)], &store().0)
+    f.check_all(&[("y", &run(&x, size)?)], &[("x", &x)], &store(f).0)
 }
 
 fn batch_norm(f: &Fixture) -> Outcome {
-    let (store, vb) = store();
+    let (store, vb) = store(f);
     let x = f.var("in.x")?;
     let mut config = BatchNormConfig::new(x.dims()[1]).track_running_stats(f.has("param.running_mean"));
     // A momentum of null is a choice (the cumulative mean), an absent one the default.
@@ -402,7 +352,7 @@ fn batch_norm(f: &Fixture) -> Outcome {
 }
 
 fn group_and_instance_norm(f: &Fixture) -> Outcome {
-    let (store, vb) = store();
+    let (store, vb) = store(f);
     let channels = f.tensor("in.x")?.dims()[1];
     let groups = f.number(named(f, &["num_groups", "groups", "G"]), 2.0) as usize;
     let eps = f.number("eps", 1e-5);
@@ -419,17 +369,15 @@ fn group_and_instance_norm(f: &Fixture) -> Outcome {
 }
 
 fn lstm(f: &Fixture) -> Outcome {
-    let (store, vb) = store();
+    let (store, vb) = store(f);
     let layer = LstmConfig::new(f.usize("I")?, f.usize("H")?)
         .num_layers(f.number("num_layers", 1.0) as usize)
         .bidirectional(f.bool("bidirectional", false))
         .batch_first(f.bool("batch_first", false))
         .bias(f.has("param.bias_ih_l0"))
+        .proj_size(f.number("proj_size", 0.0) as usize)
         .build(vb)?;
     store.restore(&f.with_prefix("param."))?;
-    if f.number("proj_size", 0.0) != 0.0 {
-        return Err(unsupported(format!("proj_size={}", f.option("proj_size"))));
-    }
     refuse_dropout(f)?;
     let lengths: Option<Vec<usize>> = serde_json::from_value(f.option("lengths").clone())?;
     f.described_by_shapes(&["B", "T", "bias", "enforce_sorted"]);
@@ -445,180 +393,4 @@ fn lstm(f: &Fixture) -> Outcome {
     let time = usize::from(f.bool("batch_first", false));
     let y = out.output.narrow(time, 0, f.tensor("out.y")?.dims()[time].min(out.output.dims()[time]))?;
     f.check_all(&[("y", &y), ("hn", &out.hidden), ("cn", &out.cell)], &inputs, &store)
-}
-
-/// The options of one optimizer; what was not asked for is refused.
-struct Options<'a> {
-    given: &'a Value,
-    read: std::cell::RefCell<Vec<&'static str>>,
-}
-
-impl Options<'_> {
-    fn value(&self, key: &'static str) -> &Value {
-        self.read.borrow_mut().push(key);
-        &self.given[key]
-    }
-
-    fn number(&self, key: &'static str, default: f64) -> f64 {
-        self.value(key).as_f64().unwrap_or(default)
-    }
-
-    fn switch(&self, key: &'static str) -> bool {
-        self.value(key).as_bool().unwrap_or(false)
-    }
-
-    fn betas(&self) -> Result<(f64, f64), Failed> {
-        match self.value("betas") {
-            Value::Null => Ok((0.9, 0.999)),
-            betas => Ok(serde_json::from_value(betas.clone())?),
-        }
-    }
-
-    /// Options that change how the peer computes, not what.
-    fn unread(&self) -> Option<&String> {
-        const HOW: [&str; 4] = ["foreach", "fused", "capturable", "differentiable"];
-        let keys = self.given.as_object()?.keys();
-        keys.into_iter().find(|k| !self.read.borrow().contains(&k.as_str()) && !HOW.contains(&k.as_str()))
-    }
-}
-
-fn optimizer(name: &str, options: &Value) -> Result<Box<dyn Optimizer>, Failed> {
-    let o = Options { given: options, read: Default::default() };
-    let (eps, climb) = (o.number("eps", 1e-8), o.switch("maximize"));
-    let kind = name.split('_').next().unwrap_or(name);
-    let optimizer: Box<dyn Optimizer> = match kind {
-        // Adam with decoupled decay is AdamW.
-        "adam" | "adamw" if kind == "adamw" || o.switch("decoupled_weight_decay") => {
-            let (betas, decay) = (o.betas()?, if kind == "adamw" { 0.01 } else { 0.0 });
-            let config = AdamWConfig::new(o.number("lr", 1e-3)).betas(betas.0, betas.1).eps(eps);
-            let config = config.amsgrad(o.switch("amsgrad")).maximize(climb);
-            Box::new(AdamW::new(config.weight_decay(o.number("weight_decay", decay)))?)
-        }
-        "adam" => {
-            let betas = o.betas()?;
-            let config = AdamConfig::new(o.number("lr", 1e-3)).betas(betas.0, betas.1).eps(eps);
-            let config = config.amsgrad(o.switch("amsgrad")).maximize(climb);
-            Box::new(Adam::new(config.weight_decay(o.number("weight_decay", 0.0)))?)
-        }
-        "rmsprop" => {
-            let config = RmsPropConfig::new(o.number("lr", 1e-2)).alpha(o.number("alpha", 0.99)).eps(eps);
-            let config = config.centered(o.switch("centered")).momentum(o.number("momentum", 0.0));
-            let config = config.maximize(climb).weight_decay(o.number("weight_decay", 0.0));
-            Box::new(RmsProp::new(config)?)
-        }
-        "sgd" => {
-            let config = SgdConfig::new(o.number("lr", 1e-3)).momentum(o.number("momentum", 0.0));
-            let config = config.nesterov(o.switch("nesterov")).dampening(o.number("dampening", 0.0));
-            let config = config.maximize(climb).weight_decay(o.number("weight_decay", 0.0));
-            Box::new(Sgd::new(config)?)
-        }
-        other => return Err(unsupported(format!("optimizer {other}"))),
-    };
-    match o.unread() {
-        Some(key) => Err(unsupported(format!("option {key} of {name}"))),
-        None => Ok(optimizer),
-    }
-}
-
-fn optimizers(f: &Fixture) -> Outcome {
-    let (x, y) = (f.tensor("in.X")?, f.tensor("in.y")?);
-    for (name, options) in f.options().as_object().ok_or("no optimizers")? {
-        let store = ParamStore::new(Seed::new(0));
-        let vb = store.var_builder(DType::F64, &Device::Cpu);
-        let (w, b) = (vb.get(f.tensor("in.w0")?.shape(), "w")?, vb.get(1, "b")?);
-        store.get("w").ok_or("no w")?.set(f.tensor("in.w0")?)?;
-        store.get("b").ok_or("no b")?.set(f.tensor("in.b0")?)?;
-        let mut optimizer = optimizer(name, options)?;
-        let steps = f.tensor(&format!("out.{name}.loss"))?.elem_count();
-        let (mut losses, mut path) = (Vec::new(), Vec::new());
-        for _ in 0..steps {
-            let loss = (x.matmul(&w)?.broadcast_add(&b)? - y)?.sqr()?.mean_all()?;
-            losses.push(loss.to_scalar::<f64>()?);
-            optimizer.step(&store, &store.backward(&loss)?)?;
-            path.push(Tensor::cat(&[w.flatten_all()?.copy()?, b.copy()?], 0)?.detach());
-        }
-        f.check(&format!("out.{name}.loss"), &Tensor::new(losses, &Device::Cpu)?)?;
-        f.check(&format!("out.{name}.params"), &Tensor::stack(&path, 0)?)?;
-    }
-    Ok(())
-}
-
-/// The options of a schedule: those of the case, or else those that the cases of this operation have in common.
-fn scheduler(kind: &str, base: f64, given: &Value) -> Result<Box<dyn Scheduler>, Failed> {
-    let o = Options { given, read: Default::default() };
-    let base = o.number("base_lr", base);
-    let count = |key, default: u64| o.value(key).as_u64().unwrap_or(default);
-    let schedule: Box<dyn Scheduler> = match kind {
-        "cosine" => Box::new(CosineAnnealingLr::new(base, count("T_max", 20), o.number("eta_min", 1e-3))?),
-        "step" => Box::new(StepLr::new(base, count("step_size", 7), o.number("gamma", 0.3))?),
-        "multistep" => {
-            let milestones = match o.value("milestones") {
-                Value::Null => vec![5, 9, 20],
-                milestones => list(milestones)?,
-            };
-            Box::new(MultiStepLr::new(base, &milestones, o.number("gamma", 0.2))?)
-        }
-        "exp" => Box::new(ExponentialLr::new(base, o.number("gamma", 0.9))?),
-        "warm_restarts" => {
-            let (first, factor) = (count("T_0", 6), count("T_mult", 2));
-            Box::new(CosineAnnealingWarmRestarts::new(base, first, factor, o.number("eta_min", 0.0))?)
-        }
-        "onecycle" => {
-            let config = OneCycleConfig::new(o.number("max_lr", 0.3), count("total_steps", 30));
-            let config = config.rise(o.number("pct_start", 0.3)).div_factor(o.number("div_factor", 25.0));
-            let config = config.final_div_factor(o.number("final_div_factor", 1e4));
-            let config = config.three_phase(o.switch("three_phase"));
-            let linear = o.value("anneal_strategy").as_str() == Some("linear");
-            Box::new(OneCycleLr::new(config.linear(linear))?)
-        }
-        "linear" => {
-            let (start, end) = (o.number("start_factor", 0.1), o.number("end_factor", 1.0));
-            Box::new(LinearLr::new(base, start, end, count("total_iters", 8))?)
-        }
-        other => return Err(unsupported(format!("schedule {other}"))),
-    };
-    match o.unread() {
-        Some(key) => Err(unsupported(format!("option {key} of {kind}"))),
-        None => Ok(schedule),
-    }
-}
-
-fn plateau(f: &Fixture, name: &str, base: f64) -> Outcome {
-    const KNOWN: [&str; 9] =
-        ["mode", "factor", "patience", "threshold", "threshold_mode", "cooldown", "min_lr", "eps", "base_lr"];
-    let options = &f.options()[name];
-    if let Some(key) =
-        options.as_object().into_iter().flatten().map(|(k, _)| k).find(|k| !KNOWN.contains(&k.as_str()))
-    {
-        return Err(unsupported(format!("option {key} of {name}")));
-    }
-    // The options are PyTorch's names, which are ours too.
-    let config: PlateauConfig =
-        if options.is_null() { PlateauConfig::new() } else { serde_json::from_value(options.clone())? };
-    let mut schedule = ReduceLrOnPlateau::new(options["base_lr"].as_f64().unwrap_or(base), config)?;
-    let metric = f.values("in.metric")?;
-    let steps: Vec<(f64, i64)> =
-        metric.iter().map(|m| (schedule.step(*m), schedule.num_bad() as i64)).collect();
-    let (rates, bad): (Vec<f64>, Vec<i64>) = steps.into_iter().unzip();
-    f.check(&format!("out.{name}.lr"), &Tensor::new(rates, &Device::Cpu)?)?;
-    f.check(&format!("out.{name}.num_bad"), &Tensor::new(bad, &Device::Cpu)?)
-}
-
-fn schedulers(f: &Fixture) -> Outcome {
-    let base = f.options()["base_lr"].as_f64().unwrap_or(0.1);
-    for output in f.with_prefix("out.").keys() {
-        let Some(name) = output.strip_suffix(".lr") else { continue };
-        if name.starts_with("plateau") {
-            plateau(f, name, base)?;
-            continue;
-        }
-        let kinds = ["cosine", "step", "multistep", "exp", "warm_restarts", "onecycle", "linear"];
-        let kind = kinds.into_iter().find(|k| name == *k || name.starts_with(&format!("{k}_")));
-        let mut schedule = scheduler(kind.unwrap_or(name), base, &f.options()[name])?;
-        let key = format!("out.{output}");
-        let mut rates = vec![schedule.learning_rate()];
-        rates.extend((1..f.tensor(&key)?.elem_count()).map(|_| schedule.step()));
-        f.check(&key, &Tensor::new(rates, &Device::Cpu)?)?;
-    }
-    Ok(())
 }

@@ -75,7 +75,7 @@ fn pad_axis(x: &Tensor, axis: usize, before: usize, behind: usize, mode: Padding
             return Ok(None);
         }
         let part = x.narrow(axis, start, len)?;
-        Ok(Some(if mode == PaddingMode::Reflect { part.flip(&[axis])? } else { part }))
+        Ok(Some(if mode == PaddingMode::Reflect { part.contiguous()?.flip(&[axis])? } else { part }))
     };
     let (left, right) = match mode {
         PaddingMode::Reflect => (part(1, before)?, part(n - 1 - behind, behind)?),

@@ -153,7 +153,7 @@ mod tests {
         let x = pattern(&[3, 4], 1).unwrap();
         assert!(x.is_contiguous());
         check_gradients(|x| norm.forward(&x[0]), std::slice::from_ref(&x), 1e-6, 1e-7).unwrap();
-        let init = candle_nn::Init::Uniform { lo: -1.0, up: 1.0 };
+        let init = Init::Uniform { lo: -1.0, up: 1.0 };
         let w = vb.get_with_hints((3, 4), "x", init).unwrap();
         let loss = (norm.forward(&w).unwrap() * x).unwrap().sum_all().unwrap();
         assert_gradient_coverage(&store, &loss).unwrap();

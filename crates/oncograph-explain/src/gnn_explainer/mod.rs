@@ -1,189 +1,23 @@
+//! Masks over nodes and edges that keep a graph network's prediction.
+
+mod config;
+mod learnt;
+
+pub use config::{GnnExplainerCoefficients, GnnExplainerConfig, NodeMaskType, Objective, Reduction};
+
 use crate::{Error, ModelResult, Result};
 use candle_core::{D, DType, Tensor};
+use learnt::Learnt;
 use oncograph_nn::optim::{Adam, AdamConfig, Optimizer};
 use oncograph_nn::{Activation, ParamStore, Seed, log_softmax};
 use rand::Rng;
 use rand_distr::StandardNormal;
-use serde::{Deserialize, Serialize};
 
 const OP: &str = "GnnExplainer";
 
 /// The names of the masks.
 const NODE: &str = "node";
 const EDGE: &str = "edge";
-
-/// What the entries of the node mask stand for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum NodeMaskType {
-    /// One entry per node \[nodes, 1\].
-    #[default]
-    Object,
-    /// One entry per node and feature \[nodes, features\].
-    Attributes,
-    /// One entry per feature, common to all nodes \[1, features\].
-    CommonAttributes,
-}
-
-/// How a mask's entries become one number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Reduction {
-    /// Their sum.
-    Sum,
-    /// Their mean.
-    Mean,
-}
-
-impl Reduction {
-    fn of(self, m: &Tensor) -> Result<Tensor> {
-        Ok(match self {
-            Reduction::Sum => m.sum_all()?,
-            Reduction::Mean => m.mean_all()?,
-        })
-    }
-}
-
-/// The weights of the regularisation, with PyTorch Geometric's names and defaults.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-#[serde(default)]
-pub struct GnnExplainerCoefficients {
-    /// Of the size of the edge mask; 0.005.
-    pub edge_size: f64,
-    /// How the size of the edge mask is measured; its sum.
-    pub edge_reduction: Reduction,
-    /// Of the size of the node mask; 1.
-    pub node_feat_size: f64,
-    /// How the size of the node mask is measured; its mean.
-    pub node_feat_reduction: Reduction,
-    /// Of the mean entropy of the edge mask; 1.
-    pub edge_ent: f64,
-    /// Of the mean entropy of the node mask; 0.1.
-    pub node_feat_ent: f64,
-    /// Added inside the logarithms of the entropy; 1e-15.
-    #[serde(rename = "EPS", alias = "eps")]
-    pub eps: f64,
-}
-
-impl Default for GnnExplainerCoefficients {
-    fn default() -> Self {
-        GnnExplainerCoefficients {
-            edge_size: 0.005,
-            edge_reduction: Reduction::Sum,
-            node_feat_size: 1.0,
-            node_feat_reduction: Reduction::Mean,
-            edge_ent: 1.0,
-            node_feat_ent: 0.1,
-            eps: 1e-15,
-        }
-    }
-}
-
-/// What the model predicts, and thus what the masked prediction is held to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Objective {
-    /// Logits \[rows, classes\]: cross entropy with the class that the unmasked model chooses.
-    #[default]
-    Multiclass,
-    /// Logits of single yes-or-no outputs: cross entropy with the unmasked model's choice.
-    Binary,
-    /// Numbers, such as a log hazard: squared distance from the unmasked model's.
-    Regression,
-}
-
-/// Configuration of [`GnnExplainer`], with PyTorch Geometric's defaults.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct GnnExplainerConfig {
-    /// Steps of the optimizer; 100.
-    pub epochs: usize,
-    /// Its learning rate; 0.01.
-    pub lr: f64,
-    /// What the node mask stands for; `None` leaves nodes alone; one entry per node.
-    pub node_mask_type: Option<NodeMaskType>,
-    /// Whether edges are masked; true.
-    pub edge_mask: bool,
-    /// What the model predicts; logits of classes.
-    pub objective: Objective,
-    /// The weights of the regularisation.
-    pub coefficients: GnnExplainerCoefficients,
-}
-
-impl Default for GnnExplainerConfig {
-    fn default() -> Self {
-        GnnExplainerConfig {
-            epochs: 100,
-            lr: 0.01,
-            node_mask_type: Some(NodeMaskType::Object),
-            edge_mask: true,
-            objective: Objective::Multiclass,
-            coefficients: GnnExplainerCoefficients::default(),
-        }
-    }
-}
-
-impl GnnExplainerConfig {
-    /// A hundred steps on one entry per node and one per edge.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Sets the steps of the optimizer.
-    pub fn epochs(mut self, epochs: usize) -> Self {
-        self.epochs = epochs;
-        self
-    }
-
-    /// Sets the learning rate.
-    pub fn lr(mut self, lr: f64) -> Self {
-        self.lr = lr;
-        self
-    }
-
-    /// Sets what the node mask stands for; `None` leaves nodes alone.
-    pub fn node_mask_type(mut self, node_mask_type: Option<NodeMaskType>) -> Self {
-        self.node_mask_type = node_mask_type;
-        self
-    }
-
-    /// Sets whether edges are masked.
-    pub fn edge_mask(mut self, edge_mask: bool) -> Self {
-        self.edge_mask = edge_mask;
-        self
-    }
-
-    /// Sets what the model predicts.
-    pub fn objective(mut self, objective: Objective) -> Self {
-        self.objective = objective;
-        self
-    }
-
-    /// Sets the weights of the regularisation.
-    pub fn coefficients(mut self, coefficients: GnnExplainerCoefficients) -> Self {
-        self.coefficients = coefficients;
-        self
-    }
-
-    /// Whether every value is in its range.
-    ///
-    /// # Errors
-    /// [`Error::Input`] names the first value that is not.
-    pub fn validate(&self) -> Result<()> {
-        if self.epochs == 0 {
-            return Err(Error::input(OP, "epochs of at least 1", self.epochs));
-        }
-        if self.node_mask_type.is_none() && !self.edge_mask {
-            return Err(Error::input(OP, "a node or an edge mask", "none"));
-        }
-        AdamConfig::new(self.lr).validate()?;
-        Ok(())
-    }
-}
 
 /// The masks before the sigmoid, as the optimizer starts from or leaves them.
 #[derive(Debug, Clone, Default)]
@@ -429,64 +263,7 @@ fn rows(outputs: &Tensor, index: Option<&[usize]>) -> Result<Tensor> {
     }
     let index: Vec<u32> = index.iter().map(|i| *i as u32).collect();
     let count = index.len();
-    Ok(outputs.index_select(&Tensor::from_vec(index, count, outputs.device())?, 0)?)
-}
-
-/// A mask that is learnt; its name in the store is `what`.
-struct Learnt {
-    what: &'static str,
-    tensor: Tensor,
-    /// The positions of the entries with influence; known after the first epoch.
-    places: Option<Tensor>,
-    hard: Option<Tensor>,
-}
-
-impl Learnt {
-    /// Puts `initial` into the store, if the configuration asks for a mask of this `shape`.
-    fn new(
-        what: &'static str,
-        initial: Option<Tensor>,
-        shape: Option<Vec<usize>>,
-        store: &ParamStore,
-    ) -> Result<Option<Self>> {
-        let Some(shape) = shape else { return Ok(None) };
-        let initial = match initial {
-            Some(mask) if mask.dims() == shape.as_slice() => mask,
-            other => {
-                let got = other.map(|mask| mask.dims().to_vec());
-                return Err(Error::input(OP, format!("a {what} mask {shape:?}"), got));
-            }
-        };
-        let tensor = store.var_builder(initial.dtype(), initial.device()).get(shape, what)?;
-        if let Some(var) = store.get(what) {
-            var.set(&initial.detach().contiguous()?)?;
-        }
-        Ok(Some(Learnt { what, tensor, places: None, hard: None }))
-    }
-
-    /// Notes the entries whose first gradient is not zero.
-    fn find_influence(&mut self, gradient: &Tensor) -> Result<()> {
-        let hard = gradient.ne(0.0)?;
-        let flags = hard.flatten_all()?.to_vec1::<u8>()?;
-        let places: Vec<u32> = (0..).zip(&flags).filter(|(_, flag)| **flag != 0).map(|(i, _)| i).collect();
-        if places.is_empty() {
-            return Err(Error::EmptyHardMask { what: self.what });
-        }
-        let count = places.len();
-        self.places = Some(Tensor::from_vec(places, count, gradient.device())?);
-        self.hard = Some(hard);
-        Ok(())
-    }
-
-    fn finish(self, found: &mut Explanation) -> Result<()> {
-        let raw = self.tensor.copy()?.detach();
-        let hard = self.hard.ok_or(Error::EmptyHardMask { what: self.what })?;
-        let mask = (Activation::Sigmoid.forward(&raw)? * hard.to_dtype(raw.dtype())?)?;
-        for (to, value) in [(&mut found.masks, mask), (&mut found.raw, raw), (&mut found.hard, hard)] {
-            *(if self.what == NODE { &mut to.node } else { &mut to.edge }) = Some(value);
-        }
-        Ok(())
-    }
+    Ok(outputs.contiguous()?.index_select(&Tensor::from_vec(index, count, outputs.device())?, 0)?)
 }
 
 #[cfg(test)]
@@ -552,8 +329,9 @@ mod tests {
     #[test]
     fn what_cannot_be_explained_is_named() {
         let explainer = GnnExplainer::new(GnnExplainerConfig::new()).unwrap();
+        // Units that are off let nothing through.
         let none = |x: &Tensor, edge: &Tensor| -> ModelResult {
-            Ok((x.narrow(0, 0, 1)? * 0.0)?.broadcast_mul(&(edge.narrow(0, 0, 1)? * 0.0)?)?)
+            Ok(oncograph_nn::relu(&(x.broadcast_mul(&edge.narrow(0, 0, 1)?)? - 10.0)?)?)
         };
         let error = explainer.explain(&x(), 4, None, Seed::new(1), none).unwrap_err();
         assert!(matches!(error, Error::EmptyHardMask { what: "node" }), "{error}");
