@@ -51,7 +51,7 @@ pub struct Args {
     /// Learning rate [default: paper 5e-6, clinical and quick 1e-4]
     #[arg(long)]
     pub learning_rate: Option<f64>,
-    /// Patients of the phantom cohort [default: 100]
+    /// Patients of the phantom cohort [default: 200]
     #[arg(long)]
     pub patients: Option<usize>,
     /// Slices and in-plane voxels of the encoder's input [default: quick 12 40, else 40 128]

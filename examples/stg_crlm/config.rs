@@ -3,7 +3,7 @@
 use crate::cli::{ArchitectureArg, Args, FeaturesArg, GnnArg, Preset};
 use anyhow::Context;
 use oncograph::datasets::crlm::{Endpoint, FeatureSet, LoadOptions, PhantomConfig};
-use oncograph::losses::TemporalKind;
+use oncograph::losses::{LinearSchedule, TaskWeights, TemporalKind};
 use oncograph::nn::optim::AdamWConfig;
 use oncograph::nn::scheduler::PlateauConfig;
 use oncograph::spatiotemporal::{
@@ -80,7 +80,7 @@ impl RunConfig {
         let source = match &args.data {
             Some(root) => Source::Folder { root: root.clone(), clinical: args.clinical.clone() },
             None => Source::Phantom(
-                PhantomConfig::new(args.patients.unwrap_or(100), seed)
+                PhantomConfig::new(args.patients.unwrap_or(200), seed)
                     .matrix(128)
                     .slice_spacing(2.5, 7.5)
                     .strength(2.0),
@@ -122,7 +122,11 @@ impl RunConfig {
             images: !args.no_images,
             load: LoadOptions::new().empty_as_missing(args.empty_as_missing),
             preprocess,
-            encoder: EncoderSettings { base_width: 64, weights: args.weights.clone() },
+            // Random weights lose little by being fewer; a checkpoint has the published width.
+            encoder: EncoderSettings {
+                base_width: if preset == Preset::Quick && args.weights.is_none() { 32 } else { 64 },
+                weights: args.weights.clone(),
+            },
             image_scaling: match preset {
                 Preset::Paper => ImageScaling { norm: FeatureNorm::ZScore, components: None },
                 Preset::Clinical | Preset::Quick => {
@@ -166,6 +170,11 @@ fn model(args: &Args, preset: Preset) -> StgConfig {
 fn loss(preset: Preset) -> LossConfig {
     match preset {
         Preset::Paper => LossConfig::default(),
-        Preset::Clinical | Preset::Quick => LossConfig::default().temporal(TemporalKind::L2),
+        Preset::Clinical | Preset::Quick => {
+            // A contrastive loss starts at ln(batch), forty times the squared errors: at the published weight it
+            // leads the training.
+            let weights = TaskWeights { gamma: LinearSchedule::constant(0.01), ..TaskWeights::default() };
+            LossConfig::default().temporal(TemporalKind::L2).weights(weights)
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 mod ci;
 mod cuda;
+mod mutate;
 mod tidy;
 
 use anyhow::{Context, Result};
@@ -32,6 +33,15 @@ enum Task {
     Tidy,
     /// Type-checks the feature `cuda` where `nvcc` is on PATH.
     CheckCuda,
+    /// Breaks the code in one place at a time and asks the parity runner whether it notices.
+    Mutate {
+        /// The folder of cases.
+        #[arg(default_value = "../shared/fixtures")]
+        fixtures: PathBuf,
+        /// Only the mutations whose description contains this.
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -39,6 +49,7 @@ fn main() -> ExitCode {
         Task::Ci { quick, only } => ci::run(&root, quick, only.as_deref()),
         Task::Tidy => tidy::run(&root),
         Task::CheckCuda => cuda::run(&root),
+        Task::Mutate { fixtures, only } => mutate::run(&root, &fixtures, only.as_deref()),
     });
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -1,22 +1,11 @@
-use crate::self_loops::replace_self_loops;
-use crate::{Error, MessagePassing, Result};
+use crate::self_loops::AttentionEdges;
+use crate::{EdgeFill, Error, MessagePassing, Result};
 use candle_core::{D, Module, Tensor};
 use candle_nn::{Init, Linear, VarBuilder};
 use oncograph_nn::linear_no_bias;
-use oncograph_nn::segment::{Adjacency, Reduce, gather_reduce_weighted, segment_reduce, segment_softmax};
+use oncograph_nn::segment::{Adjacency, gather_reduce_weighted, segment_softmax};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-
-/// The attributes of the self loops that [`GatConv`] adds.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EdgeFill {
-    /// The mean of the attributes of the edges that arrive; 0 where none does.
-    #[default]
-    Mean,
-    /// A constant.
-    Constant(f64),
-}
 
 /// Configuration of a [`GatConv`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,7 +23,8 @@ pub struct GatConfig {
     pub concat: bool,
     /// Slope of the leaky ReLU below 0; 0.2 by default.
     pub negative_slope: f64,
-    /// Whether self loops are replaced by one per node; true by default.
+    /// Whether self loops are replaced by one per node; true by default. Between two sets of nodes with matrices of
+    /// their own they join the nodes of the same position, which is rarely meant.
     pub add_self_loops: bool,
     /// Attributes per edge that enter the attention logits; 0 ignores them.
     pub edge_attributes: usize,
@@ -126,7 +116,17 @@ impl GatConfig {
         if self.in_source == 0 || self.in_target == Some(0) || self.out == 0 || self.heads == 0 {
             return Err(Error::layer("GatConv", "at least one feature and head", format!("{self:?}")));
         }
-        Ok(())
+        self.edges().validate()
+    }
+
+    fn edges(&self) -> AttentionEdges<'_> {
+        AttentionEdges {
+            layer: "GatConv",
+            add_self_loops: self.add_self_loops,
+            bipartite: self.in_target.is_some(),
+            attributes: self.edge_attributes,
+            fill: &self.edge_fill,
+        }
     }
 
     /// Builds the layer with parameters from `vb`.
@@ -205,7 +205,7 @@ impl GatConv {
         edge_attributes: Option<&Tensor>,
     ) -> Result<(Tensor, Arc<Adjacency>, Tensor)> {
         let c = &self.config;
-        let (adjacency, attributes) = self.edges(adjacency, edge_attributes)?;
+        let (adjacency, attributes) = c.edges().prepare(adjacency, edge_attributes)?;
         let mapped = self.lin.forward(source)?;
         let mapped_target = match &self.lin_target {
             Some(lin) => lin.forward(target)?,
@@ -238,45 +238,6 @@ impl GatConv {
     fn project(&self, mapped: &Tensor, attention: &Tensor) -> Result<Tensor> {
         let heads = mapped.reshape((mapped.dim(0)?, self.config.heads, self.config.out))?;
         Ok(heads.broadcast_mul(attention)?.sum(D::Minus1)?)
-    }
-
-    /// The edges that are attended to, and their attributes.
-    fn edges(
-        &self,
-        adjacency: &Arc<Adjacency>,
-        attributes: Option<&Tensor>,
-    ) -> Result<(Arc<Adjacency>, Option<Tensor>)> {
-        let attributes = match (&self.edge, attributes) {
-            (None, _) => None,
-            (Some(_), Some(a)) => Some(a),
-            (Some(_), None) => {
-                let expected = format!("{} attributes per edge", self.config.edge_attributes);
-                return Err(Error::layer("GatConv", expected, "none"));
-            }
-        };
-        if !self.config.add_self_loops {
-            return Ok((adjacency.clone(), attributes.cloned()));
-        }
-        if adjacency.source_count() != adjacency.target_count() {
-            let got = format!("{} -> {}", adjacency.source_count(), adjacency.target_count());
-            return Err(Error::layer("GatConv", "one set of nodes with self loops", got));
-        }
-        let loops = replace_self_loops(adjacency)?;
-        let Some(attributes) = attributes else { return Ok((loops.adjacency, None)) };
-        let kept = Tensor::from_slice(&loops.kept, loops.kept.len(), attributes.device())?;
-        let kept_attributes = attributes.index_select(&kept, 0)?;
-        let n = adjacency.target_count();
-        let fill = match self.config.edge_fill {
-            EdgeFill::Mean => {
-                let targets = &loops.adjacency.targets()[..loops.kept.len()];
-                let incoming = Adjacency::from_segments(targets, n)?;
-                segment_reduce(&kept_attributes, &incoming, Reduce::Mean)?
-            }
-            EdgeFill::Constant(c) => (Tensor::zeros_like(&attributes.narrow(0, 0, 1)?)? + c)?
-                .broadcast_as((n, self.config.edge_attributes))?
-                .contiguous()?,
-        };
-        Ok((loops.adjacency, Some(Tensor::cat(&[kept_attributes, fill], 0)?)))
     }
 }
 

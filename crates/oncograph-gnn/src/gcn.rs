@@ -3,7 +3,7 @@ use crate::{Error, MessagePassing, Result};
 use candle_core::{DType, Tensor};
 use candle_nn::{Linear, VarBuilder};
 use oncograph_nn::linear_no_bias;
-use oncograph_nn::segment::{Adjacency, Reduce, gather_reduce_weighted, segment_reduce};
+use oncograph_nn::segment::{Adjacency, Reduce, gather_reduce, gather_reduce_weighted, segment_reduce};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -15,11 +15,13 @@ pub struct GcnConfig {
     pub features: usize,
     /// Features of the output.
     pub out: usize,
-    /// Whether missing self loops are added; true by default.
+    /// Whether missing self loops are added before the normalisation; true by default, and without effect where
+    /// `normalize` is false.
     pub add_self_loops: bool,
     /// Whether edges are scaled by the degrees of both ends; true by default.
     pub normalize: bool,
-    /// Whether an added self loop weighs 2 instead of 1.
+    /// Whether an added self loop weighs 2 instead of 1. As in the peer only edges with weights are affected: a graph
+    /// whose edges have none has loops of weight 1 all the same.
     pub improved: bool,
     /// Whether there is a bias; true by default.
     pub bias: bool,
@@ -81,11 +83,12 @@ impl GcnConfig {
 
 /// Graph convolution: `H = D^-1/2 (A + I) D^-1/2 X W + b`, `D` the weighted in-degree with loops.
 ///
-/// An edge that is a self loop already keeps its weight, the last one where there are several. The gradient flows
-/// to edge weights through the normalisation too. A node of degree 0 gives `b`.
+/// An edge that is a self loop already keeps its weight, the last one where there are several; as in the peer, each of
+/// those receives the gradient of the one that is kept. The gradient flows to edge weights through the normalisation
+/// too. A node of degree 0 gives `b`.
 ///
 /// # Shapes
-/// \[nodes, F\], edge weights \[edges, 1\] or none -> \[nodes, out\]
+/// \[nodes, F\], edge weights \[edges\], \[edges, 1\] or none -> \[nodes, out\]
 ///
 /// # Reference
 /// Kipf and Welling, *Semi-supervised classification with graph convolutional networks*, 2017, equation 2;
@@ -103,23 +106,43 @@ impl GcnConv {
         &self.config
     }
 
-    /// The edges with loops and their weights before normalisation.
-    fn with_loops(&self, adjacency: &Arc<Adjacency>, weight: Tensor) -> Result<(Arc<Adjacency>, Tensor)> {
-        if !self.config.add_self_loops {
+    /// The edges with loops and their weights \[edges, 1\] before normalisation.
+    fn with_loops(
+        &self,
+        adjacency: &Arc<Adjacency>,
+        weight: Tensor,
+        fill: f32,
+    ) -> Result<(Arc<Adjacency>, Tensor)> {
+        if !(self.config.add_self_loops && self.config.normalize) {
             return Ok((adjacency.clone(), weight));
         }
         let loops = replace_self_loops(adjacency)?;
         let device = weight.device();
-        let n = loops.old_loop.len();
-        let fill = if self.config.improved { 2.0 } else { 1.0 };
+        let n = adjacency.target_count();
         // The fill rides behind the old weights, so that one gather takes both and the gradient finds its way.
-        let fill = Tensor::full(fill as f32, (1, 1), device)?.to_dtype(weight.dtype())?;
-        let fill_at = adjacency.edge_count() as u32;
-        let take = loops.kept.iter().copied().chain(loops.old_loop.iter().map(|e| e.unwrap_or(fill_at)));
-        let take: Vec<u32> = take.collect();
+        let fill = Tensor::full(fill, (1, 1), device)?.to_dtype(weight.dtype())?;
+        let mut own_loop = vec![adjacency.edge_count() as u32; n];
+        let (mut overwritten, mut node) = (vec![], vec![]);
+        for &e in &loops.loops {
+            let at = adjacency.targets()[e as usize];
+            let old = std::mem::replace(&mut own_loop[at as usize], e);
+            if (old as usize) < adjacency.edge_count() {
+                overwritten.push(old);
+                node.push(at);
+            }
+        }
+        let take: Vec<u32> = loops.kept.iter().chain(&own_loop).copied().collect();
         let take = Tensor::from_vec(take, loops.kept.len() + n, device)?;
-        let weight = Tensor::cat(&[&weight, &fill], 0)?.index_select(&take, 0)?;
-        Ok((loops.adjacency, weight))
+        let mut all = Tensor::cat(&[&weight, &fill], 0)?.index_select(&take, 0)?;
+        if !overwritten.is_empty() {
+            // Zeros that carry a gradient.
+            let zeros = (&weight - weight.detach())?;
+            let edges = loops.adjacency.edge_count();
+            let at: Vec<u32> = node.iter().map(|i| i + loops.kept.len() as u32).collect();
+            let to_loop = Arc::new(Adjacency::new(adjacency.edge_count(), edges, &overwritten, &at)?);
+            all = (all + gather_reduce(&zeros, &to_loop, Reduce::Sum)?)?;
+        }
+        Ok((loops.adjacency, all))
     }
 
     /// `w_e / sqrt(d_source d_target)`, 0 where a degree is 0.
@@ -152,15 +175,16 @@ impl GcnConv {
             return Err(Error::layer("GcnConv", "one set of nodes", got));
         }
         let edges = adjacency.edge_count();
+        let improved = self.config.improved && edge_weight.is_some();
         let weight = match edge_weight {
-            Some(w) if w.dims() == [edges, 1] => w.clone(),
+            Some(w) if w.dims() == [edges, 1] || w.dims() == [edges] => w.reshape((edges, 1))?,
             Some(w) => {
                 let expected = format!("edge weights [{edges}, 1]");
                 return Err(Error::layer("GcnConv", expected, format!("{:?}", w.dims())));
             }
             None => Tensor::ones((edges, 1), DType::F32, source.device())?.to_dtype(source.dtype())?,
         };
-        let (adjacency, weight) = self.with_loops(adjacency, weight)?;
+        let (adjacency, weight) = self.with_loops(adjacency, weight, if improved { 2.0 } else { 1.0 })?;
         let weight = self.normalized(&adjacency, weight)?;
         Ok((adjacency, weight))
     }

@@ -10,24 +10,45 @@
 //! | [`SageConv`] | Hamilton et al. 2017 | `SAGEConv` |
 //! | [`GcnConv`] | Kipf and Welling 2017 | `GCNConv` |
 //! | [`GatConv`] | Velickovic et al. 2018 | `GATConv` |
+//! | [`Gatv2Conv`] | Brody et al. 2022 | `GATv2Conv` |
+//! | [`NnConv`] | Gilmer et al. 2017 | `NNConv` |
+//! | [`HeteroConv`] | Schlichtkrull et al. 2018 | `HeteroConv` |
+//! | [`HeteroSage`] | | `to_hetero` of a stack of `SAGEConv` |
+//! | [`global_pool`] | | `global_add_pool`, `global_mean_pool`, `global_max_pool` |
+//! | [`AttentionalAggregation`] | Li et al. 2019 | `AttentionalAggregation` |
 
+mod aggregation;
+mod attentional_aggregation;
 mod error;
 mod gat;
+mod gatv2;
 mod gcn;
+mod hetero_sage;
+mod heteroconv;
 mod masked;
 mod message_passing;
+mod nnconv;
 mod pool;
 mod sage;
 mod self_loops;
+mod sequential;
 
+pub use aggregation::{Aggregation, Aggregator};
+pub use attentional_aggregation::{AttentionalAggregation, AttentionalAggregationConfig};
 pub use error::{Error, Result};
-pub use gat::{EdgeFill, GatConfig, GatConv};
+pub use gat::{GatConfig, GatConv};
+pub use gatv2::{Gatv2Config, Gatv2Conv};
 pub use gcn::{GcnConfig, GcnConv};
+pub use hetero_sage::{HeteroSage, HeteroSageConfig};
+pub use heteroconv::{ConvConfig, EdgeKey, HeteroAggregation, HeteroConv, HeteroConvConfig, NodeFeatures};
 pub use masked::MaskedMessagePassing;
 pub use message_passing::MessagePassing;
+pub use nnconv::{NnConv, NnConvConfig};
 pub use oncograph_nn::segment::{Adjacency, Reduce};
 pub use pool::global_pool;
 pub use sage::{SageConfig, SageConv};
+pub use self_loops::EdgeFill;
+pub use sequential::{Sequential, SequentialConfig};
 
 // The examples of the README are compiled and run as doctests.
 #[cfg(doctest)]

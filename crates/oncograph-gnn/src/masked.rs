@@ -1,6 +1,6 @@
 use crate::{Error, GcnConv, MessagePassing, Result, SageConv};
-use candle_core::{D, Tensor};
-use oncograph_nn::segment::{Adjacency, Reduce, gather_reduce_weighted, segment_reduce};
+use candle_core::Tensor;
+use oncograph_nn::segment::Adjacency;
 use std::sync::Arc;
 
 /// A convolution whose messages can be weakened one by one, to find out which of them matter.
@@ -47,7 +47,7 @@ impl MaskedMessagePassing for GcnConv {
     ) -> Result<Tensor> {
         let mask = column("GcnConv", factors, adjacency.edge_count())?;
         let (with_loops, weights) = self.factors(source, adjacency, edge_attributes)?;
-        let mask = if self.config().add_self_loops {
+        let mask = if self.config().add_self_loops && self.config().normalize {
             // Edges that are loops already have been moved to the end, where every loop has the factor 1.
             let kept = crate::self_loops::replace_self_loops(adjacency)?.kept;
             let count = kept.len();
@@ -67,49 +67,27 @@ impl MaskedMessagePassing for SageConv {
         source: &Tensor,
         target: &Tensor,
         adjacency: &Arc<Adjacency>,
-        _edge_attributes: Option<&Tensor>,
+        edge_attributes: Option<&Tensor>,
         factors: &Tensor,
     ) -> Result<Tensor> {
         let c = self.config();
-        if c.closed || c.project || c.edge_attributes > 0 {
-            let expected = "a layer that is neither closed nor projects nor takes edge attributes";
+        if c.closed || c.project {
+            let expected = "a layer that is neither closed nor projects";
             return Err(Error::layer("SageConv", expected, format!("{c:?}")));
         }
         let mask = column("SageConv", factors, adjacency.edge_count())?;
-        let sum = || gather_reduce_weighted(source, &mask, adjacency);
-        let reduced = match c.reduce {
-            Reduce::Sum => sum()?,
-            Reduce::Mean => {
-                let shares = adjacency.in_degrees().into_iter().map(|d| 1.0 / d.max(1) as f64);
-                let shares =
-                    Tensor::from_vec(shares.collect(), (adjacency.target_count(), 1), source.device())?;
-                sum()?.broadcast_mul(&shares.to_dtype(source.dtype())?)?
-            }
-            Reduce::Max => {
-                let index = Tensor::from_slice(adjacency.sources(), adjacency.edge_count(), source.device())?;
-                let messages = source.contiguous()?.index_select(&index, 0)?.broadcast_mul(&mask)?;
-                segment_reduce(&messages, adjacency, Reduce::Max)?
-            }
-        };
-        let mut out = reduced.matmul(&self.lin_l().weight().t()?)?;
-        if let Some(bias) = self.lin_l().bias() {
-            out = out.broadcast_add(bias)?;
-        }
-        if let Some(lin_r) = self.lin_r() {
-            out = (out + target.matmul(&lin_r.weight().t()?)?)?;
-        }
-        if c.normalize {
-            let norm = (out.sqr()?.sum_keepdim(D::Minus1)? + 1e-24)?.sqrt()?;
-            out = out.broadcast_div(&norm)?;
-        }
-        Ok(out)
+        let index = Tensor::from_slice(adjacency.sources(), adjacency.edge_count(), source.device())?;
+        let messages = source.contiguous()?.index_select(&index, 0)?.broadcast_mul(&mask)?;
+        // The messages themselves are the sources of a relation with one edge each.
+        let arriving = Adjacency::from_segments(adjacency.targets(), adjacency.target_count())?;
+        self.forward_bipartite(&messages, target, &Arc::new(arriving), edge_attributes)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{GcnConfig, SageConfig};
+    use crate::{Aggregation, GcnConfig, SageConfig};
     use candle_core::{DType, Device};
     use oncograph_nn::testing::{check_gradients, pattern};
     use oncograph_nn::{ParamStore, Seed};
@@ -122,13 +100,20 @@ mod tests {
     fn layers() -> Vec<Box<dyn MaskedMessagePassing>> {
         let store = ParamStore::new(Seed::new(1));
         let vb = store.var_builder(DType::F64, &Device::Cpu);
-        let sage = |reduce, name: &str| -> Box<dyn MaskedMessagePassing> {
-            Box::new(SageConfig::new(3, 2).reduce(reduce).normalize(true).build(vb.pp(name)).unwrap())
+        let sage = |aggr: Aggregation, name: &str| -> Box<dyn MaskedMessagePassing> {
+            Box::new(SageConfig::new(3, 2).aggr(aggr).normalize(true).build(vb.pp(name)).unwrap())
         };
         let gcn = |loops| -> Box<dyn MaskedMessagePassing> {
             Box::new(GcnConfig::new(3, 2).add_self_loops(loops).build(vb.pp("gcn")).unwrap())
         };
-        vec![sage(Reduce::Sum, "a"), sage(Reduce::Mean, "a"), sage(Reduce::Max, "a"), gcn(true), gcn(false)]
+        vec![
+            sage(Aggregation::Sum, "a"),
+            sage(Aggregation::Mean, "a"),
+            sage(Aggregation::Max, "a"),
+            sage(Aggregation::Lstm, "lstm"),
+            gcn(true),
+            gcn(false),
+        ]
     }
 
     #[test]
@@ -154,7 +139,7 @@ mod tests {
     fn a_factor_of_zero_silences_the_edge() {
         let (x, a) = (pattern(&[4, 3], 1).unwrap(), adjacency());
         let store = ParamStore::new(Seed::new(1));
-        let conv = SageConfig::new(3, 2).reduce(Reduce::Sum);
+        let conv = SageConfig::new(3, 2).aggr(Aggregation::Sum);
         let conv = conv.build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
         let factors = Tensor::new(&[1f64, 1.0, 1.0, 0.0, 1.0], &Device::Cpu).unwrap();
         let masked = conv.forward_masked(&x, &x, &a, None, &factors).unwrap().to_vec2::<f64>().unwrap();

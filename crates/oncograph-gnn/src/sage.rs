@@ -1,4 +1,4 @@
-use crate::{Error, MessagePassing, Result};
+use crate::{Aggregation, Aggregator, Error, MessagePassing, Result};
 use candle_core::{D, Module, Tensor};
 use candle_nn::{Linear, VarBuilder};
 use oncograph_graph::Graph;
@@ -18,7 +18,7 @@ pub struct SageConfig {
     /// Features of the output.
     pub out: usize,
     /// How neighbours are aggregated; mean by default.
-    pub reduce: Reduce,
+    pub aggr: Aggregation,
     /// Whether the target's own features enter through a matrix of their own (`lin_r`); true by default.
     pub root_weight: bool,
     /// Whether `lin_l` has a bias; true by default.
@@ -45,7 +45,7 @@ impl SageConfig {
             in_source,
             in_target,
             out,
-            reduce: Reduce::Mean,
+            aggr: Aggregation::Mean,
             root_weight: true,
             bias: true,
             project: false,
@@ -56,8 +56,8 @@ impl SageConfig {
     }
 
     /// Sets how neighbours are aggregated.
-    pub fn reduce(mut self, reduce: Reduce) -> Self {
-        self.reduce = reduce;
+    pub fn aggr(mut self, aggr: impl Into<Aggregation>) -> Self {
+        self.aggr = aggr.into();
         self
     }
 
@@ -106,7 +106,8 @@ impl SageConfig {
             let got = format!("{} and {} -> {}", self.in_source, self.in_target, self.out);
             return Err(Error::layer("SageConv", "at least one feature on each side", got));
         }
-        if self.closed && (self.in_source != self.in_target || self.reduce != Reduce::Mean || self.project) {
+        if self.closed && (self.in_source != self.in_target || self.aggr != Aggregation::Mean || self.project)
+        {
             return Err(Error::layer(
                 "SageConv",
                 "mean over one unprojected set of nodes with `closed`",
@@ -127,18 +128,20 @@ impl SageConfig {
             .transpose()?;
         let project =
             self.project.then(|| linear(self.in_source, self.in_source, vb.pp("lin"))).transpose()?;
+        let aggregator = self.aggr.build(self.in_source, vb.pp("aggr_module"))?;
+        let width = self.aggr.out_features(self.in_source);
         let lin_l = match self.bias {
-            true => linear(self.in_source, self.out, vb.pp("lin_l"))?,
-            false => linear_no_bias(self.in_source, self.out, vb.pp("lin_l"))?,
+            true => linear(width, self.out, vb.pp("lin_l"))?,
+            false => linear_no_bias(width, self.out, vb.pp("lin_l"))?,
         };
         let lin_r = (self.root_weight && !self.closed)
             .then(|| linear_no_bias(self.in_target, self.out, vb.pp("lin_r")))
             .transpose()?;
-        Ok(SageConv { config: self.clone(), project, lin_l, lin_r, edge })
+        Ok(SageConv { config: self.clone(), project, aggregator, lin_l, lin_r, edge })
     }
 }
 
-/// GraphSAGE: `h_i = W_l reduce_{j -> i} x_j + b + W_r x_i (+ W_e mean_{j -> i} e_ij)`.
+/// GraphSAGE: `h_i = W_l aggr_{j -> i} x_j + b + W_r x_i (+ W_e mean_{j -> i} e_ij)`.
 ///
 /// With `closed`, the literal form of several papers: `h_i = W mean(x_i, {x_j}) + b`, the node counted once among
 /// its neighbours. A node without neighbours aggregates 0. Where the reduction is linear and the output narrower
@@ -149,7 +152,8 @@ impl SageConfig {
 ///
 /// # Reference
 /// Hamilton, Ying and Leskovec, *Inductive representation learning on large graphs*, 2017, algorithm 1;
-/// parameters `lin_l.{weight,bias}`, `lin_r.weight`, `lin.{weight,bias}` of PyTorch Geometric's `SAGEConv`.
+/// parameters `lin_l.{weight,bias}`, `lin_r.weight`, `lin.{weight,bias}`, `aggr_module.lstm.*` of PyTorch Geometric's
+/// `SAGEConv`.
 /// `lin_edge.weight` and `closed` are ours.
 ///
 /// # Example
@@ -175,6 +179,7 @@ impl SageConfig {
 pub struct SageConv {
     config: SageConfig,
     project: Option<Linear>,
+    aggregator: Aggregator,
     lin_l: Linear,
     lin_r: Option<Linear>,
     edge: Option<Linear>,
@@ -212,7 +217,7 @@ impl SageConv {
             let expected = format!("{} features with the context", c.in_source);
             return Err(Error::layer("SageConv", expected, format!("{width} + {shared}")));
         }
-        if c.project || c.normalize || c.reduce != Reduce::Mean {
+        if c.project || c.normalize || c.aggr != Aggregation::Mean {
             return Err(Error::layer("SageConv", "a plain mean with a context", format!("{c:?}")));
         }
         let part = |lin: &Linear, bias: Option<&Tensor>| -> Result<Linear> {
@@ -221,6 +226,7 @@ impl SageConv {
         let own = SageConv {
             config: SageConfig { in_source: width, in_target: width, ..c.clone() },
             project: None,
+            aggregator: self.aggregator.clone(),
             lin_l: part(&self.lin_l, self.lin_l.bias())?,
             lin_r: self.lin_r.as_ref().map(|lin| part(lin, None)).transpose()?,
             edge: self.edge.clone(),
@@ -248,7 +254,7 @@ impl SageConv {
             let expected = format!("{} attributes per edge", self.config.edge_attributes);
             return Err(Error::layer("SageConv", expected, "none"));
         };
-        let reduce = if self.config.reduce == Reduce::Sum { Reduce::Sum } else { Reduce::Mean };
+        let reduce = if self.config.aggr == Aggregation::Sum { Reduce::Sum } else { Reduce::Mean };
         Ok(Some(edge.forward(&segment_reduce(attributes, adjacency, reduce)?)?))
     }
 
@@ -264,11 +270,11 @@ impl SageConv {
 
     fn aggregate(&self, source: &Tensor, adjacency: &Arc<Adjacency>) -> Result<Tensor> {
         let weight = self.lin_l.weight().t()?;
-        let reduce = self.config.reduce;
-        if reduce != Reduce::Max && self.config.out < self.config.in_source {
-            return Ok(gather_reduce(&source.matmul(&weight)?, adjacency, reduce)?);
+        let linear = matches!(self.config.aggr, Aggregation::Sum | Aggregation::Mean);
+        if linear && self.config.out < self.config.in_source {
+            return self.config.aggr.apply(&source.matmul(&weight)?, adjacency);
         }
-        Ok(gather_reduce(source, adjacency, reduce)?.matmul(&weight)?)
+        Ok(self.aggregator.forward(source, adjacency)?.matmul(&weight)?)
     }
 }
 

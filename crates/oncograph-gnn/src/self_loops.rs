@@ -1,5 +1,7 @@
-use crate::Result;
+use crate::{Aggregation, Error, Result};
+use candle_core::Tensor;
 use oncograph_nn::segment::Adjacency;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// An edge list without its self loops and with one loop per node at the end, as PyTorch Geometric orders them.
@@ -7,24 +9,174 @@ pub(crate) struct WithLoops {
     pub adjacency: Arc<Adjacency>,
     /// The old position of each edge that was kept, in order.
     pub kept: Vec<u32>,
-    /// Per node, the old position of its last self loop.
-    pub old_loop: Vec<Option<u32>>,
+    /// The old position of each self loop, in order.
+    pub loops: Vec<u32>,
 }
 
+/// Between two sets of nodes a loop is an edge between nodes of the same position.
 pub(crate) fn replace_self_loops(adjacency: &Adjacency) -> Result<WithLoops> {
-    let n = adjacency.target_count();
-    let (mut sources, mut targets, mut kept) = (vec![], vec![], vec![]);
-    let mut old_loop = vec![None; n];
+    let (n_sources, n_targets) = (adjacency.source_count(), adjacency.target_count());
+    let n = n_sources.min(n_targets) as u32;
+    let (mut sources, mut targets, mut kept, mut loops) = (vec![], vec![], vec![], vec![]);
     for (e, (&s, &t)) in adjacency.sources().iter().zip(adjacency.targets()).enumerate() {
         if s == t {
-            old_loop[s as usize] = Some(e as u32);
+            loops.push(e as u32);
         } else {
             sources.push(s);
             targets.push(t);
             kept.push(e as u32);
         }
     }
-    sources.extend(0..n as u32);
-    targets.extend(0..n as u32);
-    Ok(WithLoops { adjacency: Arc::new(Adjacency::new(n, n, &sources, &targets)?), kept, old_loop })
+    sources.extend(0..n);
+    targets.extend(0..n);
+    let adjacency = Arc::new(Adjacency::new(n_sources, n_targets, &sources, &targets)?);
+    Ok(WithLoops { adjacency, kept, loops })
+}
+
+/// The attributes of the self loops that an attention layer adds (the peer's `fill_value`).
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum EdgeFill {
+    /// The mean of the attributes of the edges that arrive; 0 where none does.
+    #[default]
+    Mean,
+    /// Their sum.
+    #[serde(alias = "sum")]
+    Add,
+    /// Their smallest value; 0 where none arrives.
+    Min,
+    /// Their largest value; 0 where none arrives.
+    Max,
+    /// Their product; 1 where none arrives.
+    Mul,
+    /// One number for every attribute.
+    Constant(f64),
+    /// One number per attribute.
+    Values(Vec<f64>),
+}
+
+impl EdgeFill {
+    /// \[targets, attributes\] for edges of the given targets.
+    fn rows(&self, attributes: &Tensor, targets: &[u32], count: usize) -> Result<Tensor> {
+        let aggregation = match self {
+            EdgeFill::Mean => Aggregation::Mean,
+            EdgeFill::Add => Aggregation::Sum,
+            EdgeFill::Min => Aggregation::Min,
+            EdgeFill::Max => Aggregation::Max,
+            EdgeFill::Mul => Aggregation::Mul,
+            EdgeFill::Constant(c) => {
+                let all = vec![*c; attributes.dim(1)?];
+                return EdgeFill::Values(all).rows(attributes, targets, count);
+            }
+            EdgeFill::Values(values) => {
+                let row = Tensor::from_slice(values, (1, values.len()), attributes.device())?;
+                let row = row.to_dtype(attributes.dtype())?;
+                return Ok(row.broadcast_as((count, attributes.dim(1)?))?.contiguous()?);
+            }
+        };
+        aggregation.apply(attributes, &Arc::new(Adjacency::from_segments(targets, count)?))
+    }
+}
+
+/// What an attention layer does with edges before it attends to them.
+pub(crate) struct AttentionEdges<'a> {
+    pub layer: &'static str,
+    pub add_self_loops: bool,
+    /// Whether loops between two sets of nodes were asked for by name.
+    pub bipartite: bool,
+    /// Attributes per edge; 0 ignores them.
+    pub attributes: usize,
+    pub fill: &'a EdgeFill,
+}
+
+impl AttentionEdges<'_> {
+    pub fn validate(&self) -> Result<()> {
+        match self.fill {
+            EdgeFill::Values(values) if self.attributes > 0 && values.len() != self.attributes => {
+                let expected = format!("{} fill values", self.attributes);
+                Err(Error::layer(self.layer, expected, values.len()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The edges that are attended to, and their attributes \[edges, attributes\].
+    pub fn prepare(
+        &self,
+        adjacency: &Arc<Adjacency>,
+        given: Option<&Tensor>,
+    ) -> Result<(Arc<Adjacency>, Option<Tensor>)> {
+        let attributes = match given {
+            _ if self.attributes == 0 => None,
+            Some(a) if a.elem_count() == adjacency.edge_count() * self.attributes => {
+                Some(a.reshape((adjacency.edge_count(), self.attributes))?)
+            }
+            other => {
+                let expected = format!("{} attributes per edge", self.attributes);
+                let got = other.map_or("none".into(), |a| format!("{:?}", a.dims()));
+                return Err(Error::layer(self.layer, expected, got));
+            }
+        };
+        if !self.add_self_loops {
+            return Ok((adjacency.clone(), attributes));
+        }
+        if !self.bipartite && adjacency.source_count() != adjacency.target_count() {
+            let got = format!("{} -> {}", adjacency.source_count(), adjacency.target_count());
+            return Err(Error::layer(self.layer, "one set of nodes with self loops", got));
+        }
+        let loops = replace_self_loops(adjacency)?;
+        let Some(attributes) = attributes else { return Ok((loops.adjacency, None)) };
+        let kept = Tensor::from_slice(&loops.kept, loops.kept.len(), attributes.device())?;
+        let kept_attributes = attributes.index_select(&kept, 0)?;
+        let targets = &loops.adjacency.targets()[..loops.kept.len()];
+        let fill = self.fill.rows(&kept_attributes, targets, adjacency.target_count())?;
+        let fill = fill.narrow(0, 0, loops.adjacency.edge_count() - loops.kept.len())?;
+        Ok((loops.adjacency, Some(Tensor::cat(&[kept_attributes, fill], 0)?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    fn filled(fill: &EdgeFill) -> Vec<Vec<f64>> {
+        // 1 -> 0 twice, 0 -> 0 and 0 -> 1; nothing but the loop reaches 2.
+        let adjacency = Arc::new(Adjacency::new(3, 3, &[1, 0, 1, 0], &[0, 0, 0, 1]).unwrap());
+        let attributes = Tensor::new(&[[1f64], [9.], [3.], [5.]], &Device::Cpu).unwrap();
+        let edges =
+            AttentionEdges { layer: "test", add_self_loops: true, bipartite: false, attributes: 1, fill };
+        edges.validate().unwrap();
+        let (adjacency, attributes) = edges.prepare(&adjacency, Some(&attributes)).unwrap();
+        assert_eq!(adjacency.sources(), [1, 1, 0, 0, 1, 2]);
+        assert_eq!(adjacency.targets(), [0, 0, 1, 0, 1, 2]);
+        attributes.unwrap().to_vec2().unwrap()
+    }
+
+    #[test]
+    fn loops_are_filled() {
+        let cases = [
+            (EdgeFill::Mean, [2.0, 5.0, 0.0]),
+            (EdgeFill::Add, [4.0, 5.0, 0.0]),
+            (EdgeFill::Min, [1.0, 5.0, 0.0]),
+            (EdgeFill::Max, [3.0, 5.0, 0.0]),
+            (EdgeFill::Mul, [3.0, 5.0, 1.0]),
+            (EdgeFill::Constant(0.5), [0.5; 3]),
+            (EdgeFill::Values(vec![7.0]), [7.0; 3]),
+        ];
+        for (fill, loops) in cases {
+            let expected: Vec<Vec<f64>> = [1.0, 3.0, 5.0].iter().chain(&loops).map(|v| vec![*v]).collect();
+            assert_eq!(filled(&fill), expected, "{fill:?}");
+        }
+    }
+
+    #[test]
+    fn between_two_sets_of_nodes_a_loop_joins_equal_positions() {
+        let a = Adjacency::new(2, 3, &[0, 1, 1], &[2, 1, 0]).unwrap();
+        let loops = replace_self_loops(&a).unwrap();
+        assert_eq!(loops.adjacency.sources(), [0, 1, 0, 1]);
+        assert_eq!(loops.adjacency.targets(), [2, 0, 0, 1]);
+        assert_eq!((loops.kept, loops.loops), (vec![0, 2], vec![1]));
+    }
 }

@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
 use candle_core::{DType, Device, Tensor, Var};
-use oncograph_gnn::{Adjacency, EdgeFill, GatConfig, GcnConfig, MessagePassing, Reduce, SageConfig};
-use oncograph_graph::Graph;
+use oncograph_gnn::{
+    Adjacency, Aggregation, EdgeFill, GatConfig, Gatv2Config, GcnConfig, HeteroAggregation, HeteroConvConfig,
+    HeteroSageConfig, MessagePassing, NnConvConfig, NodeFeatures, SageConfig,
+};
+use oncograph_graph::{Graph, HeteroBatch, HeteroGraph, Schema};
 use oncograph_nn::{ParamStore, Seed};
 use std::sync::Arc;
 
@@ -44,7 +47,14 @@ fn select(t: &Tensor, order: &[usize]) -> Tensor {
 }
 
 /// The checks for a layer built by `build` that takes `attributes` numbers per edge (0: none).
-fn check<C: MessagePassing>(build: impl Fn(candle_nn::VarBuilder) -> C, features: usize, attributes: usize) {
+///
+/// `ordered` for a layer that reads the messages of a node in the order of the edge list.
+fn check<C: MessagePassing>(
+    build: impl Fn(candle_nn::VarBuilder) -> C,
+    features: usize,
+    attributes: usize,
+    ordered: bool,
+) {
     let store = ParamStore::new(Seed::new(3));
     let conv = build(store.var_builder(DType::F64, &Device::Cpu));
     // Positive attributes, since they may be weights under a square root.
@@ -53,8 +63,8 @@ fn check<C: MessagePassing>(build: impl Fn(candle_nn::VarBuilder) -> C, features
     let y = conv.forward(&x, &graph(&SOURCES, &TARGETS, e.clone())).unwrap();
     assert_eq!(y.dim(0).unwrap(), N);
 
-    // The order of edges does not matter.
-    let order = [6, 0, 3, 7, 2, 5, 1, 4];
+    // The order of edges does not matter; that of the edges of one node may.
+    let order = if ordered { [6, 0, 3, 1, 4, 7, 2, 5] } else { [6, 0, 3, 7, 2, 5, 1, 4] };
     let permuted_e = e.as_ref().map(|e| select(e, &order));
     let permuted = graph(&permute(&SOURCES, &order), &permute(&TARGETS, &order), permuted_e);
     assert_close(&rows(&conv.forward(&x, &permuted).unwrap()), &rows(&y));
@@ -114,7 +124,7 @@ macro_rules! contract {
             let config = $config;
             let json = serde_json::to_string(&config).unwrap();
             assert_eq!(config, serde_json::from_str(&json).unwrap());
-            check(|vb| config.build(vb).unwrap(), 5, $attributes);
+            check(|vb| config.build(vb).unwrap(), 5, $attributes, json.contains("lstm"));
         }
     )*};
 }
@@ -122,8 +132,8 @@ macro_rules! contract {
 contract! {
     sage_mean: SageConfig::new(5, 3), attributes 0;
     sage_mean_wide: SageConfig::new(5, 7), attributes 0;
-    sage_sum: SageConfig::new(5, 3).reduce(Reduce::Sum), attributes 0;
-    sage_max: SageConfig::new(5, 3).reduce(Reduce::Max), attributes 0;
+    sage_sum: SageConfig::new(5, 3).aggr(Aggregation::Sum), attributes 0;
+    sage_max: SageConfig::new(5, 3).aggr(Aggregation::Max), attributes 0;
     sage_project_normalize: SageConfig::new(5, 3).project(true).normalize(true), attributes 0;
     sage_edge_attributes: SageConfig::new(5, 3).edge_attributes(2), attributes 2;
     sage_closed: SageConfig::new(5, 3).closed(true), attributes 0;
@@ -132,7 +142,183 @@ contract! {
     gcn_without_loops: GcnConfig::new(5, 3).add_self_loops(false), attributes 1;
     gat: GatConfig::new(5, 3), attributes 0;
     gat_heads_mean: GatConfig::new(5, 3).heads(2).concat(false).residual(true), attributes 0;
+    sage_min: SageConfig::new(5, 3).aggr(Aggregation::Min), attributes 0;
+    sage_std: SageConfig::new(5, 3).aggr(Aggregation::Std), attributes 0;
+    sage_softmax: SageConfig::new(5, 3).aggr(Aggregation::Softmax), attributes 0;
+    sage_lstm: SageConfig::new(5, 3).aggr(Aggregation::Lstm), attributes 0;
+    sage_concat: SageConfig::new(5, 3)
+        .aggr(Aggregation::Concat(vec![Aggregation::Mean, Aggregation::Lstm])), attributes 0;
+    gat_fill_add: GatConfig::new(5, 3).edge_attributes(2, EdgeFill::Add), attributes 2;
+    gat_fill_min: GatConfig::new(5, 3).edge_attributes(2, EdgeFill::Min), attributes 2;
+    gat_fill_values: GatConfig::new(5, 3)
+        .edge_attributes(2, EdgeFill::Values(vec![0.5, -1.0])), attributes 2;
+    gatv2: Gatv2Config::new(5, 3), attributes 0;
+    gatv2_heads_mean: Gatv2Config::new(5, 3).heads(2).concat(false).residual(true), attributes 0;
+    gatv2_shared: Gatv2Config::new(5, 3).heads(2).share_weights(true), attributes 0;
+    gatv2_edges: Gatv2Config::new(5, 3).heads(2).edge_attributes(2, EdgeFill::Max), attributes 2;
+    nnconv_sum: NnConvConfig::new(5, 3, 2).hidden([4]), attributes 2;
+    nnconv_mean: NnConvConfig::new(5, 3, 2).aggr(Aggregation::Mean), attributes 2;
+    nnconv_max: NnConvConfig::new(5, 3, 2).hidden([4, 6]).aggr(Aggregation::Max), attributes 2;
     gat_edges: GatConfig::new(5, 3).heads(2).edge_attributes(2, EdgeFill::Mean), attributes 2;
+}
+
+/// Sources and targets of their own: 0 -> 1 twice, nothing reaches target 2, and the loops of equal positions that an
+/// attention layer was asked for.
+#[test]
+fn bipartite_layers() {
+    let a = Arc::new(Adjacency::new(4, 3, &[0, 0, 3, 2], &[1, 1, 1, 0]).unwrap());
+    let (target, e) = (values(3, 2, 1.0), (values(4, 2, 0.3).abs().unwrap() + 0.1).unwrap());
+    fn run<C: MessagePassing>(
+        build: impl Fn(candle_nn::VarBuilder) -> C,
+        a: &Arc<Adjacency>,
+        target: &Tensor,
+        e: &Tensor,
+    ) {
+        let store = ParamStore::new(Seed::new(5));
+        let conv = build(store.var_builder(DType::F64, &Device::Cpu));
+        let source = values(4, 5, 0.0);
+        let f = |x: &Tensor| conv.forward_bipartite(x, target, a, Some(e)).unwrap();
+        assert_eq!(f(&source).dim(0).unwrap(), 3);
+        gradients(&store, f, &source);
+        gradients(&store, |x| conv.forward_bipartite(&source, x, a, Some(e)).unwrap(), target);
+    }
+    let fill = || EdgeFill::Mean;
+    run(|vb| SageConfig::bipartite(5, 2, 3).aggr(Aggregation::Lstm).build(vb).unwrap(), &a, &target, &e);
+    run(|vb| NnConvConfig::bipartite(5, 2, 3, 2).hidden([4]).build(vb).unwrap(), &a, &target, &e);
+    let gat = GatConfig::bipartite(5, 2, 3).edge_attributes(2, fill()).residual(true);
+    run(|vb| gat.build(vb).unwrap(), &a, &target, &e);
+    run(|vb| gat.clone().add_self_loops(true).build(vb).unwrap(), &a, &target, &e);
+    let gatv2 = Gatv2Config::bipartite(5, 2, 3).heads(2).edge_attributes(2, fill());
+    run(|vb| gatv2.build(vb).unwrap(), &a, &target, &e);
+    run(|vb| gatv2.clone().add_self_loops(true).build(vb).unwrap(), &a, &target, &e);
+    // Loops between two sets of nodes have to be asked for.
+    let store = ParamStore::new(Seed::new(5));
+    let one = GatConfig::new(5, 3).build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+    assert!(one.forward_bipartite(&values(4, 5, 0.0), &values(3, 5, 0.0), &a, None).is_err());
+}
+
+const FORTH: (&str, &str, &str) = ("a", "to", "b");
+const BACK: (&str, &str, &str) = ("b", "to", "a");
+const WITHIN: (&str, &str, &str) = ("a", "near", "a");
+const READ: (&str, &str, &str) = ("c", "of", "a");
+
+/// Nothing ends in type `c`; one `b` is isolated.
+fn typed() -> (Schema, HeteroBatch) {
+    let mut schema = Schema::new().node("a", 5).node("b", 2).node("c", 1);
+    for (edge, attributes) in [(FORTH, 2), (BACK, 0), (WITHIN, 0), (READ, 0)] {
+        schema = schema.edge(edge.0, edge.1, edge.2, attributes);
+    }
+    let graph = HeteroGraph::builder(Arc::new(schema.clone()))
+        .nodes("a", 4, vec![0.0; 20])
+        .nodes("b", 3, vec![0.0; 6])
+        .nodes("c", 1, vec![0.0])
+        .edges(FORTH, vec![0, 1, 3, 3], vec![0, 0, 1, 0], (0..8).map(|v| v as f32 * 0.2 - 0.5).collect())
+        .edges(BACK, vec![0, 1, 2], vec![3, 2, 2], vec![])
+        .edges(WITHIN, vec![0, 1, 2, 1], vec![1, 2, 0, 1], vec![])
+        .edges(READ, vec![0, 0], vec![0, 3], vec![])
+        .build()
+        .unwrap();
+    (schema, HeteroBatch::new(&[&graph], &Device::Cpu).unwrap())
+}
+
+fn features(a: &Tensor) -> NodeFeatures {
+    let rest = [("b", values(3, 2, 0.6)), ("c", values(1, 1, 0.9))].map(|(n, x)| (n.to_string(), x));
+    NodeFeatures::from_iter(rest.into_iter().chain([("a".to_string(), a.clone())]))
+}
+
+/// The result for all types side by side in one row.
+fn joined(y: &NodeFeatures) -> Tensor {
+    let all: Vec<Tensor> = y.values().map(|y| y.flatten_all().unwrap()).collect();
+    Tensor::cat(&all, 0).unwrap().unsqueeze(0).unwrap()
+}
+
+#[test]
+fn a_heteroconv_of_every_convolution() {
+    use HeteroAggregation::*;
+    let (_, batch) = typed();
+    for aggr in [Sum, Mean, Max, Min, Mul, Cat, Stack] {
+        let config = HeteroConvConfig::new()
+            .conv(FORTH, NnConvConfig::bipartite(5, 2, 3, 2).hidden([4]))
+            .conv(BACK, Gatv2Config::bipartite(2, 5, 3))
+            .conv(WITHIN, GcnConfig::new(5, 3))
+            .conv(READ, SageConfig::bipartite(1, 5, 3))
+            .aggr(aggr);
+        let json = serde_json::to_string(&config).unwrap();
+        assert_eq!(config, serde_json::from_str(&json).unwrap());
+        let store = ParamStore::new(Seed::new(6));
+        let conv = config.build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+        let run = |a: &Tensor| conv.forward(&features(a), &batch).unwrap();
+        let y = run(&values(4, 5, 0.0));
+        assert_eq!(y.keys().collect::<Vec<_>>(), ["a", "b"]);
+        // One edge type may win everywhere: then the parameters of another have no part in the result.
+        let covered = if matches!(aggr, Max | Min) { &ParamStore::new(Seed::new(6)) } else { &store };
+        gradients(covered, |a| joined(&run(a)), &values(4, 5, 0.0));
+        fn threads<T: Send + Sync>(_: &T) {}
+        threads(&conv);
+    }
+    let gat = HeteroConvConfig::new().conv(FORTH, GatConfig::bipartite(5, 2, 3));
+    let conv = gat.build(ParamStore::new(Seed::new(6)).var_builder(DType::F64, &Device::Cpu)).unwrap();
+    let mut short = features(&values(4, 5, 0.0));
+    short.remove("b");
+    let error = conv.forward(&short, &batch).unwrap_err().to_string();
+    assert_eq!(error, "HeteroConv: expected features of b, got a, c");
+}
+
+#[test]
+fn a_hetero_sage_leaves_out_what_nothing_reaches() {
+    let (schema, batch) = typed();
+    let config = HeteroSageConfig::new(schema, [4, 3]).conv(SageConfig::new(1, 1).project(true));
+    let json = serde_json::to_string(&config).unwrap();
+    assert_eq!(config, serde_json::from_str(&json).unwrap());
+    let store = ParamStore::new(Seed::new(8));
+    let network = config.build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+    // The edges from `c` are used once: nothing updates its features.
+    assert!(
+        store.get("c1.c__of__a.lin_l.weight").is_some() && store.get("c2.c__of__a.lin_l.weight").is_none()
+    );
+    let run = |a: &Tensor| network.forward(&features(a), &batch).unwrap();
+    assert_eq!(run(&values(4, 5, 0.0))["b"].dims(), [3, 3]);
+    gradients(&store, |a| joined(&run(a)), &values(4, 5, 0.0));
+    let cat = config.clone().aggr(HeteroAggregation::Cat);
+    assert!(cat.build(store.var_builder(DType::F64, &Device::Cpu)).is_err());
+}
+
+/// The edge network made the slow way: one matrix per edge.
+#[test]
+fn an_nnconv_multiplies_by_a_matrix_per_edge() {
+    let store = ParamStore::new(Seed::new(3));
+    let conv = NnConvConfig::new(5, 3, 2).hidden([4]).root_weight(false).bias(false);
+    let conv = conv.build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+    let (x, e) = (values(N, 5, 0.0), values(SOURCES.len(), 2, 0.3));
+    let get = |name: &str| store.get(name).unwrap().as_tensor().clone();
+    let linear = |x: &Tensor, i: &str| {
+        let y = x.matmul(&get(&format!("nn.{i}.weight")).t().unwrap()).unwrap();
+        y.broadcast_add(&get(&format!("nn.{i}.bias"))).unwrap()
+    };
+    let theta = linear(&linear(&e, "0").relu().unwrap(), "2").reshape((SOURCES.len(), 5, 3)).unwrap();
+    let mut expected = vec![vec![0.0; 3]; N];
+    for (edge, (&s, &t)) in SOURCES.iter().zip(&TARGETS).enumerate() {
+        let row = x.narrow(0, s as usize, 1).unwrap().matmul(&theta.get(edge).unwrap()).unwrap();
+        let row = row.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        expected[t as usize].iter_mut().zip(row).for_each(|(o, v)| *o += v);
+    }
+    let y = rows(&conv.forward(&x, &graph(&SOURCES, &TARGETS, Some(e))).unwrap());
+    assert_close(&y, &expected);
+}
+
+#[test]
+fn an_overwritten_self_loop_receives_the_gradient_of_the_one_that_is_kept() {
+    let store = ParamStore::new(Seed::new(0));
+    let conv = GcnConfig::new(1, 1).build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+    let a = Arc::new(Adjacency::new(2, 2, &[0, 1, 0], &[0, 0, 0]).unwrap());
+    let w = Var::from_tensor(&Tensor::new(&[9f64, 0.5, 2.0], &Device::Cpu).unwrap()).unwrap();
+    let run =
+        |w: &Tensor| conv.forward_bipartite(&values(2, 1, 0.4), &values(2, 1, 0.4), &a, Some(w)).unwrap();
+    let other = Tensor::new(&[-4f64, 0.5, 2.0], &Device::Cpu).unwrap();
+    assert_eq!(rows(&run(&w)), rows(&run(&other)));
+    let g = run(&w).sum_all().unwrap().backward().unwrap();
+    let g = g.get(&w).unwrap().to_vec1::<f64>().unwrap();
+    assert!(g[0] == g[2] && g[0] != 0.0);
 }
 
 #[test]
@@ -153,7 +339,7 @@ fn bad_configurations_and_missing_attributes_are_errors() {
     let store = ParamStore::new(Seed::new(0));
     let vb = || store.var_builder(DType::F64, &Device::Cpu);
     assert!(SageConfig::new(0, 3).build(vb().pp("a")).is_err());
-    assert!(SageConfig::new(2, 3).closed(true).reduce(Reduce::Max).build(vb().pp("b")).is_err());
+    assert!(SageConfig::new(2, 3).closed(true).aggr(Aggregation::Max).build(vb().pp("b")).is_err());
     assert!(GatConfig::new(2, 3).heads(0).build(vb().pp("c")).is_err());
     let conv = SageConfig::new(5, 3).edge_attributes(2).build(vb().pp("d")).unwrap();
     let error = conv.forward(&values(N, 5, 0.0), &graph(&SOURCES, &TARGETS, None)).unwrap_err();

@@ -1,6 +1,7 @@
 use crate::{EdgeSet, Error, Graph, HeteroGraph, Result, Schema};
 use candle_core::{Device, Tensor};
 use oncograph_nn::segment::Adjacency;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Several graphs of one schema as one, on a device: nodes of a type one graph after the other, edges shifted.
@@ -69,6 +70,17 @@ impl HeteroBatch {
     /// [`Error::UnknownType`].
     pub fn features(&self, name: &str) -> Result<&Tensor> {
         Ok(&self.features[self.schema.node_index(name)?])
+    }
+
+    /// The schema of the graphs.
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    /// \[nodes of all graphs, features\] of every node type by its name.
+    pub fn feature_map(&self) -> BTreeMap<String, Tensor> {
+        let types = self.schema.node_types().iter().zip(&self.features);
+        types.map(|(ty, features)| (ty.name.clone(), features.clone())).collect()
     }
 
     /// The edges of one type over all graphs.

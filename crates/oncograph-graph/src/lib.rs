@@ -4,6 +4,7 @@
 //! - [`Schema`]: which node types and edge types exist and how wide their features are.
 //! - [`HeteroGraph`]: one graph, in host memory, validated against its schema.
 //! - [`HeteroBatch`]: several graphs as one, as tensors on a device.
+//! - [`geometry`]: graphs from points (radius, nearest neighbours) and farthest point sampling.
 //! - [`Graph`]: one node type and one edge list on a device: what a convolution takes.
 //!
 //! # Example
@@ -30,6 +31,7 @@
 
 mod batch;
 mod error;
+pub mod geometry;
 mod graph;
 mod hetero;
 mod schema;

@@ -8,7 +8,9 @@ use oncograph_explain::{
     GnnExplainer, GnnExplainerCoefficients, GnnExplainerConfig, IntegratedGradientsConfig, Masks,
     ModelResult, NodeMaskType, grad_cam, integrated_gradients, saliency,
 };
-use oncograph_gnn::{Adjacency, GcnConfig, MaskedMessagePassing, Reduce, SageConfig, global_pool};
+use oncograph_gnn::{
+    Adjacency, Aggregation, GcnConfig, MaskedMessagePassing, Reduce, SageConfig, global_pool,
+};
 use oncograph_graph::Graph;
 use oncograph_nn::conv3d::{Conv3d, Conv3dConfig};
 use oncograph_nn::norm::BatchNormConfig;
@@ -126,13 +128,10 @@ fn layer(f: &Fixture, name: &str, vb: VarBuilder) -> Result<Box<dyn MaskedMessag
     let weight = if has("lin_l.weight") { "lin_l.weight" } else { "lin.weight" };
     let (out, features) = f.tensor(&format!("param.{name}.{weight}"))?.dims2()?;
     if has("lin_l.weight") {
-        let reduce = match f.text("aggr", "mean") {
-            "mean" => Reduce::Mean,
-            "add" | "sum" => Reduce::Sum,
-            "max" => Reduce::Max,
-            other => return Err(unsupported(format!("aggr={other}"))),
-        };
-        let config = SageConfig::new(features, out).reduce(reduce).root_weight(has("lin_r.weight"));
+        let aggr = f.text("aggr", "mean");
+        let aggr: Aggregation =
+            serde_json::from_value(aggr.into()).map_err(|_| unsupported(format!("aggr={aggr}")))?;
+        let config = SageConfig::new(features, out).aggr(aggr).root_weight(has("lin_r.weight"));
         let config = config.bias(has("lin_l.bias")).normalize(f.bool("normalize", false));
         return Ok(Box::new(config.build(vb.pp(name))?));
     }

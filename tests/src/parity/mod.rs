@@ -6,6 +6,8 @@
 
 pub mod encoder;
 mod explain;
+mod geometry;
+mod gnn;
 mod models;
 mod nn;
 mod optim;
@@ -30,9 +32,10 @@ pub struct Operation {
 
 /// Every operation, in the order of the crates.
 pub fn operations() -> impl Iterator<Item = &'static Operation> {
-    [nn::OPERATIONS, optim::OPERATIONS, encoder::OPERATIONS, explain::OPERATIONS, models::OPERATIONS]
-        .into_iter()
-        .flatten()
+    let nn = [nn::OPERATIONS, optim::OPERATIONS];
+    let all =
+        [encoder::OPERATIONS, gnn::OPERATIONS, geometry::OPERATIONS, explain::OPERATIONS, models::OPERATIONS];
+    nn.into_iter().chain(all).flatten()
 }
 
 /// The operation that answers the case `name`: the longest that the name begins with.

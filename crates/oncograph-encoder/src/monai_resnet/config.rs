@@ -34,7 +34,7 @@ pub enum ShortcutType {
     B,
 }
 
-/// Configuration of [`MonaiResNet`], with MONAI's names and defaults.
+/// Configuration of [`super::MonaiResNet`], with MONAI's names and defaults.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct MonaiResNetConfig {

@@ -88,7 +88,7 @@ pub enum Objective {
     Regression,
 }
 
-/// Configuration of [`GnnExplainer`], with PyTorch Geometric's defaults.
+/// Configuration of [`super::GnnExplainer`], with PyTorch Geometric's defaults.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct GnnExplainerConfig {
