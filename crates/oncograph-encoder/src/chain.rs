@@ -31,8 +31,13 @@ pub(crate) struct StepConfig {
 impl Step {
     /// Without a bias in the convolution; `conv` and `norm` are the places of the parameters.
     pub(crate) fn new(c: StepConfig, conv: VarBuilder, norm: VarBuilder) -> Result<Self> {
+        Self::with_bias(c, false, conv, norm)
+    }
+
+    /// [`Step::new`] whose convolution may have a bias.
+    pub(crate) fn with_bias(c: StepConfig, bias: bool, conv: VarBuilder, norm: VarBuilder) -> Result<Self> {
         let config = Conv3dConfig::new().stride(c.stride).padding(c.padding);
-        let layer = Conv3dLayerConfig::new(c.channels.0, c.channels.1, c.kernel).conv(config).bias(false);
+        let layer = Conv3dLayerConfig::new(c.channels.0, c.channels.1, c.kernel).conv(config).bias(bias);
         let conv = layer.build_with_init(KAIMING_FAN_OUT, conv)?;
         Ok(Step { conv, norm: Some(BatchNormConfig::new(c.channels.1).build(norm)?) })
     }
@@ -45,11 +50,15 @@ impl Step {
         })
     }
 
-    /// The same function in evaluation as one convolution with a bias: the weight of an output channel is multiplied
-    /// by the norm's factor, the bias is its offset.
+    /// The same function in evaluation as one convolution with a bias: weight and bias of an output channel are
+    /// multiplied by the norm's factor, its offset is added to the bias.
     pub(crate) fn folded(&self) -> Result<Self> {
         let Some(norm) = &self.norm else { return Ok(self.clone()) };
-        let (factor, offset) = norm.factor_and_offset()?;
+        let (factor, mut offset) = norm.factor_and_offset()?;
+        if let Some(bias) = self.conv.bias() {
+            let bias = bias.to_dtype(candle_core::DType::F64)?.to_vec1::<f64>()?;
+            offset.iter_mut().zip(&bias).zip(&factor).for_each(|((o, b), f)| *o += b * f);
+        }
         let weight = self.conv.weight().detach();
         let (n, dtype, device) = (factor.len(), weight.dtype(), weight.device());
         let factor = Tensor::from_vec(factor, (n, 1, 1, 1, 1), device)?;

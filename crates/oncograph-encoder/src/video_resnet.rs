@@ -199,9 +199,9 @@ impl Block {
 /// The feature maps of all stages.
 #[derive(Debug, Clone)]
 pub struct Pyramid {
-    /// Behind the stem: half the height and width of the input.
+    /// Behind the stem (before the max pool, where there is one).
     pub stem: Tensor,
-    /// Behind `layer1` to `layer4`; each after the first halves every dimension and doubles the channels.
+    /// Behind `layer1` to `layer4`; each after the first halves every dimension and, as a rule, doubles the channels.
     pub layers: Vec<Tensor>,
 }
 

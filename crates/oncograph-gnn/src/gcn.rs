@@ -162,21 +162,21 @@ impl GcnConv {
     }
 }
 
-impl MessagePassing for GcnConv {
-    fn forward_bipartite(
+impl GcnConv {
+    /// The edges that messages run along, loops at the end, and the factor of each message.
+    pub(crate) fn factors(
         &self,
         source: &Tensor,
-        _target: &Tensor,
         adjacency: &Arc<Adjacency>,
-        edge_attributes: Option<&Tensor>,
-    ) -> Result<Tensor> {
+        edge_weight: Option<&Tensor>,
+    ) -> Result<(Arc<Adjacency>, Tensor)> {
         if adjacency.source_count() != adjacency.target_count() {
             let got = format!("{} -> {}", adjacency.source_count(), adjacency.target_count());
             return Err(Error::layer("GcnConv", "one set of nodes", got));
         }
         let edges = adjacency.edge_count();
-        let improved = self.config.improved && edge_attributes.is_some();
-        let weight = match edge_attributes {
+        let improved = self.config.improved && edge_weight.is_some();
+        let weight = match edge_weight {
             Some(w) if w.dims() == [edges, 1] || w.dims() == [edges] => w.reshape((edges, 1))?,
             Some(w) => {
                 let expected = format!("edge weights [{edges}, 1]");
@@ -186,11 +186,34 @@ impl MessagePassing for GcnConv {
         };
         let (adjacency, weight) = self.with_loops(adjacency, weight, if improved { 2.0 } else { 1.0 })?;
         let weight = self.normalized(&adjacency, weight)?;
+        Ok((adjacency, weight))
+    }
+
+    /// The sum of the mapped sources, each times its factor, and the bias.
+    pub(crate) fn aggregate(
+        &self,
+        source: &Tensor,
+        adjacency: &Arc<Adjacency>,
+        factors: &Tensor,
+    ) -> Result<Tensor> {
         let mapped = source.matmul(&self.lin.weight().t()?)?;
-        let out = gather_reduce_weighted(&mapped, &weight, &adjacency)?;
+        let out = gather_reduce_weighted(&mapped, factors, adjacency)?;
         Ok(match &self.bias {
             Some(bias) => out.broadcast_add(bias)?,
             None => out,
         })
+    }
+}
+
+impl MessagePassing for GcnConv {
+    fn forward_bipartite(
+        &self,
+        source: &Tensor,
+        _target: &Tensor,
+        adjacency: &Arc<Adjacency>,
+        edge_attributes: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let (adjacency, factors) = self.factors(source, adjacency, edge_attributes)?;
+        self.aggregate(source, &adjacency, &factors)
     }
 }

@@ -1,4 +1,4 @@
-use crate::Result;
+use crate::{Error, Result};
 use candle_core::{DType, Tensor};
 use std::collections::BTreeMap;
 
@@ -30,17 +30,37 @@ impl Gradients {
         self.0.is_empty()
     }
 
+    /// Every gradient with the opposite sign: with it an optimizer climbs.
+    ///
+    /// # Errors
+    /// An error of candle.
+    pub fn negated(&self) -> Result<Self> {
+        self.0.iter().map(|(name, grad)| Ok((name.clone(), grad.neg()?))).collect()
+    }
+
     /// The L2 norm of all gradients as one vector, summed in f64.
     ///
     /// # Errors
     /// An error of candle.
     pub fn global_norm(&self) -> Result<f64> {
-        let mut sum = 0.0;
+        self.norm(2.0)
+    }
+
+    /// The norm of this order, `(sum |g|^p)^(1/p)`, of all gradients as one vector, in f64; for an infinite order
+    /// the largest magnitude, for 0 how many parameters have a gradient that is not all 0, as in PyTorch.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for an order that is NaN, or an error of candle.
+    pub fn norm(&self, order: f64) -> Result<f64> {
+        if order.is_nan() {
+            return Err(Error::config("Gradients", "order", "a number", order));
+        }
+        let mut parts = Vec::with_capacity(self.0.len());
         for grad in self.0.values() {
             let values = grad.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
-            sum += values.iter().map(|v| v * v).sum::<f64>();
+            parts.push(norm_of(&values, order));
         }
-        Ok(sum.sqrt())
+        Ok(norm_of(&parts, order))
     }
 
     /// Scales all gradients so that [`Gradients::global_norm`] is at most `max_norm`; returns the norm before.
@@ -50,7 +70,15 @@ impl Gradients {
     /// # Errors
     /// An error of candle.
     pub fn clip_norm(&mut self, max_norm: f64) -> Result<f64> {
-        let norm = self.global_norm()?;
+        self.clip_norm_of_order(max_norm, 2.0)
+    }
+
+    /// [`Gradients::clip_norm`] with the norm of another order; see [`Gradients::norm`].
+    ///
+    /// # Errors
+    /// As [`Gradients::norm`].
+    pub fn clip_norm_of_order(&mut self, max_norm: f64, order: f64) -> Result<f64> {
+        let norm = self.norm(order)?;
         let scale = max_norm / (norm + 1e-6);
         if scale < 1.0 {
             for grad in self.0.values_mut() {
@@ -58,5 +86,74 @@ impl Gradients {
             }
         }
         Ok(norm)
+    }
+
+    /// Limits every element to \[-limit, limit\].
+    ///
+    /// # Errors
+    /// An error of candle.
+    ///
+    /// # Reference
+    /// `torch.nn.utils.clip_grad_value_`.
+    pub fn clip_value(&mut self, limit: f64) -> Result<()> {
+        for grad in self.0.values_mut() {
+            *grad = grad.clamp(-limit, limit)?;
+        }
+        Ok(())
+    }
+}
+
+/// `(sum |v|^p)^(1/p)`, and its limits.
+fn norm_of(values: &[f64], order: f64) -> f64 {
+    let magnitudes = values.iter().map(|v| v.abs());
+    match order {
+        // A NaN must come through.
+        p if p == f64::INFINITY => magnitudes.fold(0.0, |a, b| if b.is_nan() || b > a { b } else { a }),
+        p if p == f64::NEG_INFINITY => {
+            magnitudes.fold(f64::INFINITY, |a, b| if b.is_nan() || b < a { b } else { a })
+        }
+        0.0 => magnitudes.filter(|v| *v != 0.0).count() as f64,
+        2.0 => values.iter().map(|v| v * v).sum::<f64>().sqrt(),
+        p => magnitudes.map(|v| v.powf(p)).sum::<f64>().powf(1.0 / p),
+    }
+}
+
+/// Gradients that were computed elsewhere.
+impl FromIterator<(String, Tensor)> for Gradients {
+    fn from_iter<I: IntoIterator<Item = (String, Tensor)>>(iter: I) -> Self {
+        Gradients(iter.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    fn gradients() -> Gradients {
+        let of = |values: &[f64]| Tensor::from_slice(values, values.len(), &Device::Cpu).unwrap();
+        [("a".to_string(), of(&[3.0, -4.0])), ("b".to_string(), of(&[0.0, 12.0]))].into_iter().collect()
+    }
+
+    #[test]
+    fn norms_of_every_order() {
+        let g = gradients();
+        let norm = |order| g.norm(order).unwrap();
+        assert_eq!((norm(2.0), norm(1.0), norm(f64::INFINITY)), (13.0, 19.0, 12.0));
+        assert_eq!((norm(f64::NEG_INFINITY), norm(0.0)), (0.0, 2.0));
+        approx::assert_relative_eq!(norm(3.0), (27.0 + 64.0 + 1728.0f64).cbrt(), epsilon = 1e-12);
+        assert!(g.norm(f64::NAN).is_err());
+    }
+
+    #[test]
+    fn clipping_by_norm_and_by_value() {
+        let mut g = gradients();
+        assert_eq!(g.clip_norm_of_order(6.0, f64::INFINITY).unwrap(), 12.0);
+        approx::assert_relative_eq!(g.norm(f64::INFINITY).unwrap(), 6.0, epsilon = 1e-6);
+        assert_eq!(g.clip_norm(100.0).unwrap(), g.global_norm().unwrap());
+        g.clip_value(1.0).unwrap();
+        assert_eq!(g.get("a").unwrap().to_vec1::<f64>().unwrap(), [1.0, -1.0]);
+        let n = g.negated().unwrap();
+        assert_eq!(n.get("a").unwrap().to_vec1::<f64>().unwrap(), [-1.0, 1.0]);
     }
 }

@@ -21,12 +21,14 @@
 //! ```
 
 mod activation;
+mod attention;
 pub mod conv3d;
 mod dropout;
 mod element;
 mod error;
 mod gemm;
 mod gradients;
+mod interpolate;
 pub mod lstm;
 mod mlp;
 mod mode;
@@ -39,12 +41,15 @@ mod seed;
 pub mod segment;
 #[doc(hidden)]
 pub mod testing;
+pub mod transformer;
 
 pub use activation::{Activation, linear, linear_no_bias, log_softmax, relu, softmax};
+pub use attention::{AttentionMasks, AttentionOutput, MultiheadAttention, MultiheadAttentionConfig};
 pub use candle_nn::{Linear, Module, VarBuilder};
 pub use dropout::Dropout;
 pub use error::{Error, Result};
 pub use gradients::Gradients;
+pub use interpolate::{InterpolateConfig, InterpolateMode, interpolate};
 pub use mlp::{Mlp, MlpConfig};
 pub use mode::Mode;
 pub use params::{ParamStore, save_tensors};

@@ -15,12 +15,14 @@
 //! | [`train`] | `oncograph-train` | training loops that resume bit for bit |
 //! | [`spatiotemporal`] | `oncograph-spatiotemporal` | STG, the network for colorectal liver metastases |
 //! | [`brain`] | `oncograph-brain` | encoders for glioma: tumour image, surface, brain network |
+//! | [`explain`] | `oncograph-explain` | Grad-CAM, GNNExplainer, integrated gradients |
 //! | [`deploy`] | `oncograph-deploy` | reports |
 
 pub use oncograph_brain as brain;
 pub use oncograph_datasets as datasets;
 pub use oncograph_deploy as deploy;
 pub use oncograph_encoder as encoder;
+pub use oncograph_explain as explain;
 pub use oncograph_gnn as gnn;
 pub use oncograph_graph as graph;
 pub use oncograph_imaging as imaging;

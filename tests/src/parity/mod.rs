@@ -5,6 +5,7 @@
 //! its own.
 
 pub mod encoder;
+mod explain;
 mod geometry;
 mod gnn;
 mod imaging;
@@ -12,6 +13,7 @@ mod losses;
 mod metrics;
 mod models;
 mod nn;
+mod optim;
 mod shapes;
 
 use crate::fixture::{Fixture, Verdict};
@@ -36,6 +38,7 @@ pub struct Operation {
 pub fn operations() -> impl Iterator<Item = &'static Operation> {
     [
         nn::OPERATIONS,
+        optim::OPERATIONS,
         encoder::OPERATIONS,
         gnn::OPERATIONS,
         geometry::OPERATIONS,
@@ -43,6 +46,7 @@ pub fn operations() -> impl Iterator<Item = &'static Operation> {
         metrics::OPERATIONS,
         imaging::OPERATIONS,
         shapes::OPERATIONS,
+        explain::OPERATIONS,
         models::OPERATIONS,
     ]
     .into_iter()
@@ -100,5 +104,5 @@ pub fn trials() -> Vec<Trial> {
             Verdict::Unsupported(why) => Err(format!("unsupported: {why}").into()),
         })
     };
-    names.into_iter().filter(|name| operation(name).is_some()).map(trial).collect()
+    names.into_iter().map(trial).collect()
 }

@@ -1,20 +1,8 @@
-use super::{Conv3dConfig, conv3d};
+use super::{Conv3dConfig, PaddingMode, conv3d, pad3d};
 use crate::{Error, Result};
 use candle_core::Tensor;
 use candle_nn::{Init, VarBuilder};
 use serde::{Deserialize, Serialize};
-
-/// What stands beyond the border of the volume.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum PaddingMode {
-    /// Zeros.
-    #[default]
-    Zeros,
-    /// The nearest value of the volume.
-    Replicate,
-}
 
 /// Configuration of [`Conv3d`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,6 +20,10 @@ pub struct Conv3dLayerConfig {
     /// What the padding is filled with; zeros.
     #[serde(default)]
     pub padding_mode: PaddingMode,
+    /// Whether the padding is chosen so that the output has the size of the input (`padding="same"` in PyTorch), in
+    /// place of that in `conv`; false.
+    #[serde(default)]
+    pub same_padding: bool,
     /// Whether the layer has a bias; true.
     pub bias: bool,
 }
@@ -45,6 +37,7 @@ impl Conv3dLayerConfig {
             kernel,
             conv: Conv3dConfig::new(),
             padding_mode: PaddingMode::Zeros,
+            same_padding: false,
             bias: true,
         }
     }
@@ -58,6 +51,12 @@ impl Conv3dLayerConfig {
     /// Sets what the padding is filled with.
     pub fn padding_mode(mut self, padding_mode: PaddingMode) -> Self {
         self.padding_mode = padding_mode;
+        self
+    }
+
+    /// Sets whether the output has the size of the input; an odd voxel of padding lies at the far side.
+    pub fn same_padding(mut self, same_padding: bool) -> Self {
+        self.same_padding = same_padding;
         self
     }
 
@@ -87,7 +86,22 @@ impl Conv3dLayerConfig {
         if self.kernel.contains(&0) {
             return Err(Error::config("Conv3d", "kernel", "at least 1", format!("{:?}", self.kernel)));
         }
+        if self.same_padding && self.conv.stride != [1; 3] {
+            let got = format!("{:?}", self.conv.stride);
+            return Err(Error::config("Conv3d", "stride", "1 with same_padding", got));
+        }
         Ok(())
+    }
+
+    /// What is added before and behind each axis.
+    fn margins(&self) -> [(usize, usize); 3] {
+        std::array::from_fn(|a| match self.same_padding {
+            true => {
+                let total = self.conv.dilation[a] * self.kernel[a].saturating_sub(1);
+                (total / 2, total - total / 2)
+            }
+            false => (self.conv.padding[a], self.conv.padding[a]),
+        })
     }
 
     /// Makes the layer; weight and bias are drawn from `U(-1/sqrt(n), 1/sqrt(n))`, n the inputs of one output.
@@ -111,7 +125,17 @@ impl Conv3dLayerConfig {
             true => Some(vb.get_with_hints(self.out_channels, "bias", self.default_init())?),
             false => None,
         };
-        Ok(Conv3d { weight, bias, conv: self.conv, padding_mode: self.padding_mode })
+        let margins = self.margins();
+        let mut layer = Conv3d { weight, bias, conv: self.conv, margins: None };
+        // Zeros that are alike on both sides are left to the convolution.
+        if self.padding_mode == PaddingMode::Zeros && margins.iter().all(|(before, behind)| before == behind)
+        {
+            layer.conv = self.conv.padding(margins.map(|(before, _)| before));
+        } else {
+            layer.conv = self.conv.padding([0; 3]);
+            layer.margins = Some((margins, self.padding_mode));
+        }
+        Ok(layer)
     }
 
     fn default_init(&self) -> Init {
@@ -148,7 +172,8 @@ pub struct Conv3d {
     weight: Tensor,
     bias: Option<Tensor>,
     conv: Conv3dConfig,
-    padding_mode: PaddingMode,
+    /// Padding that is made before the convolution.
+    margins: Option<([(usize, usize); 3], PaddingMode)>,
 }
 
 impl Conv3d {
@@ -163,7 +188,7 @@ impl Conv3d {
             let got = (weight.dims(), bias.as_ref().map(|b| b.dims().to_vec()));
             return Err(Error::shape("Conv3d", "weight [out, in, kD, kH, kW] and bias [out]", got));
         }
-        Ok(Conv3d { weight, bias, conv, padding_mode: PaddingMode::Zeros })
+        Ok(Conv3d { weight, bias, conv, margins: None })
     }
 
     /// The weight \[out, in / groups, kD, kH, kW\].
@@ -176,7 +201,7 @@ impl Conv3d {
         self.bias.as_ref()
     }
 
-    /// Stride, padding, dilation and groups.
+    /// Stride, padding, dilation and groups; padding that is not zeros is no part of it.
     pub fn config(&self) -> &Conv3dConfig {
         &self.conv
     }
@@ -189,15 +214,10 @@ impl Conv3d {
     /// # Errors
     /// As [`conv3d`].
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        match self.padding_mode {
-            PaddingMode::Zeros => conv3d(x, &self.weight, self.bias.as_ref(), &self.conv),
-            PaddingMode::Replicate => {
-                let mut x = x.clone();
-                for (axis, pad) in self.conv.padding.into_iter().enumerate() {
-                    x = x.pad_with_same(axis + 2, pad, pad)?;
-                }
-                let conv = self.conv.padding([0; 3]);
-                conv3d(&x, &self.weight, self.bias.as_ref(), &conv)
+        match self.margins {
+            None => conv3d(x, &self.weight, self.bias.as_ref(), &self.conv),
+            Some((margins, mode)) => {
+                conv3d(&pad3d(x, margins, mode)?, &self.weight, self.bias.as_ref(), &self.conv)
             }
         }
     }

@@ -4,10 +4,14 @@ mod config;
 mod im2col;
 mod layer;
 mod op;
+mod pad;
 mod plain;
+mod transpose;
 
 pub use config::Conv3dConfig;
-pub use layer::{Conv3d, Conv3dLayerConfig, PaddingMode};
+pub use layer::{Conv3d, Conv3dLayerConfig};
+pub use pad::{PaddingMode, pad3d};
+pub use transpose::{ConvTranspose3d, ConvTranspose3dConfig, ConvTranspose3dLayerConfig, conv_transpose3d};
 
 use crate::element::require_cpu;
 use crate::{Error, Result};

@@ -168,7 +168,7 @@ impl CustomOp2 for WeightGradient {
 }
 
 /// The sum over batch and volume of each channel, in f64: the gradient of the bias.
-struct ChannelSums;
+pub(super) struct ChannelSums;
 
 impl CustomOp1 for ChannelSums {
     fn name(&self) -> &'static str {

@@ -24,6 +24,9 @@ pub struct LstmConfig {
     pub batch_first: bool,
     /// Whether the layers have biases; true.
     pub bias: bool,
+    /// The width that the hidden state is projected to; 0 leaves it as it is.
+    #[serde(default)]
+    pub proj_size: usize,
 }
 
 impl LstmConfig {
@@ -36,6 +39,7 @@ impl LstmConfig {
             bidirectional: false,
             batch_first: true,
             bias: true,
+            proj_size: 0,
         }
     }
 
@@ -63,6 +67,12 @@ impl LstmConfig {
         self
     }
 
+    /// Sets the width that the hidden state is projected to; 0 leaves it as it is.
+    pub fn proj_size(mut self, proj_size: usize) -> Self {
+        self.proj_size = proj_size;
+        self
+    }
+
     /// Whether every value is in its range.
     ///
     /// # Errors
@@ -73,6 +83,9 @@ impl LstmConfig {
             ("hidden_size", self.hidden_size),
             ("num_layers", self.num_layers),
         ];
+        if self.proj_size >= self.hidden_size.max(1) {
+            return Err(Error::config("Lstm", "proj_size", "below hidden_size", self.proj_size));
+        }
         match sizes.into_iter().find(|(_, size)| *size == 0) {
             Some((field, size)) => Err(Error::config("Lstm", field, "at least 1", size)),
             None => Ok(()),
@@ -87,12 +100,17 @@ impl LstmConfig {
         self.validate()?;
         let mut cells = Vec::new();
         for layer in 0..self.num_layers {
-            let width = if layer == 0 { self.input_size } else { self.hidden_size * self.directions() };
+            let width = if layer == 0 { self.input_size } else { self.output_size() * self.directions() };
             for reverse in [false, true].into_iter().take(self.directions()) {
                 cells.push(Cell::new(self, layer, width, reverse, &vb)?);
             }
         }
         Ok(Lstm { config: self.clone(), cells })
+    }
+
+    /// The width of the hidden state behind the projection.
+    fn output_size(&self) -> usize {
+        if self.proj_size > 0 { self.proj_size } else { self.hidden_size }
     }
 
     fn directions(&self) -> usize {
@@ -105,9 +123,10 @@ impl LstmConfig {
 pub struct LstmOutput {
     /// The last layer's hidden state at every step, directions side by side; 0 beyond a sequence's end.
     pub output: Tensor,
-    /// The hidden state after each sequence's last step \[layers * directions, batch, hidden\].
+    /// The hidden state after each sequence's last step \[layers * directions, batch, hidden\] (or the width of the
+    /// projection).
     pub hidden: Tensor,
-    /// The cell state after each sequence's last step, likewise.
+    /// The cell state after each sequence's last step \[layers * directions, batch, hidden\].
     pub cell: Tensor,
 }
 
@@ -115,7 +134,7 @@ pub struct LstmOutput {
 ///
 /// `i, f, o = sigmoid(..)`, `g = tanh(..)` of `W_ih x + b_ih + W_hh h + b_hh`; `c = f c + i g`; `h = o tanh(c)`.
 /// Parameters are `weight_ih_l{k}`, `weight_hh_l{k}`, `bias_ih_l{k}`, `bias_hh_l{k}`, gates in the order i, f, g, o,
-/// and the same with the suffix `_reverse`.
+/// and the same with the suffix `_reverse`; with a projection also `weight_hr_l{k}`, and `h = W_hr (o tanh(c))`.
 ///
 /// # Example
 ///
@@ -137,7 +156,7 @@ pub struct LstmOutput {
 /// ```
 ///
 /// # Reference
-/// Hochreiter and Schmidhuber 1997; `torch.nn.LSTM` without inner dropout and projection. Lengths act as a packed
+/// Hochreiter and Schmidhuber 1997; Sak et al. 2014 for the projection; `torch.nn.LSTM` without inner dropout. Lengths act as a packed
 /// sequence; unlike PyTorch they need not be sorted and may be 0.
 #[derive(Debug, Clone)]
 pub struct Lstm {
@@ -149,6 +168,7 @@ pub struct Lstm {
 struct Cell {
     weight_ih: Tensor,
     weight_hh: Tensor,
+    weight_hr: Option<Tensor>,
     bias: Option<(Tensor, Tensor)>,
     reverse: bool,
 }
@@ -159,17 +179,26 @@ impl Cell {
         let init = Init::Uniform { lo: -bound, up: bound };
         let suffix = if reverse { "_reverse" } else { "" };
         let gates = 4 * c.hidden_size;
-        let matrix = |name: &str, width: usize| {
-            vb.get_with_hints((gates, width), &format!("{name}_l{layer}{suffix}"), init)
+        let shaped = |name: &str, rows: usize, width: usize| {
+            vb.get_with_hints((rows, width), &format!("{name}_l{layer}{suffix}"), init)
         };
+        let matrix = |name: &str, width: usize| shaped(name, gates, width);
         let vector = |name: &str| vb.get_with_hints(gates, &format!("{name}_l{layer}{suffix}"), init);
         let bias = if c.bias { Some((vector("bias_ih")?, vector("bias_hh")?)) } else { None };
-        let (weight_ih, weight_hh) = (matrix("weight_ih", width)?, matrix("weight_hh", c.hidden_size)?);
-        Ok(Cell { weight_ih, weight_hh, bias, reverse })
+        let (weight_ih, weight_hh) = (matrix("weight_ih", width)?, matrix("weight_hh", c.output_size())?);
+        let projects = c.proj_size > 0;
+        let weight_hr = projects.then(|| shaped("weight_hr", c.proj_size, c.hidden_size)).transpose()?;
+        Ok(Cell { weight_ih, weight_hh, weight_hr, bias, reverse })
     }
 
-    /// `x` \[time, batch, width\] and `state` \[2, batch, hidden\] give the states \[time, 2, batch, hidden\].
-    fn forward(&self, x: &Tensor, state: &Tensor, lengths: Option<&[usize]>) -> Result<Tensor> {
+    /// `x` \[time, batch, width\] and the first hidden and cell state \[batch, width\] give the hidden states of all
+    /// steps \[time, batch, width\] and the last hidden and cell state.
+    fn forward(
+        &self,
+        x: &Tensor,
+        (h, c): &(Tensor, Tensor),
+        lengths: Option<&[usize]>,
+    ) -> Result<(Tensor, Tensor, Tensor)> {
         let (time, batch, width) = x.dims3()?;
         // The input's part of all steps in one product.
         let mut gates = x.reshape((time * batch, width))?.matmul(&self.weight_ih.t()?)?;
@@ -177,10 +206,23 @@ impl Cell {
             gates = gates.broadcast_add(&(input + hidden)?)?;
         }
         let gates = gates.reshape((time, batch, self.weight_ih.dim(0)?))?;
-        if x.device().is_cpu() && matches!(x.dtype(), DType::F32 | DType::F64) {
-            return cell::run(&gates, &self.weight_hh, state, lengths, self.reverse);
+        if let Some(weight_hr) = &self.weight_hr {
+            return composed::run_projected(
+                &gates,
+                [&self.weight_hh, weight_hr],
+                [h, c],
+                lengths,
+                self.reverse,
+            );
         }
-        composed::run(&gates, &self.weight_hh, state, lengths, self.reverse)
+        let state = Tensor::stack(&[h, c], 0)?;
+        let states = if x.device().is_cpu() && matches!(x.dtype(), DType::F32 | DType::F64) {
+            cell::run(&gates, &self.weight_hh, &state, lengths, self.reverse)?
+        } else {
+            composed::run(&gates, &self.weight_hh, &state, lengths, self.reverse)?
+        };
+        let last = states.get(if self.reverse { 0 } else { time - 1 })?;
+        Ok((states.narrow(1, 0, 1)?.squeeze(1)?, last.get(0)?, last.get(1)?))
     }
 }
 
@@ -202,7 +244,8 @@ impl Lstm {
     ///
     /// # Shapes
     /// `x` \[batch, time, input\] (or \[time, batch, input\] without `batch_first`), `state` (hidden, cell) each
-    /// \[layers * directions, batch, hidden\]; the output has the last dimension `directions * hidden`.
+    /// \[layers * directions, batch, hidden\]; the output has the last dimension `directions * hidden`. With a projection
+    /// hidden state and output have its width instead.
     ///
     /// # Errors
     /// [`Error::Shape`] for another shape of input or state, a number of lengths other than the batch, or a length
@@ -231,11 +274,10 @@ impl Lstm {
         for layer in self.cells.chunks(c.directions()) {
             let mut outputs = Vec::with_capacity(layer.len());
             for direction in layer {
-                let states = direction.forward(&x, &state[hidden.len()], lengths)?;
-                let last = states.get(if direction.reverse { 0 } else { time - 1 })?;
-                hidden.push(last.get(0)?);
-                cell.push(last.get(1)?);
-                outputs.push(states.narrow(1, 0, 1)?.squeeze(1)?);
+                let (states, h, c) = direction.forward(&x, &state[hidden.len()], lengths)?;
+                hidden.push(h);
+                cell.push(c);
+                outputs.push(states);
             }
             x = if outputs.len() == 1 { outputs.remove(0) } else { Tensor::cat(&outputs, 2)? };
             if let Some(mask) = &mask {
@@ -246,24 +288,24 @@ impl Lstm {
         Ok(LstmOutput { output, hidden: Tensor::stack(&hidden, 0)?, cell: Tensor::stack(&cell, 0)? })
     }
 
-    /// \[2, batch, hidden\] for each layer and direction.
+    /// The first hidden and cell state of each layer and direction.
     fn initial_state(
         &self,
         x: &Tensor,
         state: Option<(&Tensor, &Tensor)>,
         batch: usize,
-    ) -> Result<Vec<Tensor>> {
-        let (n, hidden) = (self.cells.len(), self.config.hidden_size);
+    ) -> Result<Vec<(Tensor, Tensor)>> {
+        let (n, widths) = (self.cells.len(), [self.config.output_size(), self.config.hidden_size]);
         let Some((h, c)) = state else {
-            let zero = Tensor::zeros((2, batch, hidden), x.dtype(), x.device())?;
-            return Ok(vec![zero; n]);
+            let [h, c] = widths.map(|width| Tensor::zeros((batch, width), x.dtype(), x.device()));
+            return Ok(vec![(h?, c?); n]);
         };
-        for tensor in [h, c] {
-            if tensor.dims() != [n, batch, hidden] {
-                return Err(Error::shape("Lstm state", format!("[{n}, {batch}, {hidden}]"), tensor.dims()));
+        for (tensor, width) in [h, c].into_iter().zip(widths) {
+            if tensor.dims() != [n, batch, width] {
+                return Err(Error::shape("Lstm state", format!("[{n}, {batch}, {width}]"), tensor.dims()));
             }
         }
-        (0..n).map(|i| Ok(Tensor::stack(&[h.get(i)?, c.get(i)?], 0)?)).collect()
+        (0..n).map(|i| Ok((h.get(i)?, c.get(i)?))).collect()
     }
 }
 

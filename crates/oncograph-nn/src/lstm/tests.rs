@@ -99,3 +99,42 @@ fn wrong_lengths_and_widths_are_refused() {
     assert!(lstm.forward(&pattern(&[2, 5, 4], 1).unwrap()).is_err());
     assert!(LstmConfig::new(3, 0).validate().is_err());
 }
+
+#[test]
+fn a_projection_is_applied_at_every_step() {
+    let store = ParamStore::new(Seed::new(1));
+    let vb = store.var_builder(DType::F64, &Device::Cpu);
+    let config = LstmConfig::new(3, 4).num_layers(2).bidirectional(true).proj_size(2);
+    let lstm = config.build(vb.pp("a")).unwrap();
+    let x = pattern(&[2, 5, 3], 1).unwrap();
+    let out = lstm.forward_with(&x, None, Some(&[2, 5])).unwrap();
+    assert_eq!(
+        (out.output.dims(), out.hidden.dims(), out.cell.dims()),
+        (&[2, 5, 4][..], &[4, 2, 2][..], &[4, 2, 4][..])
+    );
+    let weights = pattern(&[2, 5, 4], 4).unwrap();
+    let loss = (&out.output * weights).unwrap().sum_all().unwrap();
+    let grads = store.backward(&loss).unwrap();
+    assert_eq!(grads.len(), store.trainable().len());
+    let state = [pattern(&[4, 2, 2], 5).unwrap(), pattern(&[4, 2, 4], 6).unwrap()];
+    let run = |t: &[Tensor]| {
+        let out = lstm.forward_with(&t[0], Some((&t[1], &t[2])), Some(&[2, 5]))?;
+        Ok(Tensor::cat(&[out.output.flatten_all()?, out.hidden.flatten_all()?, out.cell.flatten_all()?], 0)?)
+    };
+    check_gradients(run, &[x.clone(), state[0].clone(), state[1].clone()], 1e-6, 1e-7).unwrap();
+    let short = lstm.forward(&x.narrow(0, 0, 1).unwrap().narrow(1, 0, 2).unwrap()).unwrap();
+    let first = out.output.narrow(0, 0, 1).unwrap().narrow(1, 0, 2).unwrap();
+    assert!(largest_gap(&first, &short.output) < 1e-14);
+    // From a state of zeros the first step does not see the recurrent weight: it is the plain one, projected.
+    let one = LstmConfig::new(3, 4).proj_size(2).build(vb.pp("b")).unwrap();
+    let plain = LstmConfig::new(3, 4).build(vb.pp("c")).unwrap();
+    for name in ["weight_ih_l0", "bias_ih_l0", "bias_hh_l0"] {
+        let from = store.get(&format!("b.{name}")).unwrap();
+        store.get(&format!("c.{name}")).unwrap().set(&from.copy().unwrap()).unwrap();
+    }
+    let step = x.narrow(1, 0, 1).unwrap().contiguous().unwrap();
+    let projection = store.get("b.weight_hr_l0").unwrap().t().unwrap();
+    let expected = plain.forward(&step).unwrap().output.squeeze(1).unwrap().matmul(&projection).unwrap();
+    assert!(largest_gap(&one.forward(&step).unwrap().output.squeeze(1).unwrap(), &expected) < 1e-14);
+    assert!(LstmConfig::new(3, 4).proj_size(4).validate().is_err());
+}

@@ -17,12 +17,19 @@ pub struct BatchNormConfig {
     pub momentum: Option<f64>,
     /// Whether the layer has `weight` and `bias` per channel; true.
     pub affine: bool,
+    /// Whether the layer keeps running statistics; without them it takes the batch's in evaluation too; true.
+    #[serde(default = "yes")]
+    pub track_running_stats: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl BatchNormConfig {
     /// A layer for this number of channels.
     pub fn new(channels: usize) -> Self {
-        BatchNormConfig { channels, eps: 1e-5, momentum: Some(0.1), affine: true }
+        BatchNormConfig { channels, eps: 1e-5, momentum: Some(0.1), affine: true, track_running_stats: true }
     }
 
     /// Sets the term that is added to the variance.
@@ -40,6 +47,12 @@ impl BatchNormConfig {
     /// Sets whether the layer has `weight` and `bias`.
     pub fn affine(mut self, affine: bool) -> Self {
         self.affine = affine;
+        self
+    }
+
+    /// Sets whether the layer keeps running statistics.
+    pub fn track_running_stats(mut self, track_running_stats: bool) -> Self {
+        self.track_running_stats = track_running_stats;
         self
     }
 
@@ -65,10 +78,14 @@ impl BatchNormConfig {
     /// As [`BatchNormConfig::validate`], or an error of candle.
     pub fn build(&self, vb: VarBuilder) -> Result<BatchNorm> {
         self.validate()?;
+        let running = self.track_running_stats.then(|| self.running(&vb)).transpose()?;
+        Ok(BatchNorm { affine: affine(self.channels, self.affine, &vb)?, running, config: self.clone() })
+    }
+
+    fn running(&self, vb: &VarBuilder) -> Result<Running> {
         let buffer = |name, value| -> Result<Var> {
             Ok(Var::from_tensor(&vb.get_with_hints(self.channels, name, Init::Const(value))?)?)
         };
-        let (running_mean, running_var) = (buffer("running_mean", 0.0)?, buffer("running_var", 1.0)?);
         let counter = "num_batches_tracked";
         let count = match vb.get_with_hints_dtype((), counter, Init::Const(0.0), DType::I64) {
             Ok(count) => count,
@@ -76,12 +93,10 @@ impl BatchNormConfig {
             Err(_) if !vb.contains_tensor(counter) => Tensor::zeros((), DType::I64, vb.device())?,
             Err(error) => return Err(error.into()),
         };
-        Ok(BatchNorm {
-            affine: affine(self.channels, self.affine, &vb)?,
-            running_mean,
-            running_var,
+        Ok(Running {
+            mean: buffer("running_mean", 0.0)?,
+            var: buffer("running_var", 1.0)?,
             num_batches_tracked: Var::from_tensor(&count)?,
-            config: self.clone(),
         })
     }
 }
@@ -115,8 +130,13 @@ impl BatchNormConfig {
 pub struct BatchNorm {
     config: BatchNormConfig,
     affine: Option<(Tensor, Tensor)>,
-    running_mean: Var,
-    running_var: Var,
+    running: Option<Running>,
+}
+
+#[derive(Debug, Clone)]
+struct Running {
+    mean: Var,
+    var: Var,
     num_batches_tracked: Var,
 }
 
@@ -134,20 +154,24 @@ impl BatchNorm {
         check_channels("BatchNorm", x, channels)?;
         let batch = x.dims()[0];
         let flat = x.reshape((batch, channels, x.elem_count() / (batch * channels).max(1)))?;
-        let moments = if train {
-            let count = batch * flat.dims()[2];
-            if count < 2 {
-                let expected = "more than one value per channel in training";
-                return Err(Error::shape("BatchNorm", expected, x.dims()));
+        let fixed = self.running.as_ref().filter(|_| !train);
+        let moments = match fixed {
+            Some(running) => Moments { mean: values(&running.mean)?, var: values(&running.var)? },
+            None => {
+                let count = batch * flat.dims()[2];
+                if train && count < 2 {
+                    let expected = "more than one value per channel in training";
+                    return Err(Error::shape("BatchNorm", expected, x.dims()));
+                }
+                let moments = Moments::of(&flat)?;
+                if let Some(running) = self.running.as_ref().filter(|_| train) {
+                    running.update(&moments, count, self.config.momentum)?;
+                }
+                moments
             }
-            let moments = Moments::of(&flat)?;
-            self.update_running(&moments, count)?;
-            moments
-        } else {
-            Moments { mean: values(&self.running_mean)?, var: values(&self.running_var)? }
         };
         let affine = self.affine.as_ref().map(|(w, b)| (w, b));
-        Ok(standardize(&flat, affine, moments, self.config.eps, train)?.reshape(x.shape())?)
+        Ok(standardize(&flat, affine, moments, self.config.eps, fixed.is_none())?.reshape(x.shape())?)
     }
 
     /// The factor and offset per channel that evaluation amounts to: `y = factor * x + offset`.
@@ -155,9 +179,12 @@ impl BatchNorm {
     /// With them an inference pass can fold the layer into the convolution before it.
     ///
     /// # Errors
-    /// An error of candle.
+    /// [`Error::Config`] for a layer without running statistics, or an error of candle.
     pub fn factor_and_offset(&self) -> Result<(Vec<f64>, Vec<f64>)> {
-        let (mean, var) = (values(&self.running_mean)?, values(&self.running_var)?);
+        let Some(running) = &self.running else {
+            return Err(Error::config("BatchNorm", "track_running_stats", "true to be folded", false));
+        };
+        let (mean, var) = (values(&running.mean)?, values(&running.var)?);
         let (weight, bias) = match &self.affine {
             Some((w, b)) => (values(w)?, values(b)?),
             None => (vec![1.0; mean.len()], vec![0.0; mean.len()]),
@@ -167,14 +194,16 @@ impl BatchNorm {
         let offset = bias.iter().zip(&mean).zip(&factor).map(|((b, m), f)| b - m * f).collect();
         Ok((factor, offset))
     }
+}
 
-    fn update_running(&self, batch: &Moments, count: usize) -> Result<()> {
+impl Running {
+    fn update(&self, batch: &Moments, count: usize, momentum: Option<f64>) -> Result<()> {
         let seen = self.num_batches_tracked.to_scalar::<i64>()? + 1;
         self.num_batches_tracked.set(&Tensor::new(seen, self.num_batches_tracked.device())?)?;
-        let share = self.config.momentum.unwrap_or(1.0 / seen as f64);
+        let share = momentum.unwrap_or(1.0 / seen as f64);
         let unbiased = count as f64 / (count as f64 - 1.0);
         let new_var: Vec<f64> = batch.var.iter().map(|v| v * unbiased).collect();
-        for (running, new) in [(&self.running_mean, &batch.mean), (&self.running_var, &new_var)] {
+        for (running, new) in [(&self.mean, &batch.mean), (&self.var, &new_var)] {
             let old = values(running)?;
             let mixed: Vec<f64> = old.iter().zip(new).map(|(o, n)| (1.0 - share) * o + share * n).collect();
             let mixed = Tensor::from_vec(mixed, running.shape(), running.device())?;
@@ -244,6 +273,19 @@ mod tests {
         for c in 0..3 {
             approx::assert_relative_eq!(y[2][c][1], factor[c] * x[2][c][1] + offset[c], epsilon = 1e-12);
         }
+    }
+
+    #[test]
+    fn without_running_statistics_every_batch_is_its_own() {
+        let store = ParamStore::new(Seed::new(1));
+        let config = BatchNormConfig::new(3).track_running_stats(false);
+        let norm = config.build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+        assert_eq!(store.names(), ["bias", "weight"]);
+        let x = pattern(&[4, 3, 2], 1).unwrap();
+        let run = |train| norm.forward(&x, train).unwrap().to_vec3::<f64>().unwrap();
+        assert_eq!(run(true), run(false));
+        check_gradients(|x| norm.forward(&x[0], false), &[x], 1e-6, 1e-6).unwrap();
+        assert!(norm.factor_and_offset().is_err());
     }
 
     #[test]

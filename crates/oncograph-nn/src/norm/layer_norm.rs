@@ -1,8 +1,8 @@
+use super::check_eps;
 use super::standardize::{Moments, standardize};
-use super::{affine, check_eps};
 use crate::{Error, Result};
 use candle_core::Tensor;
-use candle_nn::VarBuilder;
+use candle_nn::{Init, VarBuilder};
 use serde::{Deserialize, Serialize};
 
 /// Configuration of [`LayerNorm`].
@@ -15,12 +15,19 @@ pub struct LayerNormConfig {
     pub eps: f64,
     /// Whether the layer has `weight` and `bias`; true.
     pub affine: bool,
+    /// Whether a layer with `weight` also has `bias`; true.
+    #[serde(default = "yes")]
+    pub bias: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl LayerNormConfig {
     /// A layer for inputs whose last dimension is `size`.
     pub fn new(size: usize) -> Self {
-        LayerNormConfig { size, eps: 1e-5, affine: true }
+        LayerNormConfig { size, eps: 1e-5, affine: true, bias: true }
     }
 
     /// Sets the term that is added to the variance.
@@ -32,6 +39,12 @@ impl LayerNormConfig {
     /// Sets whether the layer has `weight` and `bias`.
     pub fn affine(mut self, affine: bool) -> Self {
         self.affine = affine;
+        self
+    }
+
+    /// Sets whether a layer with `weight` also has `bias`.
+    pub fn bias(mut self, bias: bool) -> Self {
+        self.bias = bias;
         self
     }
 
@@ -52,7 +65,14 @@ impl LayerNormConfig {
     /// As [`LayerNormConfig::validate`], or an error of candle.
     pub fn build(&self, vb: VarBuilder) -> Result<LayerNorm> {
         self.validate()?;
-        Ok(LayerNorm { affine: affine(self.size, self.affine, &vb)?, config: self.clone() })
+        let vector = |wanted: bool, name: &str, value: f64| -> Result<Option<Tensor>> {
+            Ok(wanted.then(|| vb.get_with_hints(self.size, name, Init::Const(value))).transpose()?)
+        };
+        Ok(LayerNorm {
+            weight: vector(self.affine, "weight", 1.0)?,
+            bias: vector(self.affine && self.bias, "bias", 0.0)?,
+            config: self.clone(),
+        })
     }
 }
 
@@ -81,7 +101,8 @@ impl LayerNormConfig {
 #[derive(Debug, Clone)]
 pub struct LayerNorm {
     config: LayerNormConfig,
-    affine: Option<(Tensor, Tensor)>,
+    weight: Option<Tensor>,
+    bias: Option<Tensor>,
 }
 
 impl LayerNorm {
@@ -99,11 +120,14 @@ impl LayerNorm {
         }
         let rows = x.reshape((1, x.elem_count() / size, size))?;
         let moments = Moments::of(&rows)?;
-        let y = standardize(&rows, None, moments, self.config.eps, true)?.reshape(x.shape())?;
-        Ok(match &self.affine {
-            Some((weight, bias)) => y.broadcast_mul(weight)?.broadcast_add(bias)?,
-            None => y,
-        })
+        let mut y = standardize(&rows, None, moments, self.config.eps, true)?.reshape(x.shape())?;
+        if let Some(weight) = &self.weight {
+            y = y.broadcast_mul(weight)?;
+        }
+        if let Some(bias) = &self.bias {
+            y = y.broadcast_add(bias)?;
+        }
+        Ok(y)
     }
 }
 
@@ -129,7 +153,7 @@ mod tests {
         let x = pattern(&[3, 4], 1).unwrap();
         assert!(x.is_contiguous());
         check_gradients(|x| norm.forward(&x[0]), std::slice::from_ref(&x), 1e-6, 1e-7).unwrap();
-        let init = candle_nn::Init::Uniform { lo: -1.0, up: 1.0 };
+        let init = Init::Uniform { lo: -1.0, up: 1.0 };
         let w = vb.get_with_hints((3, 4), "x", init).unwrap();
         let loss = (norm.forward(&w).unwrap() * x).unwrap().sum_all().unwrap();
         assert_gradient_coverage(&store, &loss).unwrap();

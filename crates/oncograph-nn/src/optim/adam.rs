@@ -21,6 +21,8 @@ pub struct AdamConfig {
     pub weight_decay: f64,
     /// Whether to divide by the largest second moment so far (Reddi et al. 2018); false.
     pub amsgrad: bool,
+    /// Whether to climb instead of to descend; false.
+    pub maximize: bool,
 }
 
 /// Configuration of [`AdamW`], with PyTorch's defaults.
@@ -38,6 +40,8 @@ pub struct AdamWConfig {
     pub weight_decay: f64,
     /// Whether to divide by the largest second moment so far (Reddi et al. 2018); false.
     pub amsgrad: bool,
+    /// Whether to climb instead of to descend; false.
+    pub maximize: bool,
 }
 
 macro_rules! adam_config {
@@ -50,6 +54,7 @@ macro_rules! adam_config {
                     eps: 1e-8,
                     weight_decay: $weight_decay,
                     amsgrad: false,
+                    maximize: false,
                 }
             }
         }
@@ -81,6 +86,12 @@ macro_rules! adam_config {
             /// Sets whether the largest second moment so far is the denominator.
             pub fn amsgrad(mut self, amsgrad: bool) -> Self {
                 self.amsgrad = amsgrad;
+                self
+            }
+
+            /// Sets whether to climb instead of to descend.
+            pub fn maximize(mut self, maximize: bool) -> Self {
+                self.maximize = maximize;
                 self
             }
 

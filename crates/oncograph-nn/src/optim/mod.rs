@@ -5,12 +5,14 @@
 //! formula is written with tensor operations.
 
 mod adam;
+mod ema;
 mod fused;
 mod rmsprop;
 mod sgd;
 mod slots;
 
 pub use adam::{Adam, AdamConfig, AdamW, AdamWConfig};
+pub use ema::Ema;
 pub use rmsprop::{RmsProp, RmsPropConfig};
 pub use sgd::{Sgd, SgdConfig};
 
@@ -79,12 +81,15 @@ fn check_fraction(op: &'static str, field: &'static str, value: f64) -> Result<(
     Err(Error::config(op, field, "in [0, 1)", value))
 }
 
-/// Implements [`Optimizer`] for a type with the fields `config` (a [`fused::Rule`] with a `learning_rate`) and
+/// Implements [`Optimizer`] for a type with the fields `config` (a [`fused::Rule`] with `learning_rate` and `maximize`) and
 /// `slots`.
 macro_rules! impl_optimizer {
     ($name:ident) => {
         impl $crate::optim::Optimizer for $name {
             fn step(&mut self, store: &$crate::ParamStore, grads: &$crate::Gradients) -> $crate::Result<()> {
+                if self.config.maximize {
+                    return self.slots.step(&self.config, store, &grads.negated()?);
+                }
                 self.slots.step(&self.config, store, grads)
             }
 

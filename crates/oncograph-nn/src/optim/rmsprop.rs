@@ -23,6 +23,8 @@ pub struct RmsPropConfig {
     pub momentum: f64,
     /// Whether to divide by the estimated variance instead of the second moment; false.
     pub centered: bool,
+    /// Whether to climb instead of to descend; false.
+    pub maximize: bool,
 }
 
 impl Default for RmsPropConfig {
@@ -34,6 +36,7 @@ impl Default for RmsPropConfig {
             weight_decay: 0.0,
             momentum: 0.0,
             centered: false,
+            maximize: false,
         }
     }
 }
@@ -71,6 +74,12 @@ impl RmsPropConfig {
     /// Sets whether the mean gradient is removed from the second moment.
     pub fn centered(mut self, centered: bool) -> Self {
         self.centered = centered;
+        self
+    }
+
+    /// Sets whether to climb instead of to descend.
+    pub fn maximize(mut self, maximize: bool) -> Self {
+        self.maximize = maximize;
         self
     }
 

@@ -21,11 +21,20 @@ pub struct SgdConfig {
     pub weight_decay: f64,
     /// Whether to look ahead along the momentum; false.
     pub nesterov: bool,
+    /// Whether to climb instead of to descend; false.
+    pub maximize: bool,
 }
 
 impl Default for SgdConfig {
     fn default() -> Self {
-        SgdConfig { learning_rate: 1e-3, momentum: 0.0, dampening: 0.0, weight_decay: 0.0, nesterov: false }
+        SgdConfig {
+            learning_rate: 1e-3,
+            momentum: 0.0,
+            dampening: 0.0,
+            weight_decay: 0.0,
+            nesterov: false,
+            maximize: false,
+        }
     }
 }
 
@@ -56,6 +65,12 @@ impl SgdConfig {
     /// Sets whether to use Nesterov momentum.
     pub fn nesterov(mut self, nesterov: bool) -> Self {
         self.nesterov = nesterov;
+        self
+    }
+
+    /// Sets whether to climb instead of to descend.
+    pub fn maximize(mut self, maximize: bool) -> Self {
+        self.maximize = maximize;
         self
     }
 

@@ -1,6 +1,6 @@
 use super::windows::{Pool3dConfig, Window, Windows};
-use crate::Result;
 use crate::element::{Element, require_cpu, with_element};
+use crate::{Error, Result};
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 use rayon::prelude::*;
@@ -15,8 +15,12 @@ use rayon::prelude::*;
 /// [`crate::Error::Config`] for a configuration out of range, [`crate::Error::NoKernel`] off the CPU.
 ///
 /// # Reference
-/// `torch.nn.functional.avg_pool3d` without `divisor_override`.
+/// `torch.nn.functional.avg_pool3d`.
 pub fn avg_pool3d(x: &Tensor, config: &Pool3dConfig) -> Result<Tensor> {
+    if config.dilation != [1; 3] {
+        let got = format!("{:?}", config.dilation);
+        return Err(Error::config("avg_pool3d", "dilation", "1", got));
+    }
     pool(x, Windows::sliding("avg_pool3d", x.dims(), config)?)
 }
 
@@ -55,8 +59,8 @@ fn pool(x: &Tensor, windows: Windows) -> Result<Tensor> {
 
 struct AvgPool(Windows);
 
-fn count(window: [&Window; 3]) -> f64 {
-    window.iter().map(|w| w.count).product::<usize>() as f64
+fn count(windows: &Windows, window: [&Window; 3]) -> f64 {
+    windows.divisor.unwrap_or_else(|| window.iter().map(|w| w.count).product()) as f64
 }
 
 impl CustomOp1 for AvgPool {
@@ -74,7 +78,7 @@ impl CustomOp1 for AvgPool {
                 |(y, x)| {
                     for (y, window) in y.iter_mut().zip(self.0.each()) {
                         let sum: f64 = self.0.offsets(window).map(|i| x[i].to_f64()).sum();
-                        *y = T::from_f64(sum / count(window));
+                        *y = T::from_f64(sum / count(&self.0, window));
                     }
                 },
             );
@@ -103,7 +107,7 @@ impl CustomOp1 for AvgPoolGradient<'_> {
             dx.par_chunks_mut(self.0.in_pixels().max(1)).zip(dy.par_chunks(self.0.out_pixels().max(1))).for_each(
                 |(dx, dy)| {
                     for (dy, window) in dy.iter().zip(self.0.each()) {
-                        let share = T::from_f64(dy.to_f64() / count(window));
+                        let share = T::from_f64(dy.to_f64() / count(self.0, window));
                         self.0.offsets(window).for_each(|i| dx[i] += share);
                     }
                 },

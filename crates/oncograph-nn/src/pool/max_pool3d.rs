@@ -31,7 +31,7 @@ use rayon::prelude::*;
 /// ```
 ///
 /// # Reference
-/// `torch.nn.functional.max_pool3d` without dilation.
+/// `torch.nn.functional.max_pool3d`; a window that lies in the padding alone gives minus infinity, as there.
 pub fn max_pool3d(x: &Tensor, config: &Pool3dConfig) -> Result<Tensor> {
     pool(x, Windows::sliding("max_pool3d", x.dims(), config)?)
 }
@@ -48,6 +48,30 @@ pub fn max_pool3d(x: &Tensor, config: &Pool3dConfig) -> Result<Tensor> {
 /// `torch.nn.functional.adaptive_max_pool3d`.
 pub fn adaptive_max_pool3d(x: &Tensor, output: [usize; 3]) -> Result<Tensor> {
     pool(x, Windows::adaptive("adaptive_max_pool3d", x.dims(), output)?)
+}
+
+/// [`max_pool3d`] with the place of each largest element: its index in the volume, depth by depth (i64).
+///
+/// # Errors
+/// As [`max_pool3d`].
+///
+/// # Reference
+/// `torch.nn.functional.max_pool3d` with `return_indices`.
+pub fn max_pool3d_with_indices(x: &Tensor, config: &Pool3dConfig) -> Result<(Tensor, Tensor)> {
+    let windows = Windows::sliding("max_pool3d", x.dims(), config)?;
+    Ok((pool(x, windows.clone())?, x.apply_op1_no_bwd(&Indices(windows))?))
+}
+
+/// [`adaptive_max_pool3d`] with the place of each largest element, as [`max_pool3d_with_indices`].
+///
+/// # Errors
+/// As [`adaptive_max_pool3d`].
+///
+/// # Reference
+/// `torch.nn.functional.adaptive_max_pool3d` with `return_indices`.
+pub fn adaptive_max_pool3d_with_indices(x: &Tensor, output: [usize; 3]) -> Result<(Tensor, Tensor)> {
+    let windows = Windows::adaptive("adaptive_max_pool3d", x.dims(), output)?;
+    Ok((pool(x, windows.clone())?, x.apply_op1_no_bwd(&Indices(windows))?))
 }
 
 fn pool(x: &Tensor, windows: Windows) -> Result<Tensor> {
@@ -84,9 +108,8 @@ impl CustomOp1 for MaxPool {
             y.par_chunks_mut(self.0.out_pixels().max(1)).zip(x.par_chunks(self.0.in_pixels().max(1))).for_each(
                 |(y, x)| {
                     for (y, window) in y.iter_mut().zip(self.0.each()) {
-                        if let Some(i) = largest(&self.0, window, x) {
-                            *y = x[i];
-                        }
+                        let found = largest(&self.0, window, x);
+                        *y = found.map_or(T::from_f64(f64::NEG_INFINITY), |i| x[i]);
                     }
                 },
             );
@@ -96,6 +119,28 @@ impl CustomOp1 for MaxPool {
 
     fn bwd(&self, x: &Tensor, _: &Tensor, dy: &Tensor) -> candle_core::Result<Option<Tensor>> {
         Ok(Some(x.apply_op2_no_bwd(dy, &MaxPoolGradient(&self.0))?))
+    }
+}
+
+/// The places of the largest elements.
+struct Indices(Windows);
+
+impl CustomOp1 for Indices {
+    fn name(&self) -> &'static str {
+        "max_pool3d_indices"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        let (batch, channels, ..) = layout.shape().dims5()?;
+        let [d, h, w] = self.0.output();
+        with_element!("max_pool3d", x.dtype(), T => {
+            let x = T::values(x, layout)?;
+            let volumes = x.chunks(self.0.in_pixels().max(1));
+            let indices = volumes.flat_map(|x| {
+                self.0.each().map(|window| largest(&self.0, window, x).map_or(-1, |i| i as i64))
+            });
+            Ok((CpuStorage::I64(indices.collect()), Shape::from((batch, channels, d, h, w))))
+        })
     }
 }
 

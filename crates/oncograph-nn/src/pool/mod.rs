@@ -5,7 +5,9 @@ mod max_pool3d;
 mod windows;
 
 pub use avg_pool3d::{adaptive_avg_pool3d, avg_pool3d};
-pub use max_pool3d::{adaptive_max_pool3d, max_pool3d};
+pub use max_pool3d::{
+    adaptive_max_pool3d, adaptive_max_pool3d_with_indices, max_pool3d, max_pool3d_with_indices,
+};
 pub use windows::Pool3dConfig;
 
 #[cfg(test)]

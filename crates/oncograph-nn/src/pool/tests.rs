@@ -43,6 +43,34 @@ fn a_nan_is_not_lost() {
 }
 
 #[test]
+fn dilation_skips_elements_and_the_indices_say_which_was_taken() {
+    let x = Tensor::new(&[5f64, 1.0, 4.0, 9.0, 2.0], &Device::Cpu).unwrap().reshape((1, 1, 1, 1, 5)).unwrap();
+    let config = Pool3dConfig::new([1, 1, 2]).stride([1; 3]).dilation([1, 1, 3]);
+    let (y, at) = max_pool3d_with_indices(&x, &config).unwrap();
+    assert_eq!(y.flatten_all().unwrap().to_vec1::<f64>().unwrap(), [9.0, 2.0]);
+    assert_eq!(at.flatten_all().unwrap().to_vec1::<i64>().unwrap(), [3, 4]);
+    // Padded: windows at (-1, 1), (0, 2) .. (4, 6) of which the first sees element 1 and the last element 4 alone.
+    let padded = Pool3dConfig::new([1, 1, 2]).stride([1; 3]).dilation([1, 1, 2]).padding([0, 0, 1]);
+    let (y, at) = max_pool3d_with_indices(&x, &padded).unwrap();
+    assert_eq!(y.flatten_all().unwrap().to_vec1::<f64>().unwrap(), [1.0, 5.0, 9.0, 4.0, 9.0]);
+    assert_eq!(at.flatten_all().unwrap().to_vec1::<i64>().unwrap(), [1, 0, 3, 2, 3]);
+    let volume = [pattern(&[1, 2, 5, 6, 4], 2).unwrap()];
+    let config = Pool3dConfig::new([2, 3, 2]).stride([1, 2, 1]).dilation([2, 1, 2]).padding([1, 1, 0]);
+    check_gradients(|x| max_pool3d(&x[0], &config), &volume, 1e-6, 1e-8).unwrap();
+    assert!(avg_pool3d(&volume[0], &config).is_err());
+}
+
+#[test]
+fn a_given_divisor_replaces_the_count() {
+    let x = Tensor::ones((1, 1, 1, 1, 4), candle_core::DType::F64, &Device::Cpu).unwrap();
+    let config = Pool3dConfig::new([1, 1, 2]).divisor_override(Some(5));
+    let y = avg_pool3d(&x, &config).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+    assert_eq!(y, [0.4, 0.4]);
+    check_gradients(|x| avg_pool3d(&x[0], &config), &[x], 1e-6, 1e-8).unwrap();
+    assert!(config.divisor_override(Some(0)).validate().is_err());
+}
+
+#[test]
 fn padding_counts_or_not() {
     let x = Tensor::ones((1, 1, 1, 1, 4), candle_core::DType::F64, &Device::Cpu).unwrap();
     let config = Pool3dConfig::new([1, 1, 2]).padding([0, 0, 1]);

@@ -10,18 +10,36 @@ pub struct Pool3dConfig {
     pub kernel: [usize; 3],
     /// The step of the window; the kernel.
     pub stride: [usize; 3],
-    /// What is added on each side, at most half of the kernel; 0.
+    /// What is added on each side, at most half of the (dilated) kernel; 0.
     pub padding: [usize; 3],
     /// Whether a last window that sticks out is kept; false.
     pub ceil_mode: bool,
+    /// The distance of neighbouring elements of a window; maximum only; 1.
+    #[serde(default = "no_dilation")]
+    pub dilation: [usize; 3],
     /// Whether an average counts the padding as zeros; true.
     pub count_include_pad: bool,
+    /// What an average divides by in place of the number of elements.
+    #[serde(default)]
+    pub divisor_override: Option<usize>,
+}
+
+fn no_dilation() -> [usize; 3] {
+    [1; 3]
 }
 
 impl Pool3dConfig {
     /// Windows of this size side by side.
     pub fn new(kernel: [usize; 3]) -> Self {
-        Pool3dConfig { kernel, stride: kernel, padding: [0; 3], ceil_mode: false, count_include_pad: true }
+        Pool3dConfig {
+            kernel,
+            stride: kernel,
+            padding: [0; 3],
+            ceil_mode: false,
+            dilation: [1; 3],
+            count_include_pad: true,
+            divisor_override: None,
+        }
     }
 
     /// Sets the step of the window.
@@ -42,6 +60,18 @@ impl Pool3dConfig {
         self
     }
 
+    /// Sets the distance of neighbouring elements of a window.
+    pub fn dilation(mut self, dilation: [usize; 3]) -> Self {
+        self.dilation = dilation;
+        self
+    }
+
+    /// Sets what an average divides by.
+    pub fn divisor_override(mut self, divisor_override: Option<usize>) -> Self {
+        self.divisor_override = divisor_override;
+        self
+    }
+
     /// Sets whether an average counts the padding as zeros.
     pub fn count_include_pad(mut self, count_include_pad: bool) -> Self {
         self.count_include_pad = count_include_pad;
@@ -53,24 +83,36 @@ impl Pool3dConfig {
     /// # Errors
     /// [`Error::Config`] names the first value that is not.
     pub fn validate(&self) -> Result<()> {
-        for (field, values) in [("kernel", self.kernel), ("stride", self.stride)] {
+        for (field, values) in [("kernel", self.kernel), ("stride", self.stride), ("dilation", self.dilation)]
+        {
             if values.contains(&0) {
                 return Err(Error::config("pool3d", field, "at least 1", format!("{values:?}")));
             }
         }
-        if (0..3).any(|a| self.padding[a] > self.kernel[a] / 2) {
-            let expected = format!("at most half of the kernel {:?}", self.kernel);
+        if self.divisor_override == Some(0) {
+            return Err(Error::config("pool3d", "divisor_override", "at least 1", 0));
+        }
+        let reach = self.reach();
+        if (0..3).any(|a| self.padding[a] > reach[a] / 2) {
+            let expected = format!("at most half of the kernel {reach:?}");
             return Err(Error::config("pool3d", "padding", expected, format!("{:?}", self.padding)));
         }
         Ok(())
+    }
+
+    /// The size of a window from its first to its last element.
+    fn reach(&self) -> [usize; 3] {
+        std::array::from_fn(|a| self.dilation[a] * self.kernel[a].saturating_sub(1) + 1)
     }
 }
 
 /// One window along one axis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Window {
-    /// The input elements that it covers.
+    /// The input elements from its first to its last.
     pub range: Range<usize>,
+    /// The distance of its elements.
+    pub step: usize,
     /// How many elements an average divides by.
     pub count: usize,
 }
@@ -80,6 +122,8 @@ pub(super) struct Window {
 pub(super) struct Windows {
     pub input: [usize; 3],
     pub axes: [Vec<Window>; 3],
+    /// What an average divides by in place of the windows' counts.
+    pub divisor: Option<usize>,
 }
 
 impl Windows {
@@ -88,7 +132,8 @@ impl Windows {
         let input = volume(op, dims)?;
         let mut axes = [const { Vec::new() }; 3];
         for a in 0..3 {
-            let (kernel, stride, pad, size) = (c.kernel[a], c.stride[a], c.padding[a], input[a]);
+            let (kernel, stride, pad, size) = (c.reach()[a], c.stride[a], c.padding[a], input[a]);
+            let step = c.dilation[a];
             let Some(room) = (size + 2 * pad).checked_sub(kernel) else {
                 let expected = format!("a padded size of at least {kernel} along dimension {}", a + 2);
                 return Err(Error::shape(op, expected, dims));
@@ -101,13 +146,16 @@ impl Windows {
             axes[a] = (0..count)
                 .map(|o| {
                     let (start, end) = (o * stride, (o * stride + kernel).min(size + 2 * pad));
-                    let range = start.saturating_sub(pad)..end.saturating_sub(pad).min(size);
+                    // The first element at or behind the volume's start.
+                    let skipped = pad.saturating_sub(start).div_ceil(step) * step;
+                    let last = end.saturating_sub(pad).min(size);
+                    let range = (start + skipped).saturating_sub(pad).min(last)..last;
                     let count = if c.count_include_pad { end - start } else { range.len() };
-                    Window { range, count }
+                    Window { range, step, count }
                 })
                 .collect();
         }
-        Ok(Windows { input, axes })
+        Ok(Windows { input, axes, divisor: c.divisor_override })
     }
 
     /// `output` windows per axis that share the volume: window i covers floor(i n / m) .. ceil((i + 1) n / m).
@@ -119,9 +167,9 @@ impl Windows {
         let axes = [0, 1, 2].map(|a| {
             let (n, m) = (input[a], output[a]);
             let window = |i: usize| i * n / m..((i + 1) * n).div_ceil(m);
-            (0..m).map(window).map(|range| Window { count: range.len(), range }).collect()
+            (0..m).map(window).map(|range| Window { count: range.len(), step: 1, range }).collect()
         });
-        Ok(Windows { input, axes })
+        Ok(Windows { input, axes, divisor: None })
     }
 
     pub(super) fn output(&self) -> [usize; 3] {
@@ -145,12 +193,12 @@ impl Windows {
     /// The offsets in one volume of the elements of a window, in memory order.
     pub(super) fn offsets(&self, window: [&Window; 3]) -> impl Iterator<Item = usize> + use<> {
         let [_, height, width] = self.input;
-        let [d, h, w] = window.map(|w| w.range.clone());
-        d.flat_map(move |i| {
+        let [d, h, w] = window.map(|w| (w.range.clone(), w.step));
+        d.0.step_by(d.1).flat_map(move |i| {
             let w = w.clone();
-            h.clone().flat_map(move |j| {
+            h.0.clone().step_by(h.1).flat_map(move |j| {
                 let row = (i * height + j) * width;
-                row + w.start..row + w.end
+                (row + w.0.start..row + w.0.end).step_by(w.1)
             })
         })
     }

@@ -1,0 +1,50 @@
+/// What can go wrong in this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A tensor or value does not fit.
+    #[error("{op}: expected {expected}, got {got}")]
+    Input {
+        /// The function that was called.
+        op: &'static str,
+        /// What it needs.
+        expected: String,
+        /// What it was given.
+        got: String,
+    },
+    /// The explained output does not depend on what it is explained by.
+    #[error("{op}: the output has no gradient with respect to {what}")]
+    NoGradient {
+        /// The function that was called.
+        op: &'static str,
+        /// The input or mask without gradient.
+        what: &'static str,
+    },
+    /// No entry of a mask has any influence, so there is nothing to choose from.
+    #[error("GnnExplainer: no entry of the {what} mask has any influence on the explained prediction")]
+    EmptyHardMask {
+        /// The mask: node or edge.
+        what: &'static str,
+    },
+    /// An error of the explained model.
+    #[error("the explained model: {0}")]
+    Model(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// An error of the layers.
+    #[error(transparent)]
+    Nn(#[from] oncograph_nn::Error),
+    /// An error of candle.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+/// A result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What a model that is explained returns; `?` turns any error into it.
+pub type ModelResult = std::result::Result<candle_core::Tensor, Box<dyn std::error::Error + Send + Sync>>;
+
+impl Error {
+    pub(crate) fn input(op: &'static str, expected: impl ToString, got: impl std::fmt::Debug) -> Self {
+        Error::Input { op, expected: expected.to_string(), got: format!("{got:?}") }
+    }
+}

@@ -1,0 +1,34 @@
+//! Explanations of predictions: which voxels, features, nodes and edges a model's output rests on.
+//!
+//! Every method takes the model as a function from tensors to a tensor, so that it works with any model on candle.
+//!
+//! | function or type | what it explains by | reference |
+//! |---|---|---|
+//! | [`grad_cam`] | the feature map of a convolution | Selvaraju et al. 2017, captum's `LayerGradCam` |
+//! | [`integrated_gradients`] | the input | Sundararajan et al. 2017, captum's `IntegratedGradients` |
+//! | [`saliency`] | the input | Simonyan et al. 2014, captum's `Saliency` |
+//! | [`GnnExplainer`] | node features and edges | Ying et al. 2019, PyTorch Geometric's `GNNExplainer` |
+//!
+//! An explanation shows what the model used, not what is true of the patient. For research only.
+
+mod error;
+mod gnn_explainer;
+mod grad_cam;
+mod integrated_gradients;
+mod quadrature;
+mod target;
+
+pub use error::{Error, ModelResult, Result};
+pub use gnn_explainer::{
+    Explanation, GnnExplainer, GnnExplainerCoefficients, GnnExplainerConfig, Masks, NodeMaskType, Objective,
+    Reduction,
+};
+pub use grad_cam::grad_cam;
+pub use integrated_gradients::{
+    IntegratedGradients, IntegratedGradientsConfig, QuadratureMethod, integrated_gradients, saliency,
+};
+
+// The examples of the README are compiled and run as doctests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;
