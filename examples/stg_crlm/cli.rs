@@ -48,7 +48,7 @@ pub struct Args {
     /// Epochs at most [default: quick 40, paper and clinical 500]
     #[arg(long)]
     pub epochs: Option<usize>,
-    /// Learning rate [default: paper 5e-6, clinical and quick 1e-4]
+    /// Learning rate [default: paper 5e-6, clinical 1e-4, quick 1e-3]
     #[arg(long)]
     pub learning_rate: Option<f64>,
     /// Patients of the phantom cohort [default: 200]

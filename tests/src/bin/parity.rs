@@ -1,10 +1,10 @@
 //! Compares every case of a folder of the peers' numbers with the workspace.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::Parser;
 use oncograph_tests::fixture::Verdict;
 use oncograph_tests::parity;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Compare the cases of a folder (`<name>.json` with `<name>.safetensors`) with the workspace, one line per case.
@@ -18,6 +18,9 @@ struct Arguments {
     /// Run only the cases whose names contain this.
     #[arg(long, value_name = "SUBSTRING")]
     only: Option<String>,
+    /// Write the page of what is held to what into this file; run in the root of the workspace.
+    #[arg(long, value_name = "FILE", conflicts_with = "only")]
+    docs: Option<PathBuf>,
 }
 
 fn main() -> Result<ExitCode> {
@@ -30,8 +33,10 @@ fn main() -> Result<ExitCode> {
 
     // A panic is reported as the case's failure; its place is on standard error.
     let mut failed = 0;
+    let mut outcomes = vec![];
     for name in &names {
-        match parity::run(&arguments.dir, name) {
+        let verdict = parity::run(&arguments.dir, name);
+        match &verdict {
             Verdict::Pass(worst) => {
                 println!("pass         {name} (worst: {}, {:.3} of its tolerance)", worst.name, worst.ratio)
             }
@@ -44,6 +49,11 @@ fn main() -> Result<ExitCode> {
                 failed += 1;
             }
         }
+        outcomes.push((name.clone(), verdict));
+    }
+    if let Some(path) = &arguments.docs {
+        let page = parity::document(Path::new("."), &outcomes).map_err(|why| anyhow!(why))?;
+        std::fs::write(path, page).with_context(|| path.display().to_string())?;
     }
     println!("{} passed, {failed} failed", names.len() - failed);
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

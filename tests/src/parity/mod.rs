@@ -4,6 +4,7 @@
 //! tensors. An adapter of this module builds the public item with those options and compares; it computes nothing of
 //! its own.
 
+mod document;
 pub mod encoder;
 mod explain;
 mod geometry;
@@ -15,6 +16,8 @@ mod models;
 mod nn;
 mod optim;
 mod shapes;
+
+pub use document::document;
 
 use crate::fixture::{Fixture, Verdict};
 use libtest_mimic::{Failed, Trial};

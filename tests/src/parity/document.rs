@@ -1,0 +1,238 @@
+//! `docs/parity.md`: what each public layer, loss and metric is held to.
+
+use super::{Operation, operation, operations};
+use crate::fixture::Verdict;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::path::Path;
+
+/// The crates whose layers, losses, metrics and models must have a line.
+const CRATES: [&str; 8] = ["nn", "encoder", "gnn", "losses", "metrics", "spatiotemporal", "brain", "explain"];
+
+/// Public items without a case: what they are held to instead, by tests beside the code.
+const OTHERS: &[(&str, &str, &str)] = &[
+    (
+        "nn",
+        "Dropout",
+        "share of zeros and scale of the rest; torch.nn.Dropout in expectation, other random numbers",
+    ),
+    (
+        "nn",
+        "LayerNorm",
+        "torch.nn.LayerNorm through `transformer_encoder_layer_*`; finite differences in f64",
+    ),
+    ("nn", "Mlp", "by hand; torch_geometric.nn.MLP's names"),
+    ("nn", "conv3d", "torch.nn.functional.conv3d through `conv3d_*`"),
+    ("nn", "conv3d_with", "every algorithm against the definition on odd sizes"),
+    ("nn", "conv_transpose3d", "torch.nn.functional.conv_transpose3d through `conv_transpose3d_*`"),
+    ("nn", "pad3d", "torch.nn.functional.pad through `conv3d_*` with padding modes; by hand"),
+    ("nn", "adaptive_max_pool3d_with_indices", "torch.nn.functional.adaptive_max_pool3d; by hand"),
+    ("nn", "gather_reduce", "torch_geometric's messages through `sage_*`; by hand, finite differences"),
+    (
+        "nn",
+        "gather_reduce_weighted",
+        "torch_geometric's messages through `gcn_*`, `gat_*`; by hand, finite differences",
+    ),
+    ("nn", "segment_reduce", "torch_geometric.utils.scatter through `gcn_*`; by hand, finite differences"),
+    ("nn", "linear", "torch.nn.Linear through every layer"),
+    ("nn", "linear_no_bias", "torch.nn.Linear(bias=False) through every layer"),
+    ("nn", "relu", "torch.relu through every model; gradient 0 at 0 by hand"),
+    ("nn", "softmax", "torch.softmax through `mha_*`; finite differences"),
+    ("nn", "log_softmax", "torch.log_softmax through `losses_*`; finite differences"),
+    ("gnn", "Sequential", "torch.nn.Sequential through `nnconv_*`, `attentional_aggregation_*`"),
+    ("gnn", "Aggregator", "torch_geometric.nn.aggr through `sage_*`; by hand"),
+    ("encoder", "FoldedVideoResNet", "the unfolded network, in each `r3d18_*` and `r2plus1d18_*` case"),
+    ("encoder", "FoldedMonaiResNet", "the unfolded network, in each `monai_resnet*` case"),
+    ("encoder", "SelfBuiltCnn", "no published numbers: shapes, gradients"),
+    ("encoder", "fold_stem", "the same values on an image repeated in three channels"),
+    ("losses", "mse", "torch.nn.MSELoss through `losses_*`; by hand"),
+    ("losses", "censored_hinge", "the formula, by hand"),
+    ("losses", "cosine_alignment", "the formula, by hand"),
+    ("losses", "discrete_hazard", "the formula, by hand; finite differences"),
+    ("losses", "survival_curve", "the formula, by hand"),
+    ("losses", "predicted_time", "the definition, by hand"),
+    ("losses", "temporal_consistency", "the formula, by hand"),
+    ("metrics", "average_precision", "sklearn.metrics.average_precision_score through `roc_auc_*`"),
+    ("metrics", "bootstrap", "known intervals of a mean; the same bits for any number of threads"),
+    ("metrics", "bootstrap_difference", "known differences"),
+    ("metrics", "brier_loss", "sklearn.metrics.brier_score_loss, by hand"),
+    ("metrics", "calibration_curve", "sklearn.calibration.calibration_curve, by hand"),
+    ("metrics", "calibration_slope", "logistic regression's own optimum"),
+    ("metrics", "chi_squared_independence", "scipy.stats.chi2_contingency, printed values"),
+    ("metrics", "concordance", "sksurv.metrics.concordance_index_censored, lifelines through `cindex_*`"),
+    ("metrics", "decision_curve", "Vickers' formula, by hand"),
+    ("metrics", "delong_interval", "the definition by pairs; pROC's published example"),
+    ("metrics", "delong_test", "the definition by pairs"),
+    ("metrics", "dynamic_auc_varying", "`dynamic_auc` where risks do not vary"),
+    ("metrics", "expected_calibration_error", "by hand"),
+    ("metrics", "log_loss", "sklearn.metrics.log_loss, by hand"),
+    ("metrics", "log_rank", "lifelines through `logrank`"),
+    ("metrics", "mann_whitney", "scipy.stats.mannwhitneyu through `nonparametric_tests`"),
+    ("metrics", "welch_t", "scipy.stats.ttest_ind(equal_var=False) through `nonparametric_tests`"),
+    ("metrics", "wilcoxon", "scipy.stats.wilcoxon through `nonparametric_tests`"),
+    ("metrics", "mean_absolute_error", "by hand"),
+    ("metrics", "mean_squared_error", "by hand"),
+    ("metrics", "multiclass_log_loss", "sklearn.metrics.log_loss through `multiclass_metrics`"),
+    ("metrics", "permutation_test", "all permutations of a small sample"),
+    ("metrics", "r_squared", "by hand"),
+    ("metrics", "restricted_mean", "the area under a curve by hand"),
+    ("metrics", "roc_auc", "sklearn.metrics.roc_auc_score through `roc_auc_*`"),
+    (
+        "metrics",
+        "roc_auc_one_vs_one_averaged",
+        "sklearn.metrics.roc_auc_score(multi_class='ovo') through `multiclass_metrics`",
+    ),
+    ("metrics", "survival_calibration", "by hand"),
+    ("metrics", "time_adjacent_accuracy", "the definition, by hand"),
+    ("metrics", "dice", "monai.metrics.DiceMetric through `seg_metrics`"),
+    ("metrics", "jaccard", "monai.metrics.MeanIoU through `seg_metrics`"),
+    ("spatiotemporal", "NodeFeatures", "shapes, gradients; no published numbers"),
+    ("spatiotemporal", "image_features", "the definition, by hand"),
+];
+
+/// Public functions that compute no layer, loss or metric.
+const HELPERS: &[&str] = &["save_tensors", "patient_graph", "patient_schema", "predict", "preprocess"];
+
+/// The page, from the outcomes of a folder of cases; an error names public items that nothing is said of.
+pub fn document(root: &Path, outcomes: &[(String, Verdict)]) -> Result<String, String> {
+    let missing: Vec<String> =
+        public_items(root)?.into_iter().filter(|(c, n)| !told(c, n)).map(join).collect();
+    if !missing.is_empty() {
+        return Err(format!("no case and no line in the list of others: {}", missing.join(", ")));
+    }
+    let mut cases: BTreeMap<&str, Vec<&(String, Verdict)>> = BTreeMap::new();
+    for outcome in outcomes {
+        if let Some(operation) = operation(&outcome.0) {
+            cases.entry(operation.name).or_default().push(outcome);
+        }
+    }
+    let mut page = String::from(HEAD);
+    for operation in operations() {
+        let Some(outcomes) = cases.get(operation.name) else { continue };
+        row(&mut page, operation, outcomes);
+    }
+    page.push_str(WITHOUT);
+    for (name, item, held) in OTHERS {
+        page.push_str(&format!("| `oncograph_{name}::{item}` | {held} |\n"));
+    }
+    page.push_str(MUTATIONS);
+    let table = root.join("tests/mutations.md");
+    page.push_str(&std::fs::read_to_string(&table).map_err(|e| format!("{}: {e}", table.display()))?);
+    Ok(page)
+}
+
+fn row(page: &mut String, operation: &Operation, outcomes: &[&(String, Verdict)]) {
+    let items: Vec<String> = operation.items.iter().map(|i| format!("`{i}`")).collect();
+    let names: Vec<String> = outcomes.iter().map(|(name, _)| format!("`{name}`")).collect();
+    let ratio = |verdict: &Verdict| match verdict {
+        Verdict::Pass(worst) => worst.ratio,
+        _ => f64::INFINITY,
+    };
+    let worst = outcomes.iter().map(|(_, v)| ratio(v)).fold(0.0, f64::max);
+    let (items, names) = (items.join(", "), names.join(", "));
+    // Writing into a string cannot fail.
+    writeln!(page, "| {items} | {} | {names} | {worst:.2} |", operation.reference).ok();
+}
+
+const HEAD: &str = "# Parity
+
+Every public layer, loss and metric, what it is held to, and the case that holds it. Written by
+
+```text
+cargo run --release --bin parity -- ../shared/fixtures --docs docs/parity.md
+```
+
+A case is compared with the peer's outputs, gradients of inputs and parameters, and buffers, each within
+`8 max(tol, 1e-6 max|reference|)`, `tol` the peer's own difference between float32 and float64; statistics within 1e-9
+of themselves. A tensor that was not compared, or an option that nobody read, fails the case. The last column is the
+largest error of the cases as a share of what is allowed.
+
+`tests/peers/generate.py OUT --seed N` writes cases with other seeds, shapes and options (convolutions, pools, norms,
+LSTM, attention, message passing, interpolation) where PyTorch and PyTorch Geometric are installed; `parity OUT` runs
+them. On seeds 1 to 3 (540 cases) all pass.
+
+| item | reference | cases | worst |
+|---|---|---|---|
+";
+
+const WITHOUT: &str = "
+## Without a case of their own
+
+Held by tests beside the code.
+
+| item | held to |
+|---|---|
+";
+
+const MUTATIONS: &str = "
+## Mutations
+
+`cargo xtask mutate` makes one mistake at a time and asks the runner whether it notices.
+
+";
+
+fn join((name, item): (String, String)) -> String {
+    format!("oncograph_{name}::{item}")
+}
+
+fn told(name: &str, item: &str) -> bool {
+    let prefix = format!("oncograph_{name}::");
+    let of_case = |path: &&str| path.starts_with(&prefix) && path.split("::").any(|part| part == item);
+    HELPERS.contains(&item)
+        || OTHERS.iter().any(|(c, n, _)| *c == name && *n == item)
+        || operations().flat_map(|o| o.items).any(|path| of_case(path))
+}
+
+/// Public functions, and public types that have a `forward`, of the crates that compute.
+fn public_items(root: &Path) -> Result<BTreeSet<(String, String)>, String> {
+    let mut items = BTreeSet::new();
+    for name in CRATES {
+        let mut files = vec![];
+        sources(&root.join(format!("crates/oncograph-{name}/src")), &mut files)?;
+        for text in files {
+            let layers = text.contains("pub fn forward(");
+            for line in text.lines() {
+                let word = |rest: &str| {
+                    rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().map(String::from)
+                };
+                let function = line.strip_prefix("pub fn ").and_then(word);
+                let layer = line.strip_prefix("pub struct ").filter(|_| layers).and_then(word);
+                let layer = layer
+                    .filter(|n| !["Config", "Output", "Masks", "Pyramid"].iter().any(|end| n.ends_with(end)));
+                items.extend(function.or(layer).map(|item| (name.to_string(), item)));
+            }
+        }
+    }
+    Ok(items)
+}
+
+/// The texts of the sources below a folder, without those that serve tests.
+fn sources(folder: &Path, texts: &mut Vec<String>) -> Result<(), String> {
+    let say = |e: std::io::Error| format!("{}: {e}", folder.display());
+    let mut entries = std::fs::read_dir(folder).map_err(say)?.collect::<Result<Vec<_>, _>>().map_err(say)?;
+    entries.sort_by_key(|e| e.file_name());
+    for entry in entries {
+        let path = entry.path();
+        if path.is_dir() {
+            sources(&path, texts)?;
+        } else if path.extension().is_some_and(|e| e == "rs") && !path.ends_with("testing.rs") {
+            texts.push(std::fs::read_to_string(&path).map_err(say)?);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    /// A new layer, loss or metric cannot come without saying what it is held to, nor a line without its item.
+    #[test]
+    fn everything_public_is_told() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let items = super::public_items(&root).unwrap();
+        let missing: Vec<_> = items.iter().filter(|(c, n)| !super::told(c, n)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+        let has = |c: &str, n: &str| items.contains(&(c.to_string(), n.to_string()));
+        let gone: Vec<_> = super::OTHERS.iter().filter(|(c, n, _)| !has(c, n)).map(|o| o.1).collect();
+        assert!(gone.is_empty(), "{gone:?}");
+    }
+}
