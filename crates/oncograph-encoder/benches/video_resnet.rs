@@ -1,7 +1,7 @@
 //! Inference and a training step of `r3d_18` at the size of a brain scan.
 #![allow(missing_docs)]
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device};
 use criterion::{Criterion, criterion_group, criterion_main};
 use oncograph_encoder::VideoResNetConfig;
 use oncograph_nn::testing::pattern;
@@ -30,7 +30,6 @@ fn bench(c: &mut Criterion) -> Outcome {
             Ok(black_box(store.backward(&loss)?))
         });
     });
-    let _: Tensor = x;
     group.finish();
     Ok(())
 }

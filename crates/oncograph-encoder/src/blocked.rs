@@ -4,7 +4,7 @@
 use crate::Result;
 use crate::chain::{Chain, Step};
 use candle_core::{DType, Tensor};
-use oncograph_nn::conv3d::{BlockedConv3d, BlockedVolume};
+use oncograph_nn::conv3d::{BlockedConv3d, BlockedVolume, SpareVolumes};
 
 /// Whether the blocked kernels take `x`: f32 on the CPU, and no gradient is wanted, which they do not have.
 pub(crate) fn takes(x: &Tensor) -> bool {
@@ -22,21 +22,30 @@ impl BlockedChain {
     }
 
     /// `relu(chain(x) + residual)`.
-    fn forward(&self, x: &BlockedVolume, residual: Option<&BlockedVolume>) -> Result<BlockedVolume> {
+    fn forward(
+        &self,
+        x: &BlockedVolume,
+        residual: Option<&BlockedVolume>,
+        spare: &SpareVolumes,
+    ) -> Result<BlockedVolume> {
         let mut current: Option<BlockedVolume> = None;
         for (i, conv) in self.0.iter().enumerate() {
             let residual = residual.filter(|_| i + 1 == self.0.len());
-            current = Some(conv.forward(current.as_ref().unwrap_or(x), residual, true)?);
+            let next = conv.forward_reusing(current.as_ref().unwrap_or(x), residual, true, spare)?;
+            if let Some(done) = current.replace(next) {
+                spare.put(done);
+            }
         }
         Ok(current.unwrap_or_else(|| x.clone()))
     }
 
     /// `relu(chain(x))` of the input of a network.
-    pub(crate) fn forward_stem(&self, x: &Tensor) -> Result<BlockedVolume> {
+    pub(crate) fn forward_stem(&self, x: &Tensor, spare: &SpareVolumes) -> Result<BlockedVolume> {
         let Some((first, rest)) = self.0.split_first() else { return Ok(BlockedVolume::from_tensor(x)?) };
-        let mut y = first.forward_tensor(x, true)?;
+        let mut y = first.forward_tensor(x, true, spare)?;
         for conv in rest {
-            y = conv.forward(&y, None, true)?;
+            let next = conv.forward_reusing(&y, None, true, spare)?;
+            spare.put(std::mem::replace(&mut y, next));
         }
         Ok(y)
     }
@@ -62,9 +71,20 @@ impl BlockedBlock {
         Ok(BlockedBlock { conv1: BlockedChain::new(conv1)?, conv2: BlockedChain::new(conv2)?, downsample })
     }
 
-    pub(crate) fn forward(&self, x: &BlockedVolume) -> Result<BlockedVolume> {
-        let y = self.conv1.forward(x, None)?;
-        let shortcut = self.downsample.as_ref().map(|conv| conv.forward(x, None, false)).transpose()?;
-        self.conv2.forward(&y, Some(shortcut.as_ref().unwrap_or(x)))
+    /// The block's output; its input's memory and that of all in between goes to `spare`.
+    pub(crate) fn forward(&self, x: BlockedVolume, spare: &SpareVolumes) -> Result<BlockedVolume> {
+        let y = self.conv1.forward(&x, None, spare)?;
+        let shortcut = match &self.downsample {
+            Some(conv) => {
+                let shortcut = conv.forward_reusing(&x, None, false, spare)?;
+                spare.put(x);
+                shortcut
+            }
+            None => x,
+        };
+        let out = self.conv2.forward(&y, Some(&shortcut), spare)?;
+        spare.put(y);
+        spare.put(shortcut);
+        Ok(out)
     }
 }

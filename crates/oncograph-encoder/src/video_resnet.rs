@@ -3,11 +3,11 @@ use crate::chain::{Chain, Step, StepConfig};
 use crate::{Error, Result};
 use candle_core::Tensor;
 use candle_nn::{Init, Linear, Module, VarBuilder};
-use oncograph_nn::conv3d::BlockedVolume;
+use oncograph_nn::conv3d::{BlockedVolume, SpareVolumes};
 use oncograph_nn::pool::adaptive_avg_pool3d;
 use oncograph_nn::relu;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// The kind of convolution in the blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -353,6 +353,8 @@ fn run_layer(blocks: &[Block], x: &Tensor, train: bool) -> Result<Tensor> {
 struct BlockedTrunk {
     stem: BlockedChain,
     layers: Vec<Vec<BlockedBlock>>,
+    /// The memory of the last pass, for an input of this shape.
+    spare: Mutex<(Vec<usize>, Arc<SpareVolumes>)>,
 }
 
 impl BlockedTrunk {
@@ -361,19 +363,29 @@ impl BlockedTrunk {
         let block = |b: &Block| BlockedBlock::new(&b.conv1, &b.conv2, b.downsample.as_ref());
         let layer = |blocks: &Vec<Block>| blocks.iter().map(block).collect::<Result<Vec<_>>>();
         let layers = folded.layers.iter().map(layer).collect::<Result<_>>()?;
-        Ok(BlockedTrunk { stem: BlockedChain::new(&folded.stem)?, layers })
+        Ok(BlockedTrunk { stem: BlockedChain::new(&folded.stem)?, layers, spare: Mutex::default() })
     }
 
     /// The map behind `layer4`; `f` sees every earlier one.
     fn forward(&self, x: &Tensor, mut f: impl FnMut(&BlockedVolume) -> Result<()>) -> Result<BlockedVolume> {
-        let mut x = self.stem.forward_stem(x)?;
+        let spare = self.spare(x.dims());
+        let mut x = self.stem.forward_stem(x, &spare)?;
         for layer in &self.layers {
             f(&x)?;
             for block in layer {
-                x = block.forward(&x)?;
+                x = block.forward(x, &spare)?;
             }
         }
         Ok(x)
+    }
+
+    /// The memory of the last pass if its input had the same shape; else that is given up.
+    fn spare(&self, shape: &[usize]) -> Arc<SpareVolumes> {
+        let mut last = self.spare.lock().unwrap_or_else(|e| e.into_inner());
+        if last.0 != shape {
+            *last = (shape.to_vec(), Arc::default());
+        }
+        last.1.clone()
     }
 }
 
@@ -381,7 +393,8 @@ impl BlockedTrunk {
 ///
 /// Its results equal those of the model in evaluation up to rounding. In f32 on the CPU it keeps the layout of its
 /// kernels from the stem to the pool (see [`BlockedConv3d`](oncograph_nn::conv3d::BlockedConv3d)): errors up to
-/// 3e-5 of the largest value per convolution, and several copies of the weights after the first pass. An input that wants a
+/// 3e-5 of the largest value per convolution, and it keeps transformed weights (about four times
+/// their size) and the maps' memory after the first pass. An input that wants a
 /// gradient, and every other type and device, takes the path of the plain model.
 #[derive(Debug, Clone)]
 pub struct FoldedVideoResNet {

@@ -13,7 +13,7 @@ pub use config::Conv3dConfig;
 pub use layer::{Conv3d, Conv3dLayerConfig};
 pub use pad::{PaddingMode, pad3d};
 pub use transpose::{ConvTranspose3d, ConvTranspose3dConfig, ConvTranspose3dLayerConfig, conv_transpose3d};
-pub use winograd::{BlockedConv3d, BlockedVolume};
+pub use winograd::{BlockedConv3d, BlockedVolume, SpareVolumes};
 
 use crate::element::require_cpu;
 use crate::{Error, Result};

@@ -5,6 +5,7 @@ use super::direct::{DirectWeights, Input, direct, pad_planes};
 use super::forward::{Extra, Run};
 use super::lanes::{Isa, LANES};
 use super::padded_bias;
+use super::spare::SpareVolumes;
 use super::volume::{BlockedVolume, with_values};
 use super::weights::{Source, Weights};
 use crate::conv3d::config::Geometry;
@@ -103,13 +104,27 @@ impl BlockedConv3d {
         residual: Option<&BlockedVolume>,
         relu: bool,
     ) -> Result<BlockedVolume> {
+        self.forward_reusing(x, residual, relu, &SpareVolumes::default())
+    }
+
+    /// [`BlockedConv3d::forward`] into memory of `spare`, where a volume of the result's shape is there.
+    ///
+    /// # Errors
+    /// As [`BlockedConv3d::forward`].
+    pub fn forward_reusing(
+        &self,
+        x: &BlockedVolume,
+        residual: Option<&BlockedVolume>,
+        relu: bool,
+        spare: &SpareVolumes,
+    ) -> Result<BlockedVolume> {
         let g = self.geometry(x.batch, x.channels, x.size)?;
         if g.padding[1].max(g.padding[2]) > 1 {
             let got = format!("{:?}", g.padding);
             return Err(Error::config("BlockedConv3d", "padding", "at most 1 on a blocked volume", got));
         }
         let kernel = self.kernel(&g)?;
-        self.run(&g, residual, relu, |extra, y| match kernel {
+        self.run(&g, residual, relu, spare, |extra, y| match kernel {
             Kernel::Direct => {
                 let weights = self.once(&self.direct, |w| DirectWeights::new(&g, w, false))?;
                 direct(Isa::detect(), &g, Input::blocked(x, g.padding), weights, extra, y);
@@ -129,13 +144,13 @@ impl BlockedConv3d {
     ///
     /// # Errors
     /// [`Error::Shape`] as there, [`Error::NoKernel`] off the CPU, [`Error::Config`] for another type than f32.
-    pub fn forward_tensor(&self, x: &Tensor, relu: bool) -> Result<BlockedVolume> {
+    pub fn forward_tensor(&self, x: &Tensor, relu: bool, spare: &SpareVolumes) -> Result<BlockedVolume> {
         let &[batch, channels, d, h, w] = x.dims() else {
             return Err(Error::shape("BlockedConv3d", "[batch, channels, D, H, W]", x.dims()));
         };
         let g = self.geometry(batch, channels, [d, h, w])?;
         let padded = with_values(x, |x| pad_planes(&g, x))?;
-        self.run(&g, None, relu, |extra, y| {
+        self.run(&g, None, relu, spare, |extra, y| {
             let weights = self.once(&self.planes, |w| DirectWeights::new(&g, w, true))?;
             direct(Isa::detect(), &g, Input::planes(&g, &padded), weights, extra, y);
             Ok(())
@@ -173,9 +188,10 @@ impl BlockedConv3d {
         g: &Geometry,
         residual: Option<&BlockedVolume>,
         relu: bool,
+        spare: &SpareVolumes,
         f: impl FnOnce(Extra, &mut BlockedVolume) -> Result<()>,
     ) -> Result<BlockedVolume> {
-        let mut y = BlockedVolume::zeros(g.batch, g.co, g.output);
+        let mut y = spare.take(g.batch, g.co, g.output);
         if let Some(r) = residual.filter(|r| r.dims() != y.dims()) {
             return Err(Error::shape("BlockedConv3d residual", format!("{:?}", y.dims()), r.dims()));
         }

@@ -18,11 +18,13 @@ mod forward;
 mod gradient;
 mod lanes;
 mod product;
+mod spare;
 mod transform;
 mod volume;
 mod weights;
 
 pub use conv::BlockedConv3d;
+pub use spare::SpareVolumes;
 pub use volume::BlockedVolume;
 
 pub(super) use choice::{fastest_among_tensors, winograd_fits};

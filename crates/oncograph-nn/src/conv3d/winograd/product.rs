@@ -38,25 +38,58 @@ pub(super) struct Product<'a> {
     pub relu: bool,
 }
 
+/// Computes one tile of sums. Each size is a function of its own for each instruction set: inlined together, the
+/// compiler would keep the sums in memory.
+trait Tile: Lanes {
+    /// # Safety
+    /// As for [`product`], with `row + R <= rows` and `block + N <= blocks`.
+    unsafe fn tile<const N: usize, const R: usize>(p: &Product, row: usize, block: usize);
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Tile for super::lanes::Zmm {
+    #[inline(always)]
+    unsafe fn tile<const N: usize, const R: usize>(p: &Product, row: usize, block: usize) {
+        #[target_feature(enable = "avx512f")]
+        #[inline(never)]
+        unsafe fn run<const N: usize, const R: usize>(p: &Product, row: usize, block: usize) {
+            // SAFETY: the caller's promise.
+            unsafe { tile::<super::lanes::Zmm, N, R>(p, row, block) }
+        }
+        // SAFETY: the caller's promise.
+        unsafe { run::<N, R>(p, row, block) }
+    }
+}
+
+impl<const FUSED: bool> Tile for super::lanes::Wide<FUSED> {
+    #[inline(always)]
+    unsafe fn tile<const N: usize, const R: usize>(p: &Product, row: usize, block: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { tile::<Self, N, R>(p, row, block) }
+    }
+}
+
 #[inline(always)]
 unsafe fn tile<V: Lanes, const N: usize, const R: usize>(p: &Product, row: usize, block: usize) {
+    let Product { a_step, b_row, depth, .. } = *p;
     // SAFETY: the caller of `product` promises every address that rows, blocks, parts and depth reach.
     unsafe {
         let mut sums = [[V::splat(0.0); N]; R];
         for &(a_part, b_part) in p.parts {
             let a = p.a.add(a_part + row * p.a_row);
-            let b = p.b.add(b_part + block * LANES);
-            for k in 0..p.depth {
-                let mut columns = [V::splat(0.0); N];
-                for n in 0..N {
-                    columns[n] = V::load(b.add(k * p.b_row + n * LANES));
-                }
+            let rows: [*const f32; R] = std::array::from_fn(|r| a.add(r * p.a_row));
+            let mut b = p.b.add(b_part + block * LANES);
+            let mut at = 0;
+            for _ in 0..depth {
+                let columns: [V; N] = std::array::from_fn(|n| V::load(b.add(n * LANES)));
                 for r in 0..R {
-                    let value = V::splat(*a.add(r * p.a_row + k * p.a_step));
+                    let value = V::splat(*rows[r].add(at));
                     for n in 0..N {
                         sums[r][n] = value.mul_add(columns[n], sums[r][n]);
                     }
                 }
+                b = b.wrapping_add(b_row);
+                at += a_step;
             }
         }
         for n in 0..N {
@@ -83,27 +116,27 @@ unsafe fn tile<V: Lanes, const N: usize, const R: usize>(p: &Product, row: usize
 }
 
 #[inline(always)]
-unsafe fn strip<V: Lanes, const N: usize>(p: &Product, block: usize) {
+unsafe fn strip<V: Tile, const N: usize>(p: &Product, block: usize) {
     let mut row = 0;
     // SAFETY: rows `row..row + R` are below `p.rows`; the rest is the caller's promise.
     unsafe {
         while row + ROWS <= p.rows {
-            tile::<V, N, ROWS>(p, row, block);
+            V::tile::<N, ROWS>(p, row, block);
             row += ROWS;
         }
         match p.rows - row {
-            5 => tile::<V, N, 5>(p, row, block),
-            4 => tile::<V, N, 4>(p, row, block),
-            3 => tile::<V, N, 3>(p, row, block),
-            2 => tile::<V, N, 2>(p, row, block),
-            1 => tile::<V, N, 1>(p, row, block),
+            5 => V::tile::<N, 5>(p, row, block),
+            4 => V::tile::<N, 4>(p, row, block),
+            3 => V::tile::<N, 3>(p, row, block),
+            2 => V::tile::<N, 2>(p, row, block),
+            1 => V::tile::<N, 1>(p, row, block),
             _ => {}
         }
     }
 }
 
 #[inline(always)]
-unsafe fn run<V: Lanes>(p: &Product) {
+unsafe fn run<V: Tile>(p: &Product) {
     let mut block = 0;
     // An array of sixteen takes two or four registers: one block at a time there.
     let most = if V::REGISTERS == 1 { 4 } else { 1 };

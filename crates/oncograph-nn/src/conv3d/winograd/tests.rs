@@ -186,6 +186,13 @@ fn prepared_convolutions_add_bias_and_residual_and_cut_negatives() {
                 BlockedVolume::from_tensor(&y.to_tensor().unwrap()).unwrap().data,
                 "the border must stay zeros"
             );
+            let spare = SpareVolumes::default();
+            let mut other = y.clone();
+            let inside = BlockedVolume::from_tensor(&(exact.ones_like().unwrap() * 7.0).unwrap()).unwrap();
+            other.data.copy_from_slice(&inside.data);
+            spare.put(other);
+            let again = conv.forward_reusing(&volume, Some(&residual), true, &spare).unwrap();
+            assert_eq!(again.data, y.data, "reused memory must not show");
             let error = gap(&y.to_tensor().unwrap(), &exact);
             assert!(error < 3e-5, "{kernel:?} {ci}->{co} {config:?}: {error}");
         }
@@ -200,7 +207,7 @@ fn the_first_layer_reads_plain_planes() {
     ] {
         let (x, weight) = (input(&[2, ci, d, h, w], 1), input(&[70, ci, 3, 7, 7], 2));
         let conv = BlockedConv3d::new(&weight, None, config).unwrap();
-        let y = conv.forward_tensor(&x, false).unwrap().to_tensor().unwrap();
+        let y = conv.forward_tensor(&x, false, &SpareVolumes::default()).unwrap().to_tensor().unwrap();
         let exact = conv3d_with(&x, &weight, None, &config, Algorithm::Im2col).unwrap();
         assert!(gap(&y, &exact) < 2e-6, "{}", gap(&y, &exact));
     }
