@@ -46,6 +46,8 @@ fn check(size: [usize; 3], (ci, co): (usize, usize), batch: usize, padding: [usi
         if gradients {
             let exact = outcome(&wide, &config, Algorithm::Im2col);
             for (i, (a, b)) in outcome(&tensors, &config, algorithm).iter().zip(&exact).enumerate() {
+                // The gradient of the weight is a sum over the whole volume, with the rounding of that in f32.
+                let bound = if i == 2 { bound.max(1e-5) } else { bound };
                 assert!(gap(a, b) < bound, "{what}, output {i}: {}", gap(a, b));
             }
         } else {
