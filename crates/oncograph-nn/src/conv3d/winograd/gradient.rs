@@ -1,6 +1,8 @@
 //! The gradient of the weight through the same transforms: tiles of the input and of the cotangent are transformed,
 //! multiplied point by point and summed over all tiles; one transform back per weight.
 #![allow(unsafe_code)]
+// An index here names a row or column of a tile, in several arrays at once.
+#![allow(clippy::needless_range_loop)]
 
 use super::forward::each;
 use super::lanes::{Isa, LANES};

@@ -1,6 +1,8 @@
 //! The inner product of all kernels here: a few rows times up to four blocks of sixteen columns, with the sums in
 //! registers.
 #![allow(unsafe_code)]
+// An index here names a row or column of a tile, in several arrays at once.
+#![allow(clippy::needless_range_loop)]
 
 use super::lanes::{LANES, Lanes, for_each_isa};
 

@@ -3,6 +3,8 @@
 //!
 //! The matrices are those of Lavin and Gray 2016 (points 0, 1, -1 and, for `m` = 4, 2 and -2).
 #![allow(unsafe_code)]
+// An index here names a row or column of a tile, in several arrays at once.
+#![allow(clippy::needless_range_loop)]
 
 use super::lanes::{LANES, Lanes, for_each_isa};
 

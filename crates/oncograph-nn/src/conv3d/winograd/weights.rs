@@ -1,5 +1,7 @@
 //! Weights in the order in which the products read them.
 #![allow(unsafe_code)]
+// An index here names a row or column of a tile, in several arrays at once.
+#![allow(clippy::needless_range_loop)]
 
 use super::lanes::{Isa, LANES, for_each_isa};
 use super::transform::{G2, G4};
@@ -96,6 +98,8 @@ pub(super) struct Job<'a> {
     point_stride: usize,
 }
 
+// `V` only says for which instructions the function is compiled.
+#[allow(clippy::extra_unused_type_parameters)]
 #[inline(always)]
 unsafe fn transform<V>(job: &Job) {
     let n = job.m + 2;
