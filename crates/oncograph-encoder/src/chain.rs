@@ -42,6 +42,11 @@ impl Step {
         Ok(Step { conv, norm: Some(BatchNormConfig::new(c.channels.1).build(norm)?) })
     }
 
+    /// The convolution alone.
+    pub(crate) fn conv(&self) -> &Conv3d {
+        &self.conv
+    }
+
     pub(crate) fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor> {
         let y = self.conv.forward(x)?;
         Ok(match &self.norm {

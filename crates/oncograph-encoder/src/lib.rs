@@ -21,6 +21,7 @@
 //! # }
 //! ```
 
+mod blocked;
 mod chain;
 mod checkpoint;
 mod error;

@@ -13,6 +13,9 @@ pub(crate) trait Element: WithDType + std::ops::Neg<Output = Self> + std::iter::
     fn tanh(self) -> Self;
     fn maximum(self, other: Self) -> Self;
     fn slice_mut(storage: &mut CpuStorage) -> Option<&mut [Self]>;
+    /// The same values, if they are f32: for kernels that exist for this type alone.
+    fn as_floats(values: &[Self]) -> Option<&[f32]>;
+    fn from_floats(values: Vec<f32>) -> Vec<Self>;
 
     /// The elements of `storage` in the order of `layout`; borrowed where they lie in one piece.
     fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> candle_core::Result<Cow<'a, [Self]>> {
@@ -45,7 +48,7 @@ fn gather<T: Copy>(data: &[T], layout: &Layout) -> Vec<T> {
 }
 
 macro_rules! element {
-    ($ty:ident, $variant:ident) => {
+    ($ty:ident, $variant:ident, $as_floats:expr, $from_floats:expr) => {
         impl Element for $ty {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -67,12 +70,18 @@ macro_rules! element {
                     _ => None,
                 }
             }
+            fn as_floats(values: &[Self]) -> Option<&[f32]> {
+                $as_floats(values)
+            }
+            fn from_floats(values: Vec<f32>) -> Vec<Self> {
+                $from_floats(values)
+            }
         }
     };
 }
 
-element!(f32, F32);
-element!(f64, F64);
+element!(f32, F32, Some, |values| values);
+element!(f64, F64, |_| None, |values: Vec<f32>| values.into_iter().map(f64::from).collect());
 
 /// The error of a kernel that was given integers or half floats.
 pub(crate) fn unsupported(op: &'static str, dtype: DType) -> Error {

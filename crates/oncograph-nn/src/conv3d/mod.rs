@@ -7,15 +7,17 @@ mod op;
 mod pad;
 mod plain;
 mod transpose;
+mod winograd;
 
 pub use config::Conv3dConfig;
 pub use layer::{Conv3d, Conv3dLayerConfig};
 pub use pad::{PaddingMode, pad3d};
 pub use transpose::{ConvTranspose3d, ConvTranspose3dConfig, ConvTranspose3dLayerConfig, conv_transpose3d};
+pub use winograd::{BlockedConv3d, BlockedVolume, SpareVolumes};
 
 use crate::element::require_cpu;
 use crate::{Error, Result};
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use config::Geometry;
 use op::Convolution;
 
@@ -23,13 +25,38 @@ use op::Convolution;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Algorithm {
-    /// The fastest one for the sizes and the device.
+    /// The fastest one for the sizes and the type: in f32 with at least sixteen channels on both sides and enough
+    /// volume Winograd's, else matrix products. The error against exact arithmetic stays below 3e-5 of the largest
+    /// output (measured: see the module of the kernels).
     #[default]
     Auto,
     /// The definition, loop by loop, summed in f64: slow, for checks.
     Plain,
     /// Matrix products over tiles of patches.
     Im2col,
+    /// Winograd's `F(2x2, 3x3)` in each plane: 2.25 times fewer multiplications for a 3x3x3 kernel with stride 1,
+    /// padding 0 or 1, no dilation and one group, in f32. Rounding errors like those of matrix products.
+    Winograd2,
+    /// Winograd's `F(4x4, 3x3)`: 4 times fewer multiplications; rounding errors about twenty times those of
+    /// matrix products, 1.2e-5 of the largest output.
+    Winograd4,
+}
+
+impl Algorithm {
+    /// The tile size of Winograd's kernel, if it is to be used for `g` in a pass of type `dtype`.
+    fn tile(self, g: &Geometry, dtype: DType) -> Option<usize> {
+        match self {
+            Algorithm::Auto if dtype == DType::F32 => winograd::fastest_among_tensors(g),
+            Algorithm::Winograd2 => Some(2),
+            Algorithm::Winograd4 => Some(4),
+            _ => None,
+        }
+    }
+}
+
+fn does_not_fit(g: &Geometry) -> Error {
+    let expected = "a 3x3x3 kernel, stride 1, padding 0 or 1, no dilation, one group, f32 for Winograd";
+    Error::config("conv3d", "algorithm", expected, format!("{g:?}"))
 }
 
 /// The 3D convolution (cross-correlation, as everywhere in the field) of `x` with `weight`.
@@ -68,10 +95,10 @@ pub fn conv3d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, config: &Conv3
     conv3d_with(x, weight, bias, config, Algorithm::Auto)
 }
 
-/// [`conv3d`] with a chosen kernel.
+/// [`conv3d`] with a chosen kernel, also for the gradients.
 ///
 /// # Errors
-/// As [`conv3d`].
+/// As [`conv3d`]; [`Error::Config`] for a kernel of Winograd's where it does not apply.
 pub fn conv3d_with(
     x: &Tensor,
     weight: &Tensor,
@@ -79,8 +106,12 @@ pub fn conv3d_with(
     config: &Conv3dConfig,
     algorithm: Algorithm,
 ) -> Result<Tensor> {
-    Geometry::new(x.dims(), weight.dims(), config)?;
+    let g = Geometry::new(x.dims(), weight.dims(), config)?;
     require_cpu("conv3d", x.device())?;
+    let winograd = matches!(algorithm, Algorithm::Winograd2 | Algorithm::Winograd4);
+    if winograd && !(winograd::winograd_fits(&g) && x.dtype() == DType::F32) {
+        return Err(does_not_fit(&g));
+    }
     let op = Convolution { config: *config, algorithm };
     let Some(bias) = bias else { return Ok(x.apply_op2(weight, op)?) };
     if bias.dims() != &weight.dims()[..1] {

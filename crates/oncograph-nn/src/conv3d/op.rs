@@ -1,7 +1,7 @@
 //! The convolution as differentiable operations of candle.
 
 use super::config::Geometry;
-use super::{Algorithm, Conv3dConfig, im2col, plain};
+use super::{Algorithm, Conv3dConfig, im2col, plain, winograd};
 use crate::element::{Element, with_element};
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
@@ -27,9 +27,13 @@ impl Convolution {
         with_element!("conv3d", x.dtype(), T => {
             let (x, w) = (T::values(x, x_l)?, T::values(w, w_l)?);
             let bias = bias.map(|(b, l)| T::values(b, l)).transpose()?;
-            let y = match self.algorithm {
-                Algorithm::Plain => plain::forward(&g, &x, &w, bias.as_deref()),
-                Algorithm::Auto | Algorithm::Im2col => im2col::forward(&g, &x, &w, bias.as_deref()),
+            let tile = self.algorithm.tile(&g, T::DTYPE);
+            let y = match (self.algorithm, tile.zip(T::as_floats(&x)).zip(T::as_floats(&w))) {
+                (Algorithm::Plain, _) => plain::forward(&g, &x, &w, bias.as_deref()),
+                (_, Some(((m, x), w))) => {
+                    T::from_floats(winograd::forward(&g, m, x, w, bias.as_deref().and_then(T::as_floats)))
+                }
+                _ => im2col::forward(&g, &x, &w, bias.as_deref()),
             };
             Ok((T::to_cpu_storage_owned(y), Shape::from(g.out_shape())))
         })
@@ -128,9 +132,12 @@ impl CustomOp2 for InputGradient {
         let g = Geometry::new(&self.shape, w_l.dims(), &self.of.config)?;
         with_element!("conv3d", dy.dtype(), T => {
             let (dy, w) = (T::values(dy, dy_l)?, T::values(w, w_l)?);
-            let dx = match self.of.algorithm {
-                Algorithm::Plain => plain::input_gradient(&g, &w, &dy),
-                Algorithm::Auto | Algorithm::Im2col => im2col::input_gradient(&g, &w, &dy),
+            // With less padding than 1 the way back would need more than 1.
+            let tile = self.of.algorithm.tile(&g, T::DTYPE).filter(|_| g.padding == [1; 3]);
+            let dx = match (self.of.algorithm, tile.zip(T::as_floats(&w)).zip(T::as_floats(&dy))) {
+                (Algorithm::Plain, _) => plain::input_gradient(&g, &w, &dy),
+                (_, Some(((m, w), dy))) => T::from_floats(winograd::input_gradient(&g, m, w, dy)),
+                _ => im2col::input_gradient(&g, &w, &dy),
             };
             Ok((T::to_cpu_storage_owned(dx), Shape::from(self.shape.clone())))
         })
@@ -158,9 +165,11 @@ impl CustomOp2 for WeightGradient {
         let g = Geometry::new(x_l.dims(), &self.shape, &self.of.config)?;
         with_element!("conv3d", x.dtype(), T => {
             let (x, dy) = (T::values(x, x_l)?, T::values(dy, dy_l)?);
-            let dw = match self.of.algorithm {
-                Algorithm::Plain => plain::weight_gradient(&g, &x, &dy),
-                Algorithm::Auto | Algorithm::Im2col => im2col::weight_gradient(&g, &x, &dy),
+            let tile = self.of.algorithm.tile(&g, T::DTYPE);
+            let dw = match (self.of.algorithm, tile.zip(T::as_floats(&x)).zip(T::as_floats(&dy))) {
+                (Algorithm::Plain, _) => plain::weight_gradient(&g, &x, &dy),
+                (_, Some(((m, x), dy))) => T::from_floats(winograd::weight_gradient(&g, m, x, dy)),
+                _ => im2col::weight_gradient(&g, &x, &dy),
             };
             Ok((T::to_cpu_storage_owned(dw), Shape::from(self.shape.clone())))
         })

@@ -29,7 +29,7 @@ impl Transposed {
             let (x, w) = (T::values(x, x_l)?, T::values(w, w_l)?);
             let mut y = match self.algorithm {
                 Algorithm::Plain => plain::input_gradient(&g, &w, &x),
-                Algorithm::Auto | Algorithm::Im2col => im2col::input_gradient(&g, &w, &x),
+                _ => im2col::input_gradient(&g, &w, &x),
             };
             if let Some((bias, layout)) = bias {
                 let bias = T::values(bias, layout)?;
