@@ -1,5 +1,7 @@
 //! Attention over the edges of each target.
 #![allow(unsafe_code)]
+// One index walks several rows of heads side by side.
+#![allow(clippy::needless_range_loop)]
 
 use super::gather::{AHEAD, Own, Rows, Sum, add_scaled, dot};
 use super::kernel::{Real, dispatch, slice, with_values};
@@ -224,24 +226,27 @@ struct Attend<'a, T> {
 impl<T: Real> Kernel for Attend<'_, T> {
     #[inline(always)]
     fn run<const FMA: bool>(self) {
-        match self.heads {
-            8 => self.heads::<FMA, 8>(),
-            4 => self.heads::<FMA, 4>(),
-            1 => self.heads::<FMA, 1>(),
-            _ => self.heads::<FMA, 0>(),
+        match (self.heads, (self.stride - self.heads) / self.heads) {
+            (8, 8) => self.heads::<FMA, 8, 8>(),
+            (4, 16) => self.heads::<FMA, 4, 16>(),
+            (8, _) => self.heads::<FMA, 8, 0>(),
+            (4, _) => self.heads::<FMA, 4, 0>(),
+            (1, _) => self.heads::<FMA, 1, 0>(),
+            _ => self.heads::<FMA, 0, 0>(),
         }
     }
 }
 
 impl<T: Real> Attend<'_, T> {
     #[inline(always)]
-    fn heads<const FMA: bool, const H: usize>(self) {
+    fn heads<const FMA: bool, const H: usize, const C: usize>(self) {
         let heads = if H > 0 { H } else { self.heads };
-        let (stride, width) = (self.stride, self.stride - heads);
-        let channels = width / heads;
+        let channels = if C > 0 { C } else { (self.stride - heads) / heads };
+        let (width, stride) = (heads * channels, heads * channels + heads);
         let (offsets, columns, edges) = (self.csr.offsets(), self.csr.all_columns(), self.csr.all_edges());
         let mut z = vec![];
-        for (i, out) in self.out.chunks_mut(width).enumerate() {
+        for (i, out) in self.out.chunks_exact_mut(width).enumerate() {
+            let out = &mut out[..width];
             let target = self.first + i;
             let (from, to) = (offsets[target], offsets[target + 1]);
             for &c in &columns[to.min(columns.len())..(to + AHEAD).min(columns.len())] {
@@ -319,28 +324,32 @@ struct Back<'a, T> {
 impl<T: Real> Kernel for Back<'_, T> {
     #[inline(always)]
     fn run<const FMA: bool>(self) {
-        match self.heads {
-            8 => self.heads::<FMA, 8>(),
-            4 => self.heads::<FMA, 4>(),
-            1 => self.heads::<FMA, 1>(),
-            _ => self.heads::<FMA, 0>(),
+        match (self.heads, (self.stride - self.heads) / self.heads) {
+            (8, 8) => self.heads::<FMA, 8, 8>(),
+            (4, 16) => self.heads::<FMA, 4, 16>(),
+            (8, _) => self.heads::<FMA, 8, 0>(),
+            (4, _) => self.heads::<FMA, 4, 0>(),
+            (1, _) => self.heads::<FMA, 1, 0>(),
+            _ => self.heads::<FMA, 0, 0>(),
         }
     }
 }
 
 impl<T: Real> Back<'_, T> {
     #[inline(always)]
-    fn heads<const FMA: bool, const H: usize>(self) {
+    fn heads<const FMA: bool, const H: usize, const C: usize>(self) {
         let heads = if H > 0 { H } else { self.heads };
-        let (stride, width, slope) = (self.stride, self.stride - heads, self.slope);
-        let channels = width / heads;
+        let channels = if C > 0 { C } else { (self.stride - heads) / heads };
+        let (width, stride, slope) = (heads * channels, heads * channels + heads, self.slope);
         let (offsets, columns, edges) = (self.csr.offsets(), self.csr.all_columns(), self.csr.all_edges());
         let (mut z, mut alpha) = (vec![T::zero(); heads], vec![T::zero(); heads]);
-        for (i, out) in self.out.chunks_mut(stride).enumerate() {
+        for (i, out) in self.out.chunks_exact_mut(stride).enumerate() {
             let row = self.first + i;
+            // Lengths that the compiler can know, so that it unrolls the loops over heads and channels.
             let (dv, ds) = out.split_at_mut(width);
             let (v, s) = self.source[row * stride..][..stride].split_at(width);
-            let (s, z, alpha) = (&s[..heads], &mut z[..heads], &mut alpha[..heads]);
+            let (dv, ds, v, s) = (&mut dv[..width], &mut ds[..heads], &v[..width], &s[..heads]);
+            let (z, alpha) = (&mut z[..heads], &mut alpha[..heads]);
             for at in offsets[row]..offsets[row + 1] {
                 if let (Some(&c), Some(&e)) = (columns.get(at + AHEAD), edges.get(at + AHEAD)) {
                     prefetch(self.dy, c as usize * width, width);
@@ -354,12 +363,14 @@ impl<T: Real> Back<'_, T> {
                 let (t, rest) = self.statistics[target * 4 * heads..][..4 * heads].split_at(heads);
                 let (max, rest) = rest.split_at(heads);
                 let (scale, product) = rest.split_at(heads);
+                let (t, max, scale, product) =
+                    (&t[..heads], &max[..heads], &scale[..heads], &product[..heads]);
                 logits(s, t, self.edge.map(|edge| &edge[e * heads..][..heads]), slope, z);
                 for h in 0..heads {
                     alpha[h] = (z[h] - max[h]).exp_negative() * scale[h];
                 }
                 // SAFETY: an edge leaves one source, and a source belongs to one block: nobody else has this row.
-                let draw = unsafe { self.draws.row(e, heads) };
+                let draw = &mut unsafe { self.draws.row(e, heads) }[..heads];
                 for h in 0..heads {
                     let head = h * channels..(h + 1) * channels;
                     let dalpha = dot::<FMA, T>(&v[head.clone()], &dy[head.clone()]);

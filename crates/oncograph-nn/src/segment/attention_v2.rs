@@ -1,5 +1,7 @@
 //! Attention whose logits see both ends of an edge before the ReLU.
 #![allow(unsafe_code)]
+// One index walks several rows of heads side by side.
+#![allow(clippy::needless_range_loop)]
 
 use super::gather::{AHEAD, add_scaled, dot};
 use super::kernel::{Real, dispatch, slice, with_values};
@@ -35,7 +37,11 @@ pub fn graph_attention_v2(
     const OP: &str = "graph_attention_v2";
     let (sources, targets) = (adjacency.source_count(), adjacency.target_count());
     let width = match (source.dims(), target.dims()) {
-        ([s, w], [t, v]) if *s == sources && *t == targets && w == v && heads > 0 && w % heads == 0 => *w,
+        ([s, w], [t, v])
+            if *s == sources && *t == targets && w == v && *w > 0 && heads > 0 && w % heads == 0 =>
+        {
+            *w
+        }
         other => {
             let expected = format!("[{sources}, {heads} * channels] and [{targets}, {heads} * channels]");
             return Err(Error::shape(OP, expected, other));
@@ -95,38 +101,51 @@ struct Inputs<'a, T> {
 }
 
 impl<'a, T: Real> Inputs<'a, T> {
+    /// Heads, channels and their product, which the compiler knows where they are not 0.
+    #[inline(always)]
+    fn sizes<const H: usize, const C: usize>(&self) -> (usize, usize, usize) {
+        let heads = if H > 0 { H } else { self.heads };
+        let channels = if C > 0 { C } else { self.width / self.heads };
+        (heads, channels, heads * channels)
+    }
+
     /// `l_j + r_i (+ W_e e)`.
     #[inline(always)]
-    fn pair<const FMA: bool>(&self, l: &[T], r: &[T], edge: usize, u: &mut [T]) {
-        let (l, r, u) = (&l[..self.width], &r[..self.width], &mut u[..self.width]);
-        for k in 0..self.width {
+    fn pair<const FMA: bool, const H: usize, const C: usize>(
+        &self,
+        l: &[T],
+        r: &[T],
+        edge: usize,
+        u: &mut [T],
+    ) {
+        let width = self.sizes::<H, C>().2;
+        let (l, r, u) = (&l[..width], &r[..width], &mut u[..width]);
+        for k in 0..width {
             u[k] = l[k] + r[k];
         }
         if self.count > 0 {
             let attributes = &self.attributes[edge * self.count..][..self.count];
             for a in 0..self.count {
-                add_scaled::<FMA, T>(
-                    u,
-                    &self.parameters[(1 + a) * self.width..][..self.width],
-                    attributes[a],
-                );
+                add_scaled::<FMA, T>(u, &self.parameters[(1 + a) * width..][..width], attributes[a]);
             }
         }
     }
 
     #[inline(always)]
-    fn activate(&self, u: &[T], active: &mut [T]) {
-        let (u, active) = (&u[..self.width], &mut active[..self.width]);
-        for k in 0..self.width {
+    fn activate<const H: usize, const C: usize>(&self, u: &[T], active: &mut [T]) {
+        let width = self.sizes::<H, C>().2;
+        let (u, active) = (&u[..width], &mut active[..width]);
+        for k in 0..width {
             active[k] = if u[k] > T::zero() { u[k] } else { u[k] * self.slope };
         }
     }
 
     /// The product of two rows per head.
     #[inline(always)]
-    fn dots<const FMA: bool>(&self, x: &[T], y: &[T], out: &mut [T]) {
-        let channels = self.width / self.heads;
-        for h in 0..self.heads {
+    fn dots<const FMA: bool, const H: usize, const C: usize>(&self, x: &[T], y: &[T], out: &mut [T]) {
+        let (heads, channels, width) = self.sizes::<H, C>();
+        let (x, y, out) = (&x[..width], &y[..width], &mut out[..heads]);
+        for h in 0..heads {
             let head = h * channels..(h + 1) * channels;
             out[h] = dot::<FMA, T>(&x[head.clone()], &y[head]);
         }
@@ -134,9 +153,10 @@ impl<'a, T: Real> Inputs<'a, T> {
 
     /// `dz_h a_k` where the ReLU was open, its slope times that elsewhere; `u` is overwritten by it.
     #[inline(always)]
-    fn pair_gradient(&self, u: &mut [T], dz: &[T]) {
-        let channels = self.width / self.heads;
-        for h in 0..self.heads {
+    fn pair_gradient<const H: usize, const C: usize>(&self, u: &mut [T], dz: &[T]) {
+        let (heads, channels, width) = self.sizes::<H, C>();
+        let (u, dz) = (&mut u[..width], &dz[..heads]);
+        for h in 0..heads {
             let head = h * channels..(h + 1) * channels;
             let (u, a, dz) = (&mut u[head.clone()], &self.parameters[head], dz[h]);
             for k in 0..u.len().min(a.len()) {
@@ -179,11 +199,22 @@ struct Attend<'a, T> {
 impl<T: Real> Kernel for Attend<'_, T> {
     #[inline(always)]
     fn run<const FMA: bool>(self) {
+        match (self.with.heads, self.with.width) {
+            (8, 64) => self.heads::<FMA, 8, 8>(),
+            (4, 64) => self.heads::<FMA, 4, 16>(),
+            _ => self.heads::<FMA, 0, 0>(),
+        }
+    }
+}
+
+impl<T: Real> Attend<'_, T> {
+    #[inline(always)]
+    fn heads<const FMA: bool, const H: usize, const C: usize>(self) {
         let Attend { with, csr, first, out, saved } = self;
-        let (width, heads) = (with.width, with.heads);
-        let channels = width / heads;
+        let (heads, channels, width) = with.sizes::<H, C>();
         let (mut z, mut u, mut active) = (vec![], vec![T::zero(); width], vec![T::zero(); width]);
-        for (i, out) in out.chunks_mut(width).enumerate() {
+        for (i, out) in out.chunks_exact_mut(width).enumerate() {
+            let out = &mut out[..width];
             let target = first + i;
             // SAFETY: a target belongs to one block: nobody else has this row.
             let (max, scale) = unsafe { saved.row(target, 2 * heads) }.split_at_mut(heads);
@@ -193,10 +224,10 @@ impl<T: Real> Kernel for Attend<'_, T> {
             for (n, at) in part.clone().enumerate() {
                 fetch!(csr, at, (with.source, width); (with.attributes, with.count));
                 let (column, edge) = (csr.all_columns()[at], csr.all_edges()[at] as usize);
-                with.pair::<FMA>(with.l(column), with.r(target), edge, &mut u);
-                with.activate(&u, &mut active);
+                with.pair::<FMA, H, C>(with.l(column), with.r(target), edge, &mut u);
+                with.activate::<H, C>(&u, &mut active);
                 let z = &mut z[n * heads..][..heads];
-                with.dots::<FMA>(&active, with.parameters, z);
+                with.dots::<FMA, H, C>(&active, with.parameters, z);
                 for h in 0..heads {
                     max[h] = if n == 0 || z[h] > max[h] { z[h] } else { max[h] };
                 }
@@ -240,27 +271,38 @@ struct ToTargets<'a, T> {
 impl<T: Real> Kernel for ToTargets<'_, T> {
     #[inline(always)]
     fn run<const FMA: bool>(self) {
+        match (self.with.heads, self.with.width) {
+            (8, 64) => self.heads::<FMA, 8, 8>(),
+            (4, 64) => self.heads::<FMA, 4, 16>(),
+            _ => self.heads::<FMA, 0, 0>(),
+        }
+    }
+}
+
+impl<T: Real> ToTargets<'_, T> {
+    #[inline(always)]
+    fn heads<const FMA: bool, const H: usize, const C: usize>(self) {
         let ToTargets { with, saved, y, dy, csr, first, dr, dp, edges } = self;
-        let (width, heads) = (with.width, with.heads);
-        let channels = width / heads;
+        let (heads, channels, width) = with.sizes::<H, C>();
         let row = || vec![T::zero(); width];
         let (mut u, mut active, mut product, mut dalpha) =
             (row(), row(), vec![T::zero(); heads], vec![T::zero(); heads]);
-        for (i, dr) in dr.chunks_mut(width).enumerate() {
+        for (i, dr) in dr.chunks_exact_mut(width).enumerate() {
+            let dr = &mut dr[..width];
             let target = first + i;
             let (max, scale) = saved[target * 2 * heads..][..2 * heads].split_at(heads);
             let dy = &dy[target * width..][..width];
-            with.dots::<FMA>(&y[target * width..][..width], dy, &mut product);
+            with.dots::<FMA, H, C>(&y[target * width..][..width], dy, &mut product);
             for at in csr.offsets()[target]..csr.offsets()[target + 1] {
                 fetch!(csr, at, (with.source, width); (with.attributes, with.count));
                 let (column, edge) = (csr.all_columns()[at], csr.all_edges()[at] as usize);
                 let l = with.l(column);
-                with.pair::<FMA>(l, with.r(target), edge, &mut u);
-                with.activate(&u, &mut active);
+                with.pair::<FMA, H, C>(l, with.r(target), edge, &mut u);
+                with.activate::<H, C>(&u, &mut active);
                 // SAFETY: an edge reaches one target, and a target belongs to one block: nobody else has this row.
                 let (alpha, dz) = unsafe { edges.row(edge, 2 * heads) }.split_at_mut(heads);
-                with.dots::<FMA>(&active, with.parameters, alpha);
-                with.dots::<FMA>(l, dy, &mut dalpha);
+                with.dots::<FMA, H, C>(&active, with.parameters, alpha);
+                with.dots::<FMA, H, C>(l, dy, &mut dalpha);
                 for h in 0..heads {
                     alpha[h] = (alpha[h] - max[h]).exp_negative() * scale[h];
                     dz[h] = alpha[h] * (dalpha[h] - product[h]);
@@ -269,11 +311,11 @@ impl<T: Real> Kernel for ToTargets<'_, T> {
                     let head = h * channels..(h + 1) * channels;
                     add_scaled::<FMA, T>(&mut dp[head.clone()], &active[head], dz[h]);
                 }
-                with.pair_gradient(&mut u, dz);
-                add_scaled::<FMA, T>(dr, &u, T::one());
+                with.pair_gradient::<H, C>(&mut u, dz);
+                add_scaled::<FMA, T>(dr, &u[..width], T::one());
                 for a in 0..with.count {
                     let value = with.attributes[edge * with.count + a];
-                    add_scaled::<FMA, T>(&mut dp[(1 + a) * width..][..width], &u, value);
+                    add_scaled::<FMA, T>(&mut dp[(1 + a) * width..][..width], &u[..width], value);
                 }
             }
         }
@@ -293,11 +335,22 @@ struct ToSources<'a, T> {
 impl<T: Real> Kernel for ToSources<'_, T> {
     #[inline(always)]
     fn run<const FMA: bool>(self) {
+        match (self.with.heads, self.with.width) {
+            (8, 64) => self.heads::<FMA, 8, 8>(),
+            (4, 64) => self.heads::<FMA, 4, 16>(),
+            _ => self.heads::<FMA, 0, 0>(),
+        }
+    }
+}
+
+impl<T: Real> ToSources<'_, T> {
+    #[inline(always)]
+    fn heads<const FMA: bool, const H: usize, const C: usize>(self) {
         let ToSources { with, edges, dy, csr, first, dl } = self;
-        let (width, heads) = (with.width, with.heads);
-        let channels = width / heads;
+        let (heads, channels, width) = with.sizes::<H, C>();
         let mut u = vec![T::zero(); width];
-        for (i, dl) in dl.chunks_mut(width).enumerate() {
+        for (i, dl) in dl.chunks_exact_mut(width).enumerate() {
+            let dl = &mut dl[..width];
             let row = first + i;
             let l = with.l(row as u32);
             for at in csr.offsets()[row]..csr.offsets()[row + 1] {
@@ -305,13 +358,13 @@ impl<T: Real> Kernel for ToSources<'_, T> {
                 let (target, edge) = (csr.all_columns()[at] as usize, csr.all_edges()[at] as usize);
                 let (alpha, dz) = edges[edge * 2 * heads..][..2 * heads].split_at(heads);
                 let dy = &dy[target * width..][..width];
-                with.pair::<FMA>(l, with.r(target), edge, &mut u);
-                with.pair_gradient(&mut u, dz);
+                with.pair::<FMA, H, C>(l, with.r(target), edge, &mut u);
+                with.pair_gradient::<H, C>(&mut u, dz);
                 for h in 0..heads {
                     let head = h * channels..(h + 1) * channels;
                     add_scaled::<FMA, T>(&mut u[head.clone()], &dy[head], alpha[h]);
                 }
-                add_scaled::<FMA, T>(dl, &u, T::one());
+                add_scaled::<FMA, T>(dl, &u[..width], T::one());
             }
         }
     }

@@ -1,9 +1,9 @@
 //! Sums of messages under a matrix per edge.
 #![allow(unsafe_code)]
 
-use super::gather::{AHEAD, add_scaled, dot};
+use super::gather::{AHEAD, add_scaled};
 use super::kernel::{Real, dispatch, slice, with_values};
-use super::simd::{Kernel, Scattered, build_rows, build_rows_and_sums, prefetch, vectorized};
+use super::simd::{Kernel, Scattered, build_rows, build_rows_and_sums, madd, prefetch, vectorized};
 use super::{Adjacency, Csr};
 use crate::element::Element;
 use crate::gemm::{Mat, matmul};
@@ -46,7 +46,7 @@ pub fn edge_conditioned(
         }
     };
     let entries = bias.elem_count();
-    if features == 0 || entries == 0 || entries % features != 0 || weight.dims() != [entries, k] {
+    if features == 0 || entries == 0 || !entries.is_multiple_of(features) || weight.dims() != [entries, k] {
         let expected = format!("weight [{features} * out, {k}] and bias [{features} * out]");
         return Err(Error::shape(OP, expected, (weight.dims(), bias.dims())));
     }
@@ -110,6 +110,10 @@ impl Conditioned {
         let matrix: Vec<T> = columns.flat_map(|(f, k)| (0..out).map(move |o| at(f, k, o))).collect();
         let wide = terms * out;
         let matrix = Mat::rows(&matrix, wide);
+        // The same with the hidden features side by side, so that their gradients are sums of rows.
+        let columns = (0..features).flat_map(|f| (0..out).map(move |o| (f, o)));
+        let across: Vec<T> = columns.flat_map(|(f, o)| (0..k).map(move |k| at(f, k, o))).collect();
+        let across = Mat::rows(&across, out * k);
         let shares = self.shares::<T>();
         let csr = self.adjacency.by_source();
         let sources = csr.rows();
@@ -120,13 +124,13 @@ impl Conditioned {
         Scattered::over(&mut dh, |dh| {
             let fill = |first: usize, dx: &mut [T], sum: &mut [T]| {
                 let last = (first + group).min(sources);
-                let mut maps = vec![T::ZERO; BLOCK * wide];
+                let mut maps = vec![T::ZERO; BLOCK * out * k];
                 let mut sums = vec![T::ZERO; BLOCK * wide];
                 for row in (first..last).step_by(BLOCK) {
                     let count = BLOCK.min(last - row);
-                    let (maps, sums) = (&mut maps[..count * wide], &mut sums[..count * wide]);
+                    let (maps, sums) = (&mut maps[..count * out * k], &mut sums[..count * wide]);
                     let x = Mat::rows(&x[row * features..], features);
-                    matmul((count, features, wide), x, matrix, maps, false);
+                    matmul((count, features, out * k), x, across, maps, false);
                     sums.fill(T::ZERO);
                     let shares = shares.as_deref();
                     vectorized(Back { dy, hidden, out, k, csr, first: row, shares, maps, sums, dh });
@@ -204,7 +208,7 @@ impl<T: Real> Kernel for Back<'_, T> {
         let (offsets, columns, edges) = (csr.offsets(), csr.all_columns(), csr.all_edges());
         let wide = (k + 1) * out;
         for (i, sums) in sums.chunks_mut(wide).enumerate() {
-            let maps = &maps[i * wide..][..wide];
+            let maps = &maps[i * out * k..][..out * k];
             for at in offsets[first + i]..offsets[first + i + 1] {
                 if let (Some(&c), Some(&e)) = (columns.get(at + AHEAD), edges.get(at + AHEAD)) {
                     prefetch(dy, c as usize * out, out);
@@ -219,11 +223,48 @@ impl<T: Real> Kernel for Back<'_, T> {
                 let mut row = 0;
                 while row < k {
                     add_scaled::<FMA, T>(&mut sums[row * out..][..out], dy, h[row] * share);
-                    dh[row] = dot::<FMA, T>(&maps[row * out..][..out], dy) * share;
                     row += 1;
                 }
                 add_scaled::<FMA, T>(&mut sums[k * out..][..out], dy, share);
+                let mut at = 0;
+                while at + 16 <= k {
+                    row_sum::<FMA, 16, T>(maps, k, at, dy, share, dh);
+                    at += 16;
+                }
+                while at + 4 <= k {
+                    row_sum::<FMA, 4, T>(maps, k, at, dy, share, dh);
+                    at += 4;
+                }
+                while at < k {
+                    row_sum::<FMA, 1, T>(maps, k, at, dy, share, dh);
+                    at += 1;
+                }
             }
+        }
+    }
+}
+
+/// `N` columns from `at` on of the sum of the rows of `maps`, weighted by `dy` and then by `share`.
+#[inline(always)]
+fn row_sum<const FMA: bool, const N: usize, T: Real>(
+    maps: &[T],
+    width: usize,
+    at: usize,
+    dy: &[T],
+    share: T,
+    out: &mut [T],
+) {
+    let mut sum = [T::zero(); N];
+    for (row, &d) in maps.chunks_exact(width).zip(dy) {
+        if let Some(row) = row[at..].first_chunk::<N>() {
+            for k in 0..N {
+                sum[k] = madd::<FMA, T>(row[k], d, sum[k]);
+            }
+        }
+    }
+    if let Some(out) = out[at..].first_chunk_mut::<N>() {
+        for k in 0..N {
+            out[k] = sum[k] * share;
         }
     }
 }
