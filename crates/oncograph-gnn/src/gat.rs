@@ -3,7 +3,9 @@ use crate::{EdgeFill, Error, MessagePassing, Result};
 use candle_core::{D, Module, Tensor};
 use candle_nn::{Init, Linear, VarBuilder};
 use oncograph_nn::linear_no_bias;
-use oncograph_nn::segment::{Adjacency, gather_reduce_weighted, segment_softmax};
+use oncograph_nn::segment::{
+    Adjacency, gather_reduce_weighted, graph_attention, row_linear, segment_softmax, with_loop_rows,
+};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -222,8 +224,15 @@ impl GatConv {
         let logits = candle_nn::ops::leaky_relu(&logits, c.negative_slope)?;
         let alpha = segment_softmax(&logits, &adjacency)?;
         let mut out = gather_reduce_weighted(&mapped, &alpha, &adjacency)?;
+        out = self.finished(out, target)?;
+        Ok((out, adjacency, alpha))
+    }
+
+    /// Heads averaged where that is asked for, the residual and the bias.
+    fn finished(&self, mut out: Tensor, target: &Tensor) -> Result<Tensor> {
+        let c = &self.config;
         if !c.concat {
-            out = out.reshape((adjacency.target_count(), c.heads, c.out))?.mean(1)?;
+            out = out.reshape((out.dim(0)?, c.heads, c.out))?.mean(1)?;
         }
         if let Some(residual) = &self.residual {
             out = (out + residual.forward(target)?)?;
@@ -231,7 +240,60 @@ impl GatConv {
         if let Some(bias) = &self.bias {
             out = out.broadcast_add(bias)?;
         }
-        Ok((out, adjacency, alpha))
+        Ok(out)
+    }
+
+    /// The matrix that maps straight to the logits of a [`Linear`]'s result: `a W`, \[heads, F\].
+    fn folded(&self, lin: &Linear, attention: &Tensor) -> Result<Tensor> {
+        let (heads, out) = (self.config.heads, self.config.out);
+        let weight = lin.weight().reshape((heads, out, lin.weight().dim(1)?))?;
+        Ok(weight.broadcast_mul(&attention.reshape((heads, out, 1))?)?.sum(1)?)
+    }
+
+    /// The logits that the attributes add to edges, those of added loops among them.
+    fn edge_logits(
+        &self,
+        (lin, attention): &(Linear, Tensor),
+        adjacency: &Arc<Adjacency>,
+        given: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let c = &self.config;
+        let map = self.folded(lin, attention)?;
+        let mean = c.edge_fill == EdgeFill::Mean;
+        if c.add_self_loops && (mean || c.edge_fill == EdgeFill::Add) {
+            // A sum or mean of attributes has the sum or mean of the logits, of which there are fewer.
+            let without = AttentionEdges { add_self_loops: false, ..c.edges() };
+            if let (_, Some(attributes)) = without.prepare(adjacency, given)? {
+                return Ok(with_loop_rows(&row_linear(&attributes, &map, None, false)?, adjacency, mean)?);
+            }
+        }
+        match c.edges().prepare(adjacency, given)?.1 {
+            Some(attributes) => Ok(row_linear(&attributes, &map, None, false)?),
+            None => Err(Error::layer("GatConv", "attributes per edge", "none")),
+        }
+    }
+
+    /// The result without the weights of edges, in one pass over them.
+    fn in_one_pass(
+        &self,
+        source: &Tensor,
+        target: &Tensor,
+        adjacency: &Arc<Adjacency>,
+        edge_attributes: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let c = &self.config;
+        let edge = match &self.edge {
+            Some(edge) => Some(self.edge_logits(edge, adjacency, edge_attributes)?),
+            None => None,
+        };
+        let adjacency = AttentionEdges { attributes: 0, ..c.edges() }.prepare(adjacency, None)?.0;
+        // The sources' share of the logits is a linear map of their features: it rides behind the values.
+        let map = Tensor::cat(&[self.lin.weight(), &self.folded(&self.lin, &self.att_source)?], 0)?;
+        let asking = self.folded(self.lin_target.as_ref().unwrap_or(&self.lin), &self.att_target)?;
+        let source = row_linear(source, &map, None, false)?;
+        let asking = row_linear(target, &asking, None, false)?;
+        let out = graph_attention(&source, &asking, edge.as_ref(), &adjacency, c.negative_slope)?;
+        self.finished(out, target)
     }
 
     /// `[rows, heads * out]` -> the product with the attention vector of each head, `[rows, heads]`.
@@ -249,6 +311,9 @@ impl MessagePassing for GatConv {
         adjacency: &Arc<Adjacency>,
         edge_attributes: Option<&Tensor>,
     ) -> Result<Tensor> {
+        if source.device().is_cpu() {
+            return self.in_one_pass(source, target, adjacency, edge_attributes);
+        }
         Ok(self.forward_with_attention(source, target, adjacency, edge_attributes)?.0)
     }
 }

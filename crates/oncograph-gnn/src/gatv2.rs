@@ -2,7 +2,9 @@ use crate::self_loops::AttentionEdges;
 use crate::{EdgeFill, Error, MessagePassing, Result};
 use candle_core::{D, Module, Tensor};
 use candle_nn::{Init, Linear, VarBuilder};
-use oncograph_nn::segment::{Adjacency, gather_reduce_weighted, segment_softmax};
+use oncograph_nn::segment::{
+    Adjacency, gather_reduce_weighted, graph_attention_v2, row_linear, segment_softmax, with_loop_rows,
+};
 use oncograph_nn::{linear, linear_no_bias};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -255,8 +257,15 @@ impl Gatv2Conv {
         let logits = pair.broadcast_mul(&self.att)?.sum(D::Minus1)?;
         let alpha = segment_softmax(&logits, &adjacency)?;
         let mut out = gather_reduce_weighted(&mapped, &alpha, &adjacency)?;
+        out = self.finished(out, target)?;
+        Ok((out, adjacency, alpha))
+    }
+
+    /// Heads averaged where that is asked for, the residual and the bias.
+    fn finished(&self, mut out: Tensor, target: &Tensor) -> Result<Tensor> {
+        let c = &self.config;
         if !c.concat {
-            out = out.reshape((adjacency.target_count(), c.heads, c.out))?.mean(1)?;
+            out = out.reshape((out.dim(0)?, c.heads, c.out))?.mean(1)?;
         }
         if let Some(residual) = &self.residual {
             out = (out + residual.forward(target)?)?;
@@ -264,7 +273,40 @@ impl Gatv2Conv {
         if let Some(bias) = &self.bias {
             out = out.broadcast_add(bias)?;
         }
-        Ok((out, adjacency, alpha))
+        Ok(out)
+    }
+
+    /// The result without the weights of edges, in one pass over them.
+    fn in_one_pass(
+        &self,
+        source: &Tensor,
+        target: &Tensor,
+        adjacency: &Arc<Adjacency>,
+        edge_attributes: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let c = &self.config;
+        let mean = c.edge_fill == EdgeFill::Mean;
+        let quick_fill = c.add_self_loops && (mean || c.edge_fill == EdgeFill::Add);
+        let (attended, attributes) = if self.edge.is_some() && quick_fill {
+            let without = AttentionEdges { add_self_loops: false, ..c.edges() };
+            let attributes = without.prepare(adjacency, edge_attributes)?.1;
+            let loops = AttentionEdges { attributes: 0, ..c.edges() }.prepare(adjacency, None)?.0;
+            (loops, attributes.map(|a| with_loop_rows(&a, adjacency, mean)).transpose()?)
+        } else {
+            c.edges().prepare(adjacency, edge_attributes)?
+        };
+        let width = c.heads * c.out;
+        let mut parameters = vec![self.att.reshape((1, width))?];
+        if let Some(lin) = &self.edge {
+            parameters.push(lin.weight().t()?.contiguous()?);
+        }
+        let parameters = Tensor::cat(&parameters, 0)?;
+        let map = |lin: &Linear, x: &Tensor| row_linear(x, lin.weight(), lin.bias(), false);
+        let (mapped, asking) = (map(&self.lin_l, source)?, map(&self.lin_r, target)?);
+        let (heads, slope) = (c.heads, c.negative_slope);
+        let attributes = attributes.as_ref().filter(|_| self.edge.is_some());
+        let out = graph_attention_v2(&mapped, &asking, &parameters, attributes, &attended, heads, slope)?;
+        self.finished(out, target)
     }
 }
 
@@ -276,6 +318,11 @@ impl MessagePassing for Gatv2Conv {
         adjacency: &Arc<Adjacency>,
         edge_attributes: Option<&Tensor>,
     ) -> Result<Tensor> {
+        // The pass has no gradient for attributes.
+        let learned = self.edge.is_some() && edge_attributes.is_some_and(Tensor::track_op);
+        if source.device().is_cpu() && !learned {
+            return self.in_one_pass(source, target, adjacency, edge_attributes);
+        }
         Ok(self.forward_with_attention(source, target, adjacency, edge_attributes)?.0)
     }
 }

@@ -1,9 +1,11 @@
-use crate::self_loops::replace_self_loops;
 use crate::{Error, MessagePassing, Result};
 use candle_core::{DType, Tensor};
 use candle_nn::{Linear, VarBuilder};
 use oncograph_nn::linear_no_bias;
-use oncograph_nn::segment::{Adjacency, Reduce, gather_reduce, gather_reduce_weighted, segment_reduce};
+use oncograph_nn::segment::{
+    Adjacency, Neighbourhood, Reduce, gather_reduce, gather_reduce_weighted, propagate, propagate_fits,
+    segment_reduce,
+};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -106,6 +108,15 @@ impl GcnConv {
         &self.config
     }
 
+    /// What is summed at a node where edges have no weights.
+    fn neighbourhood(&self) -> Neighbourhood {
+        match (self.config.normalize, self.config.add_self_loops) {
+            (false, _) => Neighbourhood::Sum,
+            (true, false) => Neighbourhood::Symmetric,
+            (true, true) => Neighbourhood::SymmetricWithLoops,
+        }
+    }
+
     /// The edges with loops and their weights \[edges, 1\] before normalisation.
     fn with_loops(
         &self,
@@ -116,7 +127,7 @@ impl GcnConv {
         if !(self.config.add_self_loops && self.config.normalize) {
             return Ok((adjacency.clone(), weight));
         }
-        let loops = replace_self_loops(adjacency)?;
+        let loops = adjacency.self_loops();
         let device = weight.device();
         let n = adjacency.target_count();
         // The fill rides behind the old weights, so that one gather takes both and the gradient finds its way.
@@ -142,7 +153,7 @@ impl GcnConv {
             let to_loop = Arc::new(Adjacency::new(adjacency.edge_count(), edges, &overwritten, &at)?);
             all = (all + gather_reduce(&zeros, &to_loop, Reduce::Sum)?)?;
         }
-        Ok((loops.adjacency, all))
+        Ok((loops.adjacency.clone(), all))
     }
 
     /// `w_e / sqrt(d_source d_target)`, 0 where a degree is 0.
@@ -173,6 +184,14 @@ impl GcnConv {
         if adjacency.source_count() != adjacency.target_count() {
             let got = format!("{} -> {}", adjacency.source_count(), adjacency.target_count());
             return Err(Error::layer("GcnConv", "one set of nodes", got));
+        }
+        if edge_attributes.is_none()
+            && source.device().is_cpu()
+            && propagate_fits(self.config.features, self.config.out)
+        {
+            let how = self.neighbourhood();
+            let (weight, bias) = (self.lin.weight(), self.bias.as_ref());
+            return Ok(propagate(source, weight, None, bias, adjacency, how)?);
         }
         let edges = adjacency.edge_count();
         let improved = self.config.improved && edge_weight.is_some();

@@ -1,7 +1,7 @@
 use crate::{Aggregation, Error, MessagePassing, Result, Sequential, SequentialConfig};
 use candle_core::{Module, Tensor};
 use candle_nn::{Linear, VarBuilder};
-use oncograph_nn::segment::{Adjacency, gather_reduce_weighted};
+use oncograph_nn::segment::{Adjacency, edge_conditioned, edge_conditioned_fits, gather_reduce_weighted};
 use oncograph_nn::{Activation, linear_no_bias};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -165,8 +165,8 @@ impl NnConv {
         &self.config
     }
 
-    /// Per edge the values that weight `x V_k`, a 1 for the bias of the last layer at the end: \[edges, K + 1\].
-    fn edge_weights(&self, adjacency: &Adjacency, attributes: Option<&Tensor>) -> Result<Tensor> {
+    /// All but the last layer of the network on the attributes: \[edges, K\].
+    fn hidden(&self, adjacency: &Adjacency, attributes: Option<&Tensor>) -> Result<Tensor> {
         let (edges, width) = (adjacency.edge_count(), self.config.edge_attributes);
         let attributes = match attributes {
             Some(a) if a.elem_count() == edges * width => a.reshape((edges, width))?,
@@ -175,9 +175,14 @@ impl NnConv {
                 return Err(Error::layer("NnConv", format!("{width} attributes per edge"), got));
             }
         };
-        let hidden = self.nn.hidden(&attributes)?;
+        self.nn.hidden(&attributes)
+    }
+
+    /// Per edge the values that weight `x V_k`, a 1 for the bias of the last layer at the end: \[edges, K + 1\].
+    fn edge_weights(&self, hidden: &Tensor) -> Result<Tensor> {
+        let edges = hidden.dim(0)?;
         let one = Tensor::ones((edges, 1), hidden.dtype(), hidden.device())?;
-        Ok(Tensor::cat(&[hidden, one], 1)?)
+        Ok(Tensor::cat(&[hidden, &one], 1)?)
     }
 
     /// `x V_k` for every `k`, side by side: \[sources, (K + 1) * out\].
@@ -205,9 +210,20 @@ impl NnConv {
         adjacency: &Arc<Adjacency>,
         attributes: Option<&Tensor>,
     ) -> Result<Tensor> {
-        let weights = self.edge_weights(adjacency, attributes)?;
+        let hidden = self.hidden(adjacency, attributes)?;
+        let linear = matches!(self.config.aggr, Aggregation::Sum | Aggregation::Mean);
+        let (features, out) = (self.config.in_source, self.config.out);
+        if let Some(bias) = self.nn.last().bias()
+            && linear
+            && source.device().is_cpu()
+            && edge_conditioned_fits(features, hidden.dim(1)?, out)
+        {
+            let mean = self.config.aggr == Aggregation::Mean;
+            return Ok(edge_conditioned(source, &hidden, self.nn.last().weight(), bias, adjacency, mean)?);
+        }
+        let weights = self.edge_weights(&hidden)?;
         let products = self.products(source)?;
-        if matches!(self.config.aggr, Aggregation::Sum | Aggregation::Mean) {
+        if linear {
             let sum = self.sum(&products, &weights, adjacency)?;
             if self.config.aggr == Aggregation::Sum {
                 return Ok(sum);

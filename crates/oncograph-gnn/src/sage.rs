@@ -2,7 +2,9 @@ use crate::{Aggregation, Aggregator, Error, MessagePassing, Result};
 use candle_core::{D, Module, Tensor};
 use candle_nn::{Linear, VarBuilder};
 use oncograph_graph::Graph;
-use oncograph_nn::segment::{Adjacency, Reduce, gather_reduce, segment_reduce};
+use oncograph_nn::segment::{
+    Adjacency, Neighbourhood, Reduce, gather_reduce, propagate, propagate_fits, segment_reduce,
+};
 use oncograph_nn::{linear, linear_no_bias};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -258,6 +260,63 @@ impl SageConv {
         Ok(Some(edge.forward(&segment_reduce(attributes, adjacency, reduce)?)?))
     }
 
+    /// What is summed at a node, if the sum and the maps around it can be taken in one pass.
+    fn neighbourhood(&self, source: &Tensor) -> Option<Neighbourhood> {
+        let c = &self.config;
+        let fits = source.device().is_cpu() && propagate_fits(c.in_source, c.out);
+        match &c.aggr {
+            _ if !fits => None,
+            Aggregation::Mean if c.closed => Some(Neighbourhood::ClosedMean),
+            Aggregation::Mean => Some(Neighbourhood::Mean),
+            Aggregation::Sum => Some(Neighbourhood::Sum),
+            _ => None,
+        }
+    }
+
+    fn in_one_pass(
+        &self,
+        how: Neighbourhood,
+        source: &Tensor,
+        target: &Tensor,
+        adjacency: &Arc<Adjacency>,
+    ) -> Result<Tensor> {
+        let (weight, bias) = (self.lin_l.weight(), self.lin_l.bias());
+        let projected = match &self.project {
+            Some(lin) => oncograph_nn::relu(&lin.forward(source)?)?,
+            None => source.clone(),
+        };
+        match &self.lin_r {
+            // The root's map joins the pass where it reads the same rows.
+            Some(lin_r) if projected.id() == target.id() => {
+                Ok(propagate(&projected, weight, Some(lin_r.weight()), bias, adjacency, how)?)
+            }
+            Some(lin_r) => {
+                let sums = propagate(&projected, weight, None, bias, adjacency, how)?;
+                Ok((sums + lin_r.forward(target)?)?)
+            }
+            None => Ok(propagate(&projected, weight, None, bias, adjacency, how)?),
+        }
+    }
+
+    /// The plain form, for every aggregation, size and device.
+    fn composed(&self, source: &Tensor, target: &Tensor, adjacency: &Arc<Adjacency>) -> Result<Tensor> {
+        let mut out = if self.config.closed {
+            self.closed_mean(source, adjacency)?
+        } else {
+            match &self.project {
+                Some(lin) => self.aggregate(&oncograph_nn::relu(&lin.forward(source)?)?, adjacency)?,
+                None => self.aggregate(source, adjacency)?,
+            }
+        };
+        if let Some(bias) = self.lin_l.bias() {
+            out = out.broadcast_add(bias)?;
+        }
+        if let Some(lin_r) = &self.lin_r {
+            out = (out + lin_r.forward(target)?)?;
+        }
+        Ok(out)
+    }
+
     /// `(x_i + sum_j x_j) / (1 + degree)` through the one matrix.
     fn closed_mean(&self, x: &Tensor, adjacency: &Arc<Adjacency>) -> Result<Tensor> {
         let mapped = x.matmul(&self.lin_l.weight().t()?)?;
@@ -286,20 +345,10 @@ impl MessagePassing for SageConv {
         adjacency: &Arc<Adjacency>,
         edge_attributes: Option<&Tensor>,
     ) -> Result<Tensor> {
-        let mut out = if self.config.closed {
-            self.closed_mean(source, adjacency)?
-        } else {
-            match &self.project {
-                Some(lin) => self.aggregate(&oncograph_nn::relu(&lin.forward(source)?)?, adjacency)?,
-                None => self.aggregate(source, adjacency)?,
-            }
+        let mut out = match self.neighbourhood(source) {
+            Some(how) => self.in_one_pass(how, source, target, adjacency)?,
+            None => self.composed(source, target, adjacency)?,
         };
-        if let Some(bias) = self.lin_l.bias() {
-            out = out.broadcast_add(bias)?;
-        }
-        if let Some(lin_r) = &self.lin_r {
-            out = (out + lin_r.forward(target)?)?;
-        }
         if let Some(message) = self.messages(adjacency, edge_attributes)? {
             out = (out + message)?;
         }

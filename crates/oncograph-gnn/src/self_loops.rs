@@ -4,35 +4,6 @@ use oncograph_nn::segment::Adjacency;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// An edge list without its self loops and with one loop per node at the end, as PyTorch Geometric orders them.
-pub(crate) struct WithLoops {
-    pub adjacency: Arc<Adjacency>,
-    /// The old position of each edge that was kept, in order.
-    pub kept: Vec<u32>,
-    /// The old position of each self loop, in order.
-    pub loops: Vec<u32>,
-}
-
-/// Between two sets of nodes a loop is an edge between nodes of the same position.
-pub(crate) fn replace_self_loops(adjacency: &Adjacency) -> Result<WithLoops> {
-    let (n_sources, n_targets) = (adjacency.source_count(), adjacency.target_count());
-    let n = n_sources.min(n_targets) as u32;
-    let (mut sources, mut targets, mut kept, mut loops) = (vec![], vec![], vec![], vec![]);
-    for (e, (&s, &t)) in adjacency.sources().iter().zip(adjacency.targets()).enumerate() {
-        if s == t {
-            loops.push(e as u32);
-        } else {
-            sources.push(s);
-            targets.push(t);
-            kept.push(e as u32);
-        }
-    }
-    sources.extend(0..n);
-    targets.extend(0..n);
-    let adjacency = Arc::new(Adjacency::new(n_sources, n_targets, &sources, &targets)?);
-    Ok(WithLoops { adjacency, kept, loops })
-}
-
 /// The attributes of the self loops that an attention layer adds (the peer's `fill_value`).
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -125,14 +96,14 @@ impl AttentionEdges<'_> {
             let got = format!("{} -> {}", adjacency.source_count(), adjacency.target_count());
             return Err(Error::layer(self.layer, "one set of nodes with self loops", got));
         }
-        let loops = replace_self_loops(adjacency)?;
-        let Some(attributes) = attributes else { return Ok((loops.adjacency, None)) };
+        let loops = adjacency.self_loops();
+        let Some(attributes) = attributes else { return Ok((loops.adjacency.clone(), None)) };
         let kept = Tensor::from_slice(&loops.kept, loops.kept.len(), attributes.device())?;
         let kept_attributes = attributes.index_select(&kept, 0)?;
         let targets = &loops.adjacency.targets()[..loops.kept.len()];
         let fill = self.fill.rows(&kept_attributes, targets, adjacency.target_count())?;
         let fill = fill.narrow(0, 0, loops.adjacency.edge_count() - loops.kept.len())?;
-        Ok((loops.adjacency, Some(Tensor::cat(&[kept_attributes, fill], 0)?)))
+        Ok((loops.adjacency.clone(), Some(Tensor::cat(&[kept_attributes, fill], 0)?)))
     }
 }
 
@@ -169,14 +140,5 @@ mod tests {
             let expected: Vec<Vec<f64>> = [1.0, 3.0, 5.0].iter().chain(&loops).map(|v| vec![*v]).collect();
             assert_eq!(filled(&fill), expected, "{fill:?}");
         }
-    }
-
-    #[test]
-    fn between_two_sets_of_nodes_a_loop_joins_equal_positions() {
-        let a = Adjacency::new(2, 3, &[0, 1, 1], &[2, 1, 0]).unwrap();
-        let loops = replace_self_loops(&a).unwrap();
-        assert_eq!(loops.adjacency.sources(), [0, 1, 0, 1]);
-        assert_eq!(loops.adjacency.targets(), [2, 0, 0, 1]);
-        assert_eq!((loops.kept, loops.loops), (vec![0, 2], vec![1]));
     }
 }

@@ -1,6 +1,7 @@
 use crate::{Error, Result};
 use candle_core::{Module, Tensor};
 use candle_nn::{Linear, VarBuilder};
+use oncograph_nn::segment::row_linear;
 use oncograph_nn::{Activation, linear};
 use serde::{Deserialize, Serialize};
 
@@ -96,7 +97,13 @@ impl Sequential {
     pub(crate) fn hidden(&self, x: &Tensor) -> Result<Tensor> {
         let mut x = x.clone();
         for layer in &self.layers[..self.layers.len() - 1] {
-            x = self.activation.forward(&layer.forward(&x)?)?;
+            let narrow = layer.weight().elem_count() <= 1 << 14 && x.rank() == 2;
+            x = match self.activation {
+                Activation::Relu if narrow && x.device().is_cpu() => {
+                    row_linear(&x, layer.weight(), layer.bias(), true)?
+                }
+                other => other.forward(&layer.forward(&x)?)?,
+            };
         }
         Ok(x)
     }

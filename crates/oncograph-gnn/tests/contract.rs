@@ -166,8 +166,9 @@ contract! {
 /// attention layer was asked for.
 #[test]
 fn bipartite_layers() {
-    let a = Arc::new(Adjacency::new(4, 3, &[0, 0, 3, 2], &[1, 1, 1, 0]).unwrap());
-    let (target, e) = (values(3, 2, 1.0), (values(4, 2, 0.3).abs().unwrap() + 0.1).unwrap());
+    // Enough edges per target for logits of both signs: where all have one, the softmax cancels the target's share.
+    let a = Arc::new(Adjacency::new(4, 3, &[0, 0, 3, 2, 1, 2, 1, 0], &[1, 1, 1, 0, 1, 1, 0, 0]).unwrap());
+    let (target, e) = (values(3, 2, 1.0), (values(8, 2, 0.3).abs().unwrap() + 0.1).unwrap());
     fn run<C: MessagePassing>(
         build: impl Fn(candle_nn::VarBuilder) -> C,
         a: &Arc<Adjacency>,

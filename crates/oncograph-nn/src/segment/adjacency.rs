@@ -1,4 +1,5 @@
 use crate::{Error, Result};
+use std::sync::{Arc, OnceLock};
 
 /// Compressed sparse rows: for each row the other ends of its edges, in the order of the edge list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,21 @@ impl Csr {
             sorted.edges[at] = edge as u32;
         }
         sorted
+    }
+
+    /// Where the edges of each row begin in [`Csr::all_columns`], and their end.
+    pub(super) fn offsets(&self) -> &[usize] {
+        &self.offsets
+    }
+
+    /// The other ends of all edges, row after row.
+    pub(super) fn all_columns(&self) -> &[u32] {
+        &self.columns
+    }
+
+    /// The positions in the edge list of all edges, row after row.
+    pub(super) fn all_edges(&self) -> &[u32] {
+        &self.edges
     }
 
     /// How many rows there are.
@@ -70,6 +86,36 @@ pub struct Adjacency {
     by_source: Csr,
     sources: Vec<u32>,
     targets: Vec<u32>,
+    derived: Derived,
+}
+
+/// What follows from the edges and is worth keeping, made when it is first asked for.
+#[derive(Debug, Clone, Default)]
+struct Derived {
+    self_loops: OnceLock<Arc<SelfLoops>>,
+    loop_counts: OnceLock<Vec<u32>>,
+    edges_to_targets: OnceLock<Arc<Adjacency>>,
+}
+
+// Equal edges have equal derivatives, made or not.
+impl PartialEq for Derived {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Derived {}
+
+/// An edge list without its self loops and with one loop per node at the end, as PyTorch Geometric orders them.
+/// Between two sets of nodes a loop is an edge between nodes of the same position.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SelfLoops {
+    /// The edges.
+    pub adjacency: Arc<Adjacency>,
+    /// The old position of each edge that was kept, in order.
+    pub kept: Vec<u32>,
+    /// The old position of each self loop, in order.
+    pub loops: Vec<u32>,
 }
 
 impl Adjacency {
@@ -89,12 +135,16 @@ impl Adjacency {
                 return Err(Error::shape(OP, expected, format_args!("{} in edge {edge}", nodes[edge])));
             }
         }
-        Ok(Adjacency {
-            by_target: Csr::sort(target_count, targets, sources),
-            by_source: Csr::sort(source_count, sources, targets),
-            sources: sources.to_vec(),
-            targets: targets.to_vec(),
-        })
+        Ok(Self::sorted(source_count, target_count, sources.to_vec(), targets.to_vec()))
+    }
+
+    /// [`Adjacency::new`] for indices that are known to be in range.
+    fn sorted(source_count: usize, target_count: usize, sources: Vec<u32>, targets: Vec<u32>) -> Self {
+        let (by_target, by_source) = rayon::join(
+            || Csr::sort(target_count, &targets, &sources),
+            || Csr::sort(source_count, &sources, &targets),
+        );
+        Adjacency { by_target, by_source, sources, targets, derived: Derived::default() }
     }
 
     /// The relation from each item to its segment: `segments[i]` is the target of item `i`.
@@ -143,6 +193,47 @@ impl Adjacency {
         &self.by_source
     }
 
+    /// The edges with every self loop replaced by one per node. Made once and kept.
+    pub fn self_loops(&self) -> &Arc<SelfLoops> {
+        self.derived.self_loops.get_or_init(|| {
+            let (n_sources, n_targets) = (self.source_count(), self.target_count());
+            let n = n_sources.min(n_targets) as u32;
+            let (mut sources, mut targets, mut kept, mut loops) = (vec![], vec![], vec![], vec![]);
+            for (e, (&s, &t)) in self.sources.iter().zip(&self.targets).enumerate() {
+                if s == t {
+                    loops.push(e as u32);
+                } else {
+                    sources.push(s);
+                    targets.push(t);
+                    kept.push(e as u32);
+                }
+            }
+            sources.extend(0..n);
+            targets.extend(0..n);
+            let adjacency = Arc::new(Self::sorted(n_sources, n_targets, sources, targets));
+            Arc::new(SelfLoops { adjacency, kept, loops })
+        })
+    }
+
+    /// How many edges lead from each node to the node of the same position. Made once and kept.
+    pub(super) fn loop_counts(&self) -> &[u32] {
+        self.derived.loop_counts.get_or_init(|| {
+            let mut counts = vec![0; self.target_count()];
+            for (&s, &t) in self.sources.iter().zip(&self.targets) {
+                counts[t as usize] += u32::from(s == t);
+            }
+            counts
+        })
+    }
+
+    /// The relation from each edge to its target; reducing along it reduces values of edges. Made once and kept.
+    pub fn edges_to_targets(&self) -> &Arc<Adjacency> {
+        self.derived.edges_to_targets.get_or_init(|| {
+            let edges = (0..self.edge_count() as u32).collect();
+            Arc::new(Self::sorted(self.edge_count(), self.target_count(), edges, self.targets.clone()))
+        })
+    }
+
     /// How many edges end in each target.
     pub fn in_degrees(&self) -> Vec<usize> {
         (0..self.target_count()).map(|t| self.by_target.degree(t)).collect()
@@ -167,6 +258,16 @@ mod tests {
         let message = Adjacency::new(2, 2, &[0, 5], &[0, 1]).unwrap_err().to_string();
         assert_eq!(message, "Adjacency: expected sources below 2, got 5 in edge 1");
         assert!(Adjacency::new(2, 2, &[0], &[]).is_err());
+    }
+
+    #[test]
+    fn between_two_sets_of_nodes_a_loop_joins_equal_positions() {
+        let a = Adjacency::new(2, 3, &[0, 1, 1], &[2, 1, 0]).unwrap();
+        let loops = a.self_loops();
+        assert_eq!(loops.adjacency.sources(), [0, 1, 0, 1]);
+        assert_eq!(loops.adjacency.targets(), [2, 0, 0, 1]);
+        assert_eq!((&loops.kept[..], &loops.loops[..]), (&[0, 2][..], &[1][..]));
+        assert_eq!(a.loop_counts(), [0, 1, 0]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 use super::Adjacency;
+use super::gather::{Own, Rows, Sum};
 use super::kernel::{Real, dispatch, fill_rows, slice};
+use super::simd::{build_rows, vectorized};
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Shape, Tensor};
 use serde::{Deserialize, Serialize};
@@ -85,8 +87,7 @@ pub fn gather_reduce_weighted(x: &Tensor, weight: &Tensor, adjacency: &Arc<Adjac
 /// # Errors
 /// As [`gather_reduce`].
 pub fn segment_reduce(values: &Tensor, adjacency: &Adjacency, reduce: Reduce) -> Result<Tensor> {
-    let to_target = Arc::new(Adjacency::from_segments(adjacency.targets(), adjacency.target_count())?);
-    gather_reduce(values, &to_target, reduce)
+    gather_reduce(values, adjacency.edges_to_targets(), reduce)
 }
 
 fn check(op: &'static str, x: &Tensor, rows: usize) -> Result<()> {
@@ -106,24 +107,21 @@ struct Gather {
 impl Gather {
     fn run<T: Real>(&self, x: &[T], width: usize) -> (CpuStorage, Shape) {
         let a = &*self.adjacency;
-        let scale = |t: usize| T::of(1.0 / a.by_target().degree(t).max(1) as f64);
-        let rows = if self.reverse { a.by_source() } else { a.by_target() };
-        let work = width * a.edge_count() / rows.rows().max(1);
-        fill_rows(rows.rows(), width, work, |row, out: &mut [T]| {
-            for &c in rows.columns(row) {
-                let values = &x[c as usize * width..][..width];
-                if self.mean && self.reverse {
-                    let s = scale(c as usize);
-                    out.iter_mut().zip(values).for_each(|(o, &v)| *o += v * s);
-                } else {
-                    out.iter_mut().zip(values).for_each(|(o, &v)| *o += v);
-                }
-            }
-            if self.mean && !self.reverse {
-                let s = scale(row);
-                out.iter_mut().for_each(|o| *o *= s);
-            }
-        })
+        let shares: Option<Vec<T>> = self.mean.then(|| {
+            let targets = a.by_target();
+            (0..targets.rows()).map(|t| T::of(1.0 / targets.degree(t).max(1) as f64)).collect()
+        });
+        let csr = if self.reverse { a.by_source() } else { a.by_target() };
+        let (of_row, of_column) =
+            if self.reverse { (None, shares.as_deref()) } else { (shares.as_deref(), None) };
+        let rows = csr.rows();
+        let out = build_rows(rows, width, 128, |first, out: &mut [T]| {
+            let count = out.len() / width.max(1);
+            let own = Own::Kept;
+            let rows = Rows::ends(csr);
+            vectorized(Sum { x, width, rows, first, count, of_row, of_column, own, out });
+        });
+        (T::to_cpu_storage_owned(out), Shape::from((rows, width)))
     }
 }
 
@@ -134,7 +132,7 @@ impl CustomOp1 for Gather {
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
         let width = layout.shape().dims2()?.1;
-        dispatch!(self.name(), x, T => Ok(self.run::<T>(slice(x, layout)?, width)))
+        dispatch!(self.name(), candle_core::backend::BackendStorage::dtype(x), T => Ok(self.run::<T>(slice(x, layout)?, width)))
     }
 
     fn bwd(&self, _: &Tensor, _: &Tensor, dy: &Tensor) -> candle_core::Result<Option<Tensor>> {
@@ -180,7 +178,7 @@ impl CustomOp2 for Weighted {
         w_layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         let (width, heads) = (x_layout.shape().dims2()?.1, w_layout.shape().dims2()?.1);
-        dispatch!(self.name(), x, T => {
+        dispatch!(self.name(), candle_core::backend::BackendStorage::dtype(x), T => {
             Ok(self.run::<T>(slice(x, x_layout)?, slice(weight, w_layout)?, width, heads))
         })
     }
@@ -222,7 +220,7 @@ impl CustomOp2 for EdgeDot {
         let a = &*self.adjacency;
         let width = x_layout.shape().dims2()?.1;
         let channels = width / self.heads;
-        dispatch!(self.name(), x, T => {
+        dispatch!(self.name(), candle_core::backend::BackendStorage::dtype(x), T => {
             let (x, dy) = (slice::<T>(x, x_layout)?, slice::<T>(dy, dy_layout)?);
             Ok(fill_rows(a.edge_count(), self.heads, width, |e, out: &mut [T]| {
                 let s = &x[a.sources()[e] as usize * width..][..width];
@@ -248,7 +246,7 @@ impl CustomOp1 for Max {
         let width = layout.shape().dims2()?.1;
         let rows = self.0.by_target();
         let work = width * self.0.edge_count() / rows.rows().max(1);
-        dispatch!(self.name(), x, T => {
+        dispatch!(self.name(), candle_core::backend::BackendStorage::dtype(x), T => {
             let x = slice::<T>(x, layout)?;
             Ok(fill_rows(rows.rows(), width, work, |row, out: &mut [T]| {
                 for (i, &c) in rows.columns(row).iter().enumerate() {
@@ -320,7 +318,7 @@ impl CustomOp3 for MaxGradient {
         dy_layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         let width = x_layout.shape().dims2()?.1;
-        dispatch!(self.name(), x, T => {
+        dispatch!(self.name(), candle_core::backend::BackendStorage::dtype(x), T => {
             Ok(self.run::<T>(slice(x, x_layout)?, slice(y, y_layout)?, slice(dy, dy_layout)?, width))
         })
     }

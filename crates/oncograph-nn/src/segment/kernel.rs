@@ -1,31 +1,74 @@
 //! What the kernels of this module share.
 
-use candle_core::{CpuStorage, Layout, Result, Shape, WithDType};
+use candle_core::{CpuStorage, Layout, Result, Shape, Storage, Tensor, WithDType};
 use rayon::prelude::*;
 
 /// f32 and f64, with what candle's `WithDType` lacks.
 pub(super) trait Real: WithDType {
     fn exp(self) -> Self;
+    /// The exponential of a number that is not positive, in a form that loops can be vectorised over; below -87 it
+    /// may be 0.
+    fn exp_negative(self) -> Self;
     fn of(value: f64) -> Self;
+    /// `self * b + c`, rounded once.
+    fn fused(self, b: Self, c: Self) -> Self;
 }
 
 impl Real for f32 {
+    #[inline(always)]
     fn exp(self) -> Self {
         f32::exp(self)
     }
 
+    #[inline(always)]
+    fn exp_negative(self) -> Self {
+        // exp(x) = 2^n exp(r) with n the integer next to x / ln 2; adding 1.5 * 2^23 leaves n in the low bits.
+        const SHIFT: f32 = 12_582_912.0;
+        const LN2_HIGH: f32 = 0.693_359_4;
+        const LN2_LOW: f32 = -2.121_944_4e-4;
+        // Comparisons with a NaN fail, so that it comes through.
+        let x = if self < -87.0 { -87.0 } else { self };
+        let shifted = x * std::f32::consts::LOG2_E + SHIFT;
+        let n = shifted - SHIFT;
+        let r = (x - n * LN2_HIGH) - n * LN2_LOW;
+        let mut p = 1.0 / 5040.0;
+        for c in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+            p = p * r + c;
+        }
+        let scale = f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
+        p * scale
+    }
+
+    #[inline(always)]
     fn of(value: f64) -> Self {
         value as f32
+    }
+
+    #[inline(always)]
+    fn fused(self, b: Self, c: Self) -> Self {
+        self.mul_add(b, c)
     }
 }
 
 impl Real for f64 {
+    #[inline(always)]
     fn exp(self) -> Self {
         f64::exp(self)
     }
 
+    #[inline(always)]
+    fn exp_negative(self) -> Self {
+        f64::exp(self)
+    }
+
+    #[inline(always)]
     fn of(value: f64) -> Self {
         value
+    }
+
+    #[inline(always)]
+    fn fused(self, b: Self, c: Self) -> Self {
+        self.mul_add(b, c)
     }
 }
 
@@ -35,6 +78,18 @@ pub(super) fn slice<'a, T: WithDType>(storage: &'a CpuStorage, layout: &Layout) 
         candle_core::bail!("a segment operation needs contiguous input")
     };
     Ok(&storage.as_slice::<T>()?[from..to])
+}
+
+/// Calls `run` with the values of a contiguous tensor in CPU memory.
+pub(super) fn with_values<T: WithDType, R>(
+    tensor: &Tensor,
+    run: impl FnOnce(&[T]) -> Result<R>,
+) -> Result<R> {
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(storage) => run(slice(storage, layout)?),
+        _ => candle_core::bail!("a segment operation needs a tensor in CPU memory"),
+    }
 }
 
 /// A matrix of `rows` x `width` zeros, each row of which `fill(row, values)` fills on its own.
@@ -60,10 +115,10 @@ pub(super) fn fill_rows<T: WithDType>(
     (T::to_cpu_storage_owned(out), Shape::from((rows, width)))
 }
 
-/// Calls `$body` with `$t` bound to the storage's float type.
+/// Calls `$body` with `$t` bound to the float type `$dtype`.
 macro_rules! dispatch {
-    ($op:expr, $storage:expr, $t:ident => $body:expr) => {
-        match candle_core::backend::BackendStorage::dtype($storage) {
+    ($op:expr, $dtype:expr, $t:ident => $body:expr) => {
+        match $dtype {
             candle_core::DType::F32 => {
                 type $t = f32;
                 $body
@@ -77,3 +132,19 @@ macro_rules! dispatch {
     };
 }
 pub(super) use dispatch;
+
+#[cfg(test)]
+mod tests {
+    use super::Real;
+
+    #[test]
+    fn the_exponential_is_exact_to_rounding() {
+        let mut x = -86.0f32;
+        while x <= 0.0 {
+            approx::assert_relative_eq!(x.exp_negative(), f64::from(x).exp() as f32, max_relative = 3e-7);
+            x += 0.0137;
+        }
+        assert_eq!(0f32.exp_negative(), 1.0);
+        assert!(f32::NEG_INFINITY.exp_negative() < 2e-38 && f32::NAN.exp_negative().is_nan());
+    }
+}

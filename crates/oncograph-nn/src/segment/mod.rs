@@ -7,10 +7,24 @@
 //! The kernels run on the CPU in f32 and f64; on another device they return an error that names the operation.
 
 mod adjacency;
+mod attention;
+mod attention_v2;
+mod edge_conditioned;
+mod gather;
 mod gather_reduce;
 mod kernel;
+mod loop_fill;
+mod propagate;
+mod row_linear;
+mod simd;
 mod softmax;
 
-pub use adjacency::{Adjacency, Csr};
+pub use adjacency::{Adjacency, Csr, SelfLoops};
+pub use attention::graph_attention;
+pub use attention_v2::graph_attention_v2;
+pub use edge_conditioned::{edge_conditioned, edge_conditioned_fits};
 pub use gather_reduce::{Reduce, gather_reduce, gather_reduce_weighted, segment_reduce};
+pub use loop_fill::with_loop_rows;
+pub use propagate::{Neighbourhood, propagate, propagate_fits};
+pub use row_linear::row_linear;
 pub use softmax::segment_softmax;

@@ -36,7 +36,7 @@ impl CustomOp1 for Softmax {
 
     fn cpu_fwd(&self, z: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
         let heads = layout.shape().dims2()?.1;
-        dispatch!(self.name(), z, T => {
+        dispatch!(self.name(), candle_core::backend::BackendStorage::dtype(z), T => {
             let z = slice::<T>(z, layout)?;
             Ok(per_target(self.0.by_target(), heads, |edges, h, put| {
                 let at = |e: u32| z[e as usize * heads + h];
@@ -70,7 +70,7 @@ impl CustomOp2 for SoftmaxGradient {
         dy_layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         let heads = y_layout.shape().dims2()?.1;
-        dispatch!(self.name(), y, T => {
+        dispatch!(self.name(), candle_core::backend::BackendStorage::dtype(y), T => {
             let (y, dy) = (slice::<T>(y, y_layout)?, slice::<T>(dy, dy_layout)?);
             Ok(per_target(self.0.by_target(), heads, |edges, h, put| {
                 let at = |e: u32| e as usize * heads + h;
