@@ -9,10 +9,9 @@ pub(crate) fn compare(a: f64, b: f64) -> Ordering {
 
 /// The stable order that sorts `values` ascending.
 pub(crate) fn argsort(values: &[f64]) -> Vec<usize> {
-    // Values beside their positions: comparisons read memory in order. The position makes the order a stable one.
-    let mut pairs: Vec<(f64, usize)> = values.iter().copied().zip(0..).collect();
-    pairs.sort_unstable_by(|a, b| compare(a.0, b.0).then(a.1.cmp(&b.1)));
-    pairs.into_iter().map(|(_, i)| i).collect()
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|&a, &b| compare(values[a], values[b]));
+    order
 }
 
 /// The half-open runs of equal values along `order`.

@@ -73,7 +73,6 @@ pub(super) fn weighted(
     let sorted: Vec<f64> = by_risk.iter().map(|&i| risk[i]).collect();
     let mut place = vec![0; risk.len()];
     by_risk.iter().enumerate().for_each(|(p, &i)| place[i] = p);
-    let tied = tied_places(&sorted, tolerance);
 
     let by_time = rank::argsort(time);
     let mut later = rank::Counts::new(risk.len());
@@ -89,7 +88,8 @@ pub(super) fn weighted(
         }
         let censored = block.iter().filter(|&&i| !event[i]).count() as u64;
         for &i in block.iter().filter(|&&i| event[i]) {
-            let (low, high) = tied[place[i]];
+            let low = sorted.partition_point(|&r| risk[i] - r > tolerance);
+            let high = sorted.partition_point(|&r| r - risk[i] <= tolerance);
             let below = later.below(low);
             let tied = later.below(high) - below;
             let weight = weights.map_or(1.0, |w| w[i]);
@@ -110,21 +110,6 @@ pub(super) fn weighted(
     }
     let discordant = comparable - concordant - tied_risk;
     Ok(Concordance { index: numerator / denominator, concordant, discordant, tied_risk, tied_time })
-}
-
-/// For each place of ascending risks, the half-open range of places whose risks are tied with it.
-fn tied_places(sorted: &[f64], tolerance: f64) -> Vec<(usize, usize)> {
-    let (mut low, mut high) = (0, 0);
-    let of = |&risk: &f64| {
-        while risk - sorted[low] > tolerance {
-            low += 1;
-        }
-        while sorted.get(high).is_some_and(|r| r - risk <= tolerance) {
-            high += 1;
-        }
-        (low, high)
-    };
-    sorted.iter().map(of).collect()
 }
 
 #[cfg(test)]
