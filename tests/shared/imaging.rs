@@ -2,7 +2,7 @@
 
 use libtest_mimic::{Failed, Trial};
 use oncograph_imaging::dicom::{SeriesOptions, read_series};
-use oncograph_imaging::{Grid, Mask, nifti, reorient, seg};
+use oncograph_imaging::{Grid, Mask, Volume, nifti, reorient, seg};
 use oncograph_tests::trial;
 use std::io::Read;
 use std::path::Path;
@@ -11,9 +11,63 @@ type Outcome = Result<(), Failed>;
 
 pub fn trials() -> Vec<Trial> {
     vec![
+        trial("imaging::nifti_copies", &["fixtures/io"], nifti_copies),
+        trial("imaging::seg_copy", &["fixtures/io/ct", "fixtures/io/seg.dcm"], seg_copy),
         trial("imaging::crlm_ct", &["data/crlm/ct_dicom", "data/crlm/ct_dicom_labels.nii.gz"], crlm_ct),
         trial("imaging::crlm_seg", &["data/crlm/dicom_seg"], crlm_seg),
     ]
+}
+
+/// Every NIfTI file of another writer is the same after writing and reading.
+fn nifti_copies(root: &Path) -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let options = nifti::ReadOptions::new().allow_pixdim_geometry(true).allow_nan(true);
+    let mut copied = 0;
+    for entry in std::fs::read_dir(root.join("fixtures/io"))? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !name.ends_with(".nii") && !name.ends_with(".nii.gz") {
+            continue;
+        }
+        for (frame, volume) in nifti::read_4d::<f64>(&path, &options)?.into_iter().enumerate() {
+            for ending in ["nii", "nii.gz"] {
+                let copy = folder.path().join(format!("copy.{ending}"));
+                nifti::write(&copy, &volume)?;
+                let again: Volume<f64> = nifti::read_with(&copy, &options)?;
+                let same =
+                    again.as_slice().iter().zip(volume.as_slice()).all(|(a, b)| a.to_bits() == b.to_bits());
+                if !same || !again.grid().approx_eq(volume.grid(), 1e-4) {
+                    return Err(format!("{name}, frame {frame}: not the same as {ending}").into());
+                }
+                copied += 1;
+            }
+        }
+    }
+    if copied == 0 { Err("no NIfTI file".into()) } else { Ok(()) }
+}
+
+/// The masks of another writer's segmentation object are the same in one of our own.
+fn seg_copy(root: &Path) -> Outcome {
+    let series = read_series(root.join("fixtures/io/ct"), &SeriesOptions::new())?;
+    let (grid, frame) = (series.volume.grid(), series.volume.frame());
+    let decoded = seg::read(root.join("fixtures/io/seg.dcm"))?.decode_onto(grid, frame)?;
+    let code = || seg::Code::new("10200004", "SCT", "Liver");
+    let named = |label: &str| seg::NewSegment::new(label.to_owned(), seg::Code::organ(), code());
+    let masks: Vec<_> = decoded.into_iter().map(|d| (named(&d.segment.label), d.mask())).collect();
+    let folder = tempfile::tempdir()?;
+    let copy = folder.path().join("seg.dcm");
+    seg::write(&copy, &series, &masks, &seg::WriteOptions::new())?;
+    let object = seg::read(&copy)?;
+    let again = object.decode_onto(grid, frame)?;
+    if object.referenced_series != [series.series_uid] || again.len() != masks.len() || masks.is_empty() {
+        return Err(format!("{} segments of {:?}", again.len(), object.referenced_series).into());
+    }
+    for (again, (segment, mask)) in again.iter().zip(&masks) {
+        if again.mask() != *mask || again.segment.label != segment.label {
+            return Err(format!("{}: not the same after writing and reading", again.segment.label).into());
+        }
+    }
+    Ok(())
 }
 
 /// The DICOM series (LPS, JPEG 2000, files out of order) and the NIfTI label map (RAS) are the same place.

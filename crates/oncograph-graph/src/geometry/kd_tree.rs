@@ -16,6 +16,8 @@ pub(super) struct KdTree<'a, T> {
     dim: usize,
     /// The points, leaf by leaf.
     order: Vec<u32>,
+    /// Their coordinates in this order, so that a leaf is read in one piece.
+    rows: Vec<T>,
     nodes: Vec<Node<T>>,
     root: usize,
     /// Smallest and largest coordinate of all points, per dimension.
@@ -59,11 +61,17 @@ impl<'a, T: Coordinate> KdTree<'a, T> {
     pub fn new(values: &'a [T], dim: usize) -> Self {
         let count = values.len() / dim;
         let order = (0..count as u32).collect();
-        let mut tree = KdTree { values, dim, order, nodes: vec![], root: 0, bounds: vec![] };
+        let mut tree = KdTree { values, dim, order, rows: vec![], nodes: vec![], root: 0, bounds: vec![] };
         let mut bounds = tree.bounds_of(0..count);
         tree.root = tree.divide(0..count, &mut bounds);
         tree.bounds = bounds;
+        tree.rows = tree.order.iter().flat_map(|&p| &values[p as usize * dim..][..dim]).copied().collect();
         tree
+    }
+
+    /// The points leaf by leaf: neighbours in space are neighbours in this order.
+    pub fn order(&self) -> &[u32] {
+        &self.order
     }
 
     fn at(&self, position: usize, axis: usize) -> T {
@@ -157,10 +165,11 @@ impl<'a, T: Coordinate> KdTree<'a, T> {
         }
     }
 
-    /// Offers to `keep` every point that may be near enough to `query`.
-    pub fn search(&self, query: &[T], keep: &mut impl Keep<T>) {
+    /// Offers to `keep` every point that may be near enough to `query`; `distances` is memory that is used again.
+    pub fn search(&self, query: &[T], distances: &mut Vec<T>, keep: &mut impl Keep<T>) {
         // Per axis the squared distance from the query to the cell, and their sum.
-        let mut distances = vec![T::of(0.0); self.dim];
+        distances.clear();
+        distances.resize(self.dim, T::of(0.0));
         let mut total = T::of(0.0);
         for ((d, &q), &(low, high)) in distances.iter_mut().zip(query).zip(&self.bounds) {
             if q < low {
@@ -170,7 +179,7 @@ impl<'a, T: Coordinate> KdTree<'a, T> {
             }
             total = total + *d;
         }
-        self.descend(self.root, query, total, &mut distances, keep);
+        self.descend(self.root, query, total, distances, keep);
     }
 
     fn descend(
@@ -185,8 +194,9 @@ impl<'a, T: Coordinate> KdTree<'a, T> {
             Node::Leaf(points) => {
                 // The limit at the beginning holds for the whole leaf.
                 let limit = keep.limit();
-                self.order[points.clone()].iter().all(|&point| {
-                    let distance = self.distance(query, point);
+                let rows = self.rows[points.start * self.dim..points.end * self.dim].chunks_exact(self.dim);
+                self.order[points.clone()].iter().zip(rows).all(|(&point, row)| {
+                    let distance = distance(query, row);
                     if distance < limit { keep.add(distance, point) } else { true }
                 })
             }
@@ -210,19 +220,18 @@ impl<'a, T: Coordinate> KdTree<'a, T> {
             }
         }
     }
+}
 
-    /// The squared distance, summed by fours.
-    fn distance(&self, query: &[T], point: u32) -> T {
-        let row = &self.values[point as usize * self.dim..][..self.dim];
-        let mut sum = T::of(0.0);
-        let (q4, q1) = query.as_chunks::<4>();
-        let (r4, r1) = row.as_chunks::<4>();
-        for (q, r) in q4.iter().zip(r4) {
-            let four = square(q[0] - r[0]) + square(q[1] - r[1]);
-            sum = sum + ((four + square(q[2] - r[2])) + square(q[3] - r[3]));
-        }
-        q1.iter().zip(r1).fold(sum, |sum, (&q, &r)| sum + square(q - r))
+/// The squared distance, summed by fours.
+fn distance<T: Coordinate>(query: &[T], row: &[T]) -> T {
+    let mut sum = T::of(0.0);
+    let (q4, q1) = query.as_chunks::<4>();
+    let (r4, r1) = row.as_chunks::<4>();
+    for (q, r) in q4.iter().zip(r4) {
+        let four = square(q[0] - r[0]) + square(q[1] - r[1]);
+        sum = sum + ((four + square(q[2] - r[2])) + square(q[3] - r[3]));
     }
+    q1.iter().zip(r1).fold(sum, |sum, (&q, &r)| sum + square(q - r))
 }
 
 #[cfg(test)]
@@ -258,9 +267,9 @@ mod tests {
             prop_assert_eq!(all, (0..count as u32).collect::<Vec<_>>());
             for query in values.chunks(dim).take(20).chain([&vec![9.0; dim][..]]) {
                 let mut keep = Within(r, vec![]);
-                tree.search(query, &mut keep);
+                tree.search(query, &mut vec![], &mut keep);
                 keep.1.sort_unstable();
-                let near = |p: &u32| tree.distance(query, *p) < r;
+                let near = |p: &u32| distance(query, &values[*p as usize * dim..][..dim]) < r;
                 prop_assert_eq!(keep.1, (0..count as u32).filter(near).collect::<Vec<_>>());
             }
         }

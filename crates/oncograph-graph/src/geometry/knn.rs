@@ -56,11 +56,17 @@ fn check(k: usize) -> Result<()> {
 /// # Reference
 /// `torch_cluster.knn` on the CPU, order included; squared distances in the type of the coordinates.
 pub fn knn<T: Coordinate>(points: &Points<T>, queries: &Points<T>, k: usize) -> Result<EdgeList> {
+    edges(points, queries, k, true)
+}
+
+fn edges<T: Coordinate>(points: &Points<T>, queries: &Points<T>, k: usize, loops: bool) -> Result<EdgeList> {
     check(k)?;
-    neighbours(points, queries, |tree, query| {
-        let mut keep = Nearest { k, found: Vec::with_capacity(k.min(points.len()) + 1) };
-        tree.search(query, &mut keep);
-        keep.found.into_iter().map(|(_, point)| point).collect()
+    neighbours(points, queries, loops, |tree, query, scratch, found| {
+        let mut keep = Nearest { k, found: std::mem::take(&mut scratch.pairs) };
+        keep.found.clear();
+        tree.search(query, &mut scratch.distances, &mut keep);
+        found.extend(keep.found.iter().map(|(_, point)| *point));
+        scratch.pairs = keep.found;
     })
 }
 
@@ -76,11 +82,20 @@ impl<T: Coordinate> Keep<T> for Nearest<T> {
     }
 
     fn add(&mut self, distance: T, point: u32) -> bool {
-        let at = self.found.partition_point(|(d, _)| *d <= distance);
+        // From the end: where many points were met, few are nearer.
+        let mut at = self.found.len();
         if at < self.k {
-            self.found.insert(at, (distance, point));
-            self.found.truncate(self.k);
+            self.found.push((distance, point));
+        } else if distance < self.found[at - 1].0 {
+            at -= 1;
+        } else {
+            return true;
         }
+        while at > 0 && distance < self.found[at - 1].0 {
+            self.found[at] = self.found[at - 1];
+            at -= 1;
+        }
+        self.found[at] = (distance, point);
         true
     }
 }
@@ -110,7 +125,7 @@ impl<T: Coordinate> Keep<T> for Nearest<T> {
 pub fn knn_graph<T: Coordinate>(points: &Points<T>, config: &KnnGraphConfig) -> Result<EdgeList> {
     config.validate()?;
     let k = config.k.saturating_add(usize::from(!config.self_loops));
-    Ok(knn(points, points, k)?.directed(config.self_loops, config.flow))
+    Ok(edges(points, points, k, config.self_loops)?.directed(config.flow))
 }
 
 #[cfg(test)]

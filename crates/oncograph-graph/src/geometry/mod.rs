@@ -54,13 +54,8 @@ pub struct EdgeList {
 }
 
 impl EdgeList {
-    /// The edges without loops if `self_loops` is false, and turned round for [`Flow::TargetToSource`].
-    fn directed(mut self, self_loops: bool, flow: Flow) -> Self {
-        if !self_loops {
-            let kept = self.sources.iter().zip(&self.targets).filter(|(s, t)| s != t);
-            let (sources, targets) = kept.map(|(s, t)| (*s, *t)).unzip();
-            self = EdgeList { sources, targets };
-        }
+    /// The edges, turned round for [`Flow::TargetToSource`].
+    fn directed(mut self, flow: Flow) -> Self {
         if flow == Flow::TargetToSource {
             std::mem::swap(&mut self.sources, &mut self.targets);
         }
@@ -68,11 +63,22 @@ impl EdgeList {
     }
 }
 
-/// The neighbours that `find(tree, query)` gives for every query in the cloud of the same number, query by query.
+/// Queries per task.
+const QUERIES: usize = 512;
+
+/// Memory that a task uses for one query after the other.
+struct Scratch<T> {
+    distances: Vec<T>,
+    pairs: Vec<(T, u32)>,
+}
+
+/// The neighbours that `find(tree, query, scratch, found)` appends to `found` for every query in the cloud of the same
+/// number, query by query; without `loops`, those of the query's own number are left out.
 fn neighbours<T: Coordinate>(
     points: &Points<T>,
     queries: &Points<T>,
-    find: impl Fn(&kd_tree::KdTree<T>, &[T]) -> Vec<u32> + Sync,
+    loops: bool,
+    find: impl Fn(&kd_tree::KdTree<T>, &[T], &mut Scratch<T>, &mut Vec<u32>) + Sync,
 ) -> Result<EdgeList> {
     if points.dim() != queries.dim() {
         return Err(Error::mismatch("queries", format!("{} coordinates", points.dim()), queries.dim()));
@@ -82,14 +88,48 @@ fn neighbours<T: Coordinate>(
         if cloud.is_empty() || asking.is_empty() {
             continue;
         }
-        let start = cloud.start as u32;
-        let tree = kd_tree::KdTree::new(points.rows(cloud), points.dim());
-        let answer = |q: usize| find(&tree, queries.row(q));
-        let found: Vec<Vec<u32>> = asking.clone().into_par_iter().with_min_len(32).map(answer).collect();
-        for (query, found) in asking.zip(found) {
-            edges.targets.extend(std::iter::repeat_n(query as u32, found.len()));
-            edges.sources.extend(found.into_iter().map(|p| start + p));
-        }
+        let tree = kd_tree::KdTree::new(points.rows(cloud.clone()), points.dim());
+        // One query after the other visits the same leaves if queries that are close follow each other.
+        let same = std::ptr::eq(points.rows(cloud.clone()), queries.rows(asking.clone()));
+        let order: Vec<u32> = if same { tree.order().to_vec() } else { (0..asking.len() as u32).collect() };
+        let answer = |block: &[u32]| {
+            let mut scratch = Scratch { distances: vec![], pairs: vec![] };
+            let (mut found, mut ends) = (vec![], Vec::with_capacity(block.len()));
+            for &q in block {
+                let (query, before) = (asking.start + q as usize, found.len());
+                find(&tree, queries.row(query), &mut scratch, &mut found);
+                let mut kept = before;
+                for i in before..found.len() {
+                    let point = cloud.start as u32 + found[i];
+                    found[kept] = point;
+                    kept += usize::from(loops || point as usize != query);
+                }
+                found.truncate(kept);
+                ends.push(kept);
+            }
+            (found, ends)
+        };
+        let blocks: Vec<(Vec<u32>, Vec<usize>)> = order.par_chunks(QUERIES).map(answer).collect();
+        gather(&order, &blocks, asking.start as u32, &mut edges);
     }
     Ok(edges)
+}
+
+/// Appends what was found for queries in any order, in their own.
+fn gather(order: &[u32], blocks: &[(Vec<u32>, Vec<usize>)], first: u32, edges: &mut EdgeList) {
+    let mut of_query: Vec<&[u32]> = vec![&[]; order.len()];
+    for (queries, (found, ends)) in order.chunks(QUERIES).zip(blocks) {
+        let mut start = 0;
+        for (&q, &end) in queries.iter().zip(ends) {
+            of_query[q as usize] = &found[start..end];
+            start = end;
+        }
+    }
+    let total: usize = of_query.iter().map(|found| found.len()).sum();
+    edges.sources.reserve(total);
+    edges.targets.reserve(total);
+    for (found, query) in of_query.into_iter().zip(first..) {
+        edges.sources.extend_from_slice(found);
+        edges.targets.extend(std::iter::repeat_n(query, found.len()));
+    }
 }

@@ -72,31 +72,41 @@ pub fn radius<T: Coordinate>(
     r: f64,
     max_num_neighbors: usize,
 ) -> Result<EdgeList> {
+    edges(points, queries, r, max_num_neighbors, true)
+}
+
+fn edges<T: Coordinate>(
+    points: &Points<T>,
+    queries: &Points<T>,
+    r: f64,
+    most: usize,
+    loops: bool,
+) -> Result<EdgeList> {
     check(r)?;
     let limit = T::of(r * r);
-    neighbours(points, queries, |tree, query| {
-        let mut keep = Within { limit, most: max_num_neighbors, found: vec![] };
-        if max_num_neighbors > 0 {
-            tree.search(query, &mut keep);
+    neighbours(points, queries, loops, |tree, query, scratch, found| {
+        let mut keep = Within { limit, left: most, found };
+        if most > 0 {
+            tree.search(query, &mut scratch.distances, &mut keep);
         }
-        keep.found
     })
 }
 
-struct Within<T> {
+struct Within<'a, T> {
     limit: T,
-    most: usize,
-    found: Vec<u32>,
+    left: usize,
+    found: &'a mut Vec<u32>,
 }
 
-impl<T: Coordinate> Keep<T> for Within<T> {
+impl<T: Coordinate> Keep<T> for Within<'_, T> {
     fn limit(&self) -> T {
         self.limit
     }
 
     fn add(&mut self, _: T, point: u32) -> bool {
         self.found.push(point);
-        self.found.len() < self.most
+        self.left -= 1;
+        self.left > 0
     }
 }
 
@@ -124,7 +134,7 @@ impl<T: Coordinate> Keep<T> for Within<T> {
 /// ```
 pub fn radius_graph<T: Coordinate>(points: &Points<T>, config: &RadiusGraphConfig) -> Result<EdgeList> {
     let most = config.max_num_neighbors.saturating_add(usize::from(!config.self_loops));
-    Ok(radius(points, points, config.r, most)?.directed(config.self_loops, config.flow))
+    Ok(edges(points, points, config.r, most, config.self_loops)?.directed(config.flow))
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
-use super::{interpolate, sorted};
+use super::distinct::Distinct;
+use super::interpolate;
 use crate::error::{Error, Result};
 use crate::volume::{Mask, Volume};
 use crate::voxel::Voxel;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// The volume with the distribution of values of `reference`.
@@ -33,39 +35,35 @@ pub fn match_histogram<T: Voxel, R: Voxel>(
     reference_mask: Option<&Mask>,
 ) -> Result<Volume<f64>> {
     let operation = "match_histogram";
-    let (values, shares) = distribution(&sorted(operation, volume, mask)?);
-    let (target, target_shares) = distribution(&sorted(operation, reference, reference_mask)?);
-    let images: Vec<f64> = shares.iter().map(|p| interpolate(*p, &target_shares, &target)).collect();
-    let image = |v: f64| images[values.partition_point(|x| *x < v).min(images.len() - 1)];
-    Ok(mapped(volume, mask, image))
-}
-
-/// The different values and the share of voxels up to each.
-fn distribution(sorted: &[f64]) -> (Vec<f64>, Vec<f64>) {
-    let (mut values, mut shares) = (Vec::new(), Vec::new());
-    let total = sorted.len() as f64;
-    for (i, value) in sorted.iter().enumerate() {
-        if sorted.get(i + 1).is_none_or(|next| next != value) {
-            values.push(*value);
-            shares.push((i + 1) as f64 / total);
-        }
-    }
-    (values, shares)
+    let (own, target) = rayon::join(
+        || Distinct::new(operation, volume, mask),
+        || Distinct::new(operation, reference, reference_mask),
+    );
+    let (own, target) = (own?, target?);
+    let shares = target.shares();
+    let images: Vec<f64> = own.shares().iter().map(|p| interpolate(*p, &shares, &target.values)).collect();
+    mapped(volume, mask, |v| images[own.place(v)])
 }
 
 /// The volume with `image` applied to its foreground.
 pub(super) fn mapped<T: Voxel>(
     volume: &Volume<T>,
     mask: Option<&Mask>,
-    image: impl Fn(f64) -> f64,
-) -> Volume<f64> {
-    let mut offset = 0;
-    volume.map(|v| {
-        let inside = mask.is_none_or(|m| m.as_slice()[offset] != 0);
-        offset += 1;
-        if inside { image(v.to_f64()) } else { v.to_f64() }
-    })
+    image: impl Fn(f64) -> f64 + Sync,
+) -> Result<Volume<f64>> {
+    let data = volume.as_slice().par_iter().with_min_len(CHUNK);
+    let data: Vec<f64> = match mask {
+        None => data.map(|v| image(v.to_f64())).collect(),
+        Some(mask) => {
+            let one = |(v, m): (&T, &u8)| if *m != 0 { image(v.to_f64()) } else { v.to_f64() };
+            data.zip(mask.as_slice()).map(one).collect()
+        }
+    };
+    Volume::new(volume.grid().clone(), volume.frame().clone(), data)
 }
+
+/// Voxels of a task; fixed, so that sums do not depend on the number of threads.
+const CHUNK: usize = 1 << 16;
 
 /// How [`match_quantiles`] matches.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -154,7 +152,7 @@ pub fn match_quantiles<T: Voxel, R: Voxel>(
             to.quantiles[j - 1] + (v - from.quantiles[j - 1]) * gradient
         }
     };
-    Ok(mapped(volume, None, image))
+    mapped(volume, None, image)
 }
 
 /// What is matched of one volume.
@@ -167,12 +165,22 @@ struct Landmarks {
 
 impl Landmarks {
     fn new<T: Voxel>(volume: &Volume<T>, options: &MatchOptions) -> Result<Self> {
-        let values = sorted("match_quantiles", volume, None)?;
-        let (low, high) = (values[0], values[values.len() - 1]);
-        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        volume.require_finite("match_quantiles")?;
+        let of_chunk = |chunk: &[T]| {
+            chunk
+                .iter()
+                .map(|v| v.to_f64())
+                .fold((f64::INFINITY, f64::NEG_INFINITY, 0.0), |(low, high, sum): (f64, f64, f64), v| {
+                    (low.min(v), high.max(v), sum + v)
+                })
+        };
+        let chunks: Vec<_> = volume.as_slice().par_chunks(CHUNK).map(of_chunk).collect();
+        let join = |(l, h, s): (f64, f64, f64), c: (f64, f64, f64)| (l.min(c.0), h.max(c.1), s + c.2);
+        let (low, high, sum) = chunks.into_iter().fold((f64::INFINITY, f64::NEG_INFINITY, 0.0), join);
+        let mean = sum / volume.as_slice().len() as f64;
         let threshold = if options.threshold_at_mean { mean } else { low };
         let points = options.match_points + 1;
-        let histogram = Histogram::new(&values, threshold, high, options.levels);
+        let histogram = Histogram::new(volume.as_slice(), low, threshold, high, options.levels);
         let mut quantiles = vec![threshold];
         quantiles.extend((1..points).map(|j| histogram.quantile(j as f64 / points as f64)));
         quantiles.push(high);
@@ -189,13 +197,20 @@ struct Histogram {
 }
 
 impl Histogram {
-    fn new(values: &[f64], start: f64, end: f64, bins: usize) -> Self {
-        let low = values.first().copied().unwrap_or(start);
+    fn new<T: Voxel>(values: &[T], low: f64, start: f64, end: f64, bins: usize) -> Self {
         let width = (end - start) / bins as f64;
+        let of_chunk = |chunk: &[T]| {
+            let mut counts = vec![0_u32; bins];
+            for v in chunk.iter().map(|v| v.to_f64()).filter(|v| *v >= start && *v <= end) {
+                let bin = if width > 0.0 { ((v - start) / width) as usize } else { 0 };
+                counts[bin.min(bins - 1)] += 1;
+            }
+            counts
+        };
         let mut counts = vec![0.0; bins];
-        for v in values.iter().filter(|v| **v >= start && **v <= end) {
-            let bin = if width > 0.0 { ((v - start) / width) as usize } else { 0 };
-            counts[bin.min(bins - 1)] += 1.0;
+        let chunks: Vec<Vec<u32>> = values.par_chunks(CHUNK.max(bins)).map(of_chunk).collect();
+        for chunk in chunks {
+            counts.iter_mut().zip(chunk).for_each(|(sum, n)| *sum += f64::from(n));
         }
         Self { low, start, width, counts }
     }

@@ -2,6 +2,7 @@
 
 mod clahe;
 mod clahe_nd;
+mod distinct;
 mod equalize;
 mod matching;
 mod nyul;

@@ -117,7 +117,7 @@ impl NyulScale {
             let ((x0, y0), (x1, y1)) = (points[piece - 1], points[piece]);
             y0 + (v - x0) * (y1 - y0) / (x1 - x0)
         };
-        Ok(mapped(volume, None, image))
+        mapped(volume, None, image)
     }
 }
 

@@ -1,5 +1,7 @@
 //! One cell of eight voxels: the surface that the values at its corners imply.
 
+use std::sync::LazyLock;
+
 /// Corner `c` lies at (c & 1, c >> 1 & 1, c >> 2) of its cell.
 pub(super) const CORNERS: usize = 8;
 
@@ -109,6 +111,21 @@ pub(super) fn patches(v: &[f64; CORNERS], exact: bool) -> Vec<Patch> {
     patches
 }
 
+/// The loop of a cell whose signs alone say that there is one loop; a bit of `mask` says that a corner is inside.
+pub(super) fn single_loop(mask: usize) -> Option<&'static [usize]> {
+    SINGLE[mask].as_deref()
+}
+
+static SINGLE: LazyLock<[Option<Loop>; 256]> = LazyLock::new(|| {
+    std::array::from_fn(|mask| {
+        let inside = |c: usize| mask >> c & 1 == 1;
+        let alternates = |f: &[usize; 4]| (0..4).all(|i| inside(f[i]) != inside(f[(i + 1) % 4]));
+        let v: [f64; CORNERS] = std::array::from_fn(|c| if inside(c) { 1.0 } else { -1.0 });
+        let mut loops = if FACES.iter().any(alternates) { vec![] } else { trace(&v, true).0 };
+        if loops.len() == 1 { loops.pop() } else { None }
+    })
+});
+
 /// The loops on the faces, and for each corner the number of the region of the cell's boundary that it lies in.
 fn trace(v: &[f64; CORNERS], exact: bool) -> (Vec<Loop>, [usize; CORNERS]) {
     let inside = |c: usize| v[c] > 0.0;
@@ -210,6 +227,24 @@ mod tests {
                 assert!(loops.iter().all(|l| l.len() >= 3));
             }
         }
+    }
+
+    #[test]
+    fn a_single_loop_is_the_patch_whatever_the_values() {
+        let mut found = 0;
+        for mask in 0..256 {
+            let Some(line) = single_loop(mask) else { continue };
+            found += 1;
+            for number in 0..40 {
+                let size = |c: usize| ((number * 8 + c) as f64 * 1.7).sin().abs() + 1e-3;
+                let v = std::array::from_fn(|c| if mask >> c & 1 == 1 { size(c) } else { -size(c) });
+                for exact in [false, true] {
+                    assert_eq!(patches(&v, exact), [Patch::Disc(line.to_vec())], "{mask:08b}");
+                }
+            }
+        }
+        // The others have alternating faces, opposite corners or no crossing.
+        assert!(found > 100, "{found}");
     }
 
     #[test]

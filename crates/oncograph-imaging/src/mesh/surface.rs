@@ -90,7 +90,8 @@ impl Mesh {
         edges
     }
 
-    /// Whether every edge belongs to exactly two triangles.
+    /// Whether every edge belongs to exactly two triangles. False also where two sheets touch along an edge, which four
+    /// triangles share then, though there is no hole.
     pub fn is_closed(&self) -> bool {
         self.edges().values().all(|n| *n == 2)
     }
