@@ -181,18 +181,7 @@ impl GcnConv {
         adjacency: &Arc<Adjacency>,
         edge_weight: Option<&Tensor>,
     ) -> Result<(Arc<Adjacency>, Tensor)> {
-        if adjacency.source_count() != adjacency.target_count() {
-            let got = format!("{} -> {}", adjacency.source_count(), adjacency.target_count());
-            return Err(Error::layer("GcnConv", "one set of nodes", got));
-        }
-        if edge_attributes.is_none()
-            && source.device().is_cpu()
-            && propagate_fits(self.config.features, self.config.out)
-        {
-            let how = self.neighbourhood();
-            let (weight, bias) = (self.lin.weight(), self.bias.as_ref());
-            return Ok(propagate(source, weight, None, bias, adjacency, how)?);
-        }
+        one_set(adjacency)?;
         let edges = adjacency.edge_count();
         let improved = self.config.improved && edge_weight.is_some();
         let weight = match edge_weight {
@@ -232,7 +221,24 @@ impl MessagePassing for GcnConv {
         adjacency: &Arc<Adjacency>,
         edge_attributes: Option<&Tensor>,
     ) -> Result<Tensor> {
+        one_set(adjacency)?;
+        if edge_attributes.is_none()
+            && source.device().is_cpu()
+            && propagate_fits(self.config.features, self.config.out)
+        {
+            let how = self.neighbourhood();
+            let (weight, bias) = (self.lin.weight(), self.bias.as_ref());
+            return Ok(propagate(source, weight, None, bias, adjacency, how)?);
+        }
         let (adjacency, factors) = self.factors(source, adjacency, edge_attributes)?;
         self.aggregate(source, &adjacency, &factors)
     }
+}
+
+fn one_set(adjacency: &Adjacency) -> Result<()> {
+    if adjacency.source_count() == adjacency.target_count() {
+        return Ok(());
+    }
+    let got = format!("{} -> {}", adjacency.source_count(), adjacency.target_count());
+    Err(Error::layer("GcnConv", "one set of nodes", got))
 }

@@ -49,9 +49,8 @@ impl MaskedMessagePassing for GcnConv {
         let (with_loops, weights) = self.factors(source, adjacency, edge_attributes)?;
         let mask = if self.config().add_self_loops && self.config().normalize {
             // Edges that are loops already have been moved to the end, where every loop has the factor 1.
-            let kept = crate::self_loops::replace_self_loops(adjacency)?.kept;
-            let count = kept.len();
-            let kept = mask.index_select(&Tensor::from_vec(kept, count, mask.device())?, 0)?;
+            let kept = &adjacency.self_loops().kept;
+            let kept = mask.index_select(&Tensor::from_slice(kept, kept.len(), mask.device())?, 0)?;
             let loops = (adjacency.target_count(), 1);
             Tensor::cat(&[kept, Tensor::ones(loops, mask.dtype(), mask.device())?], 0)?
         } else {
