@@ -1,5 +1,5 @@
 //! The fused passes against the same layers composed of plain tensor operations: values and all gradients.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 use candle_core::{D, DType, Device, Tensor, Var};
 use oncograph_gnn::{
