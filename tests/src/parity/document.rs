@@ -34,6 +34,33 @@ const OTHERS: &[(&str, &str, &str)] = &[
         "torch_geometric's messages through `gcn_*`, `gat_*`; by hand, finite differences",
     ),
     ("nn", "segment_reduce", "torch_geometric.utils.scatter through `gcn_*`; by hand, finite differences"),
+    (
+        "nn",
+        "BlockedConv3d",
+        "the definition of convolution on odd sizes, every instruction set; `r3d18_*` through the folded network",
+    ),
+    (
+        "nn",
+        "propagate",
+        "the composed form, values and gradients (`one_pass`); torch_geometric through `sage_*`, `gcn_*`",
+    ),
+    (
+        "nn",
+        "graph_attention",
+        "the composed form, values and gradients (`one_pass`); torch_geometric through `gat_*`",
+    ),
+    (
+        "nn",
+        "graph_attention_v2",
+        "the composed form, values and gradients (`one_pass`); torch_geometric through `gatv2_*`",
+    ),
+    (
+        "nn",
+        "edge_conditioned",
+        "the composed form, values and gradients (`one_pass`); torch_geometric through `nnconv_*`",
+    ),
+    ("nn", "row_linear", "`linear`, through the layers above"),
+    ("nn", "with_loop_rows", "by the fills of `gat_edge_attr*`, `gatv2_edge_attr*`"),
     ("nn", "linear", "torch.nn.Linear through every layer"),
     ("nn", "linear_no_bias", "torch.nn.Linear(bias=False) through every layer"),
     ("nn", "relu", "torch.relu through every model; gradient 0 at 0 by hand"),
@@ -91,7 +118,15 @@ const OTHERS: &[(&str, &str, &str)] = &[
 ];
 
 /// Public functions that compute no layer, loss or metric.
-const HELPERS: &[&str] = &["save_tensors", "patient_graph", "patient_schema", "predict", "preprocess"];
+const HELPERS: &[&str] = &[
+    "save_tensors",
+    "propagate_fits",
+    "edge_conditioned_fits",
+    "patient_graph",
+    "patient_schema",
+    "predict",
+    "preprocess",
+];
 
 /// The page, from the outcomes of a folder of cases; an error names public items that nothing is said of.
 pub fn document(root: &Path, outcomes: &[(String, Verdict)]) -> Result<String, String> {
