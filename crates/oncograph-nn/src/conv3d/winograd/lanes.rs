@@ -25,7 +25,7 @@ pub(super) trait Lanes: Copy {
     /// `self * factor + plus`.
     fn mul_add(self, factor: Self, plus: Self) -> Self;
     /// 0 where negative; NaN stays NaN.
-    fn relu(self) -> Self;
+    fn positive_part(self) -> Self;
 }
 
 /// An array; `FUSED` where the processor multiplies and adds in one instruction.
@@ -40,6 +40,7 @@ impl<const FUSED: bool> Lanes for Wide<FUSED> {
         Wide([value; LANES])
     }
 
+    // SAFETY: the pointer is good for sixteen numbers, as the trait asks.
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
         // SAFETY: the caller's promise; the read needs no alignment beyond that of f32.
@@ -71,7 +72,7 @@ impl<const FUSED: bool> Lanes for Wide<FUSED> {
     }
 
     #[inline(always)]
-    fn relu(self) -> Self {
+    fn positive_part(self) -> Self {
         Wide(self.0.map(|v| if v < 0.0 { 0.0 } else { v }))
     }
 }
@@ -124,7 +125,7 @@ impl Lanes for Zmm {
     }
 
     #[inline(always)]
-    fn relu(self) -> Self {
+    fn positive_part(self) -> Self {
         // The second operand is the result where one of the two is NaN.
         // SAFETY: see above the impl.
         Zmm(unsafe { _mm512_max_ps(_mm512_setzero_ps(), self.0) })
@@ -182,8 +183,10 @@ impl Isa {
 macro_rules! for_each_isa {
     ($(#[$doc:meta])* $name:ident = $generic:ident($($arg:ident: $ty:ty),* $(,)?)) => {
         $(#[$doc])*
+        // SAFETY: called by `$name` only, whose caller has found the feature on this processor.
         pub(super) unsafe fn $name(isa: crate::conv3d::winograd::lanes::Isa, $($arg: $ty),*) {
             use crate::conv3d::winograd::lanes::{Isa, Wide};
+            // SAFETY: called by `$name` only, whose caller has found the feature on this processor.
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f")]
             unsafe fn avx512($($arg: $ty),*) {

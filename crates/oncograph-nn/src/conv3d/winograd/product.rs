@@ -109,7 +109,7 @@ unsafe fn tile<V: Lanes, const N: usize, const R: usize>(p: &Product, row: usize
                     value = value.add(V::load(p.addend.add(at)));
                 }
                 if p.relu {
-                    value = value.relu();
+                    value = value.positive_part();
                 }
                 value.store(p.c.add(at));
             }
@@ -117,6 +117,7 @@ unsafe fn tile<V: Lanes, const N: usize, const R: usize>(p: &Product, row: usize
     }
 }
 
+// SAFETY: called with a product whose pointers reach as far as its counts say.
 #[inline(always)]
 unsafe fn strip<V: Tile, const N: usize>(p: &Product, block: usize) {
     let mut row = 0;
@@ -137,6 +138,7 @@ unsafe fn strip<V: Tile, const N: usize>(p: &Product, block: usize) {
     }
 }
 
+// SAFETY: called with a product whose pointers reach as far as its counts say.
 #[inline(always)]
 unsafe fn run<V: Tile>(p: &Product) {
     let mut block = 0;

@@ -90,6 +90,7 @@ pub(super) struct Tiles {
     pub width: usize,
 }
 
+// SAFETY: called with tiles whose pointers reach as far as their counts and strides say.
 #[inline(always)]
 unsafe fn input<V: Lanes, const M: usize>(t: &Tiles) {
     let n = M + 2;
@@ -117,6 +118,7 @@ unsafe fn input<V: Lanes, const M: usize>(t: &Tiles) {
 }
 
 /// `A y A^T` of the tiles of `dy`, with zeros beyond `height` and `width`.
+// SAFETY: called with tiles whose pointers reach as far as their counts and strides say.
 #[inline(always)]
 unsafe fn spread<V: Lanes, const M: usize>(t: &Tiles) {
     let n = M + 2;
@@ -154,6 +156,7 @@ pub(super) struct Finish {
     pub relu: bool,
 }
 
+// SAFETY: called with tiles whose pointers reach as far as their counts and strides say.
 #[inline(always)]
 unsafe fn output<V: Lanes, const M: usize>(t: &Tiles, finish: &Finish) {
     let n = M + 2;
@@ -182,7 +185,7 @@ unsafe fn output<V: Lanes, const M: usize>(t: &Tiles, finish: &Finish) {
                         value = value.add(V::load(finish.residual.add(at)));
                     }
                     if finish.relu {
-                        value = value.relu();
+                        value = value.positive_part();
                     }
                     value.store(t.volume.cast_mut().add(at));
                 }
@@ -191,6 +194,7 @@ unsafe fn output<V: Lanes, const M: usize>(t: &Tiles, finish: &Finish) {
     }
 }
 
+// SAFETY: called with tiles whose pointers reach as far as their counts and strides say.
 #[inline(always)]
 unsafe fn input_any<V: Lanes>(t: &Tiles) {
     // SAFETY: the caller's promise.

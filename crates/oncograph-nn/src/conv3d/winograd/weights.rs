@@ -99,6 +99,7 @@ pub(super) struct Job<'a> {
 }
 
 // `V` only says for which instructions the function is compiled.
+// SAFETY: called with room for all points of a block at `to`.
 #[allow(clippy::extra_unused_type_parameters)]
 #[inline(always)]
 unsafe fn transform<V>(job: &Job) {
