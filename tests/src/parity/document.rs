@@ -215,7 +215,7 @@ fn told(name: &str, item: &str) -> bool {
     let of_case = |path: &&str| path.starts_with(&prefix) && path.split("::").any(|part| part == item);
     HELPERS.contains(&item)
         || OTHERS.iter().any(|(c, n, _)| *c == name && *n == item)
-        || operations().flat_map(|o| o.items).any(|path| of_case(path))
+        || operations().flat_map(|o| o.items).any(of_case)
 }
 
 /// Public functions, and public types that have a `forward`, of the crates that compute.
