@@ -113,7 +113,6 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ("metrics", "time_adjacent_accuracy", "the definition, by hand"),
     ("metrics", "dice", "monai.metrics.DiceMetric through `seg_metrics`"),
     ("metrics", "jaccard", "monai.metrics.MeanIoU through `seg_metrics`"),
-    ("spatiotemporal", "NodeFeatures", "shapes, gradients; no published numbers"),
     ("spatiotemporal", "image_features", "the definition, by hand"),
 ];
 

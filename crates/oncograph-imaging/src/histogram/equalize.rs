@@ -18,7 +18,7 @@ use crate::voxel::Voxel;
 /// let grid = Grid::axis_aligned([4, 1, 1], [1.0; 3], [0.0; 3])?;
 /// let skewed = Volume::new(grid, Frame::default(), vec![0.0_f64, 0.01, 0.02, 1.0])?;
 /// let out = equalize_histogram(&skewed, 256, None)?;
-/// assert!(out.as_slice()[2] > 0.7 && out.as_slice()[3] == 1.0);
+/// assert!(out.as_slice()[2] > 0.6 && out.as_slice()[3] == 1.0);
 /// # Ok::<(), oncograph_imaging::Error>(())
 /// ```
 ///

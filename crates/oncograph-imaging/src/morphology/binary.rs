@@ -95,7 +95,7 @@ pub fn binary_open(mask: &Mask, options: &BinaryOptions) -> Result<Mask> {
 ///
 /// let grid = Grid::axis_aligned([5, 3, 3], [1.0; 3], [0.0; 3])?;
 /// let line = Mask::from_fn(grid, Frame::default(), |[i, j, k]| u8::from(i != 2 && j == 1 && k == 1));
-/// let closed = binary_close(&line, &BinaryOptions::new(Connectivity::Faces))?;
+/// let closed = binary_close(&line, &BinaryOptions::new(Connectivity::Corners))?;
 /// assert_eq!(closed.get([2, 1, 1]), Some(1));
 /// # Ok::<(), oncograph_imaging::Error>(())
 /// ```
