@@ -52,12 +52,12 @@ pub fn run(root: &Path, fixtures: &Path, only: Option<&str>) -> Result<bool> {
         println!("[{}/{}] {}: {}", i + 1, chosen.len(), mutation.what, case.unwrap_or("SURVIVED"));
         let case = case.map_or("**none**".to_string(), |name| format!("`{name}`"));
         writeln!(table, "| {} | {case} |", mutation.what)?;
+        // After each, so that an interrupted run leaves what it has tried.
+        if only.is_none() {
+            std::fs::write(root.join(TABLE), &table)?;
+        }
     }
     println!("{} caught, {survived} survived", chosen.len() - survived);
-    if only.is_none() {
-        std::fs::write(root.join(TABLE), table)?;
-        println!("wrote {TABLE}");
-    }
     Ok(survived == 0)
 }
 

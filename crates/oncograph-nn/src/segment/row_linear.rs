@@ -150,3 +150,43 @@ impl CustomOp2 for RowLinear {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::pattern;
+    use crate::{ParamStore, Seed};
+    use candle_core::{DType, Device};
+
+    /// The composed form, on one row, several and none: a graph without edges has no rows.
+    #[test]
+    fn equals_the_composed_form_even_without_rows() {
+        for (rows, relu) in [(0, false), (1, true), (7, false), (300, true)] {
+            let store = ParamStore::new(Seed::new(1));
+            let layer = crate::linear(3, 5, store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+            let x = match rows {
+                0 => Tensor::zeros((0, 3), DType::F64, &Device::Cpu).unwrap(),
+                _ => pattern(&[rows, 3], 2).unwrap(),
+            };
+            let x = candle_core::Var::from_tensor(&x).unwrap();
+            let composed = crate::Module::forward(&layer, &x).unwrap();
+            let composed = if relu { crate::relu(&composed).unwrap() } else { composed };
+            let fused = row_linear(&x, layer.weight(), layer.bias(), relu).unwrap();
+            assert_eq!(fused.dims(), [rows, 5]);
+            if rows == 0 {
+                fused.sum_all().unwrap().backward().unwrap();
+                continue;
+            }
+            let gap = |a: &Tensor, b: &Tensor| {
+                (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap()
+            };
+            assert!(gap(&fused, &composed) < 1e-12);
+            let gradients = |y: &Tensor| y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+            let (a, b) = (gradients(&fused), gradients(&composed));
+            assert!(gap(a.get(&x).unwrap(), b.get(&x).unwrap()) < 1e-11);
+            for (name, var) in store.trainable() {
+                assert!(gap(a.get(&var).unwrap(), b.get(&var).unwrap()) < 1e-10, "{name}");
+            }
+        }
+    }
+}

@@ -91,9 +91,11 @@ pub(super) fn build_rows_and_sums<T: Real>(
     len: usize,
     fill: impl Fn(usize, &mut [T], &mut [T]) + Sync,
 ) -> (Vec<T>, Vec<T>) {
+    // No rows may come as blocks of none.
+    let block = block.max(1);
     let total = rows * width;
     let mut out = Vec::<T>::with_capacity(total);
-    let blocks = rows.div_ceil(block.max(1));
+    let blocks = rows.div_ceil(block);
     let mut sums = vec![T::zero(); blocks * len];
     let room = &mut out.spare_capacity_mut()[..total];
     let mut parts: Vec<&mut [MaybeUninit<T>]> = match width {
