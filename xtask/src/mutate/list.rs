@@ -26,12 +26,12 @@ pub const MUTATIONS: &[Mutation] = mutations! {
         "if !(self.config.add_self_loops && self.config.normalize)" => "if true", "gcn_edge_weight";
     "GCN: the weight is transposed", "crates/oncograph-gnn/src/gcn.rs",
         "let mapped = source.matmul(&self.lin.weight().t()?)?;" => "let mapped = source.matmul(self.lin.weight())?;", "gcn_edge_weight";
-    "SAGE: the root's term is missing", "crates/oncograph-gnn/src/sage.rs",
-        "out = (out + lin_r.forward(target)?)?;" => "let _ = lin_r;", "sage_mean";
-    "SAGE: the gradient of the root's term is lost", "crates/oncograph-gnn/src/sage.rs",
-        "out = (out + lin_r.forward(target)?)?;" => "out = (out + lin_r.forward(target)?.detach())?;", "sage_mean";
+    "SAGE: the root's term is missing", "crates/oncograph-nn/src/segment/propagate.rs",
+        "matmul((count, features, out), x, Mat::rows(root, out), y, true);" => "let _ = root;", "sage_mean";
+    "SAGE: the gradient of the root's matrix is lost", "crates/oncograph-nn/src/segment/propagate.rs",
+        "matmul((out, count, features), dy.t(), x, droot, true);" => "let _ = &droot;", "sage_mean";
     "SAGE: sources are projected without ReLU", "crates/oncograph-gnn/src/sage.rs",
-        "&oncograph_nn::relu(&lin.forward(source)?)?" => "&lin.forward(source)?", "sage_mean_project";
+        "Some(lin) => oncograph_nn::relu(&lin.forward(source)?)?," => "Some(lin) => lin.forward(source)?,", "sage_mean_project";
     "Welch's test: variances over n (ddof swapped)", "crates/oncograph-metrics/src/hypothesis/welch.rs",
         "/ (n - 1.0) / n" => "/ n / n", "nonparametric";
     "Nelson-Aalen: deaths over those who survive the time", "crates/oncograph-metrics/src/survival/nelson_aalen.rs",
@@ -39,7 +39,7 @@ pub const MUTATIONS: &[Mutation] = mutations! {
     "Brier score: cases without their censoring weight", "crates/oncograph-metrics/src/survival/brier.rs",
         "sum += s * s * case_weight[i];" => "sum += s * s;", "survival_ipcw";
     "Cox loss: Efron's correction is missing", "crates/oncograph-losses/src/cox.rs",
-        "Ties::Efron => k as f64 / dead.len() as f64," => "Ties::Efron => 0.0 * k as f64,", "cox_";
+        "let share = k as f64 / count as f64;" => "let share = 0.0 * k as f64;", "cox_";
     "InfoNCE: times the temperature", "crates/oncograph-losses/src/contrastive.rs",
         "unit_rows(b)?.t()?)? / temperature)?;" => "unit_rows(b)?.t()?)? * temperature)?;", "info_nce";
     "NT-Xent: a view is its own negative", "crates/oncograph-losses/src/contrastive.rs",
