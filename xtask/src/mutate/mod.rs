@@ -72,10 +72,8 @@ fn mutated(root: &Path, mutation: &Mutation) -> Result<String> {
 
 fn parity(root: &Path, copy: &Path, fixtures: &Path, cases: &str) -> Result<Output> {
     let mut command: Command = cargo(copy);
-    // The dependencies are those of the workspace and need not be built again.
-    if std::env::var_os("CARGO_TARGET_DIR").is_none() {
-        command.env("CARGO_TARGET_DIR", root.join("target"));
-    }
+    // A folder of its own: cargo would take what was built from the copy for the workspace's.
+    command.env("CARGO_TARGET_DIR", root.join("target").join("mutate-build"));
     command.args(["run", "--quiet", "--bin", "parity", "--"]).arg(fixtures).args(["--only", cases]);
     command.output().context("cannot start cargo")
 }
