@@ -1,4 +1,4 @@
-use crate::{Error, Result};
+use crate::{Error, Result, vector_math};
 use candle_core::{CpuStorage, DType, Layout, WithDType};
 use std::borrow::Cow;
 
@@ -9,8 +9,10 @@ pub(crate) trait Element: WithDType + std::ops::Neg<Output = Self> + std::iter::
     const ZERO: Self;
     const ONE: Self;
     fn sqrt(self) -> Self;
-    fn exp(self) -> Self;
-    fn tanh(self) -> Self;
+    /// Replaces every value by its logistic function.
+    fn sigmoid_all(values: &mut [Self]);
+    /// Replaces every value by its hyperbolic tangent.
+    fn tanh_all(values: &mut [Self]);
     fn maximum(self, other: Self) -> Self;
     fn slice_mut(storage: &mut CpuStorage) -> Option<&mut [Self]>;
     /// The same values, if they are f32: for kernels that exist for this type alone.
@@ -48,18 +50,18 @@ fn gather<T: Copy>(data: &[T], layout: &Layout) -> Vec<T> {
 }
 
 macro_rules! element {
-    ($ty:ident, $variant:ident, $as_floats:expr, $from_floats:expr) => {
+    ($ty:ident, $variant:ident, $as_floats:expr, $from_floats:expr, $sigmoid:expr, $tanh:expr) => {
         impl Element for $ty {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
             fn sqrt(self) -> Self {
                 $ty::sqrt(self)
             }
-            fn exp(self) -> Self {
-                $ty::exp(self)
+            fn sigmoid_all(values: &mut [Self]) {
+                $sigmoid(values);
             }
-            fn tanh(self) -> Self {
-                $ty::tanh(self)
+            fn tanh_all(values: &mut [Self]) {
+                $tanh(values);
             }
             fn maximum(self, other: Self) -> Self {
                 $ty::max(self, other)
@@ -80,8 +82,15 @@ macro_rules! element {
     };
 }
 
-element!(f32, F32, Some, |values| values);
-element!(f64, F64, |_| None, |values: Vec<f32>| values.into_iter().map(f64::from).collect());
+element!(f32, F32, Some, |values| values, vector_math::sigmoid_all, vector_math::tanh_all);
+element!(
+    f64,
+    F64,
+    |_| None,
+    |values: Vec<f32>| values.into_iter().map(f64::from).collect(),
+    |values: &mut [f64]| values.iter_mut().for_each(|v| *v = 1.0 / (1.0 + (-*v).exp())),
+    |values: &mut [f64]| values.iter_mut().for_each(|v| *v = v.tanh())
+);
 
 /// The error of a kernel that was given integers or half floats.
 pub(crate) fn unsupported(op: &'static str, dtype: DType) -> Error {

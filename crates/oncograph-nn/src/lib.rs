@@ -42,6 +42,7 @@ pub mod segment;
 #[doc(hidden)]
 pub mod testing;
 pub mod transformer;
+mod vector_math;
 
 pub use activation::{Activation, linear, linear_no_bias, log_softmax, relu, softmax};
 pub use attention::{AttentionMasks, AttentionOutput, MultiheadAttention, MultiheadAttentionConfig};

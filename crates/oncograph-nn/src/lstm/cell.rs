@@ -9,9 +9,13 @@ use crate::gemm::{Mat, matmul};
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Storage, Tensor};
 use rayon::prelude::*;
+use std::borrow::Cow;
 
-/// Sequences per task.
-const BLOCK: usize = 16;
+/// Sequences per task: at least 16, since a product packs the weights anew for every task and step, at most 64, so that
+/// there are tasks for every thread. A function of the batch alone, so that the bits do not depend on the threads.
+fn block_len(batch: usize) -> usize {
+    (batch / 8).clamp(16, 64)
+}
 
 /// As `composed::run`, for f32 and f64 on the CPU.
 pub(super) fn run(
@@ -42,8 +46,9 @@ struct Block {
 
 impl Block {
     fn all(time: usize, batch: usize, hidden: usize) -> Vec<Block> {
-        let starts = (0..batch).step_by(BLOCK);
-        starts.map(|first| Block { time, batch, hidden, first, count: BLOCK.min(batch - first) }).collect()
+        let len = block_len(batch);
+        let starts = (0..batch).step_by(len);
+        starts.map(|first| Block { time, batch, hidden, first, count: len.min(batch - first) }).collect()
     }
 
     /// The block's part of step `t` of a tensor \[.., batch, width\].
@@ -65,23 +70,25 @@ impl Recurrence {
 
     /// The states \[time, 2, count, hidden\] of a block.
     fn forward_block<T: Element>(&self, k: Block, gates: &[T], weight: &[T], state: &[T]) -> Vec<T> {
-        let (h4, cells) = (4 * k.hidden, k.count * k.hidden);
-        let mut h = k.part(state, 0, k.hidden).to_vec();
-        let mut c = k.part(state, 1, k.hidden).to_vec();
+        let (h4, n, cells) = (4 * k.hidden, k.hidden, k.count * k.hidden);
+        let mut h = k.part(state, 0, n).to_vec();
+        let mut c = k.part(state, 1, n).to_vec();
         let mut states = vec![T::ZERO; k.time * 2 * cells];
         let mut z = vec![T::ZERO; k.count * h4];
         for t in self.order(k.time) {
             z.copy_from_slice(k.part(gates, t, h4));
-            let shape = (k.count, k.hidden, h4);
-            matmul(shape, Mat::rows(&h, k.hidden), Mat::rows(weight, k.hidden).t(), &mut z, true);
+            matmul((k.count, n, h4), Mat::rows(&h, n), Mat::rows(weight, n).t(), &mut z, true);
             for b in (0..k.count).filter(|b| self.runs(k.first + b, t)) {
-                let z = &z[b * h4..(b + 1) * h4];
-                for j in 0..k.hidden {
-                    let (i, f, g, o) = activate(z, j, k.hidden);
-                    let at = b * k.hidden + j;
-                    c[at] = f * c[at] + i * g;
-                    h[at] = o * c[at].tanh();
+                let z = &mut z[b * h4..(b + 1) * h4];
+                activate(z, n);
+                let (h, c) = (&mut h[b * n..(b + 1) * n], &mut c[b * n..(b + 1) * n]);
+                let ([i, f, g], o) = quarters(z, n);
+                for j in 0..n {
+                    c[j] = f[j] * c[j] + i[j] * g[j];
                 }
+                h.copy_from_slice(c);
+                T::tanh_all(h);
+                h.iter_mut().zip(o).for_each(|(h, o)| *h *= *o);
             }
             states[t * 2 * cells..][..cells].copy_from_slice(&h);
             states[(t * 2 + 1) * cells..][..cells].copy_from_slice(&c);
@@ -89,66 +96,99 @@ impl Recurrence {
         states
     }
 
+    /// The activated gates of a block at every step \[time, count, 4 hidden\], in one product.
+    fn gates_again<T: Element>(&self, k: Block, saved: &Saved<T>) -> Vec<T> {
+        let (h4, n) = (4 * k.hidden, k.hidden);
+        let mut z = Vec::with_capacity(k.time * k.count * h4);
+        (0..k.time).for_each(|t| z.extend_from_slice(k.part(saved.gates, t, h4)));
+        let order = self.order(k.time);
+        let mut h = vec![T::ZERO; k.time * k.count * n];
+        for (step, &t) in order.iter().enumerate() {
+            h[t * k.count * n..][..k.count * n].copy_from_slice(self.before(k, saved, &order, step, 0));
+        }
+        let rows = k.time * k.count;
+        matmul((rows, n, h4), Mat::rows(&h, n), Mat::rows(saved.weight, n).t(), &mut z, true);
+        z.chunks_mut(h4).for_each(|z| activate(z, n));
+        z
+    }
+
+    /// The hidden (0) or cell (1) state of a block before the step `order[step]`.
+    fn before<'a, T>(
+        &self,
+        k: Block,
+        saved: &Saved<'a, T>,
+        order: &[usize],
+        step: usize,
+        which: usize,
+    ) -> &'a [T] {
+        match step {
+            0 => k.part(saved.state, which, k.hidden),
+            _ => k.part(saved.states, order[step - 1] * 2 + which, k.hidden),
+        }
+    }
+
     /// The gradients of a block: of the gates \[time, count, 4 hidden\] and of the first state \[2, count, hidden\].
     fn backward_block<T: Element>(&self, k: Block, saved: &Saved<T>) -> (Vec<T>, Vec<T>) {
-        let (h4, cells) = (4 * k.hidden, k.count * k.hidden);
+        let (h4, n, cells) = (4 * k.hidden, k.hidden, k.count * k.hidden);
         let (mut dh, mut dc) = (vec![T::ZERO; cells], vec![T::ZERO; cells]);
         let mut dz = vec![T::ZERO; k.time * k.count * h4];
-        let mut z = vec![T::ZERO; k.count * h4];
+        let gates = self.gates_again(k, saved);
+        let mut tanh_c = vec![T::ZERO; n];
         let order = self.order(k.time);
         for (step, &t) in order.iter().enumerate().rev() {
-            let before = |which| match step {
-                0 => k.part(saved.state, which, k.hidden),
-                _ => k.part(saved.states, order[step - 1] * 2 + which, k.hidden),
-            };
-            let (h_before, c_before) = (before(0), before(1));
-            let c_now = k.part(saved.states, t * 2 + 1, k.hidden);
-            add(&mut dh, k.part(saved.grad, t * 2, k.hidden));
-            add(&mut dc, k.part(saved.grad, t * 2 + 1, k.hidden));
-            z.copy_from_slice(k.part(saved.gates, t, h4));
-            let shape = (k.count, k.hidden, h4);
-            let weight = Mat::rows(saved.weight, k.hidden);
-            matmul(shape, Mat::rows(h_before, k.hidden), weight.t(), &mut z, true);
+            let c_before = self.before(k, saved, &order, step, 1);
+            let c_now = k.part(saved.states, t * 2 + 1, n);
+            add(&mut dh, k.part(saved.grad, t * 2, n));
+            add(&mut dc, k.part(saved.grad, t * 2 + 1, n));
             let dz = &mut dz[t * k.count * h4..][..k.count * h4];
             for b in (0..k.count).filter(|b| self.runs(k.first + b, t)) {
-                let (z, dz) = (&z[b * h4..(b + 1) * h4], &mut dz[b * h4..(b + 1) * h4]);
-                for j in 0..k.hidden {
-                    let (i, f, g, o) = activate(z, j, k.hidden);
-                    let at = b * k.hidden + j;
-                    let tanh_c = c_now[at].tanh();
-                    let dc_now = dc[at] + dh[at] * o * (T::ONE - tanh_c * tanh_c);
-                    dz[j] = dc_now * g * i * (T::ONE - i);
-                    dz[k.hidden + j] = dc_now * c_before[at] * f * (T::ONE - f);
-                    dz[2 * k.hidden + j] = dc_now * i * (T::ONE - g * g);
-                    dz[3 * k.hidden + j] = dh[at] * tanh_c * o * (T::ONE - o);
-                    dc[at] = dc_now * f;
+                let row = b * n..(b + 1) * n;
+                let (dh, dc, c_before) = (&mut dh[row.clone()], &mut dc[row.clone()], &c_before[row.clone()]);
+                tanh_c.copy_from_slice(&c_now[row]);
+                T::tanh_all(&mut tanh_c);
+                let ([i, f, g], o) = quarters(&gates[(t * k.count + b) * h4..][..h4], n);
+                let (dzi, rest) = dz[b * h4..(b + 1) * h4].split_at_mut(n);
+                let (dzf, rest) = rest.split_at_mut(n);
+                let (dzg, dzo) = rest.split_at_mut(n);
+                for j in 0..n {
+                    let dc_now = dc[j] + dh[j] * o[j] * (T::ONE - tanh_c[j] * tanh_c[j]);
+                    dzi[j] = dc_now * g[j] * i[j] * (T::ONE - i[j]);
+                    dzf[j] = dc_now * c_before[j] * f[j] * (T::ONE - f[j]);
+                    dzg[j] = dc_now * i[j] * (T::ONE - g[j] * g[j]);
+                    dzo[j] = dh[j] * tanh_c[j] * o[j] * (T::ONE - o[j]);
+                    dc[j] = dc_now * f[j];
                     // The state before reaches this step's through the gates only.
-                    dh[at] = T::ZERO;
+                    dh[j] = T::ZERO;
                 }
             }
             // A sequence that does not run has zero `dz` here and keeps its `dh`.
-            matmul((k.count, h4, k.hidden), Mat::rows(dz, h4), weight, &mut dh, true);
+            matmul((k.count, h4, n), Mat::rows(dz, h4), Mat::rows(saved.weight, n), &mut dh, true);
         }
         dh.extend(dc);
         (dz, dh)
     }
 
     fn backward<T: Element>(&self, tensors: [&Tensor; 5]) -> candle_core::Result<[Tensor; 3]> {
-        let [gates, weight, state, states, grad] = tensors;
+        let [gates, weight, state, ..] = tensors;
         let (time, batch, h4) = gates.dims3()?;
         let hidden = h4 / 4;
-        let (gates_v, weight_v, state_v, states_v, grad_v) =
-            (copy::<T>(gates)?, copy::<T>(weight)?, copy::<T>(state)?, copy::<T>(states)?, copy::<T>(grad)?);
-        let saved =
-            Saved { gates: &gates_v, weight: &weight_v, state: &state_v, states: &states_v, grad: &grad_v };
+        let held = tensors.map(Tensor::storage_and_layout);
+        let mut values = Vec::with_capacity(5);
+        for (storage, layout) in &held {
+            values.push(values_of::<T>(storage, layout)?);
+        }
+        let saved = Saved {
+            gates: &values[0],
+            weight: &values[1],
+            state: &values[2],
+            states: &values[3],
+            grad: &values[4],
+        };
         let blocks = Block::all(time, batch, hidden);
         let parts: Vec<_> = blocks.par_iter().map(|k| self.backward_block(*k, &saved)).collect();
-        let mut dz = vec![T::ZERO; time * batch * h4];
-        let mut dstate = vec![T::ZERO; 2 * batch * hidden];
-        for (k, (part, first)) in blocks.iter().zip(&parts) {
-            scatter(*k, part, &mut dz, time, h4);
-            scatter(*k, first, &mut dstate, 2, hidden);
-        }
+        let (dz, dstate): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        let dz = gather(&blocks, &dz, time, batch, h4);
+        let dstate = gather(&blocks, &dstate, 2, batch, hidden);
         let dweight = self.weight_gradient(&dz, &saved, time, batch, hidden);
         Ok([
             Tensor::from_vec(dz, gates.shape(), gates.device())?,
@@ -166,17 +206,22 @@ impl Recurrence {
         batch: usize,
         hidden: usize,
     ) -> Vec<T> {
+        // Rows of the weight per task; no sum is split.
+        const ROWS: usize = 64;
         let h4 = 4 * hidden;
         let order = self.order(time);
         let mut dweight = vec![T::ZERO; h4 * hidden];
-        for (step, &t) in order.iter().enumerate() {
-            let before = match step {
-                0 => &saved.state[..batch * hidden],
-                _ => &saved.states[order[step - 1] * 2 * batch * hidden..][..batch * hidden],
-            };
-            let dz = Mat::rows(&dz[t * batch * h4..][..batch * h4], h4);
-            matmul((h4, batch, hidden), dz.t(), Mat::rows(before, hidden), &mut dweight, true);
-        }
+        dweight.par_chunks_mut(ROWS * hidden).enumerate().for_each(|(chunk, dweight)| {
+            let (first, rows) = (chunk * ROWS, dweight.len() / hidden);
+            for (step, &t) in order.iter().enumerate() {
+                let before = match step {
+                    0 => &saved.state[..batch * hidden],
+                    _ => &saved.states[order[step - 1] * 2 * batch * hidden..][..batch * hidden],
+                };
+                let dz = Mat::rows(&dz[t * batch * h4 + first..], h4);
+                matmul((rows, batch, hidden), dz.t(), Mat::rows(before, hidden), dweight, true);
+            }
+        });
         dweight
     }
 }
@@ -190,29 +235,45 @@ struct Saved<'a, T> {
     grad: &'a [T],
 }
 
-/// The four gates of unit `j` from their sums before the activation.
-fn activate<T: Element>(z: &[T], j: usize, hidden: usize) -> (T, T, T, T) {
-    let sigmoid = |v: T| T::ONE / (T::ONE + (-v).exp());
-    (sigmoid(z[j]), sigmoid(z[hidden + j]), z[2 * hidden + j].tanh(), sigmoid(z[3 * hidden + j]))
+/// Turns the sums of one sequence's gates into the gates, in place.
+fn activate<T: Element>(z: &mut [T], hidden: usize) {
+    let (sigmoids, rest) = z.split_at_mut(2 * hidden);
+    let (tanh, sigmoid) = rest.split_at_mut(hidden);
+    T::sigmoid_all(sigmoids);
+    T::tanh_all(tanh);
+    T::sigmoid_all(sigmoid);
+}
+
+/// The gates i, f, g and o.
+fn quarters<T>(z: &[T], n: usize) -> ([&[T]; 3], &[T]) {
+    ([&z[..n], &z[n..2 * n], &z[2 * n..3 * n]], &z[3 * n..4 * n])
 }
 
 fn add<T: Element>(to: &mut [T], from: &[T]) {
     to.iter_mut().zip(from).for_each(|(a, b)| *a += *b);
 }
 
-/// Puts a block's `part` \[steps, count, width\] into the whole \[steps, batch, width\].
-fn scatter<T: Element>(k: Block, part: &[T], whole: &mut [T], steps: usize, width: usize) {
-    let len = k.count * width;
-    for s in 0..steps {
-        let start = (s * k.batch + k.first) * width;
-        whole[start..start + len].copy_from_slice(&part[s * len..(s + 1) * len]);
-    }
+/// The blocks' parts \[steps, count, width\] as one \[steps, batch, width\].
+fn gather<T: Element>(
+    blocks: &[Block],
+    parts: &[Vec<T>],
+    steps: usize,
+    batch: usize,
+    width: usize,
+) -> Vec<T> {
+    let mut whole = vec![T::ZERO; steps * batch * width];
+    whole.par_chunks_mut((batch * width).max(1)).enumerate().for_each(|(s, whole)| {
+        for (k, part) in blocks.iter().zip(parts) {
+            let len = k.count * width;
+            whole[k.first * width..][..len].copy_from_slice(&part[s * len..(s + 1) * len]);
+        }
+    });
+    whole
 }
 
-fn copy<T: Element>(tensor: &Tensor) -> candle_core::Result<Vec<T>> {
-    let (storage, layout) = tensor.storage_and_layout();
-    match &*storage {
-        Storage::Cpu(storage) => Ok(T::values(storage, layout)?.into_owned()),
+fn values_of<'a, T: Element>(storage: &'a Storage, layout: &Layout) -> candle_core::Result<Cow<'a, [T]>> {
+    match storage {
+        Storage::Cpu(storage) => T::values(storage, layout),
         _ => Err(crate::Error::NoKernel { op: "Lstm", device: "this" }.into()),
     }
 }
@@ -239,10 +300,7 @@ impl CustomOp3 for Recurrence {
             let blocks = Block::all(time, batch, hidden);
             let parts: Vec<_> =
                 blocks.par_iter().map(|k| self.forward_block::<T>(*k, &gates, &weight, &state)).collect();
-            let mut states = vec![T::ZERO; time * 2 * batch * hidden];
-            for (k, part) in blocks.iter().zip(&parts) {
-                scatter(*k, part, &mut states, 2 * time, hidden);
-            }
+            let states = gather(&blocks, &parts, 2 * time, batch, hidden);
             Ok((T::to_cpu_storage_owned(states), Shape::from((time, 2, batch, hidden))))
         })
     }

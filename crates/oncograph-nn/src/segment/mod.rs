@@ -27,4 +27,5 @@ pub use gather_reduce::{Reduce, gather_reduce, gather_reduce_weighted, segment_r
 pub use loop_fill::with_loop_rows;
 pub use propagate::{Neighbourhood, propagate, propagate_fits};
 pub use row_linear::row_linear;
+pub(crate) use simd::{Kernel, vectorized};
 pub use softmax::segment_softmax;

@@ -8,13 +8,13 @@ use std::mem::MaybeUninit;
 
 /// A loop over memory. `run` must be `#[inline(always)]`, as everything that it calls in a loop, so that it is compiled
 /// for each of the processors of [`vectorized`].
-pub(super) trait Kernel {
+pub(crate) trait Kernel {
     /// `FMA` says whether fused multiply-add is one instruction.
     fn run<const FMA: bool>(self);
 }
 
 /// Runs a kernel with AVX-512, AVX2 or what the target has at least.
-pub(super) fn vectorized(kernel: impl Kernel) {
+pub(crate) fn vectorized(kernel: impl Kernel) {
     #[cfg(target_arch = "x86_64")]
     {
         let fma = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
