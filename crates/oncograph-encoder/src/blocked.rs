@@ -1,10 +1,12 @@
 //! The residual networks in the blocked layout: from the stem to the pool no change of layout, bias, residual and
 //! ReLU in the pass that writes a convolution's output.
 
-use crate::Result;
-use crate::chain::{Chain, Step};
+use crate::chain::Step;
+use crate::{Pyramid, Result};
 use candle_core::{DType, Tensor};
 use oncograph_nn::conv3d::{BlockedConv3d, BlockedVolume, SpareVolumes};
+use oncograph_nn::pool::Pool3dConfig;
+use std::sync::{Arc, Mutex};
 
 /// Whether the blocked kernels take `x`: f32 on the CPU, and no gradient is wanted, which they do not have.
 pub(crate) fn takes(x: &Tensor) -> bool {
@@ -17,8 +19,8 @@ pub(crate) struct BlockedChain(Vec<BlockedConv3d>);
 
 impl BlockedChain {
     /// Of folded steps.
-    pub(crate) fn new(chain: &Chain) -> Result<Self> {
-        Ok(BlockedChain(chain.0.iter().map(prepared).collect::<Result<_>>()?))
+    pub(crate) fn new(chain: &[Step]) -> Result<Self> {
+        Ok(BlockedChain(chain.iter().map(prepared).collect::<Result<_>>()?))
     }
 
     /// `relu(chain(x) + residual)`.
@@ -66,7 +68,7 @@ pub(crate) struct BlockedBlock {
 
 impl BlockedBlock {
     /// Of folded parts.
-    pub(crate) fn new(conv1: &Chain, conv2: &Chain, downsample: Option<&Step>) -> Result<Self> {
+    pub(crate) fn new(conv1: &[Step], conv2: &[Step], downsample: Option<&Step>) -> Result<Self> {
         let downsample = downsample.map(prepared).transpose()?;
         Ok(BlockedBlock { conv1: BlockedChain::new(conv1)?, conv2: BlockedChain::new(conv2)?, downsample })
     }
@@ -86,5 +88,71 @@ impl BlockedBlock {
         spare.put(y);
         spare.put(shortcut);
         Ok(out)
+    }
+}
+
+/// A residual network from the stem to the last map.
+#[derive(Debug)]
+pub(crate) struct BlockedTrunk {
+    stem: BlockedChain,
+    /// The max pool behind the stem.
+    pool: Option<Pool3dConfig>,
+    layers: Vec<Vec<BlockedBlock>>,
+    /// The memory of the last pass, for an input of this shape.
+    spare: Mutex<(Vec<usize>, Arc<SpareVolumes>)>,
+}
+
+impl BlockedTrunk {
+    /// Of folded parts.
+    pub(crate) fn new(
+        stem: &[Step],
+        pool: Option<Pool3dConfig>,
+        layers: Vec<Vec<BlockedBlock>>,
+    ) -> Result<Self> {
+        Ok(BlockedTrunk { stem: BlockedChain::new(stem)?, pool, layers, spare: Mutex::default() })
+    }
+
+    /// The last map; `f` sees every earlier one, the stem's before the pool.
+    pub(crate) fn forward(
+        &self,
+        x: &Tensor,
+        mut f: impl FnMut(&BlockedVolume) -> Result<()>,
+    ) -> Result<BlockedVolume> {
+        let spare = self.spare(x.dims());
+        let mut x = self.stem.forward_stem(x, &spare)?;
+        f(&x)?;
+        if let Some(pool) = &self.pool {
+            let pooled = x.max_pool(pool, &spare)?;
+            spare.put(std::mem::replace(&mut x, pooled));
+        }
+        for (i, layer) in self.layers.iter().enumerate() {
+            if i > 0 {
+                f(&x)?;
+            }
+            for block in layer {
+                x = block.forward(x, &spare)?;
+            }
+        }
+        Ok(x)
+    }
+
+    /// The maps of the stem and of every layer.
+    pub(crate) fn pyramid(&self, x: &Tensor) -> Result<Pyramid> {
+        let mut layers = Vec::with_capacity(self.layers.len() + 1);
+        let last = self.forward(x, |map| {
+            layers.push(map.to_tensor()?);
+            Ok(())
+        })?;
+        layers.push(last.to_tensor()?);
+        Ok(Pyramid { stem: layers.remove(0), layers })
+    }
+
+    /// The memory of the last pass if its input had the same shape; else that is given up.
+    fn spare(&self, shape: &[usize]) -> Arc<SpareVolumes> {
+        let mut last = self.spare.lock().unwrap_or_else(|e| e.into_inner());
+        if last.0 != shape {
+            *last = (shape.to_vec(), Arc::default());
+        }
+        last.1.clone()
     }
 }

@@ -42,6 +42,17 @@ impl Step {
         Ok(Step { conv, norm: Some(BatchNormConfig::new(c.channels.1).build(norm)?) })
     }
 
+    /// Every `stride`-th voxel, then channels of zeros up to `channels`, as a convolution for inputs like those of
+    /// the weight `like`.
+    pub(crate) fn picking(stride: usize, channels: usize, like: &Tensor) -> Result<Self> {
+        let inputs = like.dim(1)?;
+        let unit = Tensor::eye(inputs, like.dtype(), like.device())?;
+        let weight = unit.pad_with_zeros(0, 0, channels.saturating_sub(inputs))?;
+        let weight = weight.reshape((channels.max(inputs), inputs, 1, 1, 1))?;
+        let config = Conv3dConfig::new().stride([stride; 3]);
+        Ok(Step { conv: Conv3d::from_tensors(weight, None, config)?, norm: None })
+    }
+
     /// The convolution alone.
     pub(crate) fn conv(&self) -> &Conv3d {
         &self.conv

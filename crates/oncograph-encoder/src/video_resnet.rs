@@ -1,13 +1,12 @@
-use crate::blocked::{BlockedBlock, BlockedChain, takes};
+use crate::blocked::{BlockedBlock, BlockedTrunk, takes};
 use crate::chain::{Chain, Step, StepConfig};
 use crate::{Error, Result};
 use candle_core::Tensor;
 use candle_nn::{Init, Linear, Module, VarBuilder};
-use oncograph_nn::conv3d::{BlockedVolume, SpareVolumes};
 use oncograph_nn::pool::adaptive_avg_pool3d;
 use oncograph_nn::relu;
 use serde::{Deserialize, Serialize};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// The kind of convolution in the blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -325,9 +324,15 @@ impl VideoResNet {
             layers: self.layers.iter().map(fold).collect::<Result<_>>()?,
             fc,
         };
-        let blocked =
-            takes(plain.stem.0[0].conv().weight()).then(|| BlockedTrunk::new(&plain)).transpose()?;
+        let blocked = takes(plain.stem.0[0].conv().weight()).then(|| plain.blocked()).transpose()?;
         Ok(FoldedVideoResNet { plain, blocked: blocked.map(Arc::new) })
+    }
+
+    /// A folded model in the blocked layout.
+    fn blocked(&self) -> Result<BlockedTrunk> {
+        let block = |b: &Block| BlockedBlock::new(&b.conv1.0, &b.conv2.0, b.downsample.as_ref());
+        let layer = |blocks: &Vec<Block>| blocks.iter().map(block).collect::<Result<Vec<_>>>();
+        BlockedTrunk::new(&self.stem.0, None, self.layers.iter().map(layer).collect::<Result<_>>()?)
     }
 
     fn check_input(&self, x: &Tensor) -> Result<()> {
@@ -346,47 +351,6 @@ impl VideoResNet {
 
 fn run_layer(blocks: &[Block], x: &Tensor, train: bool) -> Result<Tensor> {
     blocks.iter().try_fold(x.clone(), |x, block| block.forward(&x, train))
-}
-
-/// The trunk in the blocked layout.
-#[derive(Debug)]
-struct BlockedTrunk {
-    stem: BlockedChain,
-    layers: Vec<Vec<BlockedBlock>>,
-    /// The memory of the last pass, for an input of this shape.
-    spare: Mutex<(Vec<usize>, Arc<SpareVolumes>)>,
-}
-
-impl BlockedTrunk {
-    /// Of a folded model.
-    fn new(folded: &VideoResNet) -> Result<Self> {
-        let block = |b: &Block| BlockedBlock::new(&b.conv1, &b.conv2, b.downsample.as_ref());
-        let layer = |blocks: &Vec<Block>| blocks.iter().map(block).collect::<Result<Vec<_>>>();
-        let layers = folded.layers.iter().map(layer).collect::<Result<_>>()?;
-        Ok(BlockedTrunk { stem: BlockedChain::new(&folded.stem)?, layers, spare: Mutex::default() })
-    }
-
-    /// The map behind `layer4`; `f` sees every earlier one.
-    fn forward(&self, x: &Tensor, mut f: impl FnMut(&BlockedVolume) -> Result<()>) -> Result<BlockedVolume> {
-        let spare = self.spare(x.dims());
-        let mut x = self.stem.forward_stem(x, &spare)?;
-        for layer in &self.layers {
-            f(&x)?;
-            for block in layer {
-                x = block.forward(x, &spare)?;
-            }
-        }
-        Ok(x)
-    }
-
-    /// The memory of the last pass if its input had the same shape; else that is given up.
-    fn spare(&self, shape: &[usize]) -> Arc<SpareVolumes> {
-        let mut last = self.spare.lock().unwrap_or_else(|e| e.into_inner());
-        if last.0 != shape {
-            *last = (shape.to_vec(), Arc::default());
-        }
-        last.1.clone()
-    }
 }
 
 /// A [`VideoResNet`] for inference: no norms, no training mode.
@@ -418,14 +382,10 @@ impl FoldedVideoResNet {
     /// # Errors
     /// As [`VideoResNet::pyramid`].
     pub fn pyramid(&self, x: &Tensor) -> Result<Pyramid> {
-        let Some(blocked) = self.blocked(x)? else { return self.plain.pyramid(x, false) };
-        let mut layers = Vec::with_capacity(5);
-        let last = blocked.forward(x, |map| {
-            layers.push(map.to_tensor()?);
-            Ok(())
-        })?;
-        layers.push(last.to_tensor()?);
-        Ok(Pyramid { stem: layers.remove(0), layers })
+        match self.blocked(x)? {
+            Some(blocked) => blocked.pyramid(x),
+            None => self.plain.pyramid(x, false),
+        }
     }
 
     /// As [`VideoResNet::forward_features`] in evaluation.

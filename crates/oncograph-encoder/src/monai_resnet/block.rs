@@ -1,5 +1,6 @@
 use super::{MonaiResNetConfig, ResNetBlock, ShortcutType};
 use crate::Result;
+use crate::blocked::BlockedBlock;
 use crate::chain::{Step, StepConfig};
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
@@ -87,5 +88,18 @@ impl Block {
             other => other.clone(),
         };
         Ok(Block { steps: self.steps.iter().map(Step::folded).collect::<Result<_>>()?, shortcut })
+    }
+
+    /// A folded block in the blocked layout.
+    pub(super) fn blocked(&self) -> Result<BlockedBlock> {
+        let (first, last) = self.steps.split_at(self.steps.len() - 1);
+        match &self.shortcut {
+            Shortcut::Identity => BlockedBlock::new(first, last, None),
+            Shortcut::Convolution(step) => BlockedBlock::new(first, last, Some(step)),
+            Shortcut::Pad { stride, channels } => {
+                let weight = first[0].conv().weight();
+                BlockedBlock::new(first, last, Some(&Step::picking(*stride, *channels, weight)?))
+            }
+        }
     }
 }

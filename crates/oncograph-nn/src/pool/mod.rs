@@ -9,6 +9,7 @@ pub use max_pool3d::{
     adaptive_max_pool3d, adaptive_max_pool3d_with_indices, max_pool3d, max_pool3d_with_indices,
 };
 pub use windows::Pool3dConfig;
+pub(crate) use windows::Windows;
 
 #[cfg(test)]
 mod tests;

@@ -108,7 +108,7 @@ impl Pool3dConfig {
 
 /// One window along one axis.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Window {
+pub(crate) struct Window {
     /// The input elements from its first to its last.
     pub range: Range<usize>,
     /// The distance of its elements.
@@ -119,7 +119,7 @@ pub(super) struct Window {
 
 /// The windows along the three axes of one pooling.
 #[derive(Debug, Clone)]
-pub(super) struct Windows {
+pub(crate) struct Windows {
     pub input: [usize; 3],
     pub axes: [Vec<Window>; 3],
     /// What an average divides by in place of the windows' counts.
@@ -127,7 +127,7 @@ pub(super) struct Windows {
 }
 
 impl Windows {
-    pub(super) fn sliding(op: &'static str, dims: &[usize], c: &Pool3dConfig) -> Result<Self> {
+    pub(crate) fn sliding(op: &'static str, dims: &[usize], c: &Pool3dConfig) -> Result<Self> {
         c.validate()?;
         let input = volume(op, dims)?;
         let mut axes = [const { Vec::new() }; 3];
@@ -172,7 +172,7 @@ impl Windows {
         Ok(Windows { input, axes, divisor: None })
     }
 
-    pub(super) fn output(&self) -> [usize; 3] {
+    pub(crate) fn output(&self) -> [usize; 3] {
         self.axes.each_ref().map(Vec::len)
     }
 

@@ -18,6 +18,7 @@ mod direct;
 mod forward;
 mod gradient;
 mod lanes;
+mod pool;
 mod product;
 mod spare;
 mod transform;
