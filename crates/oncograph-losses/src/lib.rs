@@ -26,7 +26,7 @@ mod weights;
 
 pub use binary_cross_entropy::{BinaryOptions, binary_cross_entropy};
 pub use contrastive::{cosine_alignment, info_nce, info_nce_symmetric, nt_xent};
-pub use cox::{Ties, cox};
+pub use cox::{RiskSets, Ties, cox};
 pub use cross_entropy::{CrossEntropyOptions, cross_entropy};
 pub use discrete_hazard::{discrete_hazard, predicted_time, survival_curve};
 pub use error::{Error, Result};
