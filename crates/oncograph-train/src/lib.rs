@@ -13,9 +13,9 @@ mod run_dir;
 mod stop;
 
 pub use checkpoint::Checkpoint;
-pub use config::{FitConfig, OptimizerConfig};
+pub use config::{FitConfig, Keep, OptimizerConfig, StepDecay};
 pub use error::{Error, Result};
-pub use fit::{EpochRecord, FitOutcome, Learner, StepLoss, Validation, fit};
+pub use fit::{EpochRecord, FitOutcome, Learner, StepGradients, StepLoss, Validation, fit};
 pub use run_dir::RunDir;
 pub use stop::StopFlag;
 
