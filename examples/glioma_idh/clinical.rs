@@ -314,6 +314,10 @@ fn cohort(kind: GliomaTableKind) -> &'static str {
     }
 }
 
+fn short_p(p: f64) -> String {
+    if p < 0.001 { "< 0.001".into() } else { format!("{p:.3}") }
+}
+
 /// What the table says, whichever way it went.
 fn verdict(rows: &[Row]) -> String {
     let auc = |name: &str| {
@@ -329,7 +333,7 @@ fn verdict(rows: &[Row]) -> String {
             (true, false) => "ranks worse than",
             (false, _) => "is not shown to differ from",
         };
-        format!("{model}: AUC {value:.3} {how} logistic regression ({base:.3}, DeLong p {p:.2}).")
+        format!("{model}: AUC {value:.3} {how} logistic regression ({base:.3}, DeLong p {}).", short_p(p))
     });
     let (graph, alone, shuffled) = (auc(INDUCTIVE).0, auc(NO_EDGES).0, auc(SHUFFLED).0);
     format!(

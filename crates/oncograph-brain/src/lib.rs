@@ -11,26 +11,35 @@
 
 mod autoencoder;
 mod batches;
+mod brain_network;
 mod error;
 mod geometry_encoder;
 mod image_encoder;
 mod incidence;
+mod multi_modal;
 mod network_encoder;
 mod population;
 mod tract_encoder;
+mod tumour;
 mod voxel_sampling;
 
 pub use autoencoder::{Autoencoder, AutoencoderConfig, AutoencoderLearner};
+pub use brain_network::{BatchNetwork, BrainNetwork};
 pub use error::{Error, Result};
 pub use geometry_encoder::{EdgeInput, GeometryEncoder, GeometryEncoderConfig, GeometryOutput};
 pub use image_encoder::{ImageEncoder, ImageEncoderConfig, ImageHead};
 pub use incidence::{BatchIncidence, Incidence, NoCross};
+pub use multi_modal::{
+    EdgeGate, Encoders, MultiModal, MultiModalConfig, MultiModalLearner, MultiModalOutput,
+    MultiModalTraining, NodeAttention, NodeHead,
+};
 pub use network_encoder::{NetworkEncoder, NetworkEncoderConfig};
 pub use population::{
     Neighbour, PopulationBank, PopulationClassifier, PopulationClassifierConfig, PopulationEdges,
     PopulationGraphConfig, PopulationLearner, PopulationMode, PopulationTraining, Similarity,
 };
 pub use tract_encoder::{TractEncoder, TractEncoderConfig, TractLearner};
+pub use tumour::{Tumour, TumourBatch, random_rotation};
 pub use voxel_sampling::{TractChannels, VoxelSampling, sample_positions, sample_voxels, z_score_within};
 
 // The examples of the README are compiled and run as doctests.
