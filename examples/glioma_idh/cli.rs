@@ -17,6 +17,32 @@ pub struct Args {
     /// population graph with logistic regression on the same folds
     #[arg(long, value_name = "FILE")]
     pub clinical: Option<PathBuf>,
+    /// Choices that the paper leaves open: `paper` reads it literally, `robust` is what we would run, `quick` is `robust`,
+    /// small and short [default: quick]
+    #[arg(long, value_enum, conflicts_with = "clinical")]
+    pub preset: Option<Preset>,
+    /// Patients with a label in the phantom cohort [default: 150]
+    #[arg(long, conflicts_with = "clinical")]
+    pub patients: Option<usize>,
+    /// Epochs of every stage [default: that of the preset]
+    #[arg(long, conflicts_with = "clinical")]
+    pub epochs: Option<usize>,
+    /// The last stage to run: 1 and 2 regions and tracts, 3 the multi-modal model, 4 the population graph
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=4), conflicts_with = "clinical")]
+    pub stage: Option<u8>,
+    /// Also train what a table of the paper compares: 2 node and edge vectors (always made), 3 image networks, 4 encoders,
+    /// losses and attention
+    #[arg(long, value_parser = clap::value_parser!(u8).range(2..=4), conflicts_with = "clinical")]
+    pub table: Option<u8>,
+    /// Also train the model with one decision changed at a time
+    #[arg(long, conflicts_with = "clinical")]
+    pub ablate: bool,
+    /// Print which class sizes the paper's tables are possible with, and end
+    #[arg(long)]
+    pub paper_audit: bool,
+    /// Device: cpu, cuda or cuda:N
+    #[arg(long, default_value = "cpu")]
+    pub device: String,
     /// Where runs, caches and the phantom cohort are written
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub out: PathBuf,

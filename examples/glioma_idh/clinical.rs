@@ -7,8 +7,8 @@ use anyhow::Context;
 use candle_core::{DType, Device};
 use indicatif::ProgressBar;
 use oncograph::brain::{
-    PopulationBank, PopulationClassifierConfig, PopulationEdges, PopulationGraphConfig, PopulationLearner,
-    PopulationTraining, Similarity,
+    BinaryTraining, PopulationBank, PopulationClassifierConfig, PopulationEdges, PopulationGraphConfig,
+    Similarity,
 };
 use oncograph::datasets::glioma::{GliomaFeatures, GliomaTable, GliomaTableKind};
 use oncograph::datasets::scaler::{PipelineConfig, ScalerKind, TabularPipeline};
@@ -39,7 +39,7 @@ pub struct ClinicalConfig {
     pub ridge: f64,
     pub graph: PopulationGraphConfig,
     pub classifier: PopulationClassifierConfig,
-    pub training: PopulationTraining,
+    pub training: BinaryTraining,
     pub fit: FitConfig,
 }
 
@@ -61,7 +61,7 @@ impl ClinicalConfig {
                 .max_neighbours(Some(10))
                 .fallback(Some(5)),
             classifier: PopulationClassifierConfig::new(1).channels([32, 32]).residual(true).dropout(0.2),
-            training: PopulationTraining::new(),
+            training: BinaryTraining::new(),
             fit: FitConfig::new(200, OptimizerConfig::Adam(AdamConfig::new(5e-3).weight_decay(5e-4)))
                 .early_stop(30),
         }
@@ -249,20 +249,15 @@ fn population(
     if model == SHUFFLED {
         joined = joined.shuffled(bank.len(), seed.stream("shuffled"));
     }
-    let mut learner = PopulationLearner::new(
-        &classifier,
-        &rows,
-        &joined,
-        &labels,
-        &inner.train,
-        &inner.validation,
-        config.training.clone(),
-        seed,
-        &device,
-    )?;
+    let numbers = |rows: &[usize]| rows.iter().map(|i| *i as u32).collect::<Vec<_>>();
+    let (train, validation) = (numbers(&inner.train), numbers(&inner.validation));
+    let held_out: Vec<u32> = (bank.len() as u32..(bank.len() + new.len()) as u32).collect();
+    let training = &config.training;
+    let mut learner =
+        classifier.learner(&rows, &joined, &labels, &train, &validation, training, seed, &device)?;
     fit(&mut learner, &store, &config.fit, None, stop, |_| ())?;
     if model == TRANSDUCTIVE {
-        return Ok(learner.logits()?[bank.len()..].to_vec());
+        return Ok(learner.logits(&held_out)?);
     }
     if model == INDUCTIVE {
         let bank = PopulationBank {
@@ -280,18 +275,9 @@ fn population(
         attached = attached.shuffled(bank.len(), seed.stream("shuffled"));
     }
     let all = [bank.clone(), new.clone()].concat();
-    let learner = PopulationLearner::new(
-        &classifier,
-        &all,
-        &joined.and(&attached),
-        &labels,
-        &inner.train,
-        &[],
-        config.training.clone(),
-        seed,
-        &device,
-    )?;
-    Ok(learner.logits()?[bank.len()..].to_vec())
+    let joined = joined.and(&attached);
+    let learner = classifier.learner(&all, &joined, &labels, &train, &[], training, seed, &device)?;
+    Ok(learner.logits(&held_out)?)
 }
 
 fn caption(config: &ClinicalConfig, patients: &Patients, set: GliomaFeatures) -> String {

@@ -2,6 +2,7 @@
 
 use crate::cli::Args;
 use crate::clinical::ClinicalConfig;
+use crate::images_config::ImagesConfig;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +12,8 @@ use serde::{Deserialize, Serialize};
 pub enum RunConfig {
     /// The population graph on a clinical table.
     Clinical(ClinicalConfig),
+    /// Tumour image, tumour surface and brain network.
+    Images(Box<ImagesConfig>),
 }
 
 impl RunConfig {
@@ -21,7 +24,9 @@ impl RunConfig {
             return serde_json::from_slice(&text).with_context(|| path.display().to_string());
         }
         let seed = args.seed.unwrap_or(1);
-        let table = args.clinical.clone().context("--clinical FILE")?;
+        let Some(table) = args.clinical.clone() else {
+            return Ok(RunConfig::Images(Box::new(ImagesConfig::from_args(args)?)));
+        };
         Ok(RunConfig::Clinical(ClinicalConfig::new(
             table,
             seed,

@@ -1,10 +1,19 @@
 //! Glioma: the IDH genotype from four MRI sequences, end to end. See `--help`.
 
+mod audit;
 mod cli;
 mod clinical;
+mod cnn;
+mod cohort;
 mod config;
 mod evaluate;
+mod images;
+mod images_config;
+mod images_report;
+mod phantom;
+mod prepare;
 mod report;
+mod stages;
 
 use anyhow::Context;
 use clap::Parser;
@@ -23,6 +32,10 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> anyhow::Result<()> {
+    if args.paper_audit {
+        audit::run();
+        return Ok(());
+    }
     let stop = stop_on_ctrl_c()?;
     let root = args.out.join("glioma_idh");
     let (config, run, is_new) = match &args.resume {
@@ -44,9 +57,13 @@ fn run(args: &Args) -> anyhow::Result<()> {
     };
     let result = match &config {
         RunConfig::Clinical(config) => clinical::run(config, &run, &stop),
+        RunConfig::Images(config) => {
+            let wanted = images::Wanted { table: args.table, ablate: args.ablate, stage: args.stage };
+            images::run(config, &wanted, &run, &stop, &args.out)
+        }
     };
     // A run that could not begin, because its data is bad, leaves nothing behind.
-    let began = run.file("folds").exists();
+    let began = run.file("folds").exists() || run.file("roles.json").exists();
     if is_new && !began && result.is_err() && !stop.is_requested() {
         std::fs::remove_dir_all(run.path()).ok();
     }

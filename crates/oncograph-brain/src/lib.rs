@@ -11,6 +11,7 @@
 
 mod autoencoder;
 mod batches;
+mod binary_learner;
 mod brain_network;
 mod error;
 mod geometry_encoder;
@@ -19,11 +20,13 @@ mod incidence;
 mod multi_modal;
 mod network_encoder;
 mod population;
+mod svm_head;
 mod tract_encoder;
 mod tumour;
 mod voxel_sampling;
 
 pub use autoencoder::{Autoencoder, AutoencoderConfig, AutoencoderLearner};
+pub use binary_learner::{BinaryLearner, BinaryTraining, feature_matrix};
 pub use brain_network::{BatchNetwork, BrainNetwork};
 pub use error::{Error, Result};
 pub use geometry_encoder::{EdgeInput, GeometryEncoder, GeometryEncoderConfig, GeometryOutput};
@@ -36,8 +39,9 @@ pub use multi_modal::{
 pub use network_encoder::{NetworkEncoder, NetworkEncoderConfig};
 pub use population::{
     Neighbour, PopulationBank, PopulationClassifier, PopulationClassifierConfig, PopulationEdges,
-    PopulationGraphConfig, PopulationLearner, PopulationMode, PopulationTraining, Similarity,
+    PopulationGraphConfig, PopulationMode, Similarity,
 };
+pub use svm_head::{SvmHead, SvmHeadConfig};
 pub use tract_encoder::{TractEncoder, TractEncoderConfig, TractLearner};
 pub use tumour::{Tumour, TumourBatch, random_rotation};
 pub use voxel_sampling::{TractChannels, VoxelSampling, sample_positions, sample_voxels, z_score_within};

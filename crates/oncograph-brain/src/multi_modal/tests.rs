@@ -173,9 +173,10 @@ fn training_that_is_stopped_resumes_to_the_same_bits() {
         let mut config = config.clone();
         config.epochs = epochs;
         fit(&mut learner, &store, &config, checkpoint, &StopFlag::new(), |_| ()).unwrap();
-        let bits = |v: &candle_core::Var| v.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let wide = |v: &candle_core::Var| v.flatten_all().unwrap().to_dtype(DType::F64).unwrap();
+        let bits = |v: &candle_core::Var| wide(v).to_vec1::<f64>().unwrap();
         let names = store.names().into_iter().map(|n| store.get(&n).unwrap());
-        names.flat_map(|v| bits(&v)).map(f32::to_bits).collect::<Vec<_>>()
+        names.flat_map(|v| bits(&v)).map(f64::to_bits).collect::<Vec<_>>()
     };
     let path = dir.path().join("c.safetensors");
     run(Some(&path), 2);

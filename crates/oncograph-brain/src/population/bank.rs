@@ -1,6 +1,6 @@
 use super::{PopulationClassifier, PopulationEdges, PopulationGraphConfig};
-use crate::{Error, Result};
-use candle_core::{Device, Tensor};
+use crate::{Error, Result, feature_matrix};
+use candle_core::Device;
 use oncograph_nn::Mode;
 use serde::{Deserialize, Serialize};
 
@@ -67,7 +67,7 @@ impl PopulationBank {
         }
         let edges = self.edges()?.and(&self.graph.attach(&self.links, links)?);
         let count = self.nodes.len() + nodes.len();
-        let x = matrix(self.nodes.iter().chain(nodes), device)?;
+        let x = feature_matrix(self.nodes.iter().chain(nodes), device)?;
         let logits = classifier.forward(&x, &edges.graph(count, device)?, Mode::Eval)?;
         let logits = logits.to_dtype(candle_core::DType::F64)?.to_vec1::<f64>()?;
         Ok(logits[self.nodes.len()..].to_vec())
@@ -85,21 +85,6 @@ impl PopulationBank {
         };
         all.into_iter().take(count).map(neighbour).collect()
     }
-}
-
-/// Rows as a tensor \[rows, columns\].
-///
-/// # Errors
-/// [`Error::Input`] for rows of several lengths, or none.
-pub(crate) fn matrix<'a>(rows: impl IntoIterator<Item = &'a Vec<f64>>, device: &Device) -> Result<Tensor> {
-    let rows: Vec<&Vec<f64>> = rows.into_iter().collect();
-    let width = rows.first().map_or(0, |r| r.len());
-    if width == 0 || rows.iter().any(|r| r.len() != width) {
-        let got = rows.iter().map(|r| r.len()).collect::<Vec<_>>();
-        return Err(Error::input("features", "rows of one length", format!("lengths {got:?}")));
-    }
-    let values: Vec<f32> = rows.iter().flat_map(|r| r.iter().map(|v| *v as f32)).collect();
-    Ok(Tensor::from_vec(values, (rows.len(), width), device)?)
 }
 
 #[cfg(test)]

@@ -8,4 +8,3 @@ mod learner;
 pub use bank::{Neighbour, PopulationBank, PopulationMode};
 pub use classifier::{PopulationClassifier, PopulationClassifierConfig};
 pub use graph::{PopulationEdges, PopulationGraphConfig, Similarity};
-pub use learner::{PopulationLearner, PopulationTraining};
