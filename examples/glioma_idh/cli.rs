@@ -21,7 +21,7 @@ pub struct Args {
     /// small and short [default: quick]
     #[arg(long, value_enum, conflicts_with = "clinical")]
     pub preset: Option<Preset>,
-    /// Patients with a label in the phantom cohort [default: 150]
+    /// Patients with a label in the phantom cohort [default: 240]
     #[arg(long, conflicts_with = "clinical")]
     pub patients: Option<usize>,
     /// Epochs of every stage [default: that of the preset]

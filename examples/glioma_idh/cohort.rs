@@ -1,7 +1,7 @@
 //! The patients of a run as volumes on one grid, and the atlas that regions and tracts come from.
 
 use crate::phantom::{PhantomConfig, generate};
-use oncograph::imaging::{Grid, Mask, Volume};
+use oncograph::imaging::{Mask, Volume};
 use serde::{Deserialize, Serialize};
 
 /// The sequences, in the order of every array of four in this program.
@@ -49,7 +49,6 @@ pub struct Subject {
 /// Everything that a run needs.
 pub struct Cohort {
     pub atlas: Atlas,
-    pub grid: Grid,
     pub subjects: Vec<Subject>,
     pub phantom: bool,
     pub notes: Vec<String>,

@@ -2,6 +2,7 @@
 
 use crate::cohort::Cohort;
 use crate::evaluate::{METRICS_HEADER, Row, Scores, metrics_csv, row, sigmoid, table};
+use crate::explain::explain;
 use crate::images_config::{ImagesConfig, Vector};
 use crate::images_report;
 use crate::prepare::Prepared;
@@ -78,11 +79,11 @@ pub fn run(
     };
     run.write_json("roles.json", &roles)?;
     let prepared = stages.prepare()?;
-    let (networks, upstream) = stages.networks(&prepared, &roles)?;
+    let (networks, upstream) = stages.networks(&roles)?;
     if wanted.stage.is_some_and(|s| s <= 2) {
         return finish_early(&stages, run);
     }
-    let tumours = tumours(&prepared, networks)?;
+    let tumours = tumours(prepared, networks)?;
     let (model, name) = stages.multi_modal(&config.model, &tumours, &roles, &upstream)?;
     run.write_json("artefacts.json", &[&upstream, &name])?;
     if wanted.stage.is_some_and(|s| s <= 3) {
@@ -114,6 +115,9 @@ pub fn run(
         let rows = switches(&config.model);
         variants(&mut stages, &tumours, &roles, &upstream, &rows, "Switches, MLP head", &mut evaluation)?;
     }
+    let start = Instant::now();
+    let explained = explain(&stages, &tumours, &roles, &model, run)?;
+    stages.spent("explanations", start, false);
     evaluation.costs.clone_from(&stages.costs);
     evaluation.curves.clone_from(&stages.curves);
     write(config, &cohort, &roles, &evaluation, run)?;
@@ -122,9 +126,9 @@ pub fn run(
         config,
         &cohort,
         &roles,
-        &prepared,
         &tumours,
         &model,
+        &explained,
         &evaluation,
     )?;
     for (caption, rows) in &evaluation.tables {
@@ -147,11 +151,10 @@ fn finish_early(stages: &Stages, run: &RunDir) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub fn tumours(prepared: &[Prepared], networks: Vec<BrainNetwork>) -> anyhow::Result<Vec<Tumour>> {
-    let one = |(p, network): (&Prepared, BrainNetwork)| {
-        Ok(Tumour::new(p.image.clone(), p.shape, p.points.clone(), p.incidence.clone(), network)?)
-    };
-    prepared.iter().zip(networks).map(one).collect()
+pub fn tumours(prepared: Vec<Prepared>, networks: Vec<BrainNetwork>) -> anyhow::Result<Vec<Tumour>> {
+    let one =
+        |(p, network): (Prepared, BrainNetwork)| Ok(Tumour::new(p.image, p.points, p.incidence, network)?);
+    prepared.into_iter().zip(networks).map(one).collect()
 }
 
 /// The model that others are tested against.

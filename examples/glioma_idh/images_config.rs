@@ -33,6 +33,15 @@ pub struct StageFit {
     pub fit: FitConfig,
 }
 
+/// Which answers are explained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainConfig {
+    /// Test patients.
+    pub patients: usize,
+    /// Steps of GNNExplainer; 100.
+    pub steps: usize,
+}
+
 /// Every setting of a run on images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ImagesConfig {
@@ -69,13 +78,14 @@ pub struct ImagesConfig {
     pub svm: SvmHeadConfig,
     /// G-32: the probability from which a patient is called mutant.
     pub threshold: f64,
+    pub explain: ExplainConfig,
 }
 
 impl ImagesConfig {
     pub fn from_args(args: &Args) -> anyhow::Result<Self> {
         let preset = args.preset.unwrap_or(Preset::Quick);
         let seed = args.seed.unwrap_or(1);
-        let source = Source::Phantom(PhantomConfig::new(args.patients.unwrap_or(150), seed));
+        let source = Source::Phantom(PhantomConfig::new(args.patients.unwrap_or(240), seed));
         let mut config = match preset {
             Preset::Paper => paper(source, seed),
             Preset::Robust => robust(source, seed),
@@ -142,6 +152,7 @@ fn paper(source: Source, seed: u64) -> ImagesConfig {
         mlp_fit: adam(200),
         svm: SvmHeadConfig::default(),
         threshold: 0.5,
+        explain: ExplainConfig { patients: 40, steps: 100 },
     }
 }
 
@@ -203,5 +214,6 @@ fn quick(source: Source, seed: u64) -> ImagesConfig {
         fit.optimizer = OptimizerConfig::Adam(AdamConfig::new(3e-3).weight_decay(5e-4));
     }
     config.validation = 0.2;
+    config.explain = ExplainConfig { patients: 20, steps: 60 };
     config
 }

@@ -2,9 +2,9 @@
 
 use crate::cohort::{Cohort, SEQUENCES, Subject};
 use crate::evaluate::{calibration, table};
+use crate::explain::Explanations;
 use crate::images::Evaluation;
 use crate::images_config::ImagesConfig;
-use crate::prepare::Prepared;
 use crate::report::{RESEARCH, command};
 use crate::stages::{Roles, StageCost};
 use oncograph::brain::{MultiModal, Tumour};
@@ -23,9 +23,9 @@ pub fn write(
     config: &ImagesConfig,
     cohort: &Cohort,
     roles: &Roles,
-    prepared: &[Prepared],
     tumours: &[Tumour],
     model: &MultiModal,
+    explained: &Explanations,
     evaluation: &Evaluation,
 ) -> anyhow::Result<()> {
     let mut report = Report::new("Glioma: IDH genotype from tumour image, tumour surface and brain network");
@@ -51,12 +51,23 @@ pub fn write(
     report = report.section("Patients", |s| {
         s.figure_or_reason("Slices with the tumour", slices(cohort, roles));
         s.table(nearest(cohort, roles, evaluation));
+        for subject in roles.test.iter().map(|&i| &cohort.subjects[i]).filter(|s| !s.flags.is_empty()) {
+            s.paragraph(format!("{}: {}.", subject.id, subject.flags.join("; ")));
+        }
     });
     report = report.section("Attention", |s| {
-        match top_tracts(cohort, roles, prepared, tumours, model) {
+        match top_tracts(cohort, roles, tumours, model) {
             Ok(table) => s.table(table),
             Err(error) => s.paragraph(format!("No table of tracts: {error}")),
         };
+    });
+    report = report.section("Explanations", |s| {
+        s.paragraph(explained.agreement());
+        for table in [explained.tract_table(cohort), explained.comparison_table(cohort)].into_iter().flatten()
+        {
+            s.table(table);
+        }
+        s.paragraph(format!("Maps on the grid of the patient, as NIfTI: {}.", explained.files.join(", ")));
     });
     report = report.section("Training", |s| {
         for curve in &evaluation.curves {
@@ -165,7 +176,6 @@ fn nearest(cohort: &Cohort, roles: &Roles, evaluation: &Evaluation) -> Table {
 fn top_tracts(
     cohort: &Cohort,
     roles: &Roles,
-    prepared: &[Prepared],
     tumours: &[Tumour],
     model: &MultiModal,
 ) -> anyhow::Result<Table> {
@@ -176,7 +186,7 @@ fn top_tracts(
         anyhow::bail!("the model has no attention over tracts")
     };
     let attention = attention.to_vec1::<f32>()?;
-    let crossings = prepared[first].incidence.crossings_per_tract();
+    let crossings = tumours[first].incidence().crossings_per_tract();
     let mut order: Vec<usize> = (0..attention.len()).filter(|&t| crossings[t] > 0).collect();
     order.sort_by(|a, b| attention[*b].total_cmp(&attention[*a]).then(a.cmp(b)));
     let caption =

@@ -7,6 +7,7 @@ mod cnn;
 mod cohort;
 mod config;
 mod evaluate;
+mod explain;
 mod images;
 mod images_config;
 mod images_report;

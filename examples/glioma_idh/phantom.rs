@@ -43,9 +43,9 @@ impl PhantomConfig {
             spacing: 5.0,
             regions: 90,
             tracts: 240,
-            shape_signal: 1.0,
-            texture_signal: 1.0,
-            tract_signal: 1.0,
+            shape_signal: 0.8,
+            texture_signal: 0.8,
+            tract_signal: 0.8,
             prevalence: 0.4,
         }
     }
@@ -65,7 +65,7 @@ pub fn generate(config: &PhantomConfig) -> anyhow::Result<Cohort> {
         .par_iter()
         .map(|&i| subject(config, &grid, &atlas, i, seed.at(i as u64)))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    Ok(Cohort { atlas, grid, subjects, phantom: true, notes: vec![] })
+    Ok(Cohort { atlas, subjects, phantom: true, notes: vec![] })
 }
 
 fn grid(config: &PhantomConfig) -> anyhow::Result<Grid> {
@@ -180,7 +180,8 @@ fn subject(
         male: Some(male),
         volumes: [volume(t1)?, volume(t1c)?, volume(t2)?, volume(flair)?],
         tumour: Volume::new(grid.clone(), Frame::default(), tumour)?,
-        fa: Some(volume(fa)?),
+        // Diffusion MRI is only known of those who train the encoder of tracts.
+        fa: if index < config.unlabelled { Some(volume(fa)?) } else { None },
         flags: vec![],
     })
 }
@@ -252,8 +253,9 @@ fn volumes(
             tissue = [0.7, 1.1 - 0.25 * s * rim, 1.5 + 0.15 * s, 1.4 - 0.2 * s];
         } else {
             let met = infiltrated[voxel] * spread.max(0.0);
-            tissue[3] += 0.8 * met;
-            tissue[2] += 0.4 * met;
+            tissue[3] += 1.6 * met;
+            tissue[2] += 0.8 * met;
+            tissue[0] -= 0.4 * met;
         }
         let fibre = 0.12 * integrity[voxel];
         for (k, values) in all.iter_mut().enumerate() {

@@ -2,11 +2,11 @@
 
 use crate::cohort::{Atlas, Subject};
 use anyhow::Context;
-use oncograph::brain::{Incidence, TractChannels, VoxelSampling, sample_voxels, z_score_within};
+use oncograph::brain::{Incidence, TractChannels, TumourImage, VoxelSampling, sample_voxels, z_score_within};
 use oncograph::graph::geometry::{FpsConfig, Points, fps};
-use oncograph::imaging::Mask;
 use oncograph::imaging::filters::{GaussianOptions, gaussian};
 use oncograph::imaging::mesh::{MarchingCubesOptions, Mesh, marching_cubes};
+use oncograph::imaging::{Grid, Mask};
 use oncograph::nn::Seed;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
@@ -40,33 +40,39 @@ pub struct PrepareConfig {
     pub incidence_dilate: bool,
 }
 
-/// What is known of a patient before any training.
+/// The voxels of a patient's regions and tracts. They are large, and made again when they are wanted.
 #[derive(Debug, Clone)]
-pub struct Prepared {
+pub struct Voxels {
     /// Of every region, 4 x values.
     pub regions: Vec<Vec<f32>>,
     /// Of every tract, 4 x values.
     pub tracts: Vec<Vec<f32>>,
     /// Of every tract, values of the FA.
     pub fa: Option<Vec<Vec<f32>>>,
-    pub image: Vec<f32>,
-    pub shape: [usize; 4],
+}
+
+/// The tumour of a patient before any training.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    pub image: TumourImage,
     pub points: Vec<[f32; 3]>,
     pub incidence: Incidence,
 }
 
-pub fn prepare(
+/// The sequences in standard deviations of the brain.
+fn standardised(subject: &Subject, atlas: &Atlas) -> anyhow::Result<Vec<Vec<f32>>> {
+    let z = subject.volumes.iter().map(|v| z_score_within(v.as_slice(), &atlas.brain));
+    z.collect::<Result<_, _>>().with_context(|| format!("patient {}", subject.id))
+}
+
+pub fn voxels(
     subject: &Subject,
     atlas: &Atlas,
     config: &PrepareConfig,
     seed: Seed,
-) -> anyhow::Result<Prepared> {
+) -> anyhow::Result<Voxels> {
     let named = || format!("patient {}", subject.id);
-    if subject.tumour.count() == 0 {
-        anyhow::bail!("{}: the tumour mask is empty", named());
-    }
-    let z = subject.volumes.iter().map(|v| z_score_within(v.as_slice(), &atlas.brain));
-    let z: Vec<Vec<f32>> = z.collect::<Result<_, _>>().with_context(named)?;
+    let z = standardised(subject, atlas)?;
     let z: Vec<&[f32]> = z.iter().map(Vec::as_slice).collect();
     let draw = seed.stream("voxels");
     let region = |(i, voxels): (usize, &Vec<u32>)| {
@@ -97,14 +103,29 @@ pub fn prepare(
         }
         None => None,
     };
+    Ok(Voxels { regions, tracts, fa })
+}
+
+pub fn prepare(
+    subject: &Subject,
+    atlas: &Atlas,
+    config: &PrepareConfig,
+    seed: Seed,
+) -> anyhow::Result<Prepared> {
+    let named = || format!("patient {}", subject.id);
+    if subject.tumour.count() == 0 {
+        anyhow::bail!("{}: the tumour mask is empty", named());
+    }
+    let z = standardised(subject, atlas)?;
+    let z: Vec<&[f32]> = z.iter().map(Vec::as_slice).collect();
     let points = surface_points(&subject.tumour, config.points, seed.stream("points")).with_context(named)?;
     let incidence = incidence(&subject.tumour, atlas, &points, config)?;
-    let (image, shape) = crop(subject, &z, config);
-    Ok(Prepared { regions, tracts, fa, image, shape, points, incidence })
+    let image = crop(subject, &z, config).with_context(named)?;
+    Ok(Prepared { image, points, incidence })
 }
 
 /// The cube around the tumour, in standard deviations of the brain.
-fn crop(subject: &Subject, z: &[&[f32]], config: &PrepareConfig) -> (Vec<f32>, [usize; 4]) {
+fn crop(subject: &Subject, z: &[&[f32]], config: &PrepareConfig) -> anyhow::Result<TumourImage> {
     let [nx, ny, nz] = subject.tumour.shape();
     let centre = subject.tumour.centroid_index().unwrap_or([0.0; 3]).map(|c| c.round() as isize);
     let side = config.crop as isize;
@@ -124,7 +145,20 @@ fn crop(subject: &Subject, z: &[&[f32]], config: &PrepareConfig) -> (Vec<f32>, [
             }
         }
     }
-    (image, [z.len(), config.crop, config.crop, config.crop])
+    Ok(TumourImage::new(&image, [z.len(), config.crop, config.crop, config.crop])?)
+}
+
+/// Where the cube around the tumour lies.
+pub fn crop_grid(subject: &Subject, config: &PrepareConfig) -> anyhow::Result<Grid> {
+    let grid = subject.tumour.grid();
+    let centre = subject.tumour.centroid_index().unwrap_or([0.0; 3]).map(f64::round);
+    let corner = centre.map(|c| c - (config.crop / 2) as f64);
+    let mut affine = *grid.affine();
+    let origin = grid.index_to_world(corner);
+    for (k, value) in origin.into_iter().enumerate() {
+        affine[(k, 3)] = value;
+    }
+    Ok(Grid::new([config.crop; 3], affine)?)
 }
 
 /// Points of the tumour surface in mm: marching cubes on the lightly smoothed mask, points uniform over its area, and the

@@ -4,7 +4,7 @@
 
 use crate::cohort::Cohort;
 use crate::images_config::{ImagesConfig, StageFit, Vector};
-use crate::prepare::{PrepareConfig, Prepared, prepare};
+use crate::prepare::{PrepareConfig, Prepared, Voxels, prepare, voxels};
 use anyhow::Context;
 use candle_core::{DType, Device, Tensor};
 use oncograph::brain::{
@@ -119,6 +119,12 @@ impl Stages<'_> {
         Ok(prepared)
     }
 
+    fn voxels(&self, patient: usize) -> anyhow::Result<Voxels> {
+        let subject = &self.cohort.subjects[patient];
+        let seed = self.seed().stream("prepare").stream(&subject.id);
+        voxels(subject, &self.cohort.atlas, &self.config.prepare, seed)
+    }
+
     /// Trains `store` through its learner, or takes the artefact `name` from the cache.
     fn train(
         &mut self,
@@ -164,11 +170,7 @@ impl Stages<'_> {
     }
 
     /// Stages 1 and 2: the brain network of every patient.
-    pub fn networks(
-        &mut self,
-        prepared: &[Prepared],
-        roles: &Roles,
-    ) -> anyhow::Result<(Vec<BrainNetwork>, String)> {
+    pub fn networks(&mut self, roles: &Roles) -> anyhow::Result<(Vec<BrainNetwork>, String)> {
         let config = self.config;
         let upstream = key("data", &(&config.source, &config.prepare, config.seed), "")?;
         let device = self.device.clone();
@@ -177,6 +179,7 @@ impl Stages<'_> {
             anyhow::bail!("there is no patient without a label to train the encoders of regions and tracts");
         }
         let held = self.held_out(some.len(), self.seed().stream("networks"));
+        let seen = some.par_iter().map(|&i| self.voxels(i)).collect::<anyhow::Result<Vec<_>>>()?;
         let rows_of = |per_patient: usize| -> Vec<u32> {
             held.iter().flat_map(|&p| (p * per_patient..(p + 1) * per_patient).map(|r| r as u32)).collect()
         };
@@ -190,7 +193,7 @@ impl Stages<'_> {
         let seed = self.seed().stream("autoencoder");
         let store = ParamStore::new(seed);
         let autoencoder = config.autoencoder.build(store.var_builder(DType::F32, &device))?;
-        let regions = matrix(some.iter().flat_map(|&i| &prepared[i].regions), &device)?;
+        let regions = matrix(seen.iter().flat_map(|v| &v.regions), &device)?;
         let held_rows = rows_of(self.cohort.atlas.regions.len());
         let mut learner = AutoencoderLearner::new(&autoencoder, regions, &held_rows, *batch, seed)?;
         self.train("1 autoencoder", &name, &mut learner, &store, fit)?;
@@ -200,10 +203,10 @@ impl Stages<'_> {
         let seed = self.seed().stream("tracts");
         let store = ParamStore::new(seed);
         let encoder = config.tracts.build(store.var_builder(DType::F32, &device))?;
-        let mri = matrix(some.iter().flat_map(|&i| &prepared[i].tracts), &device)?;
+        let mri = matrix(seen.iter().flat_map(|v| &v.tracts), &device)?;
         let mut fa = vec![];
-        for &i in some {
-            let of = prepared[i].fa.as_ref();
+        for (&i, of) in some.iter().zip(&seen) {
+            let of = of.fa.as_ref();
             fa.extend(of.with_context(|| format!("patient {}: no FA", self.cohort.subjects[i].id))?);
         }
         let fa = matrix(fa.into_iter(), &device)?;
@@ -215,7 +218,9 @@ impl Stages<'_> {
         let start = Instant::now();
         let pairs: Vec<[u32; 2]> = self.cohort.atlas.tracts.iter().map(|t| t.pair).collect();
         let mut attributes = vec![];
-        for patient in prepared {
+        drop(seen);
+        for i in 0..self.cohort.subjects.len() {
+            let patient = self.voxels(i)?;
             let regions = autoencoder.encode(&matrix(patient.regions.iter(), &device)?)?.to_vec2::<f32>()?;
             let tracts = encoder.encode(&matrix(patient.tracts.iter(), &device)?)?.to_vec2::<f32>()?;
             attributes.push((regions, tracts));

@@ -43,7 +43,7 @@ pub use population::{
 };
 pub use svm_head::{SvmHead, SvmHeadConfig};
 pub use tract_encoder::{TractEncoder, TractEncoderConfig, TractLearner};
-pub use tumour::{Tumour, TumourBatch, random_rotation};
+pub use tumour::{Tumour, TumourBatch, TumourImage, random_rotation};
 pub use voxel_sampling::{TractChannels, VoxelSampling, sample_positions, sample_voxels, z_score_within};
 
 // The examples of the README are compiled and run as doctests.

@@ -5,31 +5,26 @@ use oncograph_imaging::{Border, Frame, Grid, Interpolation, ResampleOptions, Vol
 use oncograph_nn::Seed;
 use rand::Rng;
 
-/// What the encoders see of one patient.
+/// The image of a tumour \[channels, z, y, x\], of which only the box that is not 0 is kept: a masked tumour fills little of
+/// the cube that an encoder takes.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Tumour {
-    image: Vec<f32>,
+pub struct TumourImage {
     /// Channels, then voxels along z, y and x.
     shape: [usize; 4],
-    points: Vec<[f32; 3]>,
-    incidence: Incidence,
-    network: BrainNetwork,
+    /// The first voxel of the box along z, y and x, and its size.
+    origin: [usize; 3],
+    size: [usize; 3],
+    /// Channel by channel.
+    values: Vec<f32>,
 }
 
-impl Tumour {
-    /// From the masked image \[channels, z, y, x\], whose axes point right, anterior and superior in equal steps, the points
-    /// of the tumour surface in mm, their incidence and the brain network.
+impl TumourImage {
+    /// From all voxels.
     ///
     /// # Errors
-    /// [`Error::Input`] for lengths that do not fit, no points, or a value that is not finite.
-    pub fn new(
-        image: Vec<f32>,
-        shape: [usize; 4],
-        points: Vec<[f32; 3]>,
-        incidence: Incidence,
-        network: BrainNetwork,
-    ) -> Result<Self> {
-        const OP: &str = "Tumour";
+    /// [`Error::Input`] for another number of voxels, or one that is not finite.
+    pub fn new(image: &[f32], shape: [usize; 4]) -> Result<Self> {
+        const OP: &str = "TumourImage";
         let voxels: usize = shape.iter().product();
         if image.len() != voxels || voxels == 0 {
             return Err(Error::input(
@@ -38,6 +33,80 @@ impl Tumour {
                 format!("{} values", image.len()),
             ));
         }
+        if let Some(bad) = image.iter().find(|v| !v.is_finite()) {
+            return Err(Error::input(OP, "finite voxels", bad));
+        }
+        let [_, depth, height, width] = shape;
+        let (mut low, mut high) = ([depth, height, width], [0; 3]);
+        for (i, _) in image.iter().enumerate().filter(|(_, v)| **v != 0.0) {
+            let at = [i / (height * width) % depth, i / width % height, i % width];
+            for k in 0..3 {
+                (low[k], high[k]) = (low[k].min(at[k]), high[k].max(at[k] + 1));
+            }
+        }
+        let size: [usize; 3] = std::array::from_fn(|k| high[k].saturating_sub(low[k]));
+        let origin = if size.contains(&0) { [0; 3] } else { low };
+        let mut whole = TumourImage { shape, origin, size, values: vec![] };
+        let mut values = Vec::with_capacity(shape[0] * size.iter().product::<usize>());
+        whole.rows(|row| values.extend_from_slice(&image[row]));
+        whole.values = values;
+        Ok(whole)
+    }
+
+    /// Channels, then voxels along z, y and x.
+    pub fn shape(&self) -> [usize; 4] {
+        self.shape
+    }
+
+    /// All voxels.
+    pub fn to_vec(&self) -> Vec<f32> {
+        let mut image = vec![0.0; self.shape.iter().product()];
+        let width = self.size[2].max(1);
+        let mut kept = self.values.chunks(width);
+        self.rows(|row| {
+            if let Some(values) = kept.next() {
+                image[row].copy_from_slice(values);
+            }
+        });
+        image
+    }
+
+    /// The rows of the box in the whole image.
+    fn rows(&self, mut each: impl FnMut(std::ops::Range<usize>)) {
+        let [channels, depth, height, width] = self.shape;
+        for c in 0..channels {
+            for z in self.origin[0]..self.origin[0] + self.size[0] {
+                for y in self.origin[1]..self.origin[1] + self.size[1] {
+                    let start = ((c * depth + z) * height + y) * width + self.origin[2];
+                    each(start..start + self.size[2]);
+                }
+            }
+        }
+    }
+}
+
+/// What the encoders see of one patient.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tumour {
+    image: TumourImage,
+    points: Vec<[f32; 3]>,
+    incidence: Incidence,
+    network: BrainNetwork,
+}
+
+impl Tumour {
+    /// From the masked image, whose axes point right, anterior and superior in equal steps, the points of the tumour surface
+    /// in mm, their incidence and the brain network.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for lengths that do not fit, no points, or a coordinate that is not finite.
+    pub fn new(
+        image: TumourImage,
+        points: Vec<[f32; 3]>,
+        incidence: Incidence,
+        network: BrainNetwork,
+    ) -> Result<Self> {
+        const OP: &str = "Tumour";
         if points.is_empty() || incidence.points() != points.len() {
             let expected = format!("an incidence of {} points, at least 1", points.len());
             return Err(Error::input(OP, expected, incidence.points()));
@@ -45,10 +114,10 @@ impl Tumour {
         if incidence.tracts() != network.tracts() {
             return Err(Error::input(OP, format!("{} tracts", network.tracts()), incidence.tracts()));
         }
-        if let Some(bad) = image.iter().chain(points.as_flattened()).find(|v| !v.is_finite()) {
-            return Err(Error::input(OP, "finite voxels and points", bad));
+        if let Some(bad) = points.as_flattened().iter().find(|v| !v.is_finite()) {
+            return Err(Error::input(OP, "finite points", bad));
         }
-        Ok(Tumour { image, shape, points, incidence, network })
+        Ok(Tumour { image, points, incidence, network })
     }
 
     /// The points of the surface in mm.
@@ -56,9 +125,9 @@ impl Tumour {
         &self.points
     }
 
-    /// The image \[channels, z, y, x\].
-    pub fn image(&self) -> (&[f32], [usize; 4]) {
-        (&self.image, self.shape)
+    /// The image.
+    pub fn image(&self) -> &TumourImage {
+        &self.image
     }
 
     /// Which points cross which tracts.
@@ -84,15 +153,16 @@ impl Tumour {
 
     /// The image turned about its centre.
     fn turned_image(&self, rotation: &Matrix3<f64>) -> Result<Vec<f32>> {
-        let [channels, z, y, x] = self.shape;
+        let [channels, z, y, x] = self.image.shape;
+        let image = self.image.to_vec();
         let grid = Grid::axis_aligned([x, y, z], [1.0; 3], [0.0; 3])?;
         // Where a voxel of the result comes from: the inverse of a rotation is its transpose.
         let back = rotation.transpose();
         let centre = Vector3::new(x as f64 - 1.0, y as f64 - 1.0, z as f64 - 1.0) / 2.0;
         let offset = centre - back * centre;
         let options = ResampleOptions::new(Interpolation::Linear).border(Border::Constant(0.0));
-        let mut turned = Vec::with_capacity(self.image.len());
-        for channel in self.image.chunks(self.image.len() / channels) {
+        let mut turned = Vec::with_capacity(image.len());
+        for channel in image.chunks(image.len() / channels) {
             let volume = Volume::new(grid.clone(), Frame::default(), channel.to_vec())?;
             turned.extend(affine_transform(&volume, back, offset, [x, y, z], &options)?.into_parts().2);
         }
@@ -134,21 +204,21 @@ impl TumourBatch {
         let Some(first) = patients.first() else {
             return Err(Error::input("TumourBatch", "one patient or more", 0));
         };
-        if let Some(other) = patients.iter().find(|p| p.shape != first.shape) {
-            let expected = format!("images of {:?}", first.shape);
-            return Err(Error::input("TumourBatch", expected, format!("{:?}", other.shape)));
+        if let Some(other) = patients.iter().find(|p| p.image.shape != first.image.shape) {
+            let expected = format!("images of {:?}", first.image.shape);
+            return Err(Error::input("TumourBatch", expected, format!("{:?}", other.image.shape)));
         }
         let (mut image, mut points, mut patient_of_point) = (vec![], vec![], vec![]);
         for (i, patient) in patients.iter().enumerate() {
             let turn = rotation.map(|(degrees, seed)| random_rotation(degrees, seed.at(i as u64)));
             match &turn {
                 Some(turn) => image.extend(patient.turned_image(turn)?),
-                None => image.extend_from_slice(&patient.image),
+                None => image.extend(patient.image.to_vec()),
             }
             points.extend(patient.scaled_points(&turn.unwrap_or_else(Matrix3::identity)));
             patient_of_point.extend(vec![i as u32; patient.points.len()]);
         }
-        let [c, z, y, x] = first.shape;
+        let [c, z, y, x] = first.image.shape;
         let count = patient_of_point.len();
         let incidences: Vec<&Incidence> = patients.iter().map(|p| &p.incidence).collect();
         let networks: Vec<&BrainNetwork> = patients.iter().map(|p| &p.network).collect();
@@ -182,7 +252,8 @@ pub(crate) mod tests {
         let incidence = Incidence::new(4, &crossed).unwrap();
         let pairs = vec![[0, 1], [1, 2], [2, 3], [3, 0]];
         let network = BrainNetwork::new(pairs, 3, draw(12), draw(12)).unwrap();
-        Tumour::new(image, [2, 12, 12, 12], points, incidence, network).unwrap()
+        let image = TumourImage::new(&image, [2, 12, 12, 12]).unwrap();
+        Tumour::new(image, points, incidence, network).unwrap()
     }
 
     /// Section 13: the incidence is that of the unrotated points.
@@ -212,9 +283,10 @@ pub(crate) mod tests {
     #[test]
     fn image_and_points_turn_alike() {
         let mut a = patient(1);
-        a.image = vec![0.0; a.image.len()];
+        let mut image = vec![0.0; 2 * 1728];
         // At x, y, z = 9, 5, 6 of a volume around 5.5: the direction (3.5, -0.5, 0.5).
-        a.image[6 * 144 + 5 * 12 + 9] = 1.0;
+        image[6 * 144 + 5 * 12 + 9] = 1.0;
+        a.image = TumourImage::new(&image, [2, 12, 12, 12]).unwrap();
         a.points = vec![[3.5, -0.5, 0.5], [-3.5, 0.5, -0.5]];
         a.incidence = Incidence::new(4, &[vec![], vec![]]).unwrap();
         let turn = Rotation3::from_euler_angles(0.2, -0.1, 0.25).into_inner();
@@ -238,23 +310,27 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn an_image_comes_back_from_its_box() {
+        let mut image = vec![0.0f32; 2 * 4 * 5 * 6];
+        assert_eq!(TumourImage::new(&image, [2, 4, 5, 6]).unwrap().to_vec(), image);
+        for (i, v) in [(31, 1.0), (40, 2.0), (199, -3.0)] {
+            image[i] = v;
+        }
+        let kept = TumourImage::new(&image, [2, 4, 5, 6]).unwrap();
+        assert_eq!(kept.to_vec(), image);
+        assert!(kept.values.len() < image.len());
+    }
+
+    #[test]
     fn what_does_not_fit_is_named() {
         let a = patient(1);
-        let short = Tumour::new(
-            vec![0.0; 5],
-            [2, 12, 12, 12],
-            a.points.clone(),
-            a.incidence.clone(),
-            a.network.clone(),
-        );
-        let error = short.unwrap_err().to_string();
-        assert_eq!(error, "Tumour: expected an image of [2, 12, 12, 12], got 5 values");
+        let error = TumourImage::new(&[0.0; 5], [2, 12, 12, 12]).unwrap_err().to_string();
+        assert_eq!(error, "TumourImage: expected an image of [2, 12, 12, 12], got 5 values");
+        assert!(TumourImage::new(&[f32::NAN], [1; 4]).is_err());
         let incidence = Incidence::new(4, &[vec![]]).unwrap();
-        assert!(
-            Tumour::new(a.image.clone(), a.shape, a.points.clone(), incidence, a.network.clone()).is_err()
-        );
+        assert!(Tumour::new(a.image.clone(), a.points.clone(), incidence, a.network.clone()).is_err());
         let mut bad = a.points.clone();
         bad[3][1] = f32::NAN;
-        assert!(Tumour::new(a.image.clone(), a.shape, bad, a.incidence.clone(), a.network.clone()).is_err());
+        assert!(Tumour::new(a.image.clone(), bad, a.incidence.clone(), a.network.clone()).is_err());
     }
 }

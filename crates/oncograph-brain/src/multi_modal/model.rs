@@ -125,7 +125,7 @@ fn join(parts: &[&Option<Tensor>]) -> Result<Option<Tensor>> {
 /// use candle_core::{DType, Device};
 /// use oncograph_brain::{
 ///     BrainNetwork, GeometryEncoderConfig, ImageEncoderConfig, Incidence, MultiModalConfig, NetworkEncoderConfig,
-///     Tumour, TumourBatch,
+///     Tumour, TumourBatch, TumourImage,
 /// };
 /// use oncograph_nn::{ParamStore, Seed};
 ///
@@ -133,7 +133,7 @@ fn join(parts: &[&Option<Tensor>]) -> Result<Option<Tensor>> {
 /// let corners = vec![[0.0, 0.0, 0.0], [9.0, 0.0, 0.0], [0.0, 8.0, 0.0], [0.0, 0.0, 7.0], [4.0, 4.0, 0.0]];
 /// let incidence = Incidence::new(1, &[vec![0], vec![], vec![0], vec![], vec![]])?;
 /// let network = BrainNetwork::new(vec![[0, 1]], 2, vec![0.1, 0.2, 0.3, 0.4], vec![1.0, 2.0])?;
-/// let patient = Tumour::new(vec![0.5; 512], [1, 8, 8, 8], corners, incidence, network)?;
+/// let patient = Tumour::new(TumourImage::new(&[0.5; 512], [1, 8, 8, 8])?, corners, incidence, network)?;
 /// let config = MultiModalConfig::default().parts(
 ///     ImageEncoderConfig::default().input(1, [8; 3]).channels([4, 4]).dense([6]),
 ///     GeometryEncoderConfig::default().channels([4, 4]).dense([6]).radius(1.0, 2.0, 8),
