@@ -5,6 +5,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`crlm`] | the colorectal liver metastasis cohort: clinical table, CT and masks in two layouts, and a *phantom* cohort with known truth |
+//! | [`glioma`] | glioma with IDH status: public clinical tables |
 //! | [`splits`] | stratified k-fold, repeated k-fold, train / validation / test |
 //! | [`scaler`] | imputation and scaling, fitted on the training rows only |
 //! | [`cache`] | computed features by content: nothing is computed twice, nothing stale is used |
@@ -38,7 +39,9 @@
 
 pub mod cache;
 pub mod crlm;
+mod csv_table;
 mod error;
+pub mod glioma;
 pub mod scaler;
 pub mod splits;
 

@@ -9,8 +9,14 @@
 //! | [`saliency`] | the input | Simonyan et al. 2014, captum's `Saliency` |
 //! | [`GnnExplainer`] | node features and edges | Ying et al. 2019, PyTorch Geometric's `GNNExplainer` |
 //!
+//! [`cam_volume`] puts a class activation map on the scan and [`cam_point_correlation`] compares it with the attention of
+//! surface points; [`mirrored_mean`], [`kept_tracts`], [`tract_density`] and [`compare_tracts`] read the edge masks of brain
+//! networks.
+//!
 //! An explanation shows what the model used, not what is true of the patient. For research only.
 
+mod cam_volume;
+mod connectome;
 mod error;
 mod gnn_explainer;
 mod grad_cam;
@@ -18,6 +24,10 @@ mod integrated_gradients;
 mod quadrature;
 mod target;
 
+pub use cam_volume::{cam_point_correlation, cam_volume};
+pub use connectome::{
+    TractComparison, TractCount, compare_tracts, kept_tracts, mirrored_mean, tract_density,
+};
 pub use error::{Error, ModelResult, Result};
 pub use gnn_explainer::{
     Explanation, GnnExplainer, GnnExplainerCoefficients, GnnExplainerConfig, Masks, NodeMaskType, Objective,
