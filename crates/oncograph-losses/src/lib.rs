@@ -30,7 +30,7 @@ pub use contrastive::{
     BiLevelConfig, BiLevelViews, Denominator, bi_level, cosine_alignment, cross_view, info_nce,
     info_nce_symmetric, nt_xent,
 };
-pub use cox::{Ties, cox};
+pub use cox::{RiskSets, Ties, cox};
 pub use cross_entropy::{CrossEntropyOptions, cross_entropy};
 pub use discrete_hazard::{discrete_hazard, predicted_time, survival_curve};
 pub use error::{Error, Result};
