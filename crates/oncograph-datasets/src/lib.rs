@@ -5,6 +5,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`crlm`] | the colorectal liver metastasis cohort: clinical table, CT and masks in two layouts, and a *phantom* cohort with known truth |
+//! | [`omics`] | tables of genes, proteins and laboratory values, networks between them, gene sets; TCGA and rat cohorts, and a *phantom* |
 //! | [`splits`] | stratified k-fold, repeated k-fold, train / validation / test |
 //! | [`scaler`] | imputation and scaling, fitted on the training rows only |
 //! | [`cache`] | computed features by content: nothing is computed twice, nothing stale is used |
@@ -39,6 +40,7 @@
 pub mod cache;
 pub mod crlm;
 mod error;
+pub mod omics;
 pub mod scaler;
 pub mod splits;
 

@@ -237,7 +237,7 @@ fn defect_4_the_proteomics_module_is_called_and_importances_are_of_what_is_calle
     let gradients = store.backward(&out.z.sqr().unwrap().sum_all().unwrap()).unwrap();
     assert!(gradients.get("intra.proteomics.convs.0.lin.weight").is_some());
     let store = ParamStore::new(Seed::new(1));
-    let literal = MultimodalConfig { hidden: 8, ..MultimodalConfig::literal() };
+    let literal = MultimodalConfig::literal().hidden(8);
     let literal = literal.build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
     assert_eq!(literal.config().active().count(), 3);
 }
