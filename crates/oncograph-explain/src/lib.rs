@@ -8,16 +8,21 @@
 //! | [`integrated_gradients`] | the input | Sundararajan et al. 2017, captum's `IntegratedGradients` |
 //! | [`saliency`] | the input | Simonyan et al. 2014, captum's `Saliency` |
 //! | [`GnnExplainer`] | node features and edges | Ying et al. 2019, PyTorch Geometric's `GNNExplainer` |
+//! | [`over_representation`] | sets of genes among the most important ones | `scipy.stats.hypergeom`, gseapy |
+//! | [`rank_stability`] | how alike several rankings are | Kendall's tau |
 //!
 //! An explanation shows what the model used, not what is true of the patient. For research only.
 
+mod enrichment;
 mod error;
 mod gnn_explainer;
 mod grad_cam;
 mod integrated_gradients;
 mod quadrature;
+mod stability;
 mod target;
 
+pub use enrichment::{Enriched, EnrichmentConfig, over_representation};
 pub use error::{Error, ModelResult, Result};
 pub use gnn_explainer::{
     Explanation, GnnExplainer, GnnExplainerCoefficients, GnnExplainerConfig, Masks, NodeMaskType, Objective,
@@ -27,6 +32,7 @@ pub use grad_cam::grad_cam;
 pub use integrated_gradients::{
     IntegratedGradients, IntegratedGradientsConfig, QuadratureMethod, integrated_gradients, saliency,
 };
+pub use stability::{RankStability, rank_stability};
 
 // The examples of the README are compiled and run as doctests.
 #[cfg(doctest)]

@@ -7,7 +7,7 @@ use candle_core::{Module, Tensor};
 use candle_nn::{Linear, VarBuilder};
 use oncograph_gnn::{GatConfig, GatConv, MessagePassing};
 use oncograph_nn::segment::{Adjacency, Reduce, gather_reduce};
-use oncograph_nn::{Mode, linear, softmax};
+use oncograph_nn::{Mode, linear, linear_no_bias, softmax};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -114,7 +114,7 @@ impl MultimodalNet {
         };
         let modality = |m: &ModalityConfig| -> Result<Modality> {
             let intra = (!config.ablate.intra).then(|| IntraModality::new(config, vb.pp("intra").pp(&m.name)));
-            let gate = (config.pooling == Pooling::Attention).then(|| linear(h, 1, vb.pp("gates").pp(&m.name)));
+            let gate = (config.pooling == Pooling::Attention).then(|| linear_no_bias(h, 1, vb.pp("gates").pp(&m.name)));
             let joined = matches!(config.hetero_edges, HeteroEdges::Gat { .. });
             let gat = GatConfig::bipartite(h, h, h / config.heads).heads(config.heads);
             let hetero = joined.then(|| gat.build(vb.pp("hetero").pp(&m.name)));
