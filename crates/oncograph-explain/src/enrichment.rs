@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn golden_values_and_the_measured_background() {
+    fn defect_11_enrichment_needs_no_service() {
         // scipy.stats.hypergeom.sf(4, 100, 10, 20) and (0, 100, 20, 20), and both by Benjamini and Hochberg.
         let selected: Vec<String> = names(0..5).into_iter().chain(names(40..55)).collect();
         let mut first = names(0..10);

@@ -101,10 +101,16 @@ impl OmicsPhantomConfig {
         let module: Vec<f64> = (0..modules).map(|_| normal(1.0)).collect();
         // One gene says little about its pathway; its pathway's genes together say it.
         let genes: Vec<f32> = (0..self.genes)
-            .map(|g| activity.get(g / self.pathway).map_or_else(|| normal(1.0), |a| 0.6 * a + normal(0.8)) as f32)
+            .map(|g| match activity.get(g / self.pathway) {
+                Some(a) => (0.6 * a + normal(0.8)) as f32,
+                None => normal(1.0) as f32,
+            })
             .collect();
         let proteins: Vec<f32> = (0..self.proteins)
-            .map(|g| module.get(g / self.pathway).map_or_else(|| normal(1.0), |a| 0.6 * a + normal(0.8)) as f32)
+            .map(|g| match module.get(g / self.pathway) {
+                Some(a) => (0.6 * a + normal(0.8)) as f32,
+                None => normal(1.0) as f32,
+            })
             .collect();
         let labs: Vec<f32> = (0..self.labs).map(|_| normal(1.0) as f32).collect();
         let age = 60.0 + normal(10.0);
