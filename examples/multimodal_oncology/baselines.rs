@@ -11,7 +11,7 @@ use oncograph::nn::Seed;
 use oncograph::omics::{Target, TaskKind};
 use oncograph::train::RunDir;
 use smartcore::ensemble::random_forest_regressor::{RandomForestRegressor, RandomForestRegressorParameters};
-use smartcore::linalg::basic::arrays::{Array, Array2};
+use smartcore::linalg::basic::arrays::Array;
 use smartcore::linalg::basic::matrix::DenseMatrix;
 use smartcore::linear::logistic_regression::{LogisticRegression, LogisticRegressionParameters};
 use std::collections::BTreeMap;
