@@ -27,7 +27,12 @@ pub const CONSTANT: &str = "constant";
 const COX_COLUMNS: usize = 50;
 
 /// The baselines of one fold.
-pub fn run_fold(config: &RunConfig, cohort: &Cohort, fold: &Fold, run: &RunDir) -> anyhow::Result<Vec<FoldResult>> {
+pub fn run_fold(
+    config: &RunConfig,
+    cohort: &Cohort,
+    fold: &Fold,
+    run: &RunDir,
+) -> anyhow::Result<Vec<FoldResult>> {
     let folder = RunDir::open(&run.folder("folds")?)?;
     let name = format!("baselines-{}-{}.result.json", fold.repeat, fold.fold);
     Ok(folder.once(&name, || {
@@ -59,17 +64,21 @@ fn fit(config: &RunConfig, cohort: &Cohort, fold: &Fold) -> anyhow::Result<Vec<F
                 let train: Vec<Vec<f64>> = known.iter().map(|&p| x[p].clone()).collect();
                 linear.insert(task.name.clone(), logistic(&train, &y, n, &test)?);
                 let of = |c: usize| y.iter().map(|y| f64::from(u8::from(*y == c))).collect::<Vec<f64>>();
-                let columns = (0..n).map(|c| grow(&train, &of(c), &test, seed)).collect::<anyhow::Result<Vec<_>>>()?;
+                let columns =
+                    (0..n).map(|c| grow(&train, &of(c), &test, seed)).collect::<anyhow::Result<Vec<_>>>()?;
                 forest.insert(task.name.clone(), normalised(&columns, test.len()));
-                let shares: Vec<f64> = (0..n).map(|c| of(c).iter().sum::<f64>() / y.len().max(1) as f64).collect();
+                let shares: Vec<f64> =
+                    (0..n).map(|c| of(c).iter().sum::<f64>() / y.len().max(1) as f64).collect();
                 constant.insert(task.name.clone(), vec![shares; test.len()]);
             }
             Target::Labels(labels) => {
                 let width = task.kind.width();
                 let mut columns = [vec![], vec![], vec![]];
                 for l in 0..width {
-                    let rows: Vec<usize> = known.iter().copied().filter(|&p| labels[p][l].is_some()).collect();
-                    let y: Vec<usize> = rows.iter().map(|&p| usize::from(labels[p][l] == Some(true))).collect();
+                    let rows: Vec<usize> =
+                        known.iter().copied().filter(|&p| labels[p][l].is_some()).collect();
+                    let y: Vec<usize> =
+                        rows.iter().map(|&p| usize::from(labels[p][l] == Some(true))).collect();
                     let train: Vec<Vec<f64>> = rows.iter().map(|&p| x[p].clone()).collect();
                     let f: Vec<f64> = y.iter().map(|y| *y as f64).collect();
                     let p = logistic(&train, &y, 2, &test)?;
@@ -125,7 +134,8 @@ fn cox(train: &[Vec<f64>], time: &[f64], event: &[bool], test: &[Vec<f64>]) -> a
     let mut columns: Vec<usize> = (0..width).collect();
     columns.sort_by(|&a, &b| strength(b).total_cmp(&strength(a)).then(a.cmp(&b)));
     columns.truncate(COX_COLUMNS);
-    let take = |rows: &[Vec<f64>]| rows.iter().flat_map(|r| columns.iter().map(|&c| r[c])).collect::<Vec<f64>>();
+    let take =
+        |rows: &[Vec<f64>]| rows.iter().flat_map(|r| columns.iter().map(|&c| r[c])).collect::<Vec<f64>>();
     let (fitted, asked) = (take(train), take(test));
     let config = CoxConfig::new().ridge(train.len() as f64 / 10.0);
     let model =
@@ -152,12 +162,18 @@ fn grow(train: &[Vec<f64>], y: &[f64], test: &[Vec<f64>], seed: u64) -> anyhow::
         .with_m(m)
         .with_min_samples_leaf(3)
         .with_seed(seed % 1_000_003);
-    let forest = RandomForestRegressor::fit(&matrix(train)?, &y.to_vec(), options).map_err(|e| anyhow::anyhow!("{e}"))?;
+    let forest = RandomForestRegressor::fit(&matrix(train)?, &y.to_vec(), options)
+        .map_err(|e| anyhow::anyhow!("{e}"))?;
     forest.predict(&matrix(test)?).map_err(|e| anyhow::anyhow!("{e}"))
 }
 
 /// Probabilities of classes by logistic regression with a ridge.
-fn logistic(train: &[Vec<f64>], y: &[usize], classes: usize, test: &[Vec<f64>]) -> anyhow::Result<Vec<Vec<f64>>> {
+fn logistic(
+    train: &[Vec<f64>],
+    y: &[usize],
+    classes: usize,
+    test: &[Vec<f64>],
+) -> anyhow::Result<Vec<Vec<f64>>> {
     let mut present = y.to_vec();
     present.sort_unstable();
     present.dedup();
@@ -172,7 +188,9 @@ fn logistic(train: &[Vec<f64>], y: &[usize], classes: usize, test: &[Vec<f64>]) 
         .map_err(|e| anyhow::anyhow!("{e}"))
         .context("logistic regression")?;
     let (w, b) = (model.coefficients(), model.intercept());
-    let score = |row: &[f64], k: usize| *b.get((k, 0)) + row.iter().enumerate().map(|(c, v)| v * w.get((k, c))).sum::<f64>();
+    let score = |row: &[f64], k: usize| {
+        *b.get((k, 0)) + row.iter().enumerate().map(|(c, v)| v * w.get((k, c))).sum::<f64>()
+    };
     let one = |row: &Vec<f64>| {
         let mut p = vec![0.0; classes];
         if present.len() == 2 {

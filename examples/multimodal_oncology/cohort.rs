@@ -4,13 +4,13 @@ use crate::cli::CohortArg;
 use crate::config::{RunConfig, Source};
 use candle_core::Device;
 use oncograph::datasets::omics::{
-    GeneSets, OmicsCohort, OmicsPhantomConfig, OmicsScaler, OmicsScalerConfig, Outcome, Selection, antibody_edges,
-    brca, correlated, gbmlgg, named_edges, rat, read_bioplex, read_map, read_trrust,
+    GeneSets, OmicsCohort, OmicsPhantomConfig, OmicsScaler, OmicsScalerConfig, Outcome, Selection,
+    antibody_edges, brca, correlated, gbmlgg, named_edges, rat, read_bioplex, read_map, read_trrust,
 };
 use oncograph::nn::Seed;
 use oncograph::omics::{
-    MemoryCohort, ModalityConfig, MultimodalConfig, NodeTypeConfig, SharedGraphs, Target, TaskConfig, TaskKind,
-    TypedEdges,
+    MemoryCohort, ModalityConfig, MultimodalConfig, NodeTypeConfig, SharedGraphs, Target, TaskConfig,
+    TaskKind, TypedEdges,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -65,7 +65,8 @@ impl Cohort {
             Network { from: "gene", to: "protein", pairs: named(&gp, &genes, &proteins) },
             Network { from: "protein", to: "protein", pairs: named(&pp, &proteins, &proteins) },
         ];
-        let sets = phantom.gene_sets().sets.into_iter().map(|(n, role, g)| (format!("{n} ({role})"), g)).collect();
+        let sets =
+            phantom.gene_sets().sets.into_iter().map(|(n, role, g)| (format!("{n} ({role})"), g)).collect();
         let data = OmicsCohort {
             ids: (1..=phantom.patients).map(|p| format!("PHANTOM-{p:04}")).collect(),
             covariates: vec!["age".into(), "sex".into()],
@@ -101,9 +102,11 @@ impl Cohort {
         let pairs = [interactions, regulation].concat();
         let networks = vec![Network { from: "gene", to: "gene", pairs: pairs.clone() }];
         let mut sets = vec![];
-        for (name, file) in
-            [("GO:BP", "go_bp_10_300.gmt.gz"), ("KEGG 2011", "kegg_2011_hsa.gmt"), ("Reactome", "ReactomePathways.gmt")]
-        {
+        for (name, file) in [
+            ("GO:BP", "go_bp_10_300.gmt.gz"),
+            ("KEGG 2011", "kegg_2011_hsa.gmt"),
+            ("Reactome", "ReactomePathways.gmt"),
+        ] {
             let read = GeneSets::read(root.join(file))?.sets;
             sets.push((name.to_string(), read.into_iter().map(|(n, d, g)| (label(n, &d), g)).collect()));
         }
@@ -192,7 +195,8 @@ impl Prepared {
         let scaler = OmicsScaler::fit(&cohort.data.covariates, &rows, train, &all)?;
         let patient: Vec<Vec<f32>> = cohort.data.patient.iter().map(|r| scaler.transform(r)).collect();
         let mut source = MemoryCohort::new(&patient, &Device::Cpu)?;
-        let mut flat: Vec<Vec<f64>> = patient.iter().map(|r| r.iter().map(|v| f64::from(*v)).collect()).collect();
+        let mut flat: Vec<Vec<f64>> =
+            patient.iter().map(|r| r.iter().map(|v| f64::from(*v)).collect()).collect();
         let (mut scalers, mut node_types, mut edges) = (BTreeMap::new(), vec![], vec![]);
         for (name, (features, rows)) in &cohort.data.tables {
             let scaler = OmicsScaler::fit(features, rows, train, &OmicsScalerConfig::new(config.select))?;
@@ -215,7 +219,8 @@ impl Prepared {
             scalers.insert(name.clone(), scaler);
         }
         edges.extend(known_edges(config, cohort, &scalers));
-        let model = config.model(scaler.features.len(), node_types, cohort.modalities(), cohort.tasks.clone());
+        let model =
+            config.model(scaler.features.len(), node_types, cohort.modalities(), cohort.tasks.clone());
         let graphs = SharedGraphs::new(&model, &edges)?;
         Ok(Prepared { model, source, graphs, flat, scalers })
     }
@@ -226,7 +231,11 @@ impl Prepared {
     }
 }
 
-fn known_edges(config: &RunConfig, cohort: &Cohort, scalers: &BTreeMap<String, OmicsScaler>) -> Vec<TypedEdges> {
+fn known_edges(
+    config: &RunConfig,
+    cohort: &Cohort,
+    scalers: &BTreeMap<String, OmicsScaler>,
+) -> Vec<TypedEdges> {
     let names = |t: &str| scalers.get(t).map(|s| &s.features[..]);
     let mut edges = vec![];
     for n in &cohort.networks {

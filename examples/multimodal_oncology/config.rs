@@ -5,8 +5,8 @@ use anyhow::Context;
 use oncograph::datasets::omics::OmicsPhantomConfig;
 use oncograph::nn::optim::AdamWConfig;
 use oncograph::omics::{
-    Ablate, ContrastConfig, FusionTokens, HeadKind, HeteroEdges, ModalityConfig, MultimodalConfig, NodeTypeConfig,
-    Pooling, TaskConfig, TaskKind, Weighting,
+    Ablate, ContrastConfig, FusionTokens, HeadKind, HeteroEdges, ModalityConfig, MultimodalConfig,
+    NodeTypeConfig, Pooling, TaskConfig, TaskKind, Weighting,
 };
 use oncograph::train::{FitConfig, OptimizerConfig};
 use serde::{Deserialize, Serialize};

@@ -205,10 +205,8 @@ fn grid(cohort: &Cohort, results: &[FoldResult]) -> Vec<(Vec<String>, Vec<(Strin
     let Some(first) = full.first() else { return vec![] };
     let mut grid = vec![];
     for (k, (names, _)) in first.grid.iter().enumerate() {
-        let parts: Vec<FoldResult> = full
-            .iter()
-            .map(|r| FoldResult { outputs: r.grid[k].1.clone(), ..(*r).clone() })
-            .collect();
+        let parts: Vec<FoldResult> =
+            full.iter().map(|r| FoldResult { outputs: r.grid[k].1.clone(), ..(*r).clone() }).collect();
         let model = collect(cohort, "", &parts.iter().collect::<Vec<_>>());
         let everyone: Vec<usize> = (0..cohort.len()).collect();
         let of = |t: &oncograph::omics::TaskConfig| {

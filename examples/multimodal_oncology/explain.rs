@@ -49,7 +49,8 @@ pub fn findings(config: &RunConfig, cohort: &Cohort, results: &[FoldResult]) -> 
             stability.insert(node_type.clone(), s);
         }
         let mean = |i: usize| scores.iter().map(|s| s[i]).sum::<f64>() / scores.len() as f64;
-        let mut all: Vec<(String, f64)> = features.iter().enumerate().map(|(i, f)| (f.clone(), mean(i))).collect();
+        let mut all: Vec<(String, f64)> =
+            features.iter().enumerate().map(|(i, f)| (f.clone(), mean(i))).collect();
         all.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         genes.insert(node_type.clone(), all);
     }

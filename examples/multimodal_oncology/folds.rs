@@ -7,8 +7,8 @@ use indicatif::ProgressBar;
 use oncograph::datasets::splits::{Fold, merge_small_strata, repeated_stratified_k_fold, stratified_split};
 use oncograph::nn::{Mode, ParamStore, Seed};
 use oncograph::omics::{
-    Ablate, BatchSource, Contrast, FlatNet, MultiTaskLoss, Nodes, OmicsLearner, OmicsModel, OmicsOutput, SharedGraphs,
-    TaskConfig, TaskKind, predict, risk,
+    Ablate, BatchSource, Contrast, FlatNet, MultiTaskLoss, Nodes, OmicsLearner, OmicsModel, OmicsOutput,
+    SharedGraphs, TaskConfig, TaskKind, predict, risk,
 };
 use oncograph::train::{EpochRecord, RunDir, StopFlag, fit};
 use serde::{Deserialize, Serialize};
@@ -70,7 +70,11 @@ pub fn variants(config: &RunConfig, cohort: &Cohort) -> Vec<Variant> {
 /// The modalities of a cohort, by the order of importances.
 pub fn modality_names(cohort: &Cohort) -> Vec<String> {
     let names = [("gene", "genomics"), ("mirna", "mirna"), ("protein", "proteomics"), ("lab", "clinical")];
-    names.into_iter().filter(|(t, _)| cohort.data.tables.contains_key(*t)).map(|(_, m)| m.to_string()).collect()
+    names
+        .into_iter()
+        .filter(|(t, _)| cohort.data.tables.contains_key(*t))
+        .map(|(_, m)| m.to_string())
+        .collect()
 }
 
 /// The node type that a modality is pooled from.
@@ -108,7 +112,12 @@ pub struct FoldResult {
 /// The folds of all repetitions.
 pub fn folds(config: &RunConfig, cohort: &Cohort) -> anyhow::Result<Vec<Fold>> {
     let strata = merge_small_strata(&cohort.strata, config.folds);
-    Ok(repeated_stratified_k_fold(&strata, config.folds, config.repeats, Seed::new(config.seed).stream("folds"))?)
+    Ok(repeated_stratified_k_fold(
+        &strata,
+        config.folds,
+        config.repeats,
+        Seed::new(config.seed).stream("folds"),
+    )?)
 }
 
 fn inner_split(config: &RunConfig, cohort: &Cohort, fold: &Fold) -> anyhow::Result<(Vec<usize>, Vec<usize>)> {
@@ -186,8 +195,11 @@ pub fn run_fold(
     };
     let full = *variant == Variant::Full;
     let grid = if full { grid(config, cohort, &prepared, model.as_ref(), &graphs, fold)? } else { vec![] };
-    let gradients =
-        if full { gradients(&prepared, model.as_ref(), &graphs, &fold.test, config.batch)? } else { BTreeMap::new() };
+    let gradients = if full {
+        gradients(&prepared, model.as_ref(), &graphs, &fold.test, config.batch)?
+    } else {
+        BTreeMap::new()
+    };
     store.save(folder.file(&format!("{name}.safetensors")))?;
     folder.write_json(&format!("{name}.scalers.json"), &(&shape, &prepared.scalers))?;
     let result = FoldResult {
@@ -291,14 +303,19 @@ fn gradients(
 
 /// The average of the unimodal models' outputs, fold by fold; risks in units of their spread, since log risks of two
 /// models have no common scale.
-pub fn late_fusion(cohort: &Cohort, folds: &[Fold], results: &[FoldResult]) -> anyhow::Result<Vec<FoldResult>> {
+pub fn late_fusion(
+    cohort: &Cohort,
+    folds: &[Fold],
+    results: &[FoldResult],
+) -> anyhow::Result<Vec<FoldResult>> {
     let names: Vec<String> = modality_names(cohort).iter().map(|m| format!("{m} only")).collect();
     if names.len() < 2 {
         return Ok(vec![]);
     }
     let mut fused = vec![];
     for fold in folds {
-        let of_fold = |r: &&FoldResult| r.repeat == fold.repeat && r.fold == fold.fold && names.contains(&r.model);
+        let of_fold =
+            |r: &&FoldResult| r.repeat == fold.repeat && r.fold == fold.fold && names.contains(&r.model);
         let parts: Vec<&FoldResult> = results.iter().filter(of_fold).collect();
         let mut outputs = BTreeMap::new();
         for task in &cohort.tasks {

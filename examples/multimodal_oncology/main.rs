@@ -88,5 +88,8 @@ fn train(config: &RunConfig, run: &RunDir, stop: &StopFlag) -> anyhow::Result<()
 
 /// The command line as typed, without the path of the program.
 fn command() -> String {
-    std::iter::once("multimodal_oncology".to_string()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ")
+    std::iter::once("multimodal_oncology".to_string())
+        .chain(std::env::args().skip(1))
+        .collect::<Vec<_>>()
+        .join(" ")
 }

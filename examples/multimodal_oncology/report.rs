@@ -27,9 +27,11 @@ pub fn tables(cohort: &Cohort, evaluation: &Evaluation) -> Vec<Table> {
         let header = ["Model", "Patients", "Parameters"].into_iter().chain(metrics);
         let caption = format!("{task}: {kind}out-of-fold predictions, 95 % bootstrap intervals");
         rows.iter().fold(Table::new(caption, header), |table, r| {
-            let parameters = if r.parameters == 0 { Cell::missing("no network") } else { Cell::count(r.parameters) };
+            let parameters =
+                if r.parameters == 0 { Cell::missing("no network") } else { Cell::count(r.parameters) };
             let cells = [Cell::text(r.model.clone()), Cell::count(r.patients), parameters];
-            let numbers = r.metrics.iter().map(|(_, e)| e.as_ref().map_or_else(|| Cell::missing("undefined"), cell));
+            let numbers =
+                r.metrics.iter().map(|(_, e)| e.as_ref().map_or_else(|| Cell::missing("undefined"), cell));
             let cells: Vec<Cell> = cells.into_iter().chain(numbers).collect();
             if r.model == CONSTANT { table.emphasised_row(cells) } else { table.row(cells) }
         })
@@ -107,7 +109,9 @@ pub fn write(
         let shares: Vec<Bar> = findings.importance.iter().map(|(n, v, _)| Bar::new(n.clone(), *v)).collect();
         let figure = bars(&shares, "mean share of attention among patients that have the modality");
         s.figure_or_reason("Importance", figure);
-        s.paragraph("Attention says what the network looked at, not what it needed; the grid below says the latter.");
+        s.paragraph(
+            "Attention says what the network looked at, not what it needed; the grid below says the latter.",
+        );
         if !evaluation.grid.is_empty() {
             s.table(grid(cohort, evaluation));
         }
@@ -128,7 +132,10 @@ pub fn write(
         .sample_size(format!("{} patients", cohort.len()))
         .missing_data("Median of the training patients within a table; an absent table is absent nodes.")
         .method(format!("{:?}", config.net))
-        .validation(format!("{}-fold cross-validation, {} repetition(s); no external data.", config.folds, config.repeats))
+        .validation(format!(
+            "{}-fold cross-validation, {} repetition(s); no external data.",
+            config.folds, config.repeats
+        ))
         .performance(performance.collect::<Vec<_>>().join("; "))
         .limitations("No external validation. Out-of-fold risks of several models are ranked together.");
     Ok(report.model_card(&card).write(path)?)
@@ -187,7 +194,9 @@ fn verdict(cohort: &Cohort, evaluation: &Evaluation) -> String {
             Some((*name, (*e)?))
         };
         let Some((metric, full)) = first(FULL) else { continue };
-        for other in [SHUFFLED, LATE, crate::folds::ATTENTION, crate::baselines::LINEAR, crate::baselines::FOREST] {
+        for other in
+            [SHUFFLED, LATE, crate::folds::ATTENTION, crate::baselines::LINEAR, crate::baselines::FOREST]
+        {
             if let Some((_, e)) = first(other) {
                 let word = if full.value > e.high {
                     "above the interval of"
@@ -234,7 +243,8 @@ fn tertiles(cohort: &Cohort, evaluation: &Evaluation, task: &str) -> anyhow::Res
         .collect();
     known.sort_by(|a, b| a.0.total_cmp(&b.0));
     let n = known.len();
-    let group = |r: std::ops::Range<usize>| -> (Vec<f64>, Vec<bool>) { known[r].iter().map(|k| (k.1, k.2)).unzip() };
+    let group =
+        |r: std::ops::Range<usize>| -> (Vec<f64>, Vec<bool>) { known[r].iter().map(|k| (k.1, k.2)).unzip() };
     let groups = [group(0..n / 3), group(n / 3..2 * n / 3), group(2 * n / 3..n)];
     let named: Vec<_> = ["low risk", "middle", "high risk"]
         .into_iter()
@@ -267,8 +277,10 @@ fn confusion(cohort: &Cohort, evaluation: &Evaluation, task: &str, classes: usiz
 }
 
 fn grid(cohort: &Cohort, evaluation: &Evaluation) -> Table {
-    let header = std::iter::once("Modalities that are there".to_string()).chain(cohort.tasks.iter().map(|t| t.name.clone()));
-    let caption = "The one network, when modalities are missing: the first metric of each task (first repetition)";
+    let header = std::iter::once("Modalities that are there".to_string())
+        .chain(cohort.tasks.iter().map(|t| t.name.clone()));
+    let caption =
+        "The one network, when modalities are missing: the first metric of each task (first repetition)";
     evaluation.grid.iter().fold(Table::new(caption, header), |t, (names, values)| {
         let cells = values.iter().map(|(_, v)| Cell::number_or(*v, 3, "undefined"));
         t.row(std::iter::once(Cell::text(names.join(" + "))).chain(cells).collect::<Vec<_>>())

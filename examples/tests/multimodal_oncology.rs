@@ -66,7 +66,9 @@ fn phantom() -> Outcome {
     }
     let run = only_run(out.path())?;
     let html = std::fs::read_to_string(run.join("report.html"))?;
-    for part in ["phantom", "Kaplan", "Confusion", "Importance", "planted pathways", "not reproducible", "research"] {
+    for part in
+        ["phantom", "Kaplan", "Confusion", "Importance", "planted pathways", "not reproducible", "research"]
+    {
         ensure(html.to_lowercase().contains(&part.to_lowercase()), format!("the report lacks {part}"))?;
     }
     let again = tempfile::tempdir()?;
@@ -82,7 +84,8 @@ fn resumed() -> Outcome {
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())
         .spawn()?;
-    let first = || only_run(killed.path()).is_ok_and(|run| run.join("folds/graph_network-0-0.result.json").exists());
+    let first =
+        || only_run(killed.path()).is_ok_and(|run| run.join("folds/graph_network-0-0.result.json").exists());
     while !first() && child.try_wait()?.is_none() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
@@ -115,7 +118,9 @@ fn bad_input() -> Outcome {
 fn rats(shared: &Path) -> Outcome {
     let out = tempfile::tempdir()?;
     let mut command = program();
-    command.args(["--cohort", "rat", "--epochs", "1", "--folds", "2", "--data"]).arg(shared.join("data/omics"));
+    command
+        .args(["--cohort", "rat", "--epochs", "1", "--folds", "2", "--data"])
+        .arg(shared.join("data/omics"));
     let said = String::from_utf8(succeed(command.arg("--out").arg(out.path()))?.stdout)?;
     ensure(said.contains("toxicity") && !said.contains("PHANTOM"), &said)?;
     let html = std::fs::read_to_string(only_run(out.path())?.join("report.html"))?;

@@ -3,12 +3,18 @@
 mod datasets;
 mod encoder;
 mod imaging;
+mod omics;
 
 use libtest_mimic::Arguments;
 
 fn main() {
     let arguments = Arguments::from_args();
-    let trials =
-        [datasets::trials(), encoder::trials(), imaging::trials(), oncograph_tests::parity::trials()];
+    let trials = [
+        datasets::trials(),
+        encoder::trials(),
+        imaging::trials(),
+        omics::trials(),
+        oncograph_tests::parity::trials(),
+    ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit();
 }

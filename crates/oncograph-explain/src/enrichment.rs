@@ -98,25 +98,39 @@ pub fn over_representation<N: AsRef<str>>(
         }
     }
     if drawn.is_empty() {
-        return Err(Error::input(OP, "a selected gene among the measured ones", format!("{} genes", selected.len())));
+        return Err(Error::input(
+            OP,
+            "a selected gene among the measured ones",
+            format!("{} genes", selected.len()),
+        ));
     }
     let mut found = vec![];
     for (name, genes) in sets {
-        let members: HashSet<&str> = genes.iter().map(String::as_str).filter(|g| universe.contains(g)).collect();
+        let members: HashSet<&str> =
+            genes.iter().map(String::as_str).filter(|g| universe.contains(g)).collect();
         if members.is_empty() || members.len() < config.least || members.len() > config.most {
             continue;
         }
-        let hits: Vec<String> = drawn.iter().filter(|g| members.contains(**g)).map(|g| g.to_string()).collect();
+        let hits: Vec<String> =
+            drawn.iter().filter(|g| members.contains(**g)).map(|g| g.to_string()).collect();
         if hits.is_empty() && !config.count_empty {
             continue;
         }
         let [k, set, n, all] = [hits.len(), members.len(), drawn.len(), universe.len()];
         let p_value = hypergeometric_enrichment(k as u64, set as u64, n as u64, all as u64)?;
         let fold = k as f64 / (set as f64 * n as f64 / all as f64);
-        found.push(Enriched { name: name.as_ref().into(), genes: hits, size: set, fold, p_value, q_value: f64::NAN });
+        found.push(Enriched {
+            name: name.as_ref().into(),
+            genes: hits,
+            size: set,
+            fold,
+            p_value,
+            q_value: f64::NAN,
+        });
     }
     let p_values: Vec<f64> = found.iter().map(|f| f.p_value).collect();
-    let adjusted = if p_values.is_empty() { vec![] } else { adjust_p_values(&p_values, Correction::BenjaminiHochberg)? };
+    let adjusted =
+        if p_values.is_empty() { vec![] } else { adjust_p_values(&p_values, Correction::BenjaminiHochberg)? };
     found.iter_mut().zip(adjusted).for_each(|(f, q)| f.q_value = q);
     found.sort_by(|a, b| a.p_value.total_cmp(&b.p_value).then_with(|| a.name.cmp(&b.name)));
     Ok(found)
@@ -136,7 +150,8 @@ mod tests {
         let selected: Vec<String> = names(0..5).into_iter().chain(names(40..55)).collect();
         let mut first = names(0..10);
         first.extend(names(500..600));
-        let sets = [("b", names(54..74)), ("a", first), ("none", names(80..90)), ("unmeasured", names(900..910))];
+        let sets =
+            [("b", names(54..74)), ("a", first), ("none", names(80..90)), ("unmeasured", names(900..910))];
         let found = over_representation(&selected, &names(0..100), &sets, &EnrichmentConfig::new()).unwrap();
         let rows: Vec<_> = found.iter().map(|f| (f.name.as_str(), f.size, f.genes.len())).collect();
         assert_eq!(rows, [("a", 10, 5), ("b", 20, 1)]);

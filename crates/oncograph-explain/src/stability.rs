@@ -43,7 +43,11 @@ pub fn rank_stability(scores: &[Vec<f64>], top: usize) -> Result<RankStability> 
             pairs += 1.0;
         }
     }
-    Ok(RankStability { kendall: tau / pairs, top_overlap: overlap / pairs, chance: top as f64 / width as f64 })
+    Ok(RankStability {
+        kendall: tau / pairs,
+        top_overlap: overlap / pairs,
+        chance: top as f64 / width as f64,
+    })
 }
 
 fn best(scores: &[f64], top: usize) -> BTreeSet<usize> {

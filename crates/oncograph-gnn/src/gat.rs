@@ -2,10 +2,10 @@ use crate::self_loops::AttentionEdges;
 use crate::{EdgeFill, Error, MessagePassing, Result};
 use candle_core::{D, Module, Tensor};
 use candle_nn::{Init, Linear, VarBuilder};
-use oncograph_nn::{Dropout, Mode, linear_no_bias};
 use oncograph_nn::segment::{
     Adjacency, gather_reduce_weighted, graph_attention, row_linear, segment_softmax, with_loop_rows,
 };
+use oncograph_nn::{Dropout, Mode, linear_no_bias};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -256,7 +256,11 @@ impl GatConv {
             }
         };
         if self.edge.is_some() || self.lin_target.is_some() {
-            return Err(Error::layer("GatConv", "one matrix and no edge attributes for a stack", format!("{c:?}")));
+            return Err(Error::layer(
+                "GatConv",
+                "one matrix and no edge attributes for a stack",
+                format!("{c:?}"),
+            ));
         }
         let adjacency = AttentionEdges { attributes: 0, ..c.edges() }.prepare(adjacency, None)?.0;
         let flat = x.reshape((nodes * samples, c.in_source))?;
@@ -403,7 +407,8 @@ mod tests {
             let alone = layer.forward_bipartite(&sample, &sample, &edges, None).unwrap();
             for all in [&stacked, &unfused] {
                 let got = all.narrow(1, s, 1).unwrap().squeeze(1).unwrap();
-                let error = (got - &alone).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
+                let error =
+                    (got - &alone).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
                 assert!(error < 1e-12, "sample {s}: {error}");
             }
         }

@@ -45,7 +45,8 @@ fn status(field: &str) -> String {
 }
 
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
-    let given: Vec<usize> = std::env::args().skip(1).map(|a| a.parse()).collect::<std::result::Result<_, _>>()?;
+    let given: Vec<usize> =
+        std::env::args().skip(1).map(|a| a.parse()).collect::<std::result::Result<_, _>>()?;
     let argument = |i: usize, default: usize| given.get(i).copied().unwrap_or(default);
     let (patients, genes, proteins) = (argument(0, 2847), argument(1, 20_000), argument(2, 8_000));
     let (edges, batch, steps) = (argument(3, 100_000), argument(4, 8), argument(5, 20));
@@ -67,7 +68,11 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         present.push(patient.proteins.is_some());
     }
     let source = Stored { rows: writer.finish()?, sizes: [50, 100, genes, proteins], present };
-    println!("cohort on disk: {:.1} s, {} MB", start.elapsed().as_secs_f64(), source.rows.width() * patients * 4 / 1_000_000);
+    println!(
+        "cohort on disk: {:.1} s, {} MB",
+        start.elapsed().as_secs_f64(),
+        source.rows.width() * patients * 4 / 1_000_000
+    );
 
     let config = MultimodalConfig::new(
         50,
@@ -106,7 +111,12 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let mut learner =
         OmicsLearner::new(&net, &source, &graphs, &targets, &weights, None, split, batch, Seed::new(2))?;
     let mut optimizer = OptimizerConfig::AdamW(AdamWConfig::new(1e-3)).build()?;
-    println!("{} parameters, {} edges; before training {}", store.parameter_count(), graphs.edge_count("genomics"), status("VmRSS:"));
+    println!(
+        "{} parameters, {} edges; before training {}",
+        store.parameter_count(),
+        graphs.edge_count("genomics"),
+        status("VmRSS:")
+    );
     let all = learner.steps(0);
     let (start, mut losses) = (Instant::now(), vec![]);
     for step in 0..steps.min(all) {

@@ -115,9 +115,16 @@ impl OmicsBatch {
             if !fits {
                 let expected = format!("{:?} of {} for {b} patients", t.input, t.features);
                 let got = match nodes {
-                    Nodes::Values { values, present } => format!("values {:?}, {} flags", values.dims(), present.len()),
+                    Nodes::Values { values, present } => {
+                        format!("values {:?}, {} flags", values.dims(), present.len())
+                    }
                     Nodes::Rows { features, patient, .. } => {
-                        format!("rows {:?} of {} nodes up to patient {:?}", features.dims(), patient.len(), patient.last())
+                        format!(
+                            "rows {:?} of {} nodes up to patient {:?}",
+                            features.dims(),
+                            patient.len(),
+                            patient.last()
+                        )
                     }
                 };
                 return Err(Error::input(what, expected, got));
@@ -129,7 +136,9 @@ impl OmicsBatch {
 
 /// Edges between consecutive slices of each patient: `spatial_adjacent` without coordinates of two dimensions.
 pub fn consecutive_edges(patient: &[u32]) -> Vec<(u32, u32)> {
-    let next = |w: usize| (patient[w] == patient[w + 1]).then_some([(w as u32, w as u32 + 1), (w as u32 + 1, w as u32)]);
+    let next = |w: usize| {
+        (patient[w] == patient[w + 1]).then_some([(w as u32, w as u32 + 1), (w as u32 + 1, w as u32)])
+    };
     (0..patient.len().saturating_sub(1)).filter_map(next).flatten().collect()
 }
 
@@ -173,7 +182,8 @@ mod tests {
             error,
             "nodes of type gene: expected Diag of 1000 for 2 patients, got values [2, 999], 2 flags"
         );
-        let batch = OmicsBatch::new(zeros(2, 50)).with_rows("imaging_feature", zeros(1, 2048), vec![2], vec![]);
+        let batch =
+            OmicsBatch::new(zeros(2, 50)).with_rows("imaging_feature", zeros(1, 2048), vec![2], vec![]);
         assert!(batch.validate(&config).is_err());
     }
 }

@@ -478,7 +478,10 @@ mod tests {
     fn what_does_not_fit_is_named() {
         let error = |c: MultimodalConfig| c.validate().unwrap_err().to_string();
         MultimodalConfig::literal().validate().unwrap();
-        assert_eq!(error(MultimodalConfig::fixed().heads(7)), "heads must be a divisor of the hidden width 256, got 7");
+        assert_eq!(
+            error(MultimodalConfig::fixed().heads(7)),
+            "heads must be a divisor of the hidden width 256, got 7"
+        );
         let mut c = MultimodalConfig::fixed();
         c.modalities[0].pooled = vec!["rna".into()];
         assert_eq!(error(c), "pooled of modality genomics must be some of gene, protein, got rna");

@@ -50,7 +50,12 @@ impl ContrastConfig {
     ///
     /// # Errors
     /// An error of candle.
-    pub fn view(&self, batch: &OmicsBatch, graphs: &SharedGraphs, seed: Seed) -> Result<(OmicsBatch, SharedGraphs)> {
+    pub fn view(
+        &self,
+        batch: &OmicsBatch,
+        graphs: &SharedGraphs,
+        seed: Seed,
+    ) -> Result<(OmicsBatch, SharedGraphs)> {
         let mut view = batch.clone();
         view.patient = self.noisy(&batch.patient, seed.stream("patient"))?;
         for (name, nodes) in view.nodes.iter_mut() {

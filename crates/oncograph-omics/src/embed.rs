@@ -63,7 +63,8 @@ mod tests {
             sample.iter().enumerate().for_each(|(g, v)| dense[4 * g] = *v);
             let dense = Tensor::from_vec(dense, (3, 3), &Device::Cpu).unwrap();
             let expected = rows.forward(&dense).unwrap();
-            let difference = (all.narrow(1, s, 1).unwrap() - expected).unwrap().abs().unwrap().max_all().unwrap();
+            let difference =
+                (all.narrow(1, s, 1).unwrap() - expected).unwrap().abs().unwrap().max_all().unwrap();
             assert!(difference.to_scalar::<f64>().unwrap() < 1e-15);
         }
     }

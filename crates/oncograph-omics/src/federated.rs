@@ -32,14 +32,21 @@ use std::collections::HashMap;
 pub fn fed_avg(sites: &[(&HashMap<String, Tensor>, usize)]) -> Result<HashMap<String, Tensor>> {
     let patients: usize = sites.iter().map(|s| s.1).sum();
     let Some(((first, _), _)) = sites.split_first().filter(|_| patients > 0) else {
-        return Err(Error::input("fed_avg", "sites with patients", format!("{} sites, {patients} patients", sites.len())));
+        return Err(Error::input(
+            "fed_avg",
+            "sites with patients",
+            format!("{} sites, {patients} patients", sites.len()),
+        ));
     };
     let mut global = HashMap::new();
     for (name, like) in first.iter() {
         let of = |(k, (state, _)): (usize, &(&HashMap<String, Tensor>, usize))| match state.get(name) {
-            Some(t) if t.dims() == like.dims() && t.dtype() == like.dtype() && state.len() == first.len() => Ok(t.clone()),
+            Some(t) if t.dims() == like.dims() && t.dtype() == like.dtype() && state.len() == first.len() => {
+                Ok(t.clone())
+            }
             other => {
-                let got = other.map_or("nothing".into(), |t| format!("{:?}, {} entries", t.dims(), state.len()));
+                let got =
+                    other.map_or("nothing".into(), |t| format!("{:?}, {} entries", t.dims(), state.len()));
                 Err(Error::input(format!("{name} of site {k}"), format!("{:?}", like.dims()), got))
             }
         };
@@ -90,7 +97,11 @@ mod tests {
         let mut other = site(1.0, 1);
         other.remove("w");
         let error = fed_avg(&[(&site(1.0, 1), 1), (&other, 1)]).unwrap_err().to_string();
-        assert!(error.starts_with("w of site 1: expected [2], got nothing") || error.starts_with("seen of site 1"), "{error}");
+        assert!(
+            error.starts_with("w of site 1: expected [2], got nothing")
+                || error.starts_with("seen of site 1"),
+            "{error}"
+        );
         assert!(fed_avg(&[]).is_err() && fed_avg(&[(&site(1.0, 1), 0)]).is_err());
     }
 }

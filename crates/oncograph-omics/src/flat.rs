@@ -1,4 +1,7 @@
-use crate::{Error, Heads, InterModality, MultimodalConfig, Nodes, OmicsBatch, OmicsModel, OmicsOutput, Result, SharedGraphs};
+use crate::{
+    Error, Heads, InterModality, MultimodalConfig, Nodes, OmicsBatch, OmicsModel, OmicsOutput, Result,
+    SharedGraphs,
+};
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use oncograph_nn::segment::{Adjacency, Reduce, gather_reduce};
@@ -102,7 +105,8 @@ impl OmicsModel for FlatNet {
             });
             present.iter_mut().zip(any).for_each(|(row, p)| row.push(p));
         }
-        let fused = self.inter.forward(&patient, &Tensor::stack(&tokens, 1)?, &present, mode.stream("inter"))?;
+        let fused =
+            self.inter.forward(&patient, &Tensor::stack(&tokens, 1)?, &present, mode.stream("inter"))?;
         let tasks = self.heads.forward(&fused.z, mode.stream("heads"))?;
         Ok(OmicsOutput { z: fused.z, tasks, importance: fused.importance })
     }

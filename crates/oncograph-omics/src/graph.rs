@@ -107,7 +107,11 @@ impl SharedGraphs {
                     return Err(Error::input(what, "node types with one value per node", name));
                 };
                 if largest.is_some_and(|l| l as usize >= t.features) {
-                    return Err(Error::input(what, format!("positions below {}", t.features), largest.unwrap_or(0)));
+                    return Err(Error::input(
+                        what,
+                        format!("positions below {}", t.features),
+                        largest.unwrap_or(0),
+                    ));
                 }
             }
         }
@@ -145,11 +149,9 @@ impl SharedGraphs {
     pub fn of(&self, modality: &str, present: &[bool]) -> Result<Arc<Adjacency>> {
         match self.modalities.get(modality) {
             Some(graph) if graph.counts.len() == present.len() => graph.induced(present),
-            Some(graph) => Err(Error::input(
-                format!("node types of {modality}"),
-                graph.counts.len(),
-                present.len(),
-            )),
+            Some(graph) => {
+                Err(Error::input(format!("node types of {modality}"), graph.counts.len(), present.len()))
+            }
             None => Err(Error::input("shared graph", "a modality whose nodes have names", modality)),
         }
     }
@@ -202,7 +204,10 @@ mod tests {
         MultimodalConfig::new(
             1,
             vec![NodeTypeConfig::diag("gene", 3), NodeTypeConfig::diag("protein", 2)],
-            vec![ModalityConfig::new("genomics", ["gene", "protein"]), ModalityConfig::new("proteomics", ["protein"])],
+            vec![
+                ModalityConfig::new("genomics", ["gene", "protein"]),
+                ModalityConfig::new("proteomics", ["protein"]),
+            ],
             vec![TaskConfig::new("survival", TaskKind::SurvivalCox)],
         )
     }

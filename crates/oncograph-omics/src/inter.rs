@@ -1,7 +1,9 @@
 use crate::{FusionTokens, MultimodalConfig, Result};
 use candle_core::{DType, Tensor};
 use candle_nn::VarBuilder;
-use oncograph_nn::transformer::{TransformerEncoder, TransformerEncoderConfig, TransformerEncoderLayerConfig};
+use oncograph_nn::transformer::{
+    TransformerEncoder, TransformerEncoderConfig, TransformerEncoderLayerConfig,
+};
 use oncograph_nn::{AttentionMasks, Mlp, MlpConfig, Mode, MultiheadAttention, MultiheadAttentionConfig};
 
 /// What a patient takes of its modalities.
@@ -60,7 +62,13 @@ impl InterModality {
     ///
     /// # Errors
     /// An error of candle for shapes that do not fit.
-    pub fn forward(&self, patient: &Tensor, tokens: &Tensor, present: &[Vec<bool>], mode: Mode) -> Result<Fused> {
+    pub fn forward(
+        &self,
+        patient: &Tensor,
+        tokens: &Tensor,
+        present: &[Vec<bool>],
+        mode: Mode,
+    ) -> Result<Fused> {
         let (b, m, h) = tokens.dims3()?;
         let device = tokens.device();
         let flags: Vec<f32> = present.iter().flatten().map(|p| f32::from(u8::from(*p))).collect();

@@ -1,4 +1,7 @@
-use crate::{Contrast, Error, MultiTaskLoss, OmicsBatch, OmicsModel, OmicsOutput, Result, SharedGraphs, Target, task_loss};
+use crate::{
+    Contrast, Error, MultiTaskLoss, OmicsBatch, OmicsModel, OmicsOutput, Result, SharedGraphs, Target,
+    task_loss,
+};
 use candle_core::Tensor;
 use oncograph_nn::{Mode, Seed};
 use oncograph_train::{Learner, StepLoss, Validation};

@@ -33,8 +33,8 @@ mod model;
 
 pub use batch::{Nodes, OmicsBatch, complete_edges, consecutive_edges};
 pub use config::{
-    Ablate, FusionTokens, HeadKind, HeteroEdges, ModalityConfig, MultimodalConfig, NodeInput, NodeTypeConfig, Pooling,
-    TaskConfig, TaskKind,
+    Ablate, FusionTokens, HeadKind, HeteroEdges, ModalityConfig, MultimodalConfig, NodeInput, NodeTypeConfig,
+    Pooling, TaskConfig, TaskKind,
 };
 pub use contrast::{Contrast, ContrastConfig};
 pub use embed::NodeEmbedding;

@@ -2,7 +2,8 @@ use crate::{Error, MultimodalConfig, Result, TaskKind};
 use candle_core::{D, Tensor};
 use candle_nn::{Init, VarBuilder};
 use oncograph_losses::{
-    BinaryOptions, CrossEntropyOptions, Reduction, Ties, binary_cross_entropy, cox, cross_entropy, discrete_hazard, mse,
+    BinaryOptions, CrossEntropyOptions, Reduction, Ties, binary_cross_entropy, cox, cross_entropy,
+    discrete_hazard, mse,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -51,8 +52,14 @@ impl Target {
 ///
 /// # Errors
 /// [`Error::Input`] for a target of another kind; an error of the loss.
-pub fn task_loss(kind: TaskKind, output: &Tensor, target: &Target, patients: &[usize]) -> Result<Option<Tensor>> {
-    let known: Vec<u32> = (0..patients.len()).filter(|&r| target.known(patients[r])).map(|r| r as u32).collect();
+pub fn task_loss(
+    kind: TaskKind,
+    output: &Tensor,
+    target: &Target,
+    patients: &[usize],
+) -> Result<Option<Tensor>> {
+    let known: Vec<u32> =
+        (0..patients.len()).filter(|&r| target.known(patients[r])).map(|r| r as u32).collect();
     if known.is_empty() {
         return Ok(None);
     }
@@ -70,7 +77,8 @@ pub fn task_loss(kind: TaskKind, output: &Tensor, target: &Target, patients: &[u
                 mask.push(f64::from(u8::from(label.is_some())));
             }
             let count: f64 = mask.iter().sum();
-            let tensor = |v: Vec<f64>| Tensor::from_vec(v, (known.len(), n), rows.device())?.to_dtype(rows.dtype());
+            let tensor =
+                |v: Vec<f64>| Tensor::from_vec(v, (known.len(), n), rows.device())?.to_dtype(rows.dtype());
             let options = BinaryOptions::new().weight(tensor(mask)?).reduction(Reduction::Sum);
             Ok(Some((binary_cross_entropy(&rows, &tensor(labels)?, &options)? / count)?))
         }
@@ -135,7 +143,11 @@ impl MultiTaskLoss {
                 for (name, w) in weights {
                     let known = config.tasks.iter().any(|t| t.name == *name);
                     if !known || !w.is_finite() || *w < 0.0 {
-                        return Err(Error::config("task_weight", "0 or more, of a task", format!("{name}: {w}")));
+                        return Err(Error::config(
+                            "task_weight",
+                            "0 or more, of a task",
+                            format!("{name}: {w}"),
+                        ));
                     }
                 }
             }
@@ -167,7 +179,8 @@ impl MultiTaskLoss {
                 .iter()
                 .map(|(name, loss)| {
                     let s = weight(name)?;
-                    Ok(((s.neg()?.exp()?.to_dtype(loss.dtype())? * scalar(loss)?)? + s.to_dtype(loss.dtype())?)?)
+                    Ok(((s.neg()?.exp()?.to_dtype(loss.dtype())? * scalar(loss)?)?
+                        + s.to_dtype(loss.dtype())?)?)
                 })
                 .collect::<Result<_>>()?,
             Weighting::Softmax => {
@@ -216,8 +229,16 @@ mod tests {
         at("task_weights.toxicity", 2f64.ln());
         let value = |l: &[(&str, Tensor)]| softmax.combine(l).unwrap().to_scalar::<f64>().unwrap();
         // Without survival, toxicity keeps its own weight, and the shares sum to 1: (1 * 3 + 2 * 6) / 3.
-        approx::assert_relative_eq!(value(&[("response", scalar(3.0)), ("toxicity", scalar(6.0))]), 5.0, epsilon = 1e-12);
-        approx::assert_relative_eq!(value(&[("toxicity", scalar(6.0)), ("response", scalar(3.0))]), 5.0, epsilon = 1e-12);
+        approx::assert_relative_eq!(
+            value(&[("response", scalar(3.0)), ("toxicity", scalar(6.0))]),
+            5.0,
+            epsilon = 1e-12
+        );
+        approx::assert_relative_eq!(
+            value(&[("toxicity", scalar(6.0)), ("response", scalar(3.0))]),
+            5.0,
+            epsilon = 1e-12
+        );
         let error = softmax.combine(&[("grade", scalar(1.0))]).unwrap_err().to_string();
         assert_eq!(error, "task: expected one of the configuration, got grade");
         assert!(softmax.combine(&[]).is_err());
@@ -226,7 +247,11 @@ mod tests {
     #[test]
     fn uncertainty_and_fixed_weights() {
         let (store, uncertainty) = weights(Weighting::Uncertainty);
-        store.get("task_weights.survival").unwrap().set(&Tensor::new(&[2f64.ln()], &Device::Cpu).unwrap()).unwrap();
+        store
+            .get("task_weights.survival")
+            .unwrap()
+            .set(&Tensor::new(&[2f64.ln()], &Device::Cpu).unwrap())
+            .unwrap();
         let both = [("survival", scalar(4.0)), ("response", scalar(1.0))];
         let value = uncertainty.combine(&both).unwrap().to_scalar::<f64>().unwrap();
         approx::assert_relative_eq!(value, 2.0 + 2f64.ln() + 1.0, epsilon = 1e-12);

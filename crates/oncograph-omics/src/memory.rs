@@ -17,7 +17,11 @@ impl MemoryCohort {
     /// # Errors
     /// [`Error::Input`] if a row has another length than the first or there is none.
     pub fn new(patient: &[Vec<f32>], device: &Device) -> Result<Self> {
-        Ok(MemoryCohort { patient: tensor("patient", patient, device)?, values: BTreeMap::new(), device: device.clone() })
+        Ok(MemoryCohort {
+            patient: tensor("patient", patient, device)?,
+            values: BTreeMap::new(),
+            device: device.clone(),
+        })
     }
 
     /// Adds the values of a type of nodes; `None` where a patient lacks the type.
@@ -30,7 +34,8 @@ impl MemoryCohort {
             return Err(Error::input(format!("rows of {name}"), self.len(), rows.len()));
         }
         let width = rows.iter().flatten().map(Vec::len).next().unwrap_or(0);
-        let filled: Vec<Vec<f32>> = rows.iter().map(|r| r.clone().unwrap_or_else(|| vec![0.0; width])).collect();
+        let filled: Vec<Vec<f32>> =
+            rows.iter().map(|r| r.clone().unwrap_or_else(|| vec![0.0; width])).collect();
         let values = tensor(&name, &filled, &self.device)?;
         self.values.insert(name, (values, rows.iter().map(Option::is_some).collect()));
         Ok(self)

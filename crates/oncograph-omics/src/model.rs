@@ -1,7 +1,7 @@
 use crate::batch::index;
 use crate::{
-    Error, Heads, HeteroEdges, InterModality, IntraModality, ModalityConfig, MultimodalConfig, NodeEmbedding, Nodes,
-    OmicsBatch, Pooling, Result, SharedGraphs,
+    Error, Heads, HeteroEdges, InterModality, IntraModality, ModalityConfig, MultimodalConfig, NodeEmbedding,
+    Nodes, OmicsBatch, Pooling, Result, SharedGraphs,
 };
 use candle_core::{Module, Tensor};
 use candle_nn::{Linear, VarBuilder};
@@ -113,8 +113,10 @@ impl MultimodalNet {
             Ok((t.name.clone(), NodeEmbedding::new(t, h, embeddings.pp(&t.name))?))
         };
         let modality = |m: &ModalityConfig| -> Result<Modality> {
-            let intra = (!config.ablate.intra).then(|| IntraModality::new(config, vb.pp("intra").pp(&m.name)));
-            let gate = (config.pooling == Pooling::Attention).then(|| linear_no_bias(h, 1, vb.pp("gates").pp(&m.name)));
+            let intra =
+                (!config.ablate.intra).then(|| IntraModality::new(config, vb.pp("intra").pp(&m.name)));
+            let gate = (config.pooling == Pooling::Attention)
+                .then(|| linear_no_bias(h, 1, vb.pp("gates").pp(&m.name)));
             let joined = matches!(config.hetero_edges, HeteroEdges::Gat { .. });
             let gat = GatConfig::bipartite(h, h, h / config.heads).heads(config.heads);
             let hetero = joined.then(|| gat.build(vb.pp("hetero").pp(&m.name)));
@@ -136,7 +138,9 @@ impl MultimodalNet {
     }
 
     fn embedding(&self, node_type: &str) -> Result<&NodeEmbedding> {
-        self.embeddings.get(node_type).ok_or_else(|| Error::input("node type", "one of the network's", node_type))
+        self.embeddings
+            .get(node_type)
+            .ok_or_else(|| Error::input("node type", "one of the network's", node_type))
     }
 
     /// The vectors of one modality for those patients of the batch that have it.
@@ -220,9 +224,8 @@ impl MultimodalNet {
             let z = Tensor::cat(&values, 1)?.to_dtype(candle_core::DType::F64)?.to_vec2::<f64>()?;
             let s = patients.len();
             let near = |(p, row): (usize, &Vec<f64>)| {
-                let strong = |(g, v): (usize, &f64)| {
-                    (v.abs() >= threshold).then_some(((g * s + p) as u32, p as u32))
-                };
+                let strong =
+                    |(g, v): (usize, &f64)| (v.abs() >= threshold).then_some(((g * s + p) as u32, p as u32));
                 row.iter().enumerate().filter_map(strong).collect::<Vec<_>>()
             };
             let edges: Vec<(u32, u32)> = z.iter().enumerate().flat_map(near).collect();

@@ -144,7 +144,8 @@ fn absent_modalities_never_give_nan_and_importances_sum_to_one_over_present_ones
         }
         let Some(importance) = out.importance else { continue };
         let rows = importance.to_vec2::<f64>().unwrap();
-        let present = [[true; 4], [true, false, true, true], [false, true, true, false], [false, false, false, true]];
+        let present =
+            [[true; 4], [true, false, true, true], [false, true, true, false], [false, false, false, true]];
         for (row, present) in rows.iter().zip(present) {
             assert!((row.iter().sum::<f64>() - 1.0).abs() < 1e-12, "{row:?}");
             assert!(row.iter().zip(present).all(|(v, p)| (*v > 0.0) == p), "{row:?}");
@@ -195,7 +196,8 @@ fn gradients_reach_every_parameter_of_every_variant() {
     for config in all_variants() {
         let (store, net, graphs) = net(&config, DType::F64);
         let out = net.forward(&whole(), &graphs, Mode::Eval).unwrap();
-        let loss = out.tasks.values().map(|x| (x * pattern(x.dims(), 9).unwrap()).unwrap().sum_all().unwrap());
+        let loss =
+            out.tasks.values().map(|x| (x * pattern(x.dims(), 9).unwrap()).unwrap().sum_all().unwrap());
         let loss = loss.reduce(|a, b| (a + b).unwrap()).unwrap();
         assert_gradient_coverage(&store, &loss).unwrap();
     }
@@ -342,13 +344,17 @@ fn training_learns_a_planted_signal_and_repeats_its_bits() {
         1,
         vec![NodeTypeConfig::diag("gene", 6)],
         vec![ModalityConfig::new("genomics", ["gene"])],
-        vec![TaskConfig::new("survival", TaskKind::SurvivalCox), TaskConfig::new("class", TaskKind::Classes(2))],
+        vec![
+            TaskConfig::new("survival", TaskKind::SurvivalCox),
+            TaskConfig::new("class", TaskKind::Classes(2)),
+        ],
     )
     .quick();
     let n = 60;
     let genes: Vec<Vec<f32>> = pattern(&[n, 6], 8).unwrap().to_dtype(DType::F32).unwrap().to_vec2().unwrap();
     let times = genes.iter().map(|g| Some(((-2.0 * g[1]).exp() as f64, g[2] > -0.8))).collect();
-    let classes = genes.iter().enumerate().map(|(i, g)| (i % 4 > 0).then_some(usize::from(g[0] > 0.0))).collect();
+    let classes =
+        genes.iter().enumerate().map(|(i, g)| (i % 4 > 0).then_some(usize::from(g[0] > 0.0))).collect();
     let targets = BTreeMap::from([
         ("survival".to_string(), Target::Survival(times)),
         ("class".to_string(), Target::Class(classes)),
@@ -365,7 +371,15 @@ fn training_learns_a_planted_signal_and_repeats_its_bits() {
         let weights = MultiTaskLoss::new(Weighting::Uncertainty, &config, vb.clone()).unwrap();
         let contrast = Contrast::new(&ContrastConfig::default(), 32, vb).unwrap();
         let mut learner = OmicsLearner::new(
-            &net, &cohort, &graphs, &targets, &weights, Some(&contrast), (&train, &test), 20, Seed::new(2),
+            &net,
+            &cohort,
+            &graphs,
+            &targets,
+            &weights,
+            Some(&contrast),
+            (&train, &test),
+            20,
+            Seed::new(2),
         )
         .unwrap();
         let options = FitConfig::new(25, OptimizerConfig::AdamW(AdamWConfig::new(3e-3)));

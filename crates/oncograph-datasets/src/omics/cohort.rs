@@ -196,7 +196,8 @@ fn joined(tables: &[OmicsTable], ids: &[String]) -> (Vec<String>, Vec<Option<Vec
     let mut rows = vec![None; ids.len()];
     for table in tables {
         // A table may have its columns in another order.
-        let place: HashMap<&str, usize> = table.features.iter().enumerate().map(|(i, f)| (f.as_str(), i)).collect();
+        let place: HashMap<&str, usize> =
+            table.features.iter().enumerate().map(|(i, f)| (f.as_str(), i)).collect();
         let order: Vec<Option<usize>> = features.iter().map(|f| place.get(f.as_str()).copied()).collect();
         for (row, found) in rows.iter_mut().zip(table.aligned(ids)) {
             if let Some(found) = found {
@@ -254,7 +255,9 @@ pub fn gbmlgg(root: impl AsRef<Path>, idh: Option<&Path>) -> Result<OmicsCohort>
         outcomes,
         classes,
         events: vec![],
-        notes: vec!["TCGA GBM and LGG; one RPPA sample per patient, the primary tumour's where there is one.".into()],
+        notes: vec![
+            "TCGA GBM and LGG; one RPPA sample per patient, the primary tumour's where there is one.".into(),
+        ],
         ids,
     })
 }
@@ -282,7 +285,8 @@ pub fn rat(root: impl AsRef<Path>) -> Result<OmicsCohort> {
     let genes = OmicsTable::read(root.join("rat_liver_toxicity_gene.csv.gz"))?;
     let clinic = OmicsTable::read(root.join("rat_liver_toxicity_clinic.csv.gz"))?;
     let treatment = Sheet::read(&root.join("rat_liver_toxicity_treatment.csv.gz"))?;
-    let (dose, hours, of) = (treatment.column("Dose.Group")?, treatment.column("Time.Group")?, treatment.by_id());
+    let (dose, hours, of) =
+        (treatment.column("Dose.Group")?, treatment.column("Time.Group")?, treatment.by_id());
     let text = |id: &String, column: usize| of.get(id).map_or("", |row| treatment.text(*row, column));
     let chemistry = clinic.aligned(&genes.ids);
     let events = [("ALT", "ALT.IU.L."), ("AST", "AST.IU.L."), ("bile acids", "TBA.umol.L.")];
@@ -295,8 +299,10 @@ pub fn rat(root: impl AsRef<Path>) -> Result<OmicsCohort> {
             found: clinic.features.clone(),
         })?;
         let value = |i: usize| chemistry[i].as_ref().map(|r| r[column]).filter(|v| v.is_finite());
-        let mut low: Vec<f32> =
-            (0..genes.len()).filter(|&i| number(text(&genes.ids[i], dose)) <= 50.0).filter_map(value).collect();
+        let mut low: Vec<f32> = (0..genes.len())
+            .filter(|&i| number(text(&genes.ids[i], dose)) <= 50.0)
+            .filter_map(value)
+            .collect();
         low.sort_by(f32::total_cmp);
         let limit = low.get(low.len() / 2).map(|m| 3.0 * m);
         for (i, labels) in toxicity.iter_mut().enumerate() {
@@ -335,11 +341,17 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         let all = tcga_outcomes(&Sheet::read(&path).unwrap()).unwrap();
         assert_eq!(all[0].survival, Some((500.0 / 365.25, false)));
-        assert_eq!((all[1].survival, all[0].response, all[1].response), (Some((2.0, true)), Some(2), Some(0)));
+        assert_eq!(
+            (all[1].survival, all[0].response, all[1].response),
+            (Some((2.0, true)), Some(2), Some(0))
+        );
         // Dead without a day, and alive without one: nothing is known.
         assert_eq!((all[2].survival, all[3].survival, all[3].response), (None, None, None));
         std::fs::write(&path, text.replace("730.5", "late")).unwrap();
         let error = tcga_outcomes(&Sheet::read(&path).unwrap()).unwrap_err().to_string();
-        assert!(error.contains("row 3, column `followup_death_days`: expected a number of days, got \"late\""), "{error}");
+        assert!(
+            error.contains("row 3, column `followup_death_days`: expected a number of days, got \"late\""),
+            "{error}"
+        );
     }
 }

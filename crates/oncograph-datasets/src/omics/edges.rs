@@ -51,15 +51,16 @@ pub fn associated(a: &[Vec<f32>], b: &[Vec<f32>], fdr: f64) -> Result<Vec<(u32, 
     let (mut pairs, mut p_values) = (vec![], vec![]);
     for (i, x) in left.iter().enumerate() {
         for (j, y) in right.iter().enumerate() {
-            if let Ok(c) = spearman(x, y) && c.p_value.is_finite() {
+            if let Ok(c) = spearman(x, y)
+                && c.p_value.is_finite()
+            {
                 pairs.push((i as u32, j as u32));
                 p_values.push(c.p_value);
             }
         }
     }
-    let adjusted = adjust_p_values(&p_values, Correction::BenjaminiHochberg).map_err(|e| {
-        crate::Error::argument("associated", "p-values", "adjustable", e)
-    })?;
+    let adjusted = adjust_p_values(&p_values, Correction::BenjaminiHochberg)
+        .map_err(|e| crate::Error::argument("associated", "p-values", "adjustable", e))?;
     Ok(pairs.into_iter().zip(adjusted).filter(|(_, q)| *q < fdr).map(|(p, _)| p).collect())
 }
 

@@ -30,7 +30,8 @@ impl GeneSets {
             genes.sort_unstable();
             genes.dedup();
             if name.is_empty() || genes.is_empty() {
-                let detail = format!("line {} has no name, description and genes with tabs between them", i + 1);
+                let detail =
+                    format!("line {} has no name, description and genes with tabs between them", i + 1);
                 return Err(Error::format(path, "GMT", detail));
             }
             sets.push((name.into(), description.into(), genes));

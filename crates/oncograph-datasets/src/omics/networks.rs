@@ -37,7 +37,11 @@ pub fn read_bioplex(path: impl AsRef<Path>, least: f64) -> Result<Vec<(String, S
 ///
 /// # Errors
 /// As [`read_bioplex`].
-pub fn read_scored_edges(path: impl AsRef<Path>, columns: [&str; 3], least: f64) -> Result<Vec<(String, String)>> {
+pub fn read_scored_edges(
+    path: impl AsRef<Path>,
+    columns: [&str; 3],
+    least: f64,
+) -> Result<Vec<(String, String)>> {
     scored(path.as_ref(), columns, least)
 }
 
@@ -126,9 +130,10 @@ pub fn antibody_edges(
     }
     proteins.sort_unstable();
     proteins.dedup();
-    let codes = genes.iter().enumerate().flat_map(|(g, name)| {
-        bound.get(name.as_str()).into_iter().flatten().map(move |p| (g as u32, *p))
-    });
+    let codes = genes
+        .iter()
+        .enumerate()
+        .flat_map(|(g, name)| bound.get(name.as_str()).into_iter().flatten().map(move |p| (g as u32, *p)));
     (proteins, codes.collect())
 }
 

@@ -78,7 +78,12 @@ impl OmicsPhantomConfig {
         }
         if self.genes < least || self.proteins < least || self.labs == 0 {
             let got = format!("{}, {}, {}", self.genes, self.proteins, self.labs);
-            return Err(Error::argument(OP, "genes, proteins, labs", format!("at least {least}, {least}, 1"), got));
+            return Err(Error::argument(
+                OP,
+                "genes, proteins, labs",
+                format!("at least {least}, {least}, 1"),
+                got,
+            ));
         }
         if !(0.0..1.0).contains(&self.missing) {
             return Err(Error::argument(OP, "missing", "in [0, 1)", self.missing));
@@ -117,7 +122,8 @@ impl OmicsPhantomConfig {
         let lab = f64::from(labs[0]);
         let planted = 0.6 * activity[0] + 0.6 * module[0] + 0.5 * lab + 0.7 * activity[0] * module[0];
         let risk = self.strength * planted + normal(0.5);
-        let severity = [0.5 * lab + module[1], 0.5 * lab + activity[1]].map(|s| self.strength * s + normal(0.5));
+        let severity =
+            [0.5 * lab + module[1], 0.5 * lab + activity[1]].map(|s| self.strength * s + normal(0.5));
         let response = self.strength * (activity[0] * module[0] + 0.7 * activity[1]) + normal(0.5);
         let mut rng = seed.stream("outcome").rng();
         let uniform: f64 = rng.random_range(1e-9..1.0);
@@ -143,7 +149,8 @@ impl OmicsPhantomConfig {
         let within = |groups: usize| {
             let pairs = (0..groups).flat_map(|g| {
                 let first = g * self.pathway;
-                (0..self.pathway).flat_map(move |i| (i + 1..self.pathway).map(move |j| (first + i, first + j)))
+                (0..self.pathway)
+                    .flat_map(move |i| (i + 1..self.pathway).map(move |j| (first + i, first + j)))
             });
             pairs.map(|(a, b)| (a as u32, b as u32)).collect::<Vec<_>>()
         };

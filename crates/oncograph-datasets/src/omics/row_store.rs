@@ -47,7 +47,11 @@ impl RowStore {
         let width = u64::from_le_bytes(width);
         let body = length.saturating_sub(HEADER);
         if !whole || width == 0 || width > 1 << 32 || !body.is_multiple_of(4 * width) {
-            return Err(Error::format(path, "row store", "its header or its length is not that of whole rows"));
+            return Err(Error::format(
+                path,
+                "row store",
+                "its header or its length is not that of whole rows",
+            ));
         }
         let rows = (body / (4 * width)) as usize;
         Ok(RowStore { path: path.into(), file: Mutex::new(file), width: width as usize, rows })
@@ -81,7 +85,9 @@ impl RowStore {
                 return Err(Error::argument("RowStore::rows", "row", format!("below {}", self.rows), row));
             }
             let at = HEADER + (row * bytes) as u64;
-            file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(out)).map_err(|e| Error::io("read", &self.path, e))?;
+            file.seek(SeekFrom::Start(at))
+                .and_then(|_| file.read_exact(out))
+                .map_err(|e| Error::io("read", &self.path, e))?;
         }
         let value = |b: &[u8]| f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
         Ok(all.chunks_exact(4).map(value).collect())
@@ -119,7 +125,12 @@ impl RowStoreWriter {
     /// [`Error::Argument`] for another width, or [`Error::Io`].
     pub fn push(&mut self, row: &[f32]) -> Result<()> {
         if row.len() != self.width {
-            return Err(Error::argument("RowStoreWriter", "row", format!("of {} values", self.width), row.len()));
+            return Err(Error::argument(
+                "RowStoreWriter",
+                "row",
+                format!("of {} values", self.width),
+                row.len(),
+            ));
         }
         let bytes: Vec<u8> = row.iter().flat_map(|v| v.to_le_bytes()).collect();
         self.file.write_all(&bytes).map_err(|e| Error::io("write", &self.path, e))

@@ -75,7 +75,8 @@ impl OmicsScaler {
         if config.log1p && seen.iter().any(|r| r.iter().any(|v| *v <= -1.0)) {
             return Err(Error::argument(OP, "log1p", "of values above -1", "a smaller one"));
         }
-        let fitted: Vec<Option<[f64; 4]>> = (0..features.len()).map(|c| column(&seen, c, config.log1p)).collect();
+        let fitted: Vec<Option<[f64; 4]>> =
+            (0..features.len()).map(|c| column(&seen, c, config.log1p)).collect();
         let mut columns: Vec<usize> = (0..features.len()).filter(|&c| fitted[c].is_some()).collect();
         match &config.select {
             Selection::All => {}

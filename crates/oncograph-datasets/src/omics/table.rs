@@ -61,7 +61,8 @@ impl OmicsTable {
 
     /// The rows as given: row `i` is that of `wanted[i]`, or `None` where the table lacks it.
     pub fn aligned(&self, wanted: &[String]) -> Vec<Option<Vec<f32>>> {
-        let place: HashMap<&str, usize> = self.ids.iter().enumerate().map(|(i, id)| (id.as_str(), i)).collect();
+        let place: HashMap<&str, usize> =
+            self.ids.iter().enumerate().map(|(i, id)| (id.as_str(), i)).collect();
         wanted.iter().map(|id| place.get(id.as_str()).map(|i| self.row(*i).to_vec())).collect()
     }
 
@@ -91,7 +92,11 @@ pub(super) fn open(path: &Path) -> Result<Box<dyn Read>> {
 
 /// A reader of delimited text, and the error that names the file.
 pub(super) fn delimited(path: &Path, delimiter: u8) -> Result<csv::Reader<Box<dyn Read>>> {
-    Ok(csv::ReaderBuilder::new().delimiter(delimiter).trim(csv::Trim::All).flexible(false).from_reader(open(path)?))
+    Ok(csv::ReaderBuilder::new()
+        .delimiter(delimiter)
+        .trim(csv::Trim::All)
+        .flexible(false)
+        .from_reader(open(path)?))
 }
 
 pub(super) fn bad(path: &Path, error: csv::Error) -> Error {
@@ -148,7 +153,8 @@ mod tests {
         let (plain, packed) = (dir.path().join("a.csv"), dir.path().join("a.csv.gz"));
         let text = "patient,TP53,EGFR\nA,1.5,\nB,NA,-2\n";
         std::fs::write(&plain, text).unwrap();
-        let mut gz = flate2::write::GzEncoder::new(File::create(&packed).unwrap(), flate2::Compression::fast());
+        let mut gz =
+            flate2::write::GzEncoder::new(File::create(&packed).unwrap(), flate2::Compression::fast());
         gz.write_all(text.as_bytes()).unwrap();
         gz.finish().unwrap();
         let (a, b) = (OmicsTable::read(&plain).unwrap(), OmicsTable::read(&packed).unwrap());
@@ -160,7 +166,12 @@ mod tests {
         let error = OmicsTable::read(&plain).unwrap_err().to_string();
         assert!(error.ends_with("a.csv: row 2, column `TP53`: expected a number, got \"high\""), "{error}");
         std::fs::write(&plain, "patient,TP53\nA,1\nA,2\n").unwrap();
-        assert!(OmicsTable::read(&plain).unwrap_err().to_string().contains("patient A is in row 2 and again in row 3"));
+        assert!(
+            OmicsTable::read(&plain)
+                .unwrap_err()
+                .to_string()
+                .contains("patient A is in row 2 and again in row 3")
+        );
         std::fs::write(&plain, "patient,TP53\nA,1,2\n").unwrap();
         assert!(matches!(OmicsTable::read(&plain), Err(Error::Format { .. })));
         std::fs::write(&plain, "patient,TP53\n").unwrap();
