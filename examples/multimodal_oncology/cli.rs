@@ -45,21 +45,18 @@ pub struct Args {
     /// Repetitions of the cross-validation [default: 1]
     #[arg(long)]
     pub repeats: Option<usize>,
-    /// Epochs at most [default: quick 30, else 100]
+    /// Epochs at most [default: quick 50, else 100]
     #[arg(long)]
     pub epochs: Option<usize>,
-    /// Learning rate [default: quick 2e-3, else 1e-4]
+    /// Learning rate [default: quick 3e-3, else 1e-4]
     #[arg(long)]
     pub learning_rate: Option<f64>,
-    /// Patients of the phantom cohort [default: 300]
+    /// Patients of the phantom cohort [default: 500]
     #[arg(long)]
     pub patients: Option<usize>,
     /// Also train the ablations: without graph layers, fusion, contrast, and one model per task
     #[arg(long)]
     pub ablate: bool,
-    /// Print the parameters of every variant, and end
-    #[arg(long)]
-    pub params: bool,
 }
 
 /// A cohort of `--data`.

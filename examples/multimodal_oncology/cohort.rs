@@ -22,13 +22,18 @@ pub struct Network {
     pub pairs: Vec<(String, String)>,
 }
 
+/// Antibodies to the genes whose products they bind, and pairs of genes that interact.
+type Antibodies = (BTreeMap<String, Vec<String>>, Vec<(String, String)>);
+
+/// Named sets of genes.
+type Sets = Vec<(String, Vec<String>)>;
+
 /// Everything that cross-validation needs.
 pub struct Cohort {
     pub data: OmicsCohort,
     pub networks: Vec<Network>,
-    /// Antibodies to the genes whose products they bind, and interactions of genes.
-    pub antibodies: Option<(BTreeMap<String, Vec<String>>, Vec<(String, String)>)>,
-    pub sets: Vec<(String, Vec<(String, Vec<String>)>)>,
+    pub antibodies: Option<Antibodies>,
+    pub sets: Vec<(String, Sets)>,
     pub tasks: Vec<TaskConfig>,
     pub targets: BTreeMap<String, Target>,
     pub strata: Vec<usize>,
@@ -117,8 +122,8 @@ impl Cohort {
         config: &RunConfig,
         data: OmicsCohort,
         networks: Vec<Network>,
-        antibodies: Option<(BTreeMap<String, Vec<String>>, Vec<(String, String)>)>,
-        sets: Vec<(String, Vec<(String, Vec<String>)>)>,
+        antibodies: Option<Antibodies>,
+        sets: Vec<(String, Sets)>,
         name: &str,
         phantom: bool,
     ) -> anyhow::Result<Self> {

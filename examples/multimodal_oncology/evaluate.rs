@@ -40,11 +40,13 @@ pub struct OutOfFold {
     pub parameters: usize,
 }
 
+/// The modalities that are there and, by task, the first metric.
+pub type GridRow = (Vec<String>, Vec<(String, Option<f64>)>);
+
 pub struct Evaluation {
     pub rows: Vec<Row>,
     pub models: Vec<OutOfFold>,
-    /// By subset of modalities and task, the first metric.
-    pub grid: Vec<(Vec<String>, Vec<(String, Option<f64>)>)>,
+    pub grid: Vec<GridRow>,
 }
 
 impl Evaluation {
@@ -200,7 +202,7 @@ pub fn evaluate(config: &RunConfig, cohort: &Cohort, results: &[FoldResult]) -> 
     Ok(Evaluation { grid: grid(cohort, results), rows, models })
 }
 
-fn grid(cohort: &Cohort, results: &[FoldResult]) -> Vec<(Vec<String>, Vec<(String, Option<f64>)>)> {
+fn grid(cohort: &Cohort, results: &[FoldResult]) -> Vec<GridRow> {
     let full: Vec<&FoldResult> = results.iter().filter(|r| r.model == FULL && !r.grid.is_empty()).collect();
     let Some(first) = full.first() else { return vec![] };
     let mut grid = vec![];

@@ -17,6 +17,9 @@ pub struct Outcome {
     pub toxicity: Vec<Option<bool>>,
 }
 
+/// Names of columns, and a row of values per patient that has any.
+pub type NamedRows = (Vec<String>, Vec<Option<Vec<f32>>>);
+
 /// Patients with molecular tables, a row of covariates and outcomes, in one order.
 #[derive(Debug, Clone)]
 pub struct OmicsCohort {
@@ -27,7 +30,7 @@ pub struct OmicsCohort {
     /// The covariates; NaN where one is missing.
     pub patient: Vec<Vec<f32>>,
     /// By node type: the names of its nodes, and a row per patient that has any.
-    pub tables: BTreeMap<String, (Vec<String>, Vec<Option<Vec<f32>>>)>,
+    pub tables: BTreeMap<String, NamedRows>,
     /// Outcomes.
     pub outcomes: Vec<Outcome>,
     /// Names of the classes of each task in [`Outcome::classes`].
@@ -191,7 +194,7 @@ fn stage_number(text: &str) -> f32 {
 }
 
 /// Tables of the same columns, one below the other, in the order of `ids`.
-fn joined(tables: &[OmicsTable], ids: &[String]) -> (Vec<String>, Vec<Option<Vec<f32>>>) {
+fn joined(tables: &[OmicsTable], ids: &[String]) -> NamedRows {
     let features = tables[0].features.clone();
     let mut rows = vec![None; ids.len()];
     for table in tables {
