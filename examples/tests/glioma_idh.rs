@@ -37,7 +37,7 @@ fn program() -> Command {
 
 fn small(out: &Path) -> Command {
     let mut command = program();
-    command.args(["--patients", "40", "--epochs", "2"]).arg("--out").arg(out);
+    command.args(["--patients", "60", "--epochs", "2"]).arg("--out").arg(out);
     command
 }
 

@@ -4,8 +4,8 @@
 
 use candle_core::{DType, Device, Tensor};
 use oncograph_brain::{
-    AutoencoderConfig, EdgeInput, GeometryEncoderConfig, ImageEncoderConfig, ImageHead, NetworkEncoderConfig,
-    PopulationClassifierConfig, TractEncoderConfig,
+    AutoencoderConfig, EdgeInput, GeometryEncoderConfig, ImageEncoderConfig, ImageHead, NetworkEncoder,
+    NetworkEncoderConfig, PopulationClassifier, PopulationClassifierConfig, TractEncoderConfig,
 };
 use oncograph_graph::Graph;
 use oncograph_losses::Denominator;
@@ -21,6 +21,19 @@ fn graph(attributes: &Tensor) -> Result<Graph> {
     Ok(Graph::new(Arc::new(edges), Some(attributes.clone()), &[0, 0, 0, 1, 1], 2)?)
 }
 
+fn network(model: &NetworkEncoder, x: &[Tensor]) -> Result<Tensor> {
+    Ok(model.forward(&x[0], &graph(&x[1])?)?)
+}
+
+fn masked(model: &NetworkEncoder, x: &[Tensor]) -> Result<Tensor> {
+    let graph = graph(&x[1])?;
+    Ok(model.head(&model.embed_masked(&x[0], &graph, &x[2])?, &graph)?)
+}
+
+fn population(model: &PopulationClassifier, x: &[Tensor]) -> Result<Tensor> {
+    Ok(model.forward(&x[0], &graph(&x[1])?, Mode::Eval)?)
+}
+
 module_contract! {
     autoencoder: AutoencoderConfig::default().widths([6, 5, 3]), |m, x| m.forward(&x[0]), [[4, 6]];
     tract_encoder: TractEncoderConfig::default().widths([6, 5, 4], [3, 5, 4], [4, 5, 3]).temperature(0.5),
@@ -33,16 +46,14 @@ module_contract! {
         ImageEncoderConfig::default().input(2, [5, 6, 4]).channels([3, 2]).dense([4, 3]).head(ImageHead::Gap),
         |m, x| m.forward(&x[0], false), [[2, 2, 5, 6, 4]];
     network_encoder: NetworkEncoderConfig::default().input(3, 2).channels([4, 3]).dense([4, 2]),
-        |m, x| -> Result<Tensor> { Ok(m.forward(&x[0], &graph(&x[1])?)?) }, [[5, 3], [5, 2]];
-    network_encoder_masked: NetworkEncoderConfig::default().input(3, 2).channels([4, 3]).dense([4, 2]).heads(2),
-        |m, x| -> Result<Tensor> {
-            let graph = graph(&x[1])?;
-            Ok(m.head(&m.embed_masked(&x[0], &graph, &x[2])?, &graph)?)
-        }, [[5, 3], [5, 2], [5]];
-    population_classifier: PopulationClassifierConfig::new(3).channels([4, 3]),
-        |m, x| -> Result<Tensor> { Ok(m.forward(&x[0], &graph(&x[1])?, Mode::Eval)?) }, [[5, 3], [5, 1]];
+        |m, x| network(m, x), [[5, 3], [5, 2]];
+    network_encoder_masked:
+        NetworkEncoderConfig::default().input(3, 2).channels([4, 3]).dense([4, 2]).heads(2),
+        |m, x| masked(m, x), [[5, 3], [5, 2], [5]];
+    population_classifier: PopulationClassifierConfig::new(3).channels([5, 3]).heads(3),
+        |m, x| population(m, x), [[5, 3], [5, 1]];
     population_classifier_residual: PopulationClassifierConfig::new(3).channels([4]).heads(2).residual(true),
-        |m, x| -> Result<Tensor> { Ok(m.forward(&x[0], &graph(&x[1])?, Mode::Eval)?) }, [[5, 3], [5, 1]];
+        |m, x| population(m, x), [[5, 3], [5, 1]];
 }
 
 /// The gradients of the geometry encoder's parameters by finite differences. Its points are data: which of them are
