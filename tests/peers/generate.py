@@ -147,7 +147,8 @@ def gnn(i):
     N, E, F, O = rng.randint(1, 20), rng.randint(0, 60), rng.randint(1, 9), rng.randint(1, 7)
     x, e = torch.randn(N, F), edges(N, N, E)
     base = dict(N=N, E=E, in_=F, out=O)
-    kw = dict(aggr=pick(["mean", "max", "add"]), normalize=pick([True, False]), root_weight=pick([True, False]),
+    # One normalised feature is a sign, whose gradient is rounding.
+    kw = dict(aggr=pick(["mean", "max", "add"]), normalize=pick([True, False]) and O > 1, root_weight=pick([True, False]),
               project=pick([True, False]), bias=pick([True, False]))
     case(f"sage_{i}", g.SAGEConv(F, O, **kw), {"x": x, "edge_index": e}, base | kw, lambda m, x: m(x["x"], x["edge_index"]))
     kw = dict(improved=pick([True, False]), add_self_loops=pick([True, True, False]), normalize=pick([True, True, False]),
@@ -215,10 +216,150 @@ def interpolate(i):
          lambda m, x: nn.functional.interpolate(x["x"], **config))
 
 
+class Call(nn.Module):
+    """A function as a module, with modules of its own by name."""
+
+    def __init__(self, function, **modules):
+        super().__init__()
+        self.function = function
+        for name, module in modules.items():
+            self.add_module(name, module)
+
+    def forward(self, x):
+        return self.function(self, x)
+
+
+def segments(counts):
+    return torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+
+
+def readout(i):
+    from torch_geometric import nn as g
+    from torch_geometric.utils import softmax
+    G, F, O = rng.randint(1, 5), rng.randint(1, 6), rng.randint(1, 6)
+    counts = [rng.randint(0, 5) for _ in range(G)]
+    counts[rng.randrange(G)] = 3
+    x = {"x": torch.randn(sum(counts), F), "batch": segments(counts)}
+    pools = (g.global_mean_pool, g.global_add_pool, g.global_max_pool)
+    case(f"global_pools_{i}", Call(lambda m, x: tuple(p(x["x"], x["batch"], G) for p in pools)), x,
+         dict(num_graphs=G, sizes=counts), lambda m, x: m(x), ("mean", "add", "max"))
+    case(f"segment_softmax_{i}", Call(lambda m, x: softmax(x["x"], x["batch"])), x, {}, lambda m, x: m(x))
+    wide, inner = pick([True, False]), pick([True, False])
+    gate = [F, rng.randint(1, 6), O if wide and inner else F if wide else 1]
+    aggr = g.aggr.AttentionalAggregation(nn.Sequential(nn.Linear(gate[0], gate[1]), nn.ReLU(), nn.Linear(gate[1], gate[2])),
+                                         nn.Sequential(nn.Linear(F, O), nn.Tanh()) if inner else None)
+    case(f"attentional_aggregation_{i}", aggr, x, dict(num_graphs=G, gate=gate, nn=inner),
+         lambda m, x: m(x["x"], x["batch"], dim_size=G))
+
+
+TYPES = ["anat", "ct", "clin"]
+TRIPLES = [("anat", "a2c", "ct"), ("ct", "c2a", "anat"), ("anat", "a2k", "clin"), ("clin", "k2a", "anat")]
+
+
+def hetero(i):
+    from torch_geometric import nn as g
+    nodes = {t: rng.randint(1, 9) for t in TYPES}
+    dims = {t: rng.randint(1, 6) for t in TYPES}
+    O, hidden, aggr = rng.randint(1, 5), rng.randint(1, 6), pick(["sum", "mean", "max", "min"])
+    x = {f"x_{t}": torch.randn(nodes[t], dims[t]) for t in TYPES}
+    e = {f"ei__{'__'.join(t)}": edges(nodes[t[0]], nodes[t[2]], rng.randint(1, 14)) for t in TRIPLES}
+
+    def call(m, x):
+        out = m({t: x[f"x_{t}"] for t in TYPES}, {t: x[f"ei__{'__'.join(t)}"] for t in TRIPLES})
+        return tuple(out[t] for t in TYPES)
+
+    conv = g.HeteroConv({t: g.SAGEConv((dims[t[0]], dims[t[2]]), O) for t in TRIPLES}, aggr=aggr)
+    case(f"heteroconv_sage_{i}", conv, x | e, dict(dims=dims, nodes=nodes, out=O, hetero_aggr=aggr,
+                                                   edge_types=["__".join(t) for t in TRIPLES]), call, tuple(TYPES))
+
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.c1, self.c2 = g.SAGEConv((-1, -1), hidden), g.SAGEConv((-1, -1), O)
+
+        def forward(self, x, edge_index):
+            return self.c2(self.c1(x, edge_index).relu(), edge_index)
+
+    aggr = pick(["sum", "mean", "max"])
+    model = g.to_hetero(Two(), (TYPES, TRIPLES), aggr=aggr)
+    with torch.no_grad():
+        call(model, x | e)  # fixes the widths
+    case(f"to_hetero_sage_{i}", model, x | e, dict(dims=dims, nodes=nodes, hidden=hidden, out=O, aggr=aggr), call, tuple(TYPES))
+
+
+def sage_others(i):
+    from torch_geometric import nn as g
+    N, E, F, O = rng.randint(1, 12), rng.randint(0, 40), rng.randint(1, 6), rng.randint(1, 6)
+    case(f"sage_lstm_{i}", g.SAGEConv(F, O, aggr="lstm"), {"x": torch.randn(N, F), "edge_index": by_target(edges(N, N, E))},
+         dict(N=N, E=E, in_=F, out=O, aggr="lstm"), lambda m, x: m(x["x"], x["edge_index"]))
+    S, T, A, B = rng.randint(1, 9), rng.randint(1, 9), rng.randint(1, 5), rng.randint(1, 5)
+    x = {"x_src": torch.randn(S, A), "x_dst": torch.randn(T, B), "edge_index": edges(S, T, E)}
+    both = lambda m, x: m((x["x_src"], x["x_dst"]), x["edge_index"])
+    kw = dict(aggr=pick(["mean", "max", "add"]), normalize=pick([True, False]) and O > 1)
+    case(f"sage_bipartite_{i}", g.SAGEConv((A, B), O, **kw), x, dict(in_=[A, B], out=O) | kw, both)
+    heads = rng.randint(1, 3)
+    for kind, cls in (("gat", g.GATConv), ("gatv2", g.GATv2Conv)):
+        kw = dict(heads=heads, concat=pick([True, False]), add_self_loops=False)
+        case(f"{kind}_bipartite_{i}", cls((A, B), O, **kw), x, dict(in_=[A, B], out=O) | kw, both)
+
+
+def by_target(e):
+    """The LSTM reads the messages of a node in the order of a list that is sorted by target."""
+    return e[:, e[1].argsort(stable=True)]
+
+
+def losses(i):
+    N, C = rng.randint(2, 9), rng.randint(2, 6)
+    x = {"logits": 3 * torch.randn(N, C), "btarget": torch.rand(N, C), "target": torch.randint(0, C, (N,)),
+         "weight": torch.rand(C) + 0.2, "pos_weight": torch.rand(C) + 0.5}
+    F = nn.functional
+
+    def call(m, x):
+        z, b, t, w, p = x["logits"], x["btarget"], x["target"], x["weight"].detach(), x["pos_weight"].detach()
+        return (F.cross_entropy(z, t), F.cross_entropy(z, t, weight=w, label_smoothing=0.1),
+                F.binary_cross_entropy_with_logits(z, b), F.binary_cross_entropy_with_logits(z, b, pos_weight=p), F.mse_loss(z, b))
+
+    case(f"losses_basic_{i}", nn.Identity(), x, {}, call, ("ce", "ce_w", "bce", "bce_pw", "mse"))
+    tau = pick([0.02, 0.07, 0.5, 1.0])
+    a, b = torch.randn(N, C), torch.randn(N, C)
+    cos = lambda x, y: F.normalize(x, dim=1) @ F.normalize(y, dim=1).t() / tau
+    both = lambda m, x: (F.cross_entropy(cos(x["a"], x["b"]), torch.arange(N)) + F.cross_entropy(cos(x["b"], x["a"]), torch.arange(N))) / 2
+    case(f"info_nce_{i}", nn.Identity(), {"a": a, "b": b}, dict(tau=tau), both, ("symmetric",))
+
+    def pairs(m, x):
+        z = torch.cat([x["z1"], x["z2"]])
+        s = cos(z, z).masked_fill(torch.eye(2 * N, dtype=torch.bool), float("-inf"))
+        return F.cross_entropy(s, torch.arange(2 * N).roll(N))
+
+    case(f"nt_xent_{i}", nn.Identity(), {"z1": a, "z2": b}, dict(tau=tau), pairs)
+
+
+def points(i):
+    import torch_cluster
+    counts = [rng.randint(1, 40) for _ in range(rng.randint(1, 3))]
+    x = {"pos": torch.rand(sum(counts), 3), "batch": segments(counts)}
+
+    def bare(name, out, config):
+        from safetensors.torch import save_file as save
+        save({f"in.{k}": v for k, v in x.items()} | out, os.path.join(args.out, name + ".safetensors"))
+        with open(os.path.join(args.out, name + ".json"), "w") as f:
+            json.dump({"case": name, "config": config, "tol": {}, "scalars": {}}, f)
+
+    config = dict(r=pick([0.2, 0.35, 0.6]), loop=pick([True, False]), max_num_neighbors=1000,
+                  flow=pick(["source_to_target", "target_to_source"]))
+    e = torch_cluster.radius_graph(x["pos"], batch=x["batch"], **config)
+    bare(f"radius_graph_{i}", {"out.edge_index": e.contiguous(), "out.dist": (x["pos"][e[0]] - x["pos"][e[1]]).norm(dim=1)}, config)
+    config = dict(k=rng.randint(1, 6), loop=pick([True, False]))
+    bare(f"knn_graph_{i}", {"out.edge_index": torch_cluster.knn_graph(x["pos"], batch=x["batch"], **config).contiguous()}, config)
+    config = dict(ratio=pick([0.1, 0.25, 0.5, 0.9]), random_start=False)
+    bare(f"fps_{i}", {"out.index": torch_cluster.fps(x["pos"], x["batch"], **config)}, config)
+
+
 for i in range(12):
-    for make in (conv3d, conv_transpose3d, pools, batchnorm, lstm, gnn, attention, interpolate):
+    for make in (conv3d, conv_transpose3d, pools, batchnorm, lstm, gnn, attention, interpolate, readout, hetero, sage_others,
+                 losses, points):
         try:
             make(f"seed{args.seed}_{i}")
-        except (ValueError, RuntimeError) as error:
-            # The peer refuses this combination (for example a padding mode wider than the volume).
-            print(f"{make.__name__} {i}: refused by the peer: {str(error)[:100]}")
+        except (ValueError, RuntimeError, ImportError) as error:
+            # The peer refuses this combination (for example a padding mode wider than the volume), or is not installed.
+            print(f"{make.__name__} {i}: not to be had: {str(error)[:100]}")

@@ -4,6 +4,7 @@ mod datasets;
 mod encoder;
 mod imaging;
 mod omics;
+mod registration;
 
 use libtest_mimic::Arguments;
 
@@ -13,6 +14,7 @@ fn main() {
         datasets::trials(),
         encoder::trials(),
         imaging::trials(),
+        registration::trials(),
         omics::trials(),
         oncograph_tests::parity::trials(),
     ];

@@ -4,6 +4,7 @@
 //! environment variable `ONCOGRAPH_SHARED`). A trial whose folder is absent is reported as *ignored* by the
 //! test runner, with the reason printed, never as passed.
 
+pub mod bench;
 pub mod fixture;
 pub mod parity;
 

@@ -1,5 +1,6 @@
 //! Tasks of the workspace: `cargo xtask --help`.
 
+mod bench;
 mod ci;
 mod cuda;
 mod mutate;
@@ -33,6 +34,21 @@ enum Task {
     Tidy,
     /// Type-checks the feature `cuda` where `nvcc` is on PATH.
     CheckCuda,
+    /// Times the workspace beside its peers and writes docs/benchmarks.md.
+    Bench {
+        /// A Python with the peers; without one only our side is timed.
+        #[arg(long, value_name = "PYTHON")]
+        peers: Option<PathBuf>,
+        /// Only the cases whose name contains this; the others keep what was measured before.
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
+        /// Runs of each case that count.
+        #[arg(long, default_value_t = 5)]
+        runs: usize,
+        /// Measure nothing; write the page from what was measured before.
+        #[arg(long)]
+        page: bool,
+    },
     /// Breaks the code in one place at a time and asks the parity runner whether it notices.
     Mutate {
         /// The folder of cases.
@@ -49,6 +65,9 @@ fn main() -> ExitCode {
         Task::Ci { quick, only } => ci::run(&root, quick, only.as_deref()),
         Task::Tidy => tidy::run(&root),
         Task::CheckCuda => cuda::run(&root),
+        Task::Bench { peers, only, runs, page } => {
+            bench::run(&root, &bench::Options { peers, only, runs, page })
+        }
         Task::Mutate { fixtures, only } => mutate::run(&root, &fixtures, only.as_deref()),
     });
     match outcome {

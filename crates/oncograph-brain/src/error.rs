@@ -14,12 +14,28 @@ pub enum Error {
         /// What it is.
         got: String,
     },
+    /// An input has another shape or content than it must have.
+    #[error("{op}: expected {expected}, got {got}")]
+    Input {
+        /// The function or layer.
+        op: &'static str,
+        /// What it needs.
+        expected: String,
+        /// What it was given.
+        got: String,
+    },
     /// An error of message passing.
     #[error(transparent)]
     Gnn(#[from] oncograph_gnn::Error),
     /// An error of the graph.
     #[error(transparent)]
     Graph(#[from] oncograph_graph::Error),
+    /// An error of a volume or atlas.
+    #[error(transparent)]
+    Imaging(#[from] oncograph_imaging::Error),
+    /// An error of a loss.
+    #[error(transparent)]
+    Losses(#[from] oncograph_losses::Error),
     /// An error of the layers below.
     #[error(transparent)]
     Nn(#[from] oncograph_nn::Error),
@@ -39,5 +55,15 @@ impl Error {
         got: impl ToString,
     ) -> Self {
         Error::Config { config, field, expected: expected.to_string(), got: got.to_string() }
+    }
+
+    pub(crate) fn input(op: &'static str, expected: impl ToString, got: impl ToString) -> Self {
+        Error::Input { op, expected: expected.to_string(), got: got.to_string() }
+    }
+}
+
+impl From<Error> for oncograph_train::Error {
+    fn from(error: Error) -> Self {
+        oncograph_train::Error::learner(error)
     }
 }

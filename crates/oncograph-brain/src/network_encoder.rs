@@ -1,7 +1,9 @@
 use crate::{Error, Result};
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
-use oncograph_gnn::{EdgeFill, GatConfig, GatConv, MessagePassing, Reduce, global_pool};
+use oncograph_gnn::{
+    EdgeFill, GatConfig, GatConv, MaskedMessagePassing, MessagePassing, Reduce, global_pool,
+};
 use oncograph_graph::Graph;
 use oncograph_nn::{Activation, Linear, Module, linear, relu};
 use serde::{Deserialize, Serialize};
@@ -169,6 +171,24 @@ impl NetworkEncoder {
         let mut x = regions.clone();
         for (i, conv) in self.convs.iter().enumerate() {
             x = conv.forward(&x, graph)?;
+            if self.activate_last || i + 1 < self.convs.len() {
+                x = self.activation.forward(&x)?;
+            }
+        }
+        Ok(x)
+    }
+
+    /// [`NetworkEncoder::embed`] with the message along each edge multiplied by its factor in every layer.
+    ///
+    /// # Shapes
+    /// `factors` \[edges\]
+    ///
+    /// # Errors
+    /// An error if a shape does not fit.
+    pub fn embed_masked(&self, regions: &Tensor, graph: &Graph, factors: &Tensor) -> Result<Tensor> {
+        let mut x = regions.clone();
+        for (i, conv) in self.convs.iter().enumerate() {
+            x = conv.forward_masked(&x, &x, graph.adjacency(), graph.edge_attributes(), factors)?;
             if self.activate_last || i + 1 < self.convs.len() {
                 x = self.activation.forward(&x)?;
             }

@@ -1,4 +1,4 @@
-//! 3D image encoders on candle: `r3d_18` and relatives, MONAI's and MedicalNet's ResNets, with PyTorch parameter names, and the reading of published
+//! 3D image encoders on candle: `r3d_18` and relatives, MONAI's and MedicalNet's ResNets, MONAI's DenseNet, with PyTorch parameter names, and the reading of published
 //! checkpoints.
 //!
 //! A scan \[batch, channels, depth, height, width\] becomes a feature map or a vector. For the encoding of a cohort,
@@ -24,6 +24,7 @@
 mod blocked;
 mod chain;
 mod checkpoint;
+mod dense_net;
 mod error;
 mod legacy;
 mod monai_resnet;
@@ -31,6 +32,7 @@ mod self_built_cnn;
 mod video_resnet;
 
 pub use checkpoint::{Checkpoint, LoadReport, fold_stem};
+pub use dense_net::{DenseNet, DenseNetConfig};
 pub use error::{Error, Result};
 pub use monai_resnet::{FoldedMonaiResNet, MonaiResNet, MonaiResNetConfig, ResNetBlock, ShortcutType};
 pub use self_built_cnn::{SelfBuiltCnn, SelfBuiltCnnConfig};

@@ -29,6 +29,9 @@ pub enum Error {
     /// An error of the explained model.
     #[error("the explained model: {0}")]
     Model(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// An error of a volume.
+    #[error(transparent)]
+    Imaging(#[from] oncograph_imaging::Error),
     /// An error of the statistics.
     #[error(transparent)]
     Metrics(#[from] oncograph_metrics::Error),

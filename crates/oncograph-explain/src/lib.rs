@@ -11,8 +11,14 @@
 //! | [`over_representation`] | sets of genes among the most important ones | `scipy.stats.hypergeom`, gseapy |
 //! | [`rank_stability`] | how alike several rankings are | Kendall's tau |
 //!
+//! [`cam_volume`] puts a class activation map on the scan and [`cam_point_correlation`] compares it with the attention of
+//! surface points; [`mirrored_mean`], [`kept_tracts`], [`tract_density`] and [`compare_tracts`] read the edge masks of brain
+//! networks.
+//!
 //! An explanation shows what the model used, not what is true of the patient. For research only.
 
+mod cam_volume;
+mod connectome;
 mod enrichment;
 mod error;
 mod gnn_explainer;
@@ -22,6 +28,10 @@ mod quadrature;
 mod stability;
 mod target;
 
+pub use cam_volume::{cam_point_correlation, cam_volume};
+pub use connectome::{
+    TractComparison, TractCount, compare_tracts, kept_tracts, mirrored_mean, tract_density,
+};
 pub use enrichment::{Enriched, EnrichmentConfig, over_representation};
 pub use error::{Error, ModelResult, Result};
 pub use gnn_explainer::{

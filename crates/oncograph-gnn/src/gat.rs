@@ -206,6 +206,19 @@ impl GatConv {
         adjacency: &Arc<Adjacency>,
         edge_attributes: Option<&Tensor>,
     ) -> Result<(Tensor, Arc<Adjacency>, Tensor)> {
+        let (mapped, adjacency, alpha) = self.attend(source, target, adjacency, edge_attributes)?;
+        let out = self.finished(gather_reduce_weighted(&mapped, &alpha, &adjacency)?, target)?;
+        Ok((out, adjacency, alpha))
+    }
+
+    /// The mapped sources, the edges that are attended to and their weights.
+    pub(crate) fn attend(
+        &self,
+        source: &Tensor,
+        target: &Tensor,
+        adjacency: &Arc<Adjacency>,
+        edge_attributes: Option<&Tensor>,
+    ) -> Result<(Tensor, Arc<Adjacency>, Tensor)> {
         let c = &self.config;
         let (adjacency, attributes) = c.edges().prepare(adjacency, edge_attributes)?;
         let mapped = self.lin.forward(source)?;
@@ -223,9 +236,7 @@ impl GatConv {
         }
         let logits = candle_nn::ops::leaky_relu(&logits, c.negative_slope)?;
         let alpha = segment_softmax(&logits, &adjacency)?;
-        let mut out = gather_reduce_weighted(&mapped, &alpha, &adjacency)?;
-        out = self.finished(out, target)?;
-        Ok((out, adjacency, alpha))
+        Ok((mapped, adjacency, alpha))
     }
 
     /// The layer on `S` samples that share one graph, which is stored once: sample and head take the place of heads,
@@ -286,7 +297,7 @@ impl GatConv {
     }
 
     /// Heads averaged where that is asked for, the residual and the bias.
-    fn finished(&self, mut out: Tensor, target: &Tensor) -> Result<Tensor> {
+    pub(crate) fn finished(&self, mut out: Tensor, target: &Tensor) -> Result<Tensor> {
         let c = &self.config;
         if !c.concat {
             out = out.reshape((out.dim(0)?, c.heads, c.out))?.mean(1)?;

@@ -1,6 +1,6 @@
-use crate::{Error, GcnConv, MessagePassing, Result, SageConv};
+use crate::{Error, GatConv, GcnConv, MessagePassing, Result, SageConv};
 use candle_core::Tensor;
-use oncograph_nn::segment::Adjacency;
+use oncograph_nn::segment::{Adjacency, gather_reduce_weighted};
 use std::sync::Arc;
 
 /// A convolution whose messages can be weakened one by one, to find out which of them matter.
@@ -36,6 +36,31 @@ fn column(layer: &'static str, factors: &Tensor, edges: usize) -> Result<Tensor>
     Ok(factors.unsqueeze(1)?)
 }
 
+/// The factors of the edges that are no loops, and 1 for the loops: those have been moved to the end.
+fn with_loops_unmasked(mask: &Tensor, adjacency: &Adjacency) -> Result<Tensor> {
+    let loops = adjacency.self_loops();
+    let index = Tensor::from_slice(&loops.kept, loops.kept.len(), mask.device())?;
+    let added = (loops.adjacency.edge_count() - loops.kept.len(), 1);
+    Ok(Tensor::cat(&[mask.index_select(&index, 0)?, Tensor::ones(added, mask.dtype(), mask.device())?], 0)?)
+}
+
+impl MaskedMessagePassing for GatConv {
+    fn forward_masked(
+        &self,
+        source: &Tensor,
+        target: &Tensor,
+        adjacency: &Arc<Adjacency>,
+        edge_attributes: Option<&Tensor>,
+        factors: &Tensor,
+    ) -> Result<Tensor> {
+        let mask = column("GatConv", factors, adjacency.edge_count())?;
+        let mask = if self.config().add_self_loops { with_loops_unmasked(&mask, adjacency)? } else { mask };
+        let (mapped, attended, alpha) = self.attend(source, target, adjacency, edge_attributes)?;
+        let weights = alpha.broadcast_mul(&mask)?;
+        self.finished(gather_reduce_weighted(&mapped, &weights, &attended)?, target)
+    }
+}
+
 impl MaskedMessagePassing for GcnConv {
     fn forward_masked(
         &self,
@@ -47,15 +72,8 @@ impl MaskedMessagePassing for GcnConv {
     ) -> Result<Tensor> {
         let mask = column("GcnConv", factors, adjacency.edge_count())?;
         let (with_loops, weights) = self.factors(source, adjacency, edge_attributes)?;
-        let mask = if self.config().add_self_loops && self.config().normalize {
-            // Edges that are loops already have been moved to the end, where every loop has the factor 1.
-            let kept = &adjacency.self_loops().kept;
-            let kept = mask.index_select(&Tensor::from_slice(kept, kept.len(), mask.device())?, 0)?;
-            let loops = (adjacency.target_count(), 1);
-            Tensor::cat(&[kept, Tensor::ones(loops, mask.dtype(), mask.device())?], 0)?
-        } else {
-            mask
-        };
+        let loops = self.config().add_self_loops && self.config().normalize;
+        let mask = if loops { with_loops_unmasked(&mask, adjacency)? } else { mask };
         self.aggregate(source, &with_loops, &(weights * mask)?)
     }
 }
@@ -86,7 +104,7 @@ impl MaskedMessagePassing for SageConv {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Aggregation, GcnConfig, SageConfig};
+    use crate::{Aggregation, GatConfig, GcnConfig, SageConfig};
     use candle_core::{DType, Device};
     use oncograph_nn::testing::{check_gradients, pattern};
     use oncograph_nn::{ParamStore, Seed};
@@ -112,6 +130,10 @@ mod tests {
             sage(Aggregation::Lstm, "lstm"),
             gcn(true),
             gcn(false),
+            Box::new(GatConfig::new(3, 2).heads(2).build(vb.pp("gat")).unwrap()),
+            Box::new(
+                GatConfig::new(3, 2).add_self_loops(false).residual(true).build(vb.pp("plain")).unwrap(),
+            ),
         ]
     }
 

@@ -4,11 +4,12 @@
 
 use candle_core::{DType, Device, Tensor, Var};
 use oncograph_gnn::{
-    Adjacency, Aggregation, EdgeFill, GatConfig, Gatv2Config, GcnConfig, HeteroAggregation, HeteroConvConfig,
-    HeteroSageConfig, MessagePassing, NnConvConfig, NodeFeatures, SageConfig,
+    Adjacency, Aggregation, AttentionalAggregationConfig, EdgeFill, GatConfig, Gatv2Config, GcnConfig,
+    HeteroAggregation, HeteroConvConfig, HeteroSageConfig, MessagePassing, NnConvConfig, NodeFeatures,
+    SageConfig, SequentialConfig,
 };
 use oncograph_graph::{Graph, HeteroBatch, HeteroGraph, Schema};
-use oncograph_nn::{ParamStore, Seed};
+use oncograph_nn::{Activation, ParamStore, Seed, module_contract};
 use std::sync::Arc;
 
 const N: usize = 6;
@@ -46,26 +47,18 @@ fn select(t: &Tensor, order: &[usize]) -> Tensor {
     t.index_select(&Tensor::new(order, &Device::Cpu).unwrap(), 0).unwrap()
 }
 
-/// The checks for a layer built by `build` that takes `attributes` numbers per edge (0: none).
+/// What a convolution owes to the graph, whatever it computes; `e` are positive attributes of the edges, since they
+/// may be weights under a square root.
 ///
 /// `ordered` for a layer that reads the messages of a node in the order of the edge list.
-fn check<C: MessagePassing>(
-    build: impl Fn(candle_nn::VarBuilder) -> C,
-    features: usize,
-    attributes: usize,
-    ordered: bool,
-) {
-    let store = ParamStore::new(Seed::new(3));
-    let conv = build(store.var_builder(DType::F64, &Device::Cpu));
-    // Positive attributes, since they may be weights under a square root.
-    let e = (attributes > 0).then(|| (values(SOURCES.len(), attributes, 0.3).abs().unwrap() + 0.1).unwrap());
+fn check(conv: &impl MessagePassing, features: usize, e: Option<&Tensor>, ordered: bool) {
     let x = values(N, features, 0.0);
-    let y = conv.forward(&x, &graph(&SOURCES, &TARGETS, e.clone())).unwrap();
+    let y = conv.forward(&x, &graph(&SOURCES, &TARGETS, e.cloned())).unwrap();
     assert_eq!(y.dim(0).unwrap(), N);
 
     // The order of edges does not matter; that of the edges of one node may.
     let order = if ordered { [6, 0, 3, 1, 4, 7, 2, 5] } else { [6, 0, 3, 7, 2, 5, 1, 4] };
-    let permuted_e = e.as_ref().map(|e| select(e, &order));
+    let permuted_e = e.map(|e| select(e, &order));
     let permuted = graph(&permute(&SOURCES, &order), &permute(&TARGETS, &order), permuted_e);
     assert_close(&rows(&conv.forward(&x, &permuted).unwrap()), &rows(&y));
 
@@ -73,17 +66,13 @@ fn check<C: MessagePassing>(
     const NODES: [usize; N] = [4, 2, 0, 5, 3, 1];
     let name = |old: &u32| NODES.iter().position(|&n| n == *old as usize).unwrap() as u32;
     let (s, t): (Vec<_>, Vec<_>) = (SOURCES.iter().map(name).collect(), TARGETS.iter().map(name).collect());
-    let renamed = conv.forward(&select(&x, &NODES), &graph(&s, &t, e.clone())).unwrap();
+    let renamed = conv.forward(&select(&x, &NODES), &graph(&s, &t, e.cloned())).unwrap();
     assert_close(&rows(&renamed), &rows(&select(&y, &NODES)));
 
     // No edges at all.
-    let none = (attributes > 0).then(|| Tensor::zeros((0, attributes), DType::F64, &Device::Cpu).unwrap());
+    let none = e.map(|e| e.narrow(0, 0, 0).unwrap());
     let lonely = rows(&conv.forward(&x, &graph(&[], &[], none)).unwrap());
     assert!(lonely.iter().flatten().all(|v| v.is_finite()));
-
-    gradients(&store, |x| conv.forward(x, &graph(&SOURCES, &TARGETS, e.clone())).unwrap(), &x);
-    fn threads<T: Send + Sync>(_: &T) {}
-    threads(&conv);
 }
 
 /// Every parameter and the input against central differences; every parameter receives a gradient.
@@ -116,15 +105,29 @@ fn gradients(store: &ParamStore, f: impl Fn(&Tensor) -> Tensor, x: &Tensor) {
     }
 }
 
-/// One test per configuration: edge and node permutation, isolated node, no edges, gradients, `Send + Sync`.
+/// One test per configuration: `module_contract!`, edge and node permutation, isolated node, no edges.
 macro_rules! contract {
     ($($name:ident: $config:expr, attributes $attributes:expr;)*) => {$(
-        #[test]
-        fn $name() {
-            let config = $config;
-            let json = serde_json::to_string(&config).unwrap();
-            assert_eq!(config, serde_json::from_str(&json).unwrap());
-            check(|vb| config.build(vb).unwrap(), 5, $attributes, json.contains("lstm"));
+        mod $name {
+            use super::*;
+
+            fn edges() -> Option<Tensor> {
+                let positive = || (values(SOURCES.len(), $attributes, 0.3).abs().unwrap() + 0.1).unwrap();
+                ($attributes > 0).then(positive)
+            }
+
+            module_contract! {
+                module: $config, |m, x| m.forward(&x[0], &graph(&SOURCES, &TARGETS, edges())), [[N, 5]];
+            }
+
+            #[test]
+            fn graph_contract() {
+                let config = $config;
+                let ordered = serde_json::to_string(&config).unwrap().contains("lstm");
+                let store = ParamStore::new(Seed::new(3));
+                let conv = config.build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+                check(&conv, 5, edges().as_ref(), ordered);
+            }
         }
     )*};
 }
@@ -148,9 +151,9 @@ contract! {
     sage_lstm: SageConfig::new(5, 3).aggr(Aggregation::Lstm), attributes 0;
     sage_concat: SageConfig::new(5, 3)
         .aggr(Aggregation::Concat(vec![Aggregation::Mean, Aggregation::Lstm])), attributes 0;
-    gat_fill_add: GatConfig::new(5, 3).edge_attributes(2, EdgeFill::Add), attributes 2;
-    gat_fill_min: GatConfig::new(5, 3).edge_attributes(2, EdgeFill::Min), attributes 2;
-    gat_fill_values: GatConfig::new(5, 3)
+    gat_fill_add: GatConfig::new(5, 3).heads(3).edge_attributes(2, EdgeFill::Add), attributes 2;
+    gat_fill_min: GatConfig::new(5, 3).heads(3).edge_attributes(2, EdgeFill::Min), attributes 2;
+    gat_fill_values: GatConfig::new(5, 3).heads(3)
         .edge_attributes(2, EdgeFill::Values(vec![0.5, -1.0])), attributes 2;
     gatv2: Gatv2Config::new(5, 3), attributes 0;
     gatv2_heads_mean: Gatv2Config::new(5, 3).heads(2).concat(false).residual(true), attributes 0;
@@ -160,6 +163,13 @@ contract! {
     nnconv_mean: NnConvConfig::new(5, 3, 2).aggr(Aggregation::Mean), attributes 2;
     nnconv_max: NnConvConfig::new(5, 3, 2).hidden([4, 6]).aggr(Aggregation::Max), attributes 2;
     gat_edges: GatConfig::new(5, 3).heads(2).edge_attributes(2, EdgeFill::Mean), attributes 2;
+}
+
+module_contract! {
+    sequential: SequentialConfig::new([3, 4, 2]).activation(Activation::Tanh), |m, x| m.forward(&x[0]), [[4, 3]];
+    attentional_aggregation: AttentionalAggregationConfig::new(SequentialConfig::new([5, 3, 1]))
+        .nn(SequentialConfig::new([5, 4])), |m, x| m.forward(&x[0], &graph(&SOURCES, &TARGETS, None)), [[N, 5]],
+        constant ["gate_nn.2.bias"];
 }
 
 /// Sources and targets of their own: 0 -> 1 twice, nothing reaches target 2, and the loops of equal positions that an

@@ -147,6 +147,14 @@ pub enum Error {
         /// The value received.
         got: String,
     },
+    /// An installed program that is missing, fails or leaves no result.
+    #[error("{tool}: {detail}")]
+    Tool {
+        /// The program's name.
+        tool: &'static str,
+        /// What happened, and how to install it or where its log lies.
+        detail: String,
+    },
     /// candle could not make the tensor.
     #[cfg(feature = "candle")]
     #[error("to_tensor: {0}")]

@@ -20,6 +20,8 @@
 //! | [`filters`] | Gaussian and its derivatives, mean, median and other ranks, gradient magnitude |
 //! | [`morphology`] | dilate, erode, open, close; components, holes, distance transform |
 //! | [`mesh`] | the surface at a level, its area and volume |
+//! | [`atlas`] | label maps, tracts as sparse lists, geodesic tracts between regions |
+//! | [`registration`] | bring a volume onto another with elastix or ANTs |
 //!
 //! The feature `candle` adds `Volume::to_tensor`.
 //!
@@ -41,6 +43,7 @@
 //!
 //! Results are the same to the last bit with any number of threads.
 
+pub mod atlas;
 mod atomic;
 mod crop_pad;
 pub mod dicom;
@@ -54,6 +57,7 @@ mod mask;
 pub mod mesh;
 pub mod morphology;
 pub mod nifti;
+pub mod registration;
 mod reorient;
 mod resample;
 mod resize;

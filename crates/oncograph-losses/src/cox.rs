@@ -2,6 +2,7 @@ use crate::error::same_length;
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Shape, Tensor};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// What is done with events at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -44,13 +45,73 @@ pub enum Ties {
 /// ```
 pub fn cox(log_risk: &Tensor, time: &[f64], event: &[bool], ties: Ties) -> Result<Tensor> {
     same_length("cox", log_risk, &[time.len(), event.len()])?;
-    if let Some(i) = time.iter().position(|t| t.is_nan()) {
-        return Err(Error::input("cox", "times that are numbers", format_args!("NaN at {i}")));
+    RiskSets::new(time, event)?.cox(log_risk, ties)
+}
+
+/// The risk sets of patients, sorted once for every loss on them: for training on all patients at a time.
+///
+/// # Example
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use oncograph_losses::{RiskSets, Ties};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let sets = RiskSets::new(&[1.0, 2.0, 3.0], &[true, true, false])?;
+/// let loss = sets.cox(&Tensor::new(&[0f64, 0., 0.], &Device::Cpu)?, Ties::Breslow)?;
+/// assert!((loss.to_scalar::<f64>()? - (3f64.ln() + 2f64.ln()) / 2.0).abs() < 1e-12);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct RiskSets(Arc<Sets>);
+
+#[derive(Debug)]
+struct Sets {
+    /// Patients from the longest time to the shortest.
+    order: Vec<usize>,
+    /// Whether each of them, in that order, had the event.
+    dead: Vec<bool>,
+    /// Where each run of equal times ends in that order.
+    ends: Vec<usize>,
+    events: usize,
+}
+
+impl RiskSets {
+    /// The risk sets of follow-up times and whether each ended with the event.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the lengths differ or a time is NaN.
+    pub fn new(time: &[f64], event: &[bool]) -> Result<Self> {
+        if time.len() != event.len() {
+            return Err(Error::input("cox", format!("{} events", time.len()), event.len()));
+        }
+        if let Some(i) = time.iter().position(|t| t.is_nan()) {
+            return Err(Error::input("cox", "times that are numbers", format_args!("NaN at {i}")));
+        }
+        let order = from_the_longest(time);
+        let n = order.len();
+        let dead: Vec<bool> = order.iter().map(|&i| event[i]).collect();
+        let sorted: Vec<f64> = order.iter().map(|&i| time[i]).collect();
+        let ends = (1..=n).filter(|&p| p == n || sorted[p] != sorted[p - 1]).collect();
+        let events = dead.iter().filter(|d| **d).count();
+        Ok(RiskSets(Arc::new(Sets { order, dead, ends, events })))
     }
-    let op = Cox { order: from_the_longest(time), time: time.to_vec(), event: event.to_vec(), ties };
-    // The value and the gradient come out as one vector: the loss first.
-    let both = log_risk.flatten_all()?.contiguous()?.apply_op1(op)?;
-    Ok(both.get(0)?)
+
+    /// The loss of [`cox`] on these patients.
+    ///
+    /// # Shapes
+    /// `log_risk` \[n\] or \[n, 1\] -> scalar
+    ///
+    /// # Errors
+    /// [`Error::Input`] for another number of patients; an error of candle on a device without a kernel.
+    pub fn cox(&self, log_risk: &Tensor, ties: Ties) -> Result<Tensor> {
+        same_length("cox", log_risk, &[self.0.order.len()])?;
+        let op = Cox { sets: self.0.clone(), ties };
+        // The value and the gradient come out as one vector: the loss first.
+        let both = log_risk.flatten_all()?.contiguous()?.apply_op1(op)?;
+        Ok(both.get(0)?)
+    }
 }
 
 /// The positions of times in descending order, equal ones in their own order.
@@ -98,10 +159,7 @@ fn radix_sort(keys: &mut Vec<(u64, u32)>) {
 
 /// n log risks -> the loss, followed by its n derivatives.
 struct Cox {
-    /// Patients from the longest time to the shortest.
-    order: Vec<usize>,
-    time: Vec<f64>,
-    event: Vec<bool>,
+    sets: Arc<Sets>,
     ties: Ties,
 }
 
@@ -123,26 +181,24 @@ impl Cox {
 
     /// Sums of exponentials relative to the largest: one exponential per patient, one logarithm per event time.
     fn run_linear(&self, eta: &[f64], largest: f64) -> Vec<f64> {
+        let Sets { order, dead, ends, events } = &*self.sets;
         let mut out = vec![0.0; eta.len() + 1];
-        let events = self.event.iter().filter(|e| **e).count();
-        if events == 0 {
+        if *events == 0 {
             return out;
         }
-        let scale = 1.0 / events as f64;
+        let scale = 1.0 / *events as f64;
         // Everything in the order of the times, so that both sweeps read memory in order.
-        let risk: Vec<f64> = self.order.iter().map(|&i| (eta[i] - largest).exp()).collect();
-        let dead: Vec<bool> = self.order.iter().map(|&i| self.event[i]).collect();
-        let ends = self.ends();
+        let risk: Vec<f64> = order.iter().map(|&i| (eta[i] - largest).exp()).collect();
         let (mut at_risk, mut loss, mut start) = (0.0, 0.0, 0);
         // Per group the sum over its events of 1 / denominator, and of share / denominator.
         let mut terms = Vec::with_capacity(ends.len());
-        for &end in &ends {
+        for &end in ends {
             let group = start..end;
             at_risk += risk[group.clone()].iter().sum::<f64>();
             let count = dead[group.clone()].iter().filter(|d| **d).count();
             let mut term = (0.0, 0.0);
             if count > 0 {
-                let own = |p: usize| if dead[p] { eta[self.order[p]] - largest } else { 0.0 };
+                let own = |p: usize| if dead[p] { eta[order[p]] - largest } else { 0.0 };
                 loss -= group.clone().map(own).sum::<f64>();
                 if self.ties == Ties::Breslow || count == 1 {
                     loss += count as f64 * at_risk.ln();
@@ -163,13 +219,13 @@ impl Cox {
         }
         // d/d eta_j: exp(eta_j) times the sum of 1 / denominator over the risk sets that hold j, from the shortest time up.
         let mut weight = 0.0;
-        let mut end = self.order.len();
+        let mut end = order.len();
         for (group, (all, removed)) in terms.iter().enumerate().rev() {
             let start = if group == 0 { 0 } else { ends[group - 1] };
             weight += all;
             for p in start..end {
                 let gradient = if dead[p] { risk[p] * (weight - removed) - 1.0 } else { risk[p] * weight };
-                out[self.order[p] + 1] = gradient * scale;
+                out[order[p] + 1] = gradient * scale;
             }
             end = start;
         }
@@ -179,34 +235,35 @@ impl Cox {
 
     /// Sums as logarithms, for risks so far apart that exponentials would vanish.
     fn run_logarithmic(&self, eta: &[f64]) -> Vec<f64> {
-        let n = eta.len();
-        let mut out = vec![0.0; n + 1];
-        let events = self.event.iter().filter(|e| **e).count();
-        if events == 0 {
+        let Sets { order, dead, ends, events } = &*self.sets;
+        let mut out = vec![0.0; eta.len() + 1];
+        if *events == 0 {
             return out;
         }
+        let events = *events as f64;
         // Everything is kept relative to the largest risk, which cancels in every ratio; a risk set whose members
         // all lie far below it is summed relative to a maximum of its own.
-        let groups = self.groups();
+        let starts = std::iter::once(0).chain(ends.iter().copied());
+        let groups: Vec<_> = starts.zip(ends).map(|(start, &end)| start..end).collect();
         let mut log_sum = f64::NEG_INFINITY;
         // Per group: terms (log denominator, share removed per event) for the backward sweep.
         let mut terms: Vec<Vec<(f64, f64)>> = Vec::with_capacity(groups.len());
         let mut loss = 0.0;
         for group in &groups {
-            for &i in *group {
-                log_sum = log_add(log_sum, eta[i]);
+            for p in group.clone() {
+                log_sum = log_add(log_sum, eta[order[p]]);
             }
-            let dead: Vec<usize> = group.iter().copied().filter(|&i| self.event[i]).collect();
-            let tied = dead.iter().fold(f64::NEG_INFINITY, |s, &i| log_add(s, eta[i]));
+            let own: Vec<f64> = group.clone().filter(|&p| dead[p]).map(|p| eta[order[p]]).collect();
+            let tied = own.iter().fold(f64::NEG_INFINITY, |s, &e| log_add(s, e));
             let mut of_group = vec![];
-            for (k, &i) in dead.iter().enumerate() {
+            for (k, own_eta) in own.iter().enumerate() {
                 let share = match self.ties {
                     Ties::Breslow => 0.0,
-                    Ties::Efron => k as f64 / dead.len() as f64,
+                    Ties::Efron => k as f64 / own.len() as f64,
                 };
                 let denominator =
                     if share > 0.0 { log_sum + (-share * (tied - log_sum).exp()).ln_1p() } else { log_sum };
-                loss += denominator - eta[i];
+                loss += denominator - own_eta;
                 of_group.push((denominator, share));
             }
             terms.push(of_group);
@@ -219,31 +276,20 @@ impl Cox {
                 log_weight = log_add(log_weight, -denominator);
                 removed = f64::max(removed, share);
             }
-            for &i in *group {
-                let mut gradient = (eta[i] + log_weight).exp();
-                if self.event[i] {
+            for p in group.clone() {
+                let eta = eta[order[p]];
+                let mut gradient = (eta + log_weight).exp();
+                if dead[p] {
                     if removed > 0.0 {
-                        gradient -= of_group.iter().map(|(d, share)| share * (eta[i] - d).exp()).sum::<f64>();
+                        gradient -= of_group.iter().map(|(d, share)| share * (eta - d).exp()).sum::<f64>();
                     }
                     gradient -= 1.0;
                 }
-                out[i + 1] = gradient / events as f64;
+                out[order[p] + 1] = gradient / events;
             }
         }
-        out[0] = loss / events as f64;
+        out[0] = loss / events;
         out
-    }
-
-    /// Where each run of equal times ends, longest time first.
-    fn ends(&self) -> Vec<usize> {
-        let n = self.order.len();
-        let time: Vec<f64> = self.order.iter().map(|&i| self.time[i]).collect();
-        (1..=n).filter(|&p| p == n || time[p] != time[p - 1]).collect()
-    }
-
-    /// Runs of equal times, longest time first.
-    fn groups(&self) -> Vec<&[usize]> {
-        self.order.chunk_by(|&a, &b| self.time[a] == self.time[b]).collect()
     }
 }
 
@@ -275,7 +321,7 @@ impl CustomOp1 for Cox {
 
     fn bwd(&self, _: &Tensor, both: &Tensor, d_both: &Tensor) -> candle_core::Result<Option<Tensor>> {
         // Only the loss is handed out, so only its cotangent can be other than 0.
-        let gradient = both.narrow(0, 1, self.time.len())?;
+        let gradient = both.narrow(0, 1, self.sets.order.len())?;
         Ok(Some(
             gradient.broadcast_mul(&d_both.narrow(0, 0, 1)?.to_dtype(DType::F64)?.to_dtype(both.dtype())?)?,
         ))
@@ -340,12 +386,7 @@ mod tests {
                 let time: Vec<f64> = (0..n).map(|i| (wave(0.9, i) * n as f64 / 3.0).round()).collect();
                 let event: Vec<bool> = (0..n).map(|i| wave(2.3, i) > -0.4).collect();
                 for ties in [Ties::Breslow, Ties::Efron] {
-                    let op = Cox {
-                        order: from_the_longest(&time),
-                        time: time.clone(),
-                        event: event.clone(),
-                        ties,
-                    };
+                    let op = Cox { sets: RiskSets::new(&time, &event).unwrap().0, ties };
                     let largest = eta.iter().copied().fold(f64::NEG_INFINITY, f64::max);
                     for (a, b) in op.run_linear(&eta, largest).iter().zip(op.run_logarithmic(&eta)) {
                         approx::assert_relative_eq!(*a, b, epsilon = 1e-10, max_relative = 1e-10);

@@ -8,7 +8,8 @@
 //! | [`mse`], [`censored_hinge`] | times, observed or censored |
 //! | [`cox`] | log risks under proportional hazards |
 //! | [`discrete_hazard`] | hazards per time bin |
-//! | [`cosine_alignment`], [`info_nce`], [`info_nce_symmetric`], [`nt_xent`] | pairs of views |
+//! | [`cosine_alignment`], [`info_nce`], [`info_nce_symmetric`], [`nt_xent`], [`cross_view`] | pairs of views |
+//! | [`bi_level`] | image, surface and network of a tumour |
 //! | [`temporal_consistency`] | sequences of states |
 //! | [`LinearSchedule`], [`TaskWeights`] | the weights of several losses over training |
 
@@ -25,8 +26,11 @@ mod time;
 mod weights;
 
 pub use binary_cross_entropy::{BinaryOptions, binary_cross_entropy};
-pub use contrastive::{cosine_alignment, info_nce, info_nce_symmetric, nt_xent};
-pub use cox::{Ties, cox};
+pub use contrastive::{
+    BiLevelConfig, BiLevelViews, Denominator, bi_level, cosine_alignment, cross_view, info_nce,
+    info_nce_symmetric, nt_xent,
+};
+pub use cox::{RiskSets, Ties, cox};
 pub use cross_entropy::{CrossEntropyOptions, cross_entropy};
 pub use discrete_hazard::{discrete_hazard, predicted_time, survival_curve};
 pub use error::{Error, Result};

@@ -42,6 +42,7 @@
 //! |  | [`roc_auc_one_vs_rest`], [`roc_auc_one_vs_one`] | `sklearn.metrics.roc_auc_score(multi_class="ovr" / "ovo")` |
 //! |  | [`calibration_curve`] | `sklearn.calibration.calibration_curve` |
 //! |  | [`delong_interval`], [`delong_test`] | R `pROC::ci.auc`, `pROC::roc.test` |
+//! |  | [`LogisticRegression`] | `sklearn.linear_model.LogisticRegression` |
 //! | Tests | [`mann_whitney`], [`wilcoxon`], [`kruskal_wallis`], [`welch_t`] | `scipy.stats.mannwhitneyu`, `wilcoxon`, `kruskal`, `ttest_ind` |
 //! |  | [`fisher_exact`], [`chi_squared_independence`] | `scipy.stats.fisher_exact`, `chi2_contingency` |
 //! |  | [`hypergeometric_enrichment`] | `scipy.stats.hypergeom.sf` |

@@ -30,6 +30,21 @@ impl Gradients {
         self.0.is_empty()
     }
 
+    /// Adds other gradients, for instance of another part of a batch.
+    ///
+    /// # Errors
+    /// An error of candle for gradients of other shapes.
+    pub fn add(&mut self, other: &Self) -> Result<()> {
+        for (name, grad) in &other.0 {
+            let sum = match self.0.get(name) {
+                Some(mine) => (mine + grad)?,
+                None => grad.clone(),
+            };
+            self.0.insert(name.clone(), sum);
+        }
+        Ok(())
+    }
+
     /// Every gradient with the opposite sign: with it an optimizer climbs.
     ///
     /// # Errors

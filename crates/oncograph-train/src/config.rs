@@ -30,6 +30,26 @@ impl OptimizerConfig {
     }
 }
 
+/// Multiplies the learning rate by `factor` after every `every` epochs, as `torch.optim.lr_scheduler.StepLR`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct StepDecay {
+    /// Epochs of one rate.
+    pub every: usize,
+    /// The factor between them.
+    pub factor: f64,
+}
+
+/// Which epoch's parameters a [`crate::fit`] leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keep {
+    /// Those with the best validation score.
+    #[default]
+    Best,
+    /// Those of the last epoch, whatever its score.
+    Last,
+}
+
 /// How long and how a [`crate::fit`] trains.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -42,6 +62,12 @@ pub struct FitConfig {
     pub optimizer: OptimizerConfig,
     /// Lowers the learning rate when the validation score stalls.
     pub plateau: Option<PlateauConfig>,
+    /// Lowers the learning rate on a fixed schedule.
+    #[serde(default)]
+    pub step_decay: Option<StepDecay>,
+    /// Which epoch's parameters are kept.
+    #[serde(default)]
+    pub keep: Keep,
     /// The largest norm of all gradients together; `None` does not clip.
     pub clip_norm: Option<f64>,
     /// Epochs between checkpoints.
@@ -51,7 +77,16 @@ pub struct FitConfig {
 impl FitConfig {
     /// `epochs` epochs with an optimizer, without early stopping, a checkpoint after each epoch.
     pub fn new(epochs: usize, optimizer: OptimizerConfig) -> Self {
-        FitConfig { epochs, early_stop: None, optimizer, plateau: None, clip_norm: None, checkpoint_every: 1 }
+        FitConfig {
+            epochs,
+            early_stop: None,
+            optimizer,
+            plateau: None,
+            step_decay: None,
+            keep: Keep::Best,
+            clip_norm: None,
+            checkpoint_every: 1,
+        }
     }
 
     /// Ends training after `patience` epochs without a better score.
@@ -63,6 +98,18 @@ impl FitConfig {
     /// Lowers the learning rate when the score stalls.
     pub fn plateau(mut self, plateau: PlateauConfig) -> Self {
         self.plateau = Some(plateau);
+        self
+    }
+
+    /// Multiplies the learning rate by `factor` after every `every` epochs.
+    pub fn step_decay(mut self, every: usize, factor: f64) -> Self {
+        self.step_decay = Some(StepDecay { every, factor });
+        self
+    }
+
+    /// Sets which epoch's parameters are kept.
+    pub fn keep(mut self, keep: Keep) -> Self {
+        self.keep = keep;
         self
     }
 
@@ -90,6 +137,17 @@ impl FitConfig {
         at_least_one("epochs", self.epochs)?;
         at_least_one("checkpoint_every", self.checkpoint_every)?;
         at_least_one("early_stop", self.early_stop.unwrap_or(1))?;
+        at_least_one("step_decay.every", self.step_decay.map_or(1, |d| d.every))?;
+        if let Some(StepDecay { factor, .. }) = self.step_decay
+            && !(factor > 0.0 && factor.is_finite())
+        {
+            let got = factor.to_string();
+            return Err(Error::Config { field: "step_decay.factor", expected: "positive", got });
+        }
+        if self.step_decay.is_some() && self.plateau.is_some() {
+            let got = "step_decay as well".into();
+            return Err(Error::Config { field: "plateau", expected: "the only schedule", got });
+        }
         match self.clip_norm {
             Some(norm) if norm.is_nan() || norm <= 0.0 => {
                 Err(Error::Config { field: "clip_norm", expected: "positive", got: norm.to_string() })

@@ -1,9 +1,9 @@
 use crate::checkpoint::{Checkpoint, Progress};
-use crate::{Error, FitConfig, Result, StopFlag};
+use crate::{Error, FitConfig, Keep, Result, StopFlag};
 use candle_core::{DType, Tensor};
-use oncograph_nn::ParamStore;
 use oncograph_nn::optim::Optimizer;
 use oncograph_nn::scheduler::ReduceLrOnPlateau;
+use oncograph_nn::{Gradients, ParamStore};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,6 +14,17 @@ pub struct StepLoss {
     /// The scalar whose gradient is followed.
     pub loss: Tensor,
     /// Named values for the record, for example each task's loss.
+    pub parts: Vec<(&'static str, f64)>,
+}
+
+/// The gradients of one training step, for a learner that does not keep the graph of a whole batch.
+#[derive(Debug)]
+pub struct StepGradients {
+    /// The value of the loss.
+    pub loss: f64,
+    /// Its gradients.
+    pub gradients: Gradients,
+    /// As [`StepLoss::parts`].
     pub parts: Vec<(&'static str, f64)>,
 }
 
@@ -38,6 +49,21 @@ pub trait Learner {
     /// # Errors
     /// Any error of the model; training ends.
     fn train_step(&mut self, epoch: usize, step: usize) -> Result<StepLoss>;
+
+    /// The gradients of one step: by default those of [`Learner::train_step`]'s loss. A learner whose batch does not fit
+    /// into memory at once overrides it.
+    ///
+    /// # Errors
+    /// Any error of the model; training ends.
+    fn step_gradients(&mut self, store: &ParamStore, epoch: usize, step: usize) -> Result<StepGradients> {
+        let StepLoss { loss, parts } = self.train_step(epoch, step)?;
+        let value = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+        if !value.is_finite() {
+            return Err(Error::Diverged { epoch, step, value });
+        }
+        // The graph is freed with the loss, before the update makes its own temporaries.
+        Ok(StepGradients { loss: value, gradients: store.backward(&loss)?, parts })
+    }
 
     /// The score after an epoch.
     ///
@@ -90,6 +116,7 @@ pub fn fit(
 ) -> Result<FitOutcome> {
     config.validate()?;
     let mut optimizer = config.optimizer.build()?;
+    let rate = optimizer.learning_rate();
     let plateau = match &config.plateau {
         Some(plateau) => Some(ReduceLrOnPlateau::new(optimizer.learning_rate(), plateau.clone())?),
         None => None,
@@ -104,8 +131,12 @@ pub fn fit(
     }
     while !finished(&progress, config) {
         let epoch = progress.history.len();
+        if let Some(decay) = &config.step_decay {
+            optimizer.set_learning_rate(rate * decay.factor.powi((epoch / decay.every) as i32));
+        }
         let record = run_epoch(learner, store, optimizer.as_mut(), config, epoch, stop)?;
-        let is_best = progress.best_epoch.is_none_or(|b| record.score < progress.history[b].score);
+        let is_best = config.keep == Keep::Last
+            || progress.best_epoch.is_none_or(|b| record.score < progress.history[b].score);
         if is_best {
             progress.best_epoch = Some(epoch);
             best = store.snapshot()?;
@@ -150,14 +181,11 @@ fn run_epoch(
         if stop.is_requested() {
             return Err(Error::Stopped);
         }
-        let StepLoss { loss, parts } = learner.train_step(epoch, step)?;
-        let value = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+        let StepGradients { loss: value, mut gradients, parts } =
+            learner.step_gradients(store, epoch, step)?;
         if !value.is_finite() {
             return Err(Error::Diverged { epoch, step, value });
         }
-        let mut gradients = store.backward(&loss)?;
-        // The graph is freed before the update makes its own temporaries.
-        drop(loss);
         if let Some(norm) = config.clip_norm {
             gradients.clip_norm(norm)?;
         }
@@ -281,6 +309,30 @@ mod tests {
         assert_eq!(outcome.history.len(), outcome.best_epoch + 3);
         let score = learner.validate(0).unwrap().score;
         assert_eq!(score, outcome.history[outcome.best_epoch].score);
+    }
+
+    #[test]
+    fn the_schedule_is_that_of_the_configuration_after_a_stop_too() {
+        let config = FitConfig::new(6, OptimizerConfig::AdamW(AdamWConfig::new(0.8)))
+            .step_decay(2, 0.5)
+            .keep(Keep::Last);
+        let rates = [0.8, 0.8, 0.4, 0.4, 0.2, 0.2];
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("checkpoint.safetensors");
+        let stop = StopFlag::new();
+        let (store, mut learner) = setup(Some((10, stop.clone())));
+        fit(&mut learner, &store, &config, Some(&path), &stop, |_| ()).unwrap_err();
+        let (store, mut learner) = setup(None);
+        let outcome = fit(&mut learner, &store, &config, Some(&path), &StopFlag::new(), |_| ()).unwrap();
+        assert_eq!(outcome.history.iter().map(|e| e.learning_rate).collect::<Vec<_>>(), rates);
+        assert_eq!(outcome.best_epoch, 5);
+        // The last parameters, not the best.
+        assert_eq!(learner.validate(0).unwrap().score, outcome.history[5].score);
+        let both = config.plateau(PlateauConfig::new());
+        assert_eq!(
+            both.validate().unwrap_err().to_string(),
+            "plateau must be the only schedule, got step_decay as well"
+        );
     }
 
     #[test]

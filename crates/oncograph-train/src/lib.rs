@@ -2,6 +2,7 @@
 //! finished parts survive a kill, and the run directory that holds all of it.
 //!
 //! - [`Learner`]: what is trained; [`fit`] runs it.
+//! - [`cached_gradients`]: a loss over a batch that does not fit into memory at once.
 //! - [`RunDir`]: one folder per run, every file written whole or not at all.
 //! - [`StopFlag`]: asks a running [`fit`] to stop after the current step, for example on Ctrl-C.
 
@@ -9,13 +10,15 @@ mod checkpoint;
 mod config;
 mod error;
 mod fit;
+mod gradient_cache;
 mod run_dir;
 mod stop;
 
 pub use checkpoint::Checkpoint;
-pub use config::{FitConfig, OptimizerConfig};
+pub use config::{FitConfig, Keep, OptimizerConfig, StepDecay};
 pub use error::{Error, Result};
-pub use fit::{EpochRecord, FitOutcome, Learner, StepLoss, Validation, fit};
+pub use fit::{EpochRecord, FitOutcome, Learner, StepGradients, StepLoss, Validation, fit};
+pub use gradient_cache::{BatchLoss, cached_gradients};
 pub use run_dir::RunDir;
 pub use stop::StopFlag;
 

@@ -2,6 +2,7 @@
 
 use super::clinical::{ClinicalRecord, ClinicalTable, Outcome, Outcomes};
 use super::columns::{Content, ID, MISSING, NOTES, OUTCOMES, POSTOPERATIVE, PREOPERATIVE};
+use crate::csv_table::CsvTable;
 use crate::error::{Error, Result};
 use calamine::{Data, Reader, Xlsx};
 use std::collections::BTreeMap;
@@ -75,30 +76,8 @@ fn text_of(cell: &Data) -> String {
 }
 
 fn read_csv(path: &Path) -> Result<Sheet> {
-    let bad = |e: csv::Error| match e.into_kind() {
-        csv::ErrorKind::Io(source) => Error::io("read", path, source),
-        other => Error::format(path, "CSV", csv_detail(&other)),
-    };
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(path).map_err(bad)?;
-    let header = reader.headers().map_err(bad)?.iter().map(str::to_owned).collect();
-    let mut rows = Vec::new();
-    for record in reader.records() {
-        let record = record.map_err(bad)?;
-        let line = record.position().map_or(0, |p| p.line() as usize);
-        rows.push((line, record.iter().map(str::to_owned).collect()));
-    }
-    Ok(Sheet { path: path.to_owned(), name: None, header, rows })
-}
-
-fn csv_detail(kind: &csv::ErrorKind) -> String {
-    let line = |p: &Option<csv::Position>| p.as_ref().map_or(0, csv::Position::line);
-    match kind {
-        csv::ErrorKind::UnequalLengths { pos, expected_len, len } => {
-            format!("line {} has {len} cells, the header {expected_len}", line(pos))
-        }
-        csv::ErrorKind::Utf8 { pos, err } => format!("line {}: {err}", line(pos)),
-        other => format!("{other:?}"),
-    }
+    let CsvTable { path, header, rows } = CsvTable::read(path)?;
+    Ok(Sheet { path, name: None, header, rows })
 }
 
 fn parse(sheet: Sheet) -> Result<ClinicalTable> {

@@ -141,7 +141,9 @@ pub fn match_quantiles<T: Voxel, R: Voxel>(
     let below = slope(from.quantiles[0] - from.low, to.quantiles[0] - to.low);
     let above = slope(from.quantiles[last] - from.high, to.quantiles[last] - to.high);
     let image = |v: f64| {
-        let j = from.quantiles.partition_point(|q| *q <= v);
+        // Landmarks in the first bin may lie below the threshold, so the list need not be sorted: the peer takes the
+        // first one above the value.
+        let j = from.quantiles.iter().position(|q| v < *q).unwrap_or(last + 1);
         if j == 0 {
             to.low + (v - from.low) * below
         } else if j > last {

@@ -242,17 +242,26 @@ impl<'a, T: Voxel> Lattice<'a, T> {
         let normal = |position: &[f64; 3]| {
             let low: [usize; 3] = std::array::from_fn(|a| (position[a] as usize).min(self.size[a] - 1));
             let mut gradient = Vector3::zeros();
+            let fraction: [f64; 3] = std::array::from_fn(|a| position[a] - low[a] as f64);
             for corner in 0..CORNERS {
                 let mut weight = 1.0;
                 let at = std::array::from_fn(|a| {
-                    let t = position[a] - low[a] as f64;
                     let high = corner >> a & 1;
-                    weight *= if high == 1 { t } else { 1.0 - t };
+                    weight *= if high == 1 { fraction[a] } else { 1.0 - fraction[a] };
                     low[a] + high
                 });
                 if weight > 0.0 {
                     gradient += weight * Vector3::from(self.slope(at));
                 }
+            }
+            // Along a line that the surface crosses, its two ends say more than their neighbours.
+            if let [Some(axis), None, None] = {
+                let mut within = (0..3).filter(|a| fraction[*a] > 0.0);
+                [within.next(), within.next(), within.next()]
+            } {
+                let mut end = low;
+                end[axis] += 1;
+                gradient[axis] = self.value(end) - self.value(low);
             }
             let world = inverse.transpose() * gradient * sign;
             let length = world.norm();

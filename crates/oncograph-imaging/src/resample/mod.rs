@@ -255,12 +255,21 @@ pub fn resample<T: Voxel>(volume: &Volume<T>, target: &Grid, options: &ResampleO
     Volume::new(target.clone(), volume.frame().clone(), data)
 }
 
-/// How one source axis runs along a target axis: source index = `offset + step * target index`.
+/// How one source axis runs along a target axis.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct AxisMap {
     target_axis: usize,
     step: f64,
+    /// In target indices, before the step: half a voxel where centres are counted, rounded as the peers round it.
+    shift: f64,
     offset: f64,
+}
+
+impl AxisMap {
+    /// The source coordinate of a target index.
+    fn at(&self, index: usize) -> f64 {
+        (index as f64 + self.shift) * self.step + self.offset
+    }
 }
 
 /// For each source axis the target axis that it follows, if the axes are parallel.
@@ -271,7 +280,7 @@ fn parallel_axes(map: &Matrix4<f64>, target_shape: [usize; 3]) -> Option<[AxisMa
     let reach =
         |row: usize, column: usize| map[(row, column)].abs() * (target_shape[column].max(2) - 1) as f64;
     let mut used = [false; 3];
-    let mut axes = [AxisMap { target_axis: 0, step: 0.0, offset: 0.0 }; 3];
+    let mut axes = [AxisMap { target_axis: 0, step: 0.0, shift: 0.0, offset: 0.0 }; 3];
     for row in 0..3 {
         let mut best = 0;
         for column in 1..3 {
@@ -284,7 +293,7 @@ fn parallel_axes(map: &Matrix4<f64>, target_shape: [usize; 3]) -> Option<[AxisMa
             return None;
         }
         used[best] = true;
-        axes[row] = AxisMap { target_axis: best, step: map[(row, best)], offset: map[(row, 3)] };
+        axes[row] = AxisMap { target_axis: best, step: map[(row, best)], shift: 0.0, offset: map[(row, 3)] };
     }
     Some(axes)
 }

@@ -17,7 +17,7 @@ pub(super) fn resample<T: Voxel>(
     let tables: [Vec<Option<Taps>>; 3] = std::array::from_fn(|axis| {
         let map = axes[axis];
         let count = target_shape[map.target_axis];
-        let at = |i| map.offset + map.step * i as f64;
+        let at = |i| map.at(i);
         (0..count).map(|i| taps(at(i), source_shape[axis], options)).collect()
     });
     let outside = T::from_f64(options.border.outside_value());

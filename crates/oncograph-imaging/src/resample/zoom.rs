@@ -71,20 +71,20 @@ pub fn zoom<T: Voxel>(volume: &Volume<T>, factor: [f64; 3], options: &ZoomOption
     let shape: [usize; 3] = std::array::from_fn(|a| (old[a] as f64 * factor[a]).round_ties_even() as usize);
     let axes: [AxisMap; 3] = std::array::from_fn(|axis| {
         let (n, m) = (old[axis] as f64, shape[axis] as f64);
-        let (step, offset) = if options.grid_mode {
-            (n / m, 0.5 * (n / m) - 0.5)
+        let (step, half) = if options.grid_mode {
+            (n / m, 0.5)
         } else if shape[axis] == 1 {
             (1.0, 0.0)
         } else {
             ((n - 1.0) / (m - 1.0), 0.0)
         };
-        AxisMap { target_axis: axis, step, offset }
+        AxisMap { target_axis: axis, step, shift: half, offset: -half }
     });
     // An axis of one voxel that stays one, or a single sample of many, still needs a step for the grid.
     let mut map = Matrix4::identity();
     for (axis, placed) in axes.iter().enumerate() {
         map[(axis, axis)] = if placed.step == 0.0 { 1.0 } else { placed.step };
-        map[(axis, 3)] = placed.offset;
+        map[(axis, 3)] = placed.at(0);
     }
     let grid = Grid::new(shape, volume.grid().affine() * map)?;
     let data = separable::resample(volume, shape, &axes, &resample);

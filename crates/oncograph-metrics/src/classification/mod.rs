@@ -4,6 +4,7 @@ mod calibration;
 mod confusion;
 mod decision_curve;
 mod delong;
+mod logistic_regression;
 mod multiclass;
 mod precision_recall;
 mod probability;
@@ -16,6 +17,7 @@ pub use calibration::{
 pub use confusion::Confusion;
 pub use decision_curve::{NetBenefit, decision_curve};
 pub use delong::{DeLongInterval, DeLongTest, delong_interval, delong_test};
+pub use logistic_regression::{LogisticRegression, LogisticRegressionConfig};
 pub use multiclass::{
     Average, MulticlassConfusion, multiclass_log_loss, roc_auc_one_vs_one, roc_auc_one_vs_one_averaged,
     roc_auc_one_vs_rest,

@@ -4,6 +4,9 @@ use crate::{Error, Result, check, distribution, rank};
 /// Largest number of differences for which Wilcoxon's p-value is exact.
 const EXACT: usize = 50;
 
+/// The same where there are ties or zeros.
+const EXACT_TIED: usize = 13;
+
 /// Mann–Whitney U test of two independent samples.
 ///
 /// The statistic is U of `a`: the pairs in which `a` is larger, ties counting one half. p is two-sided from the
@@ -64,7 +67,8 @@ pub fn mann_whitney_with(a: &[f64], b: &[f64], options: &TestOptions) -> Result<
 /// Wilcoxon's signed-rank test of paired samples; zero differences are left out.
 ///
 /// The statistic is the smaller of the two rank sums. p is two-sided: exact for up to 50 differences without
-/// ties and zeros, else from the normal approximation with tie correction and without continuity correction.
+/// ties and zeros and for up to 13 with them, else from the normal approximation with tie correction and without
+/// continuity correction.
 ///
 /// # Errors
 /// Different lengths, a value that is not finite, no difference other than zero.
@@ -104,8 +108,9 @@ pub fn wilcoxon_with(a: &[f64], b: &[f64], options: &TestOptions) -> Result<Test
     let lower = if options.alternative == Alternative::Greater { total - plus } else { statistic };
     let sides = if two_sided { 2.0 } else { 1.0 };
     let ties = rank::tie_term(&size);
-    let p_value = if ties == 0.0 && difference.len() == a.len() && a.len() <= EXACT {
-        sides * exact_signed_rank(a.len(), lower as usize)
+    let plain = ties == 0.0 && difference.len() == a.len();
+    let p_value = if a.len() <= if plain { EXACT } else { EXACT_TIED } {
+        sides * exact_signed_rank(&ranks, lower)
     } else {
         let variance = n * (n + 1.0) * (2.0 * n + 1.0) / 24.0 - ties / 48.0;
         let below = total / 2.0 - lower;
@@ -116,11 +121,14 @@ pub fn wilcoxon_with(a: &[f64], b: &[f64], options: &TestOptions) -> Result<Test
     Ok(TestResult { statistic, p_value: p_value.min(1.0) })
 }
 
-/// The share of sign patterns of 1..=n whose positive sum is at most `smaller`.
-fn exact_signed_rank(n: usize, smaller: usize) -> f64 {
+/// The share of sign patterns of these ranks whose positive sum is at most `smaller`.
+fn exact_signed_rank(ranks: &[f64], smaller: f64) -> f64 {
+    // Shared ranks are halves.
+    let twice = |v: f64| (2.0 * v).round() as usize;
+    let smaller = twice(smaller);
     let mut share = vec![0.0; smaller + 1];
     share[0] = 1.0;
-    for rank in 1..=n {
+    for rank in ranks.iter().map(|r| twice(*r)) {
         for sum in (0..=smaller).rev() {
             let without = share[sum];
             let with = if sum >= rank { share[sum - rank] } else { 0.0 };
@@ -180,6 +188,9 @@ mod tests {
         assert_eq!((test.statistic, test.p_value), (2.0, 0.75));
         let all = wilcoxon(&[1.0, 2.0, 3.0, 4.0], &[0.0; 4]).unwrap();
         assert_eq!((all.statistic, all.p_value), (0.0, 0.125));
+        // Differences 1, -1, 2 and a zero, ranks 1.5, 1.5, 3: the sums 0, 1.5, 1.5 of eight are at most 1.5.
+        let tied = wilcoxon(&[1.0, 0.0, 2.0, 4.0], &[0.0, 1.0, 0.0, 4.0]).unwrap();
+        assert_eq!((tied.statistic, tied.p_value), (1.5, 0.75));
         assert!(wilcoxon(&[1.0], &[1.0]).is_err());
     }
 

@@ -1,16 +1,16 @@
-use crate::{Error, Result, check, distribution, rank};
+use crate::{Alternative, Error, Result, check, distribution, rank};
 use serde::{Deserialize, Serialize};
 
 /// Largest sample for which Kendall's p-value is exact.
 const EXACT: usize = 33;
 
-/// A correlation coefficient with its two-sided p-value against zero.
+/// A correlation coefficient with its p-value against zero.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Correlation {
     /// The coefficient, in [−1, 1].
     pub coefficient: f64,
-    /// Two-sided p-value.
+    /// Two-sided unless another alternative was asked for.
     pub p_value: f64,
 }
 
@@ -35,8 +35,16 @@ fn checked(operation: &'static str, a: &[f64], b: &[f64]) -> Result<()> {
 /// # Reference
 /// Equals `scipy.stats.pearsonr`.
 pub fn pearson(a: &[f64], b: &[f64]) -> Result<Correlation> {
+    pearson_with(a, b, Alternative::TwoSided)
+}
+
+/// [`pearson`] against one side: [`Alternative::Greater`] means a positive correlation.
+///
+/// # Errors
+/// As [`pearson`].
+pub fn pearson_with(a: &[f64], b: &[f64], alternative: Alternative) -> Result<Correlation> {
     checked("pearson", a, b)?;
-    linear("pearson", a, b)
+    linear("pearson", a, b, alternative)
 }
 
 /// Spearman's rank correlation: Pearson's on ranks, ties sharing their mean rank.
@@ -47,11 +55,29 @@ pub fn pearson(a: &[f64], b: &[f64]) -> Result<Correlation> {
 /// # Reference
 /// Equals `scipy.stats.spearmanr`.
 pub fn spearman(a: &[f64], b: &[f64]) -> Result<Correlation> {
-    checked("spearman", a, b)?;
-    linear("spearman", &rank::midranks(a), &rank::midranks(b))
+    spearman_with(a, b, Alternative::TwoSided)
 }
 
-fn linear(operation: &'static str, a: &[f64], b: &[f64]) -> Result<Correlation> {
+/// [`spearman`] against one side: [`Alternative::Greater`] means a positive correlation.
+///
+/// # Errors
+/// As [`pearson`].
+pub fn spearman_with(a: &[f64], b: &[f64], alternative: Alternative) -> Result<Correlation> {
+    checked("spearman", a, b)?;
+    linear("spearman", &rank::midranks(a), &rank::midranks(b), alternative)
+}
+
+/// The p-value of one side, from that of both for a symmetric statistic of this sign.
+fn on_side(two_sided: f64, statistic: f64, alternative: Alternative) -> f64 {
+    let towards = match alternative {
+        Alternative::TwoSided => return two_sided,
+        Alternative::Greater => statistic > 0.0,
+        Alternative::Less => statistic < 0.0,
+    };
+    if towards { two_sided / 2.0 } else { 1.0 - two_sided / 2.0 }
+}
+
+fn linear(operation: &'static str, a: &[f64], b: &[f64], alternative: Alternative) -> Result<Correlation> {
     let n = a.len() as f64;
     let (mean_a, mean_b) = (a.iter().sum::<f64>() / n, b.iter().sum::<f64>() / n);
     let (mut aa, mut bb, mut ab) = (0.0, 0.0, 0.0);
@@ -64,18 +90,27 @@ fn linear(operation: &'static str, a: &[f64], b: &[f64]) -> Result<Correlation> 
         return Err(Error::undefined(operation, "an input is constant"));
     }
     let coefficient = (ab / (aa.sqrt() * bb.sqrt())).clamp(-1.0, 1.0);
-    Ok(Correlation { coefficient, p_value: distribution::correlation_p(coefficient, a.len()) })
+    let two_sided = distribution::correlation_p(coefficient, a.len());
+    Ok(Correlation { coefficient, p_value: on_side(two_sided, coefficient, alternative) })
 }
 
-/// Kendall's τ-b, O(n log n); p exact for up to 33 pairs without ties, else from the normal approximation.
+/// Kendall's τ-b, O(n log n); without ties p is exact for up to 33 values, and beyond where at most one pair is
+/// discordant or concordant; else it comes from the normal approximation.
 ///
 /// # Errors
 /// As [`pearson`].
 ///
 /// # Reference
-/// Equals `scipy.stats.kendalltau` (variant b), which is also exact beyond 33 pairs when at most one pair is
-/// discordant or concordant.
+/// Equals `scipy.stats.kendalltau` (variant b).
 pub fn kendall(a: &[f64], b: &[f64]) -> Result<Correlation> {
+    kendall_with(a, b, Alternative::TwoSided)
+}
+
+/// [`kendall`] against one side: [`Alternative::Greater`] means a positive correlation.
+///
+/// # Errors
+/// As [`pearson`].
+pub fn kendall_with(a: &[f64], b: &[f64], alternative: Alternative) -> Result<Correlation> {
     let operation = "kendall";
     checked(operation, a, b)?;
     let n = a.len();
@@ -89,11 +124,17 @@ pub fn kendall(a: &[f64], b: &[f64]) -> Result<Correlation> {
     let (concordant, discordant) = count_pairs(a, b);
     let excess = concordant as f64 - discordant as f64;
     let coefficient = (excess / untied_a.sqrt() / untied_b.sqrt()).clamp(-1.0, 1.0);
-    let exact = n <= EXACT && ties_a.len() == n && ties_b.len() == n;
-    let p_value = if exact {
-        exact_p(n, concordant.min(discordant))
+    let untied = ties_a.len() == n && ties_b.len() == n;
+    let p_value = if untied && (n <= EXACT || concordant.min(discordant) <= 1) {
+        // The concordant pairs are distributed as the discordant ones.
+        match alternative {
+            Alternative::TwoSided => (2.0 * exact_p(n, concordant.min(discordant))).min(1.0),
+            Alternative::Greater => exact_p(n, discordant),
+            Alternative::Less => exact_p(n, concordant),
+        }
     } else {
-        distribution::normal_two_sided(excess / variance(n as f64, &ties_a, &ties_b).sqrt())
+        let z = excess / variance(n as f64, &ties_a, &ties_b).sqrt();
+        on_side(distribution::normal_two_sided(z), z, alternative)
     };
     Ok(Correlation { coefficient, p_value })
 }
@@ -128,7 +169,7 @@ fn count_pairs(a: &[f64], b: &[f64]) -> (u64, u64) {
     (concordant, discordant)
 }
 
-/// Two-sided p: twice the share of permutations with at most `fewer` inversions.
+/// The share of permutations of n values with at most `fewer` inversions.
 fn exact_p(n: usize, fewer: u64) -> f64 {
     let fewer = fewer as usize;
     // Share of permutations of k items with each number of inversions, item by item.
@@ -140,7 +181,7 @@ fn exact_p(n: usize, fewer: u64) -> f64 {
             *slot = before[i.saturating_sub(k - 1)..=i].iter().sum::<f64>() / k as f64;
         }
     }
-    (2.0 * share.iter().sum::<f64>()).min(1.0)
+    share.iter().sum::<f64>().min(1.0)
 }
 
 #[cfg(test)]
@@ -155,6 +196,27 @@ mod tests {
         assert_eq!(tau.coefficient, -1.0);
         assert!((tau.p_value - 2.0 / 24.0).abs() < 1e-15);
         assert!(pearson(&a, &b).unwrap().coefficient < 1.0);
+    }
+
+    #[test]
+    fn the_sides_share_the_probability() {
+        use Alternative::{Greater, Less, TwoSided};
+        let a = [1.0, 2.0, 3.0, 4.0, 5.0];
+        let b = [2.0, 1.0, 3.0, 5.0, 4.0];
+        for f in [pearson_with, spearman_with] {
+            let p = [TwoSided, Greater, Less].map(|side| f(&a, &b, side).unwrap().p_value);
+            assert!((p[1] - p[0] / 2.0).abs() < 1e-15 && (p[1] + p[2] - 1.0).abs() < 1e-15);
+        }
+        // 2 inversions of 10: 1 + 4 + 9 of 120 permutations have as few, all but 1 + 4 as many.
+        let p = [TwoSided, Greater, Less].map(|side| kendall_with(&a, &b, side).unwrap().p_value);
+        assert!((p[0] - 28.0 / 120.0).abs() < 1e-15 && (p[1] - 14.0 / 120.0).abs() < 1e-15);
+        assert!((p[2] - 115.0 / 120.0).abs() < 1e-15);
+        // More than 33 values, one inversion: exact, n of n! permutations have at most one.
+        let long: Vec<f64> = (0..40).map(f64::from).collect();
+        let mut swapped = long.clone();
+        swapped.swap(3, 4);
+        let share = 40.0 / (1..=40).map(f64::from).product::<f64>();
+        assert!((kendall(&long, &swapped).unwrap().p_value / (2.0 * share) - 1.0).abs() < 1e-12);
     }
 
     #[test]

@@ -1,4 +1,8 @@
-//! Checks for layers: finite differences and gradient coverage.
+//! Checks for layers: finite differences, gradient coverage, and the contract of every module.
+
+mod contract;
+
+pub use contract::check_module;
 
 use crate::{Error, ParamStore, Result};
 use candle_core::{DType, Tensor, Var};

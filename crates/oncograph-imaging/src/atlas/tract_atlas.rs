@@ -1,0 +1,171 @@
+use super::LabelMap;
+use crate::error::{Error, Result};
+use crate::grid::Grid;
+use crate::volume::Volume;
+
+/// A bundle of fibres.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tract {
+    /// The numbers of the regions that it joins; `None` where the atlas does not say.
+    pub ends: Option<[i16; 2]>,
+    /// Its voxels in the order of the grid, with the probability that the tract is there; tracts overlap.
+    pub voxels: Vec<(u32, f32)>,
+}
+
+/// Tracts on one grid, as sparse lists that may overlap.
+///
+/// # Example
+/// ```
+/// use oncograph_imaging::atlas::TractAtlas;
+/// use oncograph_imaging::{Frame, Grid, Volume};
+///
+/// let grid = Grid::axis_aligned([3, 1, 1], [1.0; 3], [0.0; 3])?;
+/// let map = |values: [f32; 3]| Volume::new(grid.clone(), Frame::default(), values.to_vec());
+/// let maps = [map([0.0, 0.5, 0.05])?, map([0.0, 0.2, 1.0])?];
+/// let atlas = TractAtlas::from_probabilities(&maps, &[Some([1, 2]), None], 0.1, "by hand")?;
+/// assert_eq!(atlas.tracts()[0].voxels, [(1, 0.5)]);
+/// assert_eq!(atlas.tracts()[1].voxels, [(1, 0.2), (2, 1.0)]);
+/// # Ok::<(), oncograph_imaging::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct TractAtlas {
+    grid: Grid,
+    tracts: Vec<Tract>,
+    source: String,
+    generated: bool,
+}
+
+impl TractAtlas {
+    /// An atlas of tracts on `grid`; `source` says where they come from, and `generated` whether they are the work of an
+    /// algorithm rather than of tractography.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] names the tract that is empty, whose voxels are not in order or not on the grid, or whose
+    /// probability is outside (0, 1].
+    pub fn new(grid: Grid, tracts: Vec<Tract>, source: impl Into<String>, generated: bool) -> Result<Self> {
+        for (i, tract) in tracts.iter().enumerate() {
+            let in_order = tract.voxels.is_sorted_by(|a, b| a.0 < b.0);
+            let inside = tract.voxels.last().is_some_and(|v| (v.0 as usize) < grid.len());
+            let likely = tract.voxels.iter().all(|v| v.1 > 0.0 && v.1 <= 1.0);
+            if !(in_order && inside && likely) {
+                return Err(Error::Argument {
+                    operation: "TractAtlas",
+                    argument: "voxels",
+                    expected: "some of the grid in its order, with probabilities in (0, 1]",
+                    got: format!("tract {i}"),
+                });
+            }
+        }
+        Ok(Self { grid, tracts, source: source.into(), generated })
+    }
+
+    /// The voxels of each map that reach `threshold`: a probabilistic atlas in four dimensions.
+    ///
+    /// # Errors
+    /// [`Error::Size`] if maps and ends are not equally many or the maps lie on different grids; as [`TractAtlas::new`].
+    pub fn from_probabilities(
+        maps: &[Volume<f32>],
+        ends: &[Option<[i16; 2]>],
+        threshold: f32,
+        source: impl Into<String>,
+    ) -> Result<Self> {
+        let grid = match maps.first() {
+            Some(map) if maps.len() == ends.len() => map.grid().clone(),
+            _ => {
+                let (expected, got) = (format!("{} maps", ends.len().max(1)), maps.len().to_string());
+                return Err(Error::Size { operation: "TractAtlas", expected, got });
+            }
+        };
+        if let Some(i) = maps.iter().position(|m| !m.grid().approx_eq(&grid, 1e-4)) {
+            let (expected, got) = ("maps on one grid".into(), format!("another one for map {i}"));
+            return Err(Error::Size { operation: "TractAtlas", expected, got });
+        }
+        let tracts = maps.iter().zip(ends).map(|(map, ends)| {
+            let all = map.as_slice().iter().enumerate().map(|(i, p)| (i as u32, p.min(1.0)));
+            Tract { ends: *ends, voxels: all.filter(|(_, p)| *p > 0.0 && *p >= threshold).collect() }
+        });
+        Self::new(grid, tracts.collect(), source, false)
+    }
+
+    /// Each region of a label map of white matter as one tract, with probability 1.
+    ///
+    /// # Errors
+    /// As [`TractAtlas::new`].
+    pub fn from_labels(labels: &LabelMap, source: impl Into<String>) -> Result<Self> {
+        let of = |label| Tract {
+            ends: None,
+            voxels: labels.voxels(label).into_iter().map(|v| (v, 1.0)).collect(),
+        };
+        let tracts = labels.regions().map(|(label, _)| of(label)).collect();
+        Self::new(labels.volume().grid().clone(), tracts, source, false)
+    }
+
+    /// The grid of the voxels.
+    pub fn grid(&self) -> &Grid {
+        &self.grid
+    }
+
+    /// The tracts.
+    pub fn tracts(&self) -> &[Tract] {
+        &self.tracts
+    }
+
+    /// Where they come from.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Whether an algorithm made them up: such an atlas must be called generated wherever it is shown.
+    pub fn is_generated(&self) -> bool {
+        self.generated
+    }
+
+    /// The tracts as numbers of `regions`, from 0, in the order of that list: pair and voxels.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a tract whose ends are not known or not in the list.
+    pub fn between(&self, regions: &[i16]) -> Result<Vec<[u32; 2]>> {
+        let place = |label: i16| regions.iter().position(|r| *r == label).map(|p| p as u32);
+        let pair = |(i, tract): (usize, &Tract)| {
+            let ends = tract.ends.and_then(|[a, b]| Some([place(a)?, place(b)?]));
+            ends.ok_or_else(|| Error::Argument {
+                operation: "TractAtlas::between",
+                argument: "regions",
+                expected: "all that tracts end in",
+                got: format!("tract {i} with ends {:?}", tract.ends),
+            })
+        };
+        self.tracts.iter().enumerate().map(pair).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Frame;
+
+    #[test]
+    fn bad_lists_are_refused_by_number() {
+        let grid = || Grid::axis_aligned([3, 1, 1], [1.0; 3], [0.0; 3]).unwrap();
+        let tract = |voxels: &[(u32, f32)]| Tract { ends: Some([1, 2]), voxels: voxels.to_vec() };
+        for bad in [&[][..], &[(1, 0.5), (0, 0.5)], &[(3, 0.5)], &[(1, 0.0)], &[(1, 1.5)]] {
+            let error =
+                TractAtlas::new(grid(), vec![tract(&[(0, 1.0)]), tract(bad)], "test", true).unwrap_err();
+            assert!(error.to_string().ends_with("got tract 1"), "{error}");
+        }
+        let atlas = TractAtlas::new(grid(), vec![tract(&[(0, 1.0)])], "test", true).unwrap();
+        assert_eq!(atlas.between(&[7, 2, 1]).unwrap(), [[2, 1]]);
+        assert!(atlas.between(&[1]).is_err() && atlas.is_generated());
+    }
+
+    #[test]
+    fn regions_of_white_matter_become_tracts() {
+        let grid = Grid::axis_aligned([4, 1, 1], [1.0; 3], [0.0; 3]).unwrap();
+        let volume = Volume::new(grid, Frame::default(), vec![5_i16, 0, 5, 3]).unwrap();
+        let labels = LabelMap::new(volume, [(3, "c".into()), (5, "e".into())]).unwrap();
+        let atlas = TractAtlas::from_labels(&labels, "labels").unwrap();
+        assert_eq!(atlas.tracts()[0].voxels, [(3, 1.0)]);
+        assert_eq!(atlas.tracts()[1].voxels, [(0, 1.0), (2, 1.0)]);
+        assert!(atlas.between(&[3, 5]).is_err());
+    }
+}

@@ -1,0 +1,148 @@
+use super::command::Tool;
+use super::{Registrar, Transform};
+use crate::error::{Error, Result};
+use crate::nifti;
+use crate::volume::{Mask, Volume};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const TOOL: Tool =
+    Tool { name: "ANTs", install: "a release from github.com/ANTsX/ANTs with its `bin` folder on the PATH" };
+
+/// Registration by ANTs 2: affine, then symmetric normalisation, both on mutual information.
+///
+/// Not run by this crate's tests: no package of the common distributions carries ANTs. [`super::Elastix`] is.
+///
+/// # Reference
+/// Avants et al., "Symmetric diffeomorphic image registration with cross-correlation", Medical Image Analysis 12 (2008).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ants {
+    /// For each call of a program; 2 hours.
+    pub limit: Duration,
+    /// Where the programs lie; from the PATH where this is `None`.
+    pub programs: Option<PathBuf>,
+}
+
+impl Default for Ants {
+    fn default() -> Self {
+        Ants { limit: Duration::from_secs(7200), programs: None }
+    }
+}
+
+impl Ants {
+    /// From the PATH.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the time after which a call is ended.
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Sets the folder of the programs.
+    pub fn programs(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.programs = Some(folder.into());
+        self
+    }
+
+    fn program(&self, name: &str) -> PathBuf {
+        self.programs.as_ref().map_or_else(|| PathBuf::from(name), |folder| folder.join(name))
+    }
+}
+
+impl Registrar for Ants {
+    fn version(&self) -> Result<String> {
+        TOOL.version(&self.program("antsRegistration"), "--version")
+    }
+
+    fn register(
+        &self,
+        fixed: &Volume<f32>,
+        moving: &Volume<f32>,
+        folder: &Path,
+    ) -> Result<Box<dyn Transform>> {
+        fixed.require_finite("the fixed volume")?;
+        moving.require_finite("the moving volume")?;
+        let version = self.version()?;
+        std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
+        let path = folder.join("version.txt");
+        std::fs::write(&path, format!("{version}\n")).map_err(|e| Error::io("write", &path, e))?;
+        let (fixed_path, moving_path) = (folder.join("fixed.nii.gz"), folder.join("moving.nii.gz"));
+        nifti::write(&fixed_path, fixed)?;
+        nifti::write(&moving_path, moving)?;
+        let pair = format!("{},{}", fixed_path.display(), moving_path.display());
+        let prefix = folder.join("transform");
+        let arguments: Vec<String> = [
+            "--dimensionality 3 --float 1 --random-seed 42 --collapse-output-transforms 1",
+            &format!("--output {}", prefix.display()),
+            &format!("--initial-moving-transform [{pair},1]"),
+            &format!("--transform Affine[0.1] --metric MI[{pair},1,32,Regular,0.25]"),
+            "--convergence [1000x500x250,1e-6,10] --shrink-factors 8x4x2 --smoothing-sigmas 3x2x1vox",
+            &format!("--transform SyN[0.1,3,0] --metric MI[{pair},1,32]"),
+            "--convergence [100x70x50,1e-6,10] --shrink-factors 4x2x1 --smoothing-sigmas 2x1x0vox",
+        ]
+        .iter()
+        .flat_map(|line| line.split(' ').map(String::from))
+        .collect();
+        TOOL.run(&self.program("antsRegistration"), &arguments, folder, "ants.out", self.limit)?;
+        let warp = folder.join("transform1Warp.nii.gz");
+        let affine = folder.join("transform0GenericAffine.mat");
+        TOOL.written(&warp)?;
+        TOOL.written(&affine)?;
+        let fixed = fixed.map(|_| 0);
+        Ok(Box::new(AntsTransform {
+            ants: self.clone(),
+            folder: folder.into(),
+            files: [warp, affine],
+            fixed,
+        }))
+    }
+}
+
+struct AntsTransform {
+    ants: Ants,
+    folder: PathBuf,
+    /// Applied from the last to the first.
+    files: [PathBuf; 2],
+    /// Its grid and frame are those of every result.
+    fixed: Mask,
+}
+
+impl AntsTransform {
+    fn transformed(&self, moving: &Volume<f32>, name: &str, interpolation: &str) -> Result<Volume<f32>> {
+        moving.require_finite(name)?;
+        let out = self.folder.join(name);
+        std::fs::create_dir(&out).map_err(|e| Error::io("create", &out, e))?;
+        let (input, result) = (out.join("input.nii.gz"), out.join("result.nii.gz"));
+        nifti::write(&input, moving)?;
+        let of = |flag: &str, path: &Path| [flag.to_string(), path.to_string_lossy().into_owned()];
+        let arguments = [
+            ["-d".into(), "3".into()],
+            of("-i", &input),
+            of("-r", &self.folder.join("fixed.nii.gz")),
+            of("-o", &result),
+            of("-t", &self.files[0]),
+            of("-t", &self.files[1]),
+            ["-n".into(), interpolation.into()],
+        ]
+        .concat();
+        let program = self.ants.program("antsApplyTransforms");
+        TOOL.run(&program, &arguments, &out, "apply.out", self.ants.limit)?;
+        TOOL.written(&result)?;
+        let moved: Volume<f32> = nifti::read(&result)?;
+        Volume::new(self.fixed.grid().clone(), self.fixed.frame().clone(), moved.into_parts().2)
+    }
+}
+
+impl Transform for AntsTransform {
+    fn apply(&self, moving: &Volume<f32>, name: &str) -> Result<Volume<f32>> {
+        self.transformed(moving, name, "Linear")
+    }
+
+    fn apply_labels(&self, moving: &Mask, name: &str) -> Result<Mask> {
+        Ok(self.transformed(&moving.cast(), name, "NearestNeighbor")?.map(|v| v.round() as u8))
+    }
+}

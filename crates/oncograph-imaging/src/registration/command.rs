@@ -1,0 +1,134 @@
+//! Running a program: its output goes to a log, and a failure says where that lies.
+
+use crate::error::{Error, Result};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A program that is called, and what to say where it is missing.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tool {
+    pub(super) name: &'static str,
+    pub(super) install: &'static str,
+}
+
+impl Tool {
+    fn error(&self, detail: impl Into<String>) -> Error {
+        Error::Tool { tool: self.name, detail: detail.into() }
+    }
+
+    fn not_started(&self, program: &Path, source: &std::io::Error) -> Error {
+        if source.kind() == std::io::ErrorKind::NotFound {
+            return self.error(format!("{} is not installed: {}", program.display(), self.install));
+        }
+        self.error(format!("cannot start {}: {source}", program.display()))
+    }
+
+    /// The first line that `program argument` prints.
+    pub(super) fn version(&self, program: &Path, argument: &str) -> Result<String> {
+        let output = Command::new(program).arg(argument).stdin(Stdio::null()).output();
+        let output = output.map_err(|e| self.not_started(program, &e))?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        match text.lines().map(str::trim).find(|line| !line.is_empty()) {
+            Some(line) if output.status.success() => Ok(line.into()),
+            _ => Err(self.error(format!("{} {argument} prints no version", program.display()))),
+        }
+    }
+
+    /// Runs `program` to its end; the arguments are appended to `commands.txt` of the folder, and what it prints goes to
+    /// `log` there.
+    pub(super) fn run(
+        &self,
+        program: &Path,
+        arguments: &[String],
+        folder: &Path,
+        log: &str,
+        limit: Duration,
+    ) -> Result<()> {
+        let path = folder.join("commands.txt");
+        let commands = OpenOptions::new().create(true).append(true).open(&path);
+        let line = format!("{} {}\n", program.display(), arguments.join(" "));
+        commands.and_then(|mut f| f.write_all(line.as_bytes())).map_err(|e| Error::io("write", &path, e))?;
+        let log = folder.join(log);
+        let file = File::create(&log).map_err(|e| Error::io("write", &log, e))?;
+        let errors = file.try_clone().map_err(|e| Error::io("write", &log, e))?;
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::null()).stdout(file).stderr(errors);
+        let mut child = command.spawn().map_err(|e| self.not_started(program, &e))?;
+        let begun = Instant::now();
+        let status = loop {
+            match child.try_wait() {
+                Ok(Some(status)) => break status,
+                Ok(None) if begun.elapsed() < limit => std::thread::sleep(Duration::from_millis(20)),
+                late => {
+                    // What is left of it is of no use to anyone.
+                    let _ = child.kill();
+                    let _ = child.wait();
+                    let cause = match late {
+                        Err(source) => source.to_string(),
+                        Ok(_) => format!("not finished after {} s", limit.as_secs()),
+                    };
+                    return Err(self.error(format!("{cause}; see {}", log.display())));
+                }
+            }
+        };
+        if !status.success() {
+            return Err(self.error(format!(
+                "{} failed ({status}); see {}",
+                program.display(),
+                log.display()
+            )));
+        }
+        Ok(())
+    }
+
+    /// That a file which a call should have written is there and not empty.
+    pub(super) fn written(&self, path: &Path) -> Result<()> {
+        match std::fs::metadata(path) {
+            Ok(found) if found.len() > 0 => Ok(()),
+            _ => Err(self.error(format!("it ended well but left no {}", path.display()))),
+        }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    const SHELL: Tool = Tool { name: "shell", install: "use another system" };
+
+    fn run(script: &str, seconds: u64) -> (tempfile::TempDir, Result<()>) {
+        let folder = tempfile::tempdir().unwrap();
+        let arguments = ["-c".to_string(), script.to_string()];
+        let limit = Duration::from_secs(seconds);
+        let done = SHELL.run(Path::new("sh"), &arguments, folder.path(), "sh.log", limit);
+        (folder, done)
+    }
+
+    #[test]
+    fn what_it_prints_and_how_it_was_called_is_kept() {
+        let (folder, done) = run("echo out; echo err >&2", 60);
+        done.unwrap();
+        let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+        assert_eq!(read("sh.log"), "out\nerr\n");
+        assert_eq!(read("commands.txt"), "sh -c echo out; echo err >&2\n");
+        assert!(SHELL.written(&folder.path().join("sh.log")).is_ok());
+        let absent = SHELL.written(&folder.path().join("absent")).unwrap_err().to_string();
+        assert!(absent.starts_with("shell: it ended well but left no "), "{absent}");
+    }
+
+    #[test]
+    fn failures_name_the_log_and_missing_programs_how_to_get_them() {
+        let failed = run("exit 3", 60).1.unwrap_err().to_string();
+        assert!(
+            failed.contains("sh failed (exit status: 3); see ") && failed.ends_with("sh.log"),
+            "{failed}"
+        );
+        let late = run("sleep 60", 0).1.unwrap_err().to_string();
+        assert!(late.contains("not finished after 0 s"), "{late}");
+        let missing = SHELL.version(Path::new("no-such-program"), "--version").unwrap_err().to_string();
+        assert_eq!(missing, "shell: no-such-program is not installed: use another system");
+    }
+}

@@ -1,0 +1,550 @@
+"""The peers' side of `cargo xtask bench`: the same work on the inputs and parameters that our side wrote.
+
+    python tests/peers/bench.py list                          every variant of every case, as JSON
+    python tests/peers/bench.py files DIR                     the files that both sides read
+    python tests/peers/bench.py run CASE VARIANT --dir DIR    one variant in one process, as JSON
+
+`error` is the largest difference from our result, divided by the largest value of the peer's.
+"""
+import argparse, gc, importlib.metadata as meta, json, os, resource, sys, time
+
+ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+ap.add_argument("what", choices=["list", "files", "run"])
+ap.add_argument("case", nargs="?")
+ap.add_argument("variant", nargs="?")
+ap.add_argument("--dir", default="target/bench")
+ap.add_argument("--runs", type=int, default=5)
+ap.add_argument("--threads", type=int, default=2)
+args = ap.parse_args()
+for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[name] = str(args.threads)
+
+CASES = {}
+
+
+def peer(case, variant, package):
+    """Registers a function that takes the tensors of a case and gives (work, check); `check` maps the work's value to
+    pairs (ours, theirs)."""
+    def put(f):
+        CASES.setdefault(case, {})[variant] = (f, package)
+        return f
+    return put
+
+
+def torch_():
+    import torch
+    torch.set_num_threads(args.threads)
+    return torch
+
+
+def same(name, value=lambda v: v):
+    return lambda t, got: [(t["out." + name], value(got))]
+
+
+def load(module, tensors):
+    """The parameters by their names; ours may have some that the work does not use."""
+    state = {k[len("param."):]: v for k, v in tensors.items() if k.startswith("param.")}
+    missing = [k for k in module.load_state_dict(state, strict=False).missing_keys if "num_batches" not in k]
+    assert not missing, missing
+    return module
+
+
+# ---------------------------------------------------------------------------------------------------------- encoders
+def encoder(name):
+    import torch
+    from torch import nn
+    if name == "monai_resnet18":
+        from monai.networks.nets.resnet import ResNet, ResNetBlock
+        return ResNet(ResNetBlock, [2, 2, 2, 2], [64, 128, 256, 512], spatial_dims=3, n_input_channels=1, num_classes=2,
+                      conv1_t_stride=1)
+    from torchvision.models import video
+    m = getattr(video, name)(weights=None)
+    old = m.stem[0]
+    m.stem[0] = nn.Conv3d(1, old.out_channels, old.kernel_size, old.stride, old.padding, bias=False)
+    return m
+
+
+def encoder_cases(case, name):
+    def model(t):
+        return load(encoder(name), t).eval()
+
+    @peer(case, "torch", "torch")
+    def eager(t):
+        torch = torch_(); m = model(t)
+        return torch.inference_mode()(lambda: m(t["in.x"])), same("y")
+
+    @peer(case, "torch channels-last", "torch")
+    def last(t):
+        torch = torch_(); m = model(t).to(memory_format=torch.channels_last_3d)
+        x = t["in.x"].to(memory_format=torch.channels_last_3d)
+        return torch.inference_mode()(lambda: m(x)), same("y")
+
+    @peer(case, "torch.compile", "torch")
+    def compiled(t):
+        torch = torch_()
+        import torch._inductor.config as config
+        config.freezing = True
+        m = torch.compile(model(t))
+        return torch.inference_mode()(lambda: m(t["in.x"])), same("y")
+
+    def onnx(t):
+        torch = torch_(); path = os.path.join(args.dir, case.replace("/", "_") + ".onnx")
+        if not os.path.exists(path):
+            torch.onnx.export(model(t), (t["in.x"],), path, input_names=["x"], output_names=["y"], dynamo=False,
+                              opset_version=17)
+        return path
+
+    @peer(case, "ONNX Runtime", "onnxruntime")
+    def ort(t):
+        import onnxruntime, torch
+        o = onnxruntime.SessionOptions(); o.intra_op_num_threads = args.threads
+        s = onnxruntime.InferenceSession(onnx(t), o, providers=["CPUExecutionProvider"]); x = t["in.x"].numpy()
+        return lambda: s.run(None, {"x": x})[0], same("y", torch.from_numpy)
+
+    @peer(case, "OpenVINO", "openvino")
+    def vino(t):
+        import openvino, torch
+        core = openvino.Core()
+        c = core.compile_model(core.read_model(onnx(t)), "CPU",
+                               {"INFERENCE_NUM_THREADS": args.threads, "INFERENCE_PRECISION_HINT": "f32"})
+        r = c.create_infer_request(); x = t["in.x"].numpy()
+        return lambda: r.infer({0: x})[0], same("y", lambda y: torch.from_numpy(y.copy()))
+
+
+for c, n in (("encoder/r3d_18", "r3d_18"), ("encoder/r3d_18_batch_6", "r3d_18"), ("encoder/r2plus1d_18", "r2plus1d_18"),
+             ("encoder/monai_resnet18", "monai_resnet18")):
+    encoder_cases(c, n)
+
+
+def steps(module, forward, t):
+    """A training step with AdamW; the loss before any step is compared."""
+    torch = torch_()
+    module.train()
+    first = forward().detach()
+    optimizer = torch.optim.AdamW(module.parameters(), lr=1e-4)
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        forward().backward()
+        optimizer.step()
+    return step, same("loss", lambda _: first)
+
+
+def training(case, variant, last):
+    @peer(case, variant, "torch")
+    def go(t):
+        torch = torch_()
+        from torch import nn
+        m = encoder("r3d_18"); m.fc = nn.Linear(512, 2); load(m, t); x = t["in.x"]
+        if last:
+            m, x = m.to(memory_format=torch.channels_last_3d), x.to(memory_format=torch.channels_last_3d)
+        return steps(m, lambda: m(x).pow(2).mean(), t)
+
+
+training("encoder/r3d_18_training", "torch", False)
+training("encoder/r3d_18_training", "torch channels-last", True)
+
+
+# ------------------------------------------------------------------------------------------------------------ graphs
+def conv(case, t):
+    from torch import nn
+    from torch_geometric import nn as g
+    kind = case.split("/")[1]
+    if kind.startswith("sage"): m = g.SAGEConv(64, 64)
+    elif kind.startswith("gcn"): m = g.GCNConv(64, 64, cached=True)
+    elif kind.startswith("gatv2"): m = g.GATv2Conv(64, 8, 8, edge_dim=16 if "edges" in kind else None)
+    elif kind.startswith("gat"): m = g.GATConv(64, 8, 8, edge_dim=16 if "edges" in kind else None)
+    else:
+        f = int(kind.split("_")[1])
+        m = g.NNConv(f, f, nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, f * f)), aggr="mean")
+    return load(m, t)
+
+
+def graph_case(case, variant):
+    @peer(case, variant, "torch_geometric")
+    def go(t):
+        torch = torch_()
+        m = conv(case, t); x = t["in.x"]; n = x.size(0)
+        e = torch.stack([t["in.sources"], t["in.targets"]])
+        if variant == "PyG CSR":
+            from torch_geometric.utils import to_torch_csr_tensor
+            e = to_torch_csr_tensor(e.flip(0), size=(n, n))
+        elif variant == "PyG EdgeIndex":
+            from torch_geometric import EdgeIndex
+            e = EdgeIndex(e, sparse_size=(n, n)).sort_by("col")[0].fill_cache_()
+        given = (x, e) if "in.edge_attr" not in t else (x, e, t["in.edge_attr"])
+        if "out.y" in t:
+            return torch.no_grad()(lambda: m(*given)), same("y")
+
+        def both():
+            v = x.detach().requires_grad_(True)
+            m.zero_grad(set_to_none=True)
+            m(v, *given[1:]).pow(2).mean().backward()
+            return v.grad
+        return both, same("grad_x")
+
+
+for kind in ("sage_forward_1e5", "sage_forward", "sage_1e5", "sage", "gcn_forward", "gcn"):
+    for variant in ("PyG CSR", "PyG EdgeIndex", "PyG"):
+        graph_case("graph/" + kind, variant)
+for kind in ("sage_forward_1e7", "sage_1e7", "gcn_forward_1e7", "gcn_1e7"):
+    graph_case("graph/" + kind, "PyG CSR")
+for kind in ("gat_1e5", "gat", "gat_edges", "gatv2", "gatv2_edges", "nnconv_16", "nnconv_64"):
+    graph_case("graph/" + kind, "PyG")
+
+
+# ------------------------------------------------------------------------------------------------------------ models
+def patients(torch, count):
+    e = torch.tensor([p for a in range(5) for c in (5, 6) for p in ((a, c), (c, a))]).t()
+    return (e.unsqueeze(1) + (torch.arange(count) * 7).view(1, -1, 1)).reshape(2, -1)
+
+
+def stg(case, variant):
+    @peer(case, variant, "torch_geometric")
+    def go(t):
+        torch = torch_()
+        from torch import nn
+        from torch_geometric.nn import SAGEConv, global_mean_pool
+        from torch_geometric.utils import scatter
+        full, T, h, x = "full" in case, 12, 256, t["in.x"]
+        n, ei = x.size(0), patients(torch, x.size(0) // 7)
+        owner = torch.arange(n) // 7
+        m = nn.Module()
+        m.time = nn.Embedding(T, 12)
+        m.s1, m.s2, m.s3 = SAGEConv(4096 + 12, h), SAGEConv(h, h), SAGEConv(h, h)
+        if full:
+            m.u1, m.u2, wide = SAGEConv(h, h), SAGEConv(h, h), h
+        else:
+            m.p1, m.p2, m.lstm = SAGEConv(4096, h), SAGEConv(h, h), nn.LSTM(h, 128, batch_first=True, bidirectional=True)
+            wide = h + 256
+        m.rec, m.surv = nn.Linear(wide, 1), nn.Linear(wide + 1, 1)
+        load(m, t)
+        shift = (torch.arange(T) * n).view(1, -1, 1)
+        spatial = (ei.unsqueeze(1) + shift).reshape(2, -1)
+        a = torch.arange((T - 1) * n)
+        chain = torch.stack([a, a + n])
+        joint = torch.cat([spatial, chain, chain.flip(0)], 1)
+
+        def reconstruct():
+            """[T * n, h]"""
+            if variant == "PyG, step by step":
+                out = []
+                for s in range(T):
+                    z = torch.cat([x, m.time.weight[s].expand(n, -1)], 1)
+                    out.append(m.s3(m.s2(m.s1(z, ei).relu(), ei).relu(), ei))
+                return torch.cat(out)
+            # The part of the first layer that all steps share, once; then all steps in one call.
+            e, wl, wr = m.time.weight, m.s1.lin_l.weight, m.s1.lin_r.weight
+            mean = scatter(x[ei[0]], ei[1], dim=0, dim_size=n, reduce="mean")
+            base = mean @ wl[:, :4096].t() + x @ wr[:, :4096].t() + m.s1.lin_l.bias
+            step = e @ wl[:, 4096:].t() + e @ wr[:, 4096:].t()
+            z = (base.unsqueeze(0) + step.unsqueeze(1)).relu().reshape(T * n, -1)
+            return m.s3(m.s2(z, spatial).relu(), spatial)
+
+        def forward():
+            hs = reconstruct()
+            if full:
+                z = m.u2(m.u1(hs, joint).relu(), joint)
+                fused = global_mean_pool(z, owner.repeat(T), n // 7)
+            else:
+                seq = global_mean_pool(hs, (owner + (torch.arange(T) * (n // 7)).view(-1, 1)).flatten(), T * n // 7)
+                y, _ = m.lstm(seq.view(T, n // 7, h).transpose(0, 1))
+                space = global_mean_pool(m.p2(m.p1(x, ei).relu(), ei), owner, n // 7)
+                fused = torch.cat([space, y.mean(1)], 1)
+            r = m.rec(fused)
+            return r.pow(2).mean() + m.surv(torch.cat([fused, r], 1)).pow(2).mean()
+        return steps(m, forward, t)
+
+
+for c in ("model/stg_full", "model/stg_decoupled"):
+    for v in ("PyG, step by step", "PyG, batched"):
+        stg(c, v)
+
+
+@peer("model/glioma_image", "torch", "torch")
+def glioma_image(t):
+    torch = torch_()
+    from torch import nn
+    layers, width = [], 4
+    for out in (64, 128, 128, 256, 256):
+        layers += [nn.Conv3d(width, out, 3, padding=1), nn.BatchNorm3d(out), nn.ReLU(), nn.MaxPool3d(2)]
+        width = out
+    m = nn.Module()
+    m.features = nn.Sequential(*layers)
+    m.fc = nn.Sequential(nn.Linear(6912, 512), nn.ReLU(), nn.Linear(512, 256), nn.ReLU(), nn.Linear(256, 32))
+    load(m, t)
+    return steps(m, lambda: m.fc(m.features(t["in.x"]).flatten(1)).pow(2).mean(), t)
+
+
+@peer("model/glioma_network", "PyG", "torch_geometric")
+def glioma_network(t):
+    torch = torch_()
+    from torch import nn
+    from torch_geometric.nn import GATConv, global_mean_pool
+    m, width = nn.Module(), 16
+    m.convs = nn.ModuleList()
+    for out in (64, 128, 128, 256, 256, 256):
+        m.convs.append(GATConv(width, out, edge_dim=16)); width = out
+    m.fc = nn.Sequential(nn.Linear(256, 512), nn.ReLU(), nn.Linear(512, 256), nn.ReLU(), nn.Linear(256, 32))
+    names = {f"fc.{2 * i}.{w}": f"fc.{i}.{w}" for i in range(3) for w in ("weight", "bias")}
+    state = dict(t) if "param.fc.4.weight" in t else t | {"param." + a: t["param." + b] for a, b in names.items()}
+    load(m, state)
+    e = torch.stack([t["in.sources"], t["in.targets"]]); owner = torch.arange(1800) // 90
+
+    def forward():
+        x = t["in.x"]
+        for i, c in enumerate(m.convs):
+            x = c(x, e, t["in.edge_attr"])
+            x = nn.functional.elu(x) if i < 5 else x
+        return m.fc(global_mean_pool(x, owner, 20)).pow(2).mean()
+    return steps(m, forward, t)
+
+
+# ---------------------------------------------------------------------------------------------------------- survival
+@peer("survival/concordance", "lifelines", "lifelines")
+def lifelines(t):
+    import torch
+    from lifelines.utils import concordance_index
+    time_, risk, event = (t["in." + k].numpy() for k in ("time", "risk", "event"))
+    return lambda: concordance_index(time_, -risk, event), same("c", lambda c: torch.tensor([c]))
+
+
+def cox(case, dtype):
+    @peer(case, "torch, presorted", "torch")
+    def go(t):
+        torch = torch_()
+        order = torch.argsort(-t["in.time"], stable=True)
+        at, event = t["in.time"][order], t["in.event"][order].to(getattr(torch, dtype))
+        risk = t["in.risk"][order].to(getattr(torch, dtype))
+        last = torch.searchsorted(-at, -at, right=True) - 1
+        back = torch.argsort(order)
+
+        def work():
+            eta = risk.detach().requires_grad_(True)
+            (-(event * (eta - torch.logcumsumexp(eta, 0)[last])).sum() / event.sum()).backward()
+            return eta.grad
+        return work, same("grad", lambda g: g[back])
+
+
+cox("survival/cox_f32", "float32")
+cox("survival/cox_f64", "float64")
+
+
+# ------------------------------------------------------------------------------------------------------------ points
+@peer("points/fps_1024", "torch-cluster", "torch_cluster")
+def fps(t):
+    import torch_cluster
+    torch_()
+    return (lambda: torch_cluster.fps(t["in.points"], None, 1024 / 100_000, random_start=False)), same("chosen")
+
+
+def degrees(torch, targets):
+    return torch.bincount(targets, minlength=100_000).float()
+
+
+@peer("points/knn_16", "torch-cluster", "torch_cluster")
+def knn(t):
+    torch = torch_()
+    import torch_cluster
+    return lambda: torch_cluster.knn_graph(t["in.points"], 16), same("degrees", lambda e: degrees(torch, e[1]))
+
+
+@peer("points/knn_16", "SciPy cKDTree", "scipy")
+def knn_scipy(t):
+    import torch
+    from scipy.spatial import cKDTree
+    p = t["in.points"].numpy()
+    # A point is its own nearest neighbour.
+    return (lambda: cKDTree(p).query(p, 17, workers=args.threads)[1]), \
+        same("degrees", lambda i: torch.full((100_000,), float(i.shape[1] - 1)))
+
+
+@peer("points/radius", "torch-cluster", "torch_cluster")
+def radius(t):
+    torch = torch_()
+    import torch_cluster
+    return (lambda: torch_cluster.radius_graph(t["in.points"], 0.03, max_num_neighbors=64)), \
+        same("degrees", lambda e: degrees(torch, e[1]))
+
+
+# ------------------------------------------------------------------------------------------------------------ images
+def path(name):
+    return os.path.join(args.dir, name)
+
+
+def sitk_():
+    import SimpleITK
+    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(args.threads)
+    return SimpleITK
+
+
+def volume(array):
+    """[k, j, i] in memory with i fastest, as ours."""
+    import numpy, torch
+    return torch.from_numpy(numpy.ascontiguousarray(array)).float()
+
+
+def ct():
+    import nibabel, numpy
+    return numpy.asanyarray(nibabel.load(path("ct.nii.gz")).dataobj).astype("float32")
+
+
+@peer("image/nifti_gz", "SimpleITK", "SimpleITK")
+def nifti_sitk(t):
+    s = sitk_()
+    return lambda: s.GetArrayFromImage(s.ReadImage(path("ct.nii.gz"))), same("volume", volume)
+
+
+@peer("image/nifti_gz", "nibabel", "nibabel")
+def nifti_nibabel(t):
+    import nibabel, numpy
+    return lambda: numpy.asanyarray(nibabel.load(path("ct.nii.gz")).dataobj), same("volume", lambda v: volume(v.transpose()))
+
+
+@peer("image/dicom_series", "SimpleITK", "SimpleITK")
+def dicom_sitk(t):
+    import torch
+    s = sitk_()
+
+    def work():
+        r = s.ImageSeriesReader()
+        r.SetFileNames(r.GetGDCMSeriesFileNames(path("dicom")))
+        return s.GetArrayFromImage(r.Execute())
+    return work, same("sum", lambda v: torch.tensor([v.astype("float64").sum()]))
+
+
+@peer("image/dicom_series", "pydicom", "pydicom")
+def dicom_pydicom(t):
+    import numpy, pydicom, torch
+
+    def work():
+        slices = [pydicom.dcmread(os.path.join(path("dicom"), f)) for f in os.listdir(path("dicom"))]
+        slices.sort(key=lambda d: d.ImagePositionPatient[2])
+        return numpy.stack([d.pixel_array.astype("float32") * float(d.RescaleSlope) + float(d.RescaleIntercept)
+                            for d in slices])
+    return work, same("sum", lambda v: torch.tensor([v.astype("float64").sum()]))
+
+
+@peer("image/resample_cubic", "SciPy", "scipy")
+def resample_scipy(t):
+    from scipy import ndimage
+    v = ct(); size = (128, 128, 40)
+    zoom = [b / a for a, b in zip(v.shape, size)]
+    return lambda: ndimage.zoom(v, zoom, order=3, mode="mirror", grid_mode=True), same("volume", lambda y: volume(y.transpose()))
+
+
+@peer("image/resample_cubic", "SimpleITK", "SimpleITK")
+def resample_sitk(t):
+    import numpy
+    s = sitk_(); im = s.GetImageFromArray(numpy.ascontiguousarray(ct().transpose()))
+    size = (128, 128, 40); spacing = [a / b for a, b in zip(im.GetSize(), size)]
+    # Corners, not centres, of the two grids agree.
+    origin = [(p - 1) / 2 for p in spacing]
+    return (lambda: s.GetArrayFromImage(s.Resample(im, size, s.Transform(), s.sitkBSpline, origin, spacing,
+                                                   im.GetDirection(), -1000.0))), same("volume", volume)
+
+
+@peer("image/closing", "SciPy", "scipy")
+def closing_scipy(t):
+    import nibabel, numpy
+    from scipy import ndimage
+    m = numpy.asanyarray(nibabel.load(path("mask.nii.gz")).dataobj) > 0
+    return lambda: ndimage.binary_closing(m, numpy.ones((3, 3, 3))), same("volume", lambda y: volume(y.transpose()))
+
+
+@peer("image/closing", "SimpleITK", "SimpleITK")
+def closing_sitk(t):
+    s = sitk_(); m = s.ReadImage(path("mask.nii.gz"), s.sitkUInt8)
+    # Without a safe border the outside is background, as in SciPy.
+    return (lambda: s.BinaryMorphologicalClosing(m, (1, 1, 1), s.sitkBox, 1, False)), \
+        same("volume", lambda y: volume(s.GetArrayFromImage(y)))
+
+
+@peer("image/histogram_matching", "scikit-image", "skimage")
+def histogram_skimage(t):
+    import numpy
+    from skimage import exposure
+    v = ct(); r = numpy.roll((v * numpy.float32(1.3) + numpy.float32(20)).ravel(order="F"), -1000).reshape(v.shape, order="F")
+    return lambda: exposure.match_histograms(v, r), same("volume", lambda y: volume(y.transpose()))
+
+
+@peer("image/marching_cubes", "scikit-image", "skimage")
+def surface(t):
+    import nibabel, numpy, torch
+    from skimage import measure
+    v = numpy.asanyarray(nibabel.load(path("soft.nii.gz")).dataobj).astype("float32")
+    return lambda: measure.marching_cubes(v, 0.5), \
+        same("area", lambda m: torch.tensor([float(measure.mesh_surface_area(m[0], m[1]))]))
+
+
+def files():
+    """A volume like an abdominal CT with its DICOM series, a mask and a smoothed mask."""
+    import nibabel, numpy as np, pydicom
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+    from scipy import ndimage
+    os.makedirs(path("dicom"), exist_ok=True)
+    rng = np.random.default_rng(0)
+    x, y, z = (np.linspace(-1, 1, k, dtype=np.float32).reshape(s) for k, s in
+               ((512, (-1, 1, 1)), (512, (1, -1, 1)), (96, (1, 1, -1))))
+    v = np.where((x / 0.8) ** 2 + (y / 0.65) ** 2 + 0 * z < 1, 40.0, -1000.0).astype(np.float32)
+    for _ in range(12):
+        c, w = rng.uniform(-0.5, 0.5, 3), rng.uniform(0.05, 0.25, 3)
+        v += rng.uniform(-300, 400) * np.exp(-((x - c[0]) / w[0]) ** 2 - ((y - c[1]) / w[1]) ** 2 - ((z - c[2]) / (3 * w[2])) ** 2)
+    v += ndimage.gaussian_filter(rng.normal(size=v.shape).astype(np.float32), (0.7, 0.7, 0)) * 40
+    v = np.clip(v, -1024, 3000).astype(np.int16)
+
+    def nifti(name, data, spacing):
+        nibabel.save(nibabel.Nifti1Image(data, np.diag([*spacing, 1])), path(name))
+    nifti("ct.nii.gz", v, (0.8, 0.8, 2.5))
+    mask = ndimage.gaussian_filter(rng.normal(size=(256, 256, 96)).astype(np.float32), 4) > 0.01
+    nifti("mask.nii.gz", mask.astype(np.uint8), (1, 1, 1))
+    nifti("soft.nii.gz", ndimage.gaussian_filter(mask.astype(np.float32), 1.5), (1, 1, 1))
+    series, study, frame = generate_uid(), generate_uid(), generate_uid()
+    for k in range(v.shape[2]):
+        m = FileMetaDataset()
+        m.MediaStorageSOPClassUID, m.MediaStorageSOPInstanceUID = CTImageStorage, generate_uid()
+        m.TransferSyntaxUID = ExplicitVRLittleEndian
+        d = FileDataset(None, {}, file_meta=m, preamble=b"\0" * 128)
+        d.SOPClassUID, d.SOPInstanceUID = CTImageStorage, m.MediaStorageSOPInstanceUID
+        d.SeriesInstanceUID, d.StudyInstanceUID, d.FrameOfReferenceUID = series, study, frame
+        d.Modality, d.PatientID, d.InstanceNumber = "CT", "X", k + 1
+        d.ImagePositionPatient, d.ImageOrientationPatient = [0, 0, 2.5 * k], [1, 0, 0, 0, 1, 0]
+        d.PixelSpacing, d.SliceThickness = [0.8, 0.8], 2.5
+        d.Rows, d.Columns, d.SamplesPerPixel, d.PhotometricInterpretation = 512, 512, 1, "MONOCHROME2"
+        d.BitsAllocated, d.BitsStored, d.HighBit, d.PixelRepresentation = 16, 16, 15, 1
+        d.RescaleSlope, d.RescaleIntercept = 1, 0
+        d.PixelData = np.ascontiguousarray(v[:, :, k].T).tobytes()
+        d.save_as(os.path.join(path("dicom"), f"{k:04d}.dcm"), enforce_file_format=True)
+
+
+def run(case, variant):
+    from safetensors.torch import load_file
+    make, package = CASES[case][variant]
+    tensors = load_file(os.path.join(args.dir, case.replace("/", "_") + ".safetensors"))
+    work, check = make(tensors)
+    got = work()
+    gc.collect()
+    wall, cpu, begun = [], [], time.perf_counter()
+    while len(wall) < max(args.runs, 3) or (time.perf_counter() - begun < 2 and len(wall) < 200):
+        a, c = time.perf_counter(), time.process_time()
+        got = work()
+        wall.append(time.perf_counter() - a)
+        cpu.append(time.process_time() - c)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    errors = []
+    for ours, theirs in check(tensors, got):
+        ours, theirs = ours.detach().double().flatten(), theirs.detach().double().flatten()
+        assert ours.shape == theirs.shape, (ours.shape, theirs.shape)
+        errors.append(float((ours - theirs).abs().max() / theirs.abs().max().clamp_min(1e-300)))
+    version = f"{package.replace('_', '-')} {meta.version('scikit-image' if package == 'skimage' else package)}"
+    return dict(wall=wall, cpu=cpu, peak_mb=peak, error=max(errors), version=version)
+
+
+if args.what == "list":
+    print(json.dumps({c: list(v) for c, v in CASES.items()}))
+elif args.what == "files":
+    args.dir = args.case
+    files()
+else:
+    print(json.dumps(run(args.case, args.variant)))

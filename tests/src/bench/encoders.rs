@@ -1,0 +1,55 @@
+//! Image encoders at the size of a scan.
+
+use super::{Bench, random};
+use anyhow::Result;
+use candle_core::Tensor;
+use oncograph_encoder::{MonaiResNetConfig, VideoResNetConfig};
+use oncograph_nn::optim::{AdamW, AdamWConfig, Optimizer};
+
+type Run = fn(&mut Bench) -> Result<()>;
+
+pub(super) const CASES: &[(&str, Run)] = &[
+    ("encoder/r3d_18", |b| inference(b, &VideoResNetConfig::r3d_18(1), 1)),
+    ("encoder/r3d_18_batch_6", |b| inference(b, &VideoResNetConfig::r3d_18(1), 6)),
+    ("encoder/r2plus1d_18", |b| inference(b, &VideoResNetConfig::r2plus1d_18(1), 1)),
+    ("encoder/monai_resnet18", monai),
+    ("encoder/r3d_18_training", training),
+];
+
+fn scans(batch: usize) -> Result<Tensor> {
+    random(&[batch, 1, 40, 128, 128], 1)
+}
+
+fn inference(bench: &mut Bench, config: &VideoResNetConfig, batch: usize) -> Result<()> {
+    let model = config.clone().classes(Some(400)).build(bench.vb())?.folded()?;
+    let x = scans(batch)?;
+    bench.give("x", &x);
+    let y = bench.time(|| Ok(model.forward(&x)?))?;
+    bench.result("y", &y);
+    Ok(())
+}
+
+fn monai(bench: &mut Bench) -> Result<()> {
+    let config = MonaiResNetConfig::resnet(18, 1)?.conv1_t_stride([1; 3]).num_classes(Some(2));
+    let model = config.build(bench.vb())?.folded()?;
+    let x = scans(1)?;
+    bench.give("x", &x);
+    let y = bench.time(|| Ok(model.forward(&x)?))?;
+    bench.result("y", &y);
+    Ok(())
+}
+
+fn training(bench: &mut Bench) -> Result<()> {
+    let model = VideoResNetConfig::r3d_18(1).classes(Some(2)).build(bench.vb())?;
+    let x = scans(2)?;
+    bench.give("x", &x);
+    // The first loss, before any step, is what the two sides can agree on.
+    let first = model.forward(&x, true)?.sqr()?.mean_all()?;
+    bench.result("loss", &first);
+    let store = bench.store.clone();
+    let mut optimizer = AdamW::new(AdamWConfig::new(1e-4))?;
+    bench.time(|| {
+        let loss = model.forward(&x, true)?.sqr()?.mean_all()?;
+        Ok(optimizer.step(&store, &store.backward(&loss)?)?)
+    })
+}

@@ -1,0 +1,138 @@
+//! Cases of work that are timed here and in a peer on the same inputs.
+//!
+//! A case is one function: it makes its inputs, hands them to [`Bench::give`], runs the work under [`Bench::time`] and
+//! hands its result to [`Bench::result`]. One process runs one case, so that the peak memory is the case's own. Inputs,
+//! parameters and results go into `DIR/CASE.safetensors`, where the peer finds what it must run on and agree with.
+
+mod encoders;
+mod graphs;
+mod images;
+mod models;
+mod points;
+mod survival;
+
+use anyhow::{Context, Result, ensure};
+use candle_core::{DType, Device, Tensor};
+use oncograph_nn::testing::pattern;
+use oncograph_nn::{ParamStore, Seed, VarBuilder, save_tensors};
+use std::collections::HashMap;
+use std::hint::black_box;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// One kind of work, under a name.
+pub struct Case {
+    /// As on the command line, `encoder/r3d_18`.
+    pub name: &'static str,
+    run: fn(&mut Bench) -> Result<()>,
+}
+
+/// Every case, in the order of the page.
+pub fn cases() -> Vec<Case> {
+    let groups =
+        [encoders::CASES, graphs::CASES, models::CASES, survival::CASES, points::CASES, images::CASES];
+    groups.into_iter().flatten().map(|&(name, run)| Case { name, run }).collect()
+}
+
+/// What one case took.
+#[derive(Debug, serde::Serialize)]
+pub struct Measured {
+    /// Wall seconds of each run.
+    pub wall: Vec<f64>,
+    /// Processor seconds of all threads of each run.
+    pub cpu: Vec<f64>,
+    /// The largest resident size of the process [MB].
+    pub peak_mb: f64,
+}
+
+/// What a case talks to.
+pub struct Bench {
+    dir: PathBuf,
+    runs: usize,
+    store: ParamStore,
+    kept: HashMap<String, Tensor>,
+    measured: Option<Measured>,
+}
+
+impl Case {
+    /// Runs the case; `dir` receives its tensors and holds the files that it reads.
+    ///
+    /// # Errors
+    /// What the case runs into.
+    pub fn run(&self, dir: &Path, runs: usize) -> Result<Measured> {
+        let store = ParamStore::new(Seed::new(1));
+        let mut bench = Bench { dir: dir.to_path_buf(), runs, store, kept: HashMap::new(), measured: None };
+        (self.run)(&mut bench)?;
+        std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
+        let contiguous = |(n, t): (String, Tensor)| Ok((n, t.contiguous()?));
+        let kept = bench.kept.into_iter().map(contiguous).collect::<Result<HashMap<_, _>>>()?;
+        save_tensors(&kept, dir.join(format!("{}.safetensors", self.name.replace('/', "_"))))?;
+        bench.measured.with_context(|| format!("{}: the case timed nothing", self.name))
+    }
+}
+
+impl Bench {
+    /// Where the parameters of the case's model come from.
+    fn vb(&self) -> VarBuilder<'static> {
+        self.store.var_builder(DType::F32, &Device::Cpu)
+    }
+
+    /// An input that the peer shall have, too.
+    fn give(&mut self, name: &str, value: &Tensor) {
+        self.kept.insert(format!("in.{name}"), value.clone());
+    }
+
+    /// A result that the peer compares with its own.
+    fn result(&mut self, name: &str, value: &Tensor) {
+        self.kept.insert(format!("out.{name}"), value.detach());
+    }
+
+    /// Runs `work` once to warm up and then the asked number of times, at least three, for two seconds if it is short.
+    fn time<T>(&mut self, mut work: impl FnMut() -> Result<T>) -> Result<T> {
+        // The parameters as they are before the work changes them.
+        self.kept.extend(self.store.snapshot()?.into_iter().map(|(n, v)| (format!("param.{n}"), v)));
+        let mut last = black_box(work()?);
+        let (mut wall, mut cpu) = (vec![], vec![]);
+        let begun = Instant::now();
+        while wall.len() < self.runs.max(3) || (begun.elapsed().as_secs_f64() < 2.0 && wall.len() < 200) {
+            let (start, start_cpu) = (Instant::now(), processor_seconds());
+            let value = black_box(work()?);
+            wall.push(start.elapsed().as_secs_f64());
+            cpu.push(processor_seconds() - start_cpu);
+            last = value;
+        }
+        ensure!(self.measured.is_none(), "a case is one piece of work");
+        self.measured = Some(Measured { wall, cpu, peak_mb: peak_mb() });
+        Ok(last)
+    }
+
+    /// A file that was made for all sides.
+    fn file(&self, name: &str) -> Result<PathBuf> {
+        let path = self.dir.join(name);
+        ensure!(path.exists(), "{}: absent; `bench.py files` makes it", path.display());
+        Ok(path)
+    }
+}
+
+/// Numbers in (-1, 1) without a pattern that matters.
+fn random(dims: &[usize], salt: u64) -> Result<Tensor> {
+    Ok(pattern(dims, salt)?.to_dtype(DType::F32)?)
+}
+
+#[cfg(unix)]
+fn processor_seconds() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
+}
+
+#[cfg(not(unix))]
+fn processor_seconds() -> f64 {
+    f64::NAN
+}
+
+/// The high-water mark that Linux keeps; NaN elsewhere.
+fn peak_mb() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+    line.and_then(|l| l.trim().trim_end_matches(" kB").parse::<f64>().ok()).map_or(f64::NAN, |kb| kb / 1024.0)
+}

@@ -1,0 +1,98 @@
+//! Training steps of the systems' networks.
+
+use super::{Bench, random};
+use anyhow::Result;
+use candle_core::{DType, Device, Tensor};
+use oncograph_brain::{GeometryEncoderConfig, ImageEncoderConfig, NetworkEncoderConfig};
+use oncograph_gnn::Adjacency;
+use oncograph_graph::Graph;
+use oncograph_nn::optim::{AdamW, AdamWConfig, Optimizer};
+use oncograph_spatiotemporal::{EdgeMode, Stg, StgConfig, TemporalInput};
+use std::sync::Arc;
+
+type Run = fn(&mut Bench) -> Result<()>;
+
+pub(super) const CASES: &[(&str, Run)] = &[
+    ("model/stg_full", |b| stg(b, StgConfig::full(22).hidden(256).cascade(true, false))),
+    ("model/stg_decoupled", |b| {
+        stg(b, StgConfig::decoupled(22).hidden(256).lstm_hidden(128).temporal(TemporalInput::Recon3, true))
+    }),
+    ("model/glioma_image", glioma_image),
+    ("model/glioma_geometry", glioma_geometry),
+    ("model/glioma_network", glioma_network),
+];
+
+/// Gives the first loss and times steps of AdamW on it.
+fn steps(bench: &mut Bench, forward: impl Fn() -> Result<Tensor>) -> Result<()> {
+    bench.result("loss", &forward()?);
+    let store = bench.store.clone();
+    let mut optimizer = AdamW::new(AdamWConfig::new(1e-4))?;
+    bench.time(|| Ok(optimizer.step(&store, &store.backward(&forward()?)?)?))
+}
+
+/// Sixty-four patients of seven nodes and twenty edges.
+fn stg(bench: &mut Bench, config: StgConfig) -> Result<()> {
+    let patients = 64u32;
+    let config = config.last_linear(true).edge_mode(EdgeMode::Ignore);
+    let model = Stg::new(&config, bench.vb())?;
+    let (mut sources, mut targets) = (vec![], vec![]);
+    for first in (0..patients).map(|p| 7 * p) {
+        for (a, b) in (0..5).flat_map(|organ| [(organ, 5), (organ, 6)]) {
+            sources.extend([first + a, first + b]);
+            targets.extend([first + b, first + a]);
+        }
+    }
+    let nodes = 7 * patients as usize;
+    let owner: Vec<u32> = (0..patients).flat_map(|p| [p; 7]).collect();
+    let adjacency = Arc::new(Adjacency::new(nodes, nodes, &sources, &targets)?);
+    let graph = Graph::new(adjacency, None, &owner, patients as usize)?;
+    let x = random(&[nodes, 4096], 1)?;
+    bench.give("x", &x);
+    steps(bench, || {
+        let y = model.forward(&x, &graph)?;
+        Ok((y.recurrence.sqr()?.mean_all()? + y.survival.sqr()?.mean_all()?)?)
+    })
+}
+
+fn glioma_image(bench: &mut Bench) -> Result<()> {
+    let model = ImageEncoderConfig::default().build(bench.vb())?;
+    let x = random(&[2, 4, 120, 120, 120], 1)?;
+    bench.give("x", &x);
+    steps(bench, || Ok(model.forward(&x, true)?.sqr()?.mean_all()?))
+}
+
+fn glioma_geometry(bench: &mut Bench) -> Result<()> {
+    let (surfaces, points) = (20, 1024);
+    let model = GeometryEncoderConfig::default().build(bench.vb())?;
+    // Points near the unit sphere.
+    let direction = random(&[surfaces * points, 3], 1)?;
+    let length = direction.sqr()?.sum_keepdim(1)?.sqrt()?;
+    let radius = ((random(&[surfaces * points, 1], 2)? * 0.1)? + 0.9)?;
+    let positions = direction.broadcast_div(&length)?.broadcast_mul(&radius)?;
+    let owner: Vec<u32> = (0..surfaces * points).map(|p| (p / points) as u32).collect();
+    bench.give("positions", &positions);
+    steps(bench, || Ok(model.forward(&positions, &owner)?.embedding.sqr()?.mean_all()?))
+}
+
+fn glioma_network(bench: &mut Bench) -> Result<()> {
+    let (networks, regions, tracts) = (20usize, 90usize, 2309usize);
+    let model = NetworkEncoderConfig::default().build(bench.vb())?;
+    let ends = |salt| -> Result<Vec<u32>> {
+        let at = ((random(&[networks * tracts], salt)? + 1.0)? * (regions as f64 / 2.0))?.to_vec1::<f32>()?;
+        let of = |(i, v): (usize, &f32)| (i / tracts * regions) as u32 + (*v as u32).min(89);
+        Ok(at.iter().enumerate().map(of).collect())
+    };
+    let (sources, targets) = (ends(3)?, ends(4)?);
+    let x = random(&[networks * regions, 16], 1)?;
+    let attributes = random(&[networks * tracts, 16], 2)?;
+    for (name, side) in [("sources", &sources), ("targets", &targets)] {
+        bench.give(name, &Tensor::from_slice(side, side.len(), &Device::Cpu)?.to_dtype(DType::I64)?);
+    }
+    bench.give("x", &x);
+    bench.give("edge_attr", &attributes);
+    let nodes = networks * regions;
+    let owner: Vec<u32> = (0..nodes).map(|n| (n / regions) as u32).collect();
+    let adjacency = Arc::new(Adjacency::new(nodes, nodes, &sources, &targets)?);
+    let graph = Graph::new(adjacency, Some(attributes), &owner, networks)?;
+    steps(bench, || Ok(model.forward(&x, &graph)?.sqr()?.mean_all()?))
+}

@@ -1,0 +1,33 @@
+//! Times one case of [`oncograph_tests::bench`]; `cargo xtask bench` runs all of them beside the peers.
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use oncograph_tests::bench::cases;
+use std::path::PathBuf;
+
+/// Time one case and print its wall and processor seconds and peak memory as JSON.
+#[derive(Parser)]
+#[command(name = "bench")]
+struct Arguments {
+    /// The case; without one their names are listed.
+    case: Option<String>,
+    /// Where the files that cases read lie, and where inputs and results are written for the peer.
+    #[arg(long, value_name = "DIR", default_value = "target/bench")]
+    dir: PathBuf,
+    /// Runs that count; one more comes before them.
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let Some(name) = arguments.case else {
+        cases().iter().for_each(|case| println!("{}", case.name));
+        return Ok(());
+    };
+    let all = cases();
+    let case = all.iter().find(|c| c.name == name).with_context(|| format!("{name}: no such case"))?;
+    let measured = case.run(&arguments.dir, arguments.runs).with_context(|| name.clone())?;
+    println!("{}", serde_json::to_string(&measured)?);
+    Ok(())
+}
