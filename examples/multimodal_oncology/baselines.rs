@@ -75,10 +75,9 @@ fn fit(config: &RunConfig, cohort: &Cohort, fold: &Fold) -> anyhow::Result<Vec<F
                 let width = task.kind.width();
                 let mut columns = [vec![], vec![], vec![]];
                 for l in 0..width {
-                    let rows: Vec<usize> =
-                        known.iter().copied().filter(|&p| labels[p][l].is_some()).collect();
-                    let y: Vec<usize> =
-                        rows.iter().map(|&p| usize::from(labels[p][l] == Some(true))).collect();
+                    let label = |p: usize| labels[p].get(l).copied().flatten();
+                    let rows: Vec<usize> = known.iter().copied().filter(|&p| label(p).is_some()).collect();
+                    let y: Vec<usize> = rows.iter().map(|&p| usize::from(label(p) == Some(true))).collect();
                     let train: Vec<Vec<f64>> = rows.iter().map(|&p| x[p].clone()).collect();
                     let f: Vec<f64> = y.iter().map(|y| *y as f64).collect();
                     let p = logistic(&train, &y, 2, &test)?;
