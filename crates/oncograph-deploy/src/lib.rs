@@ -6,6 +6,7 @@
 //!
 //! - [`chart`]: learning curves, Kaplan–Meier curves with numbers at risk, scatter, calibration, ROC, bars and
 //!   histograms, as SVG.
+//! - [`connectome`]: a network drawn on the brain, flat, or on a page of its own to turn in a browser.
 //! - [`overlay`]: image slices with masks and heat maps, as PNG.
 //!
 //! The page carries a content security policy that forbids every request, has no script, and escapes every
@@ -14,6 +15,7 @@
 
 mod atomic;
 pub mod chart;
+pub mod connectome;
 mod error;
 mod figure;
 mod model_card;
