@@ -8,8 +8,9 @@ use crate::text::{plural, short};
 
 /// Width of the figure in pixels.
 const WIDTH: f64 = 900.0;
-/// Room around and between the panels, and for their titles, in pixels.
+/// Room around the panels, between them and for their titles, in pixels.
 const MARGIN: f64 = 24.0;
+const GAP: f64 = 48.0;
 const TITLE: f64 = 26.0;
 
 /// A projection: its name, the axes across and up, and the letters at the left and the right.
@@ -48,7 +49,7 @@ impl Connectome {
         let (low, high) = self.extent();
         let size: [f64; 3] = std::array::from_fn(|k| (high[k] - low[k]).max(1.0));
         let across: f64 = VIEWS.iter().map(|(_, axes, _)| size[axes[0]]).sum();
-        let scale = (WIDTH - 4.0 * MARGIN) / across;
+        let scale = (WIDTH - 2.0 * MARGIN - 2.0 * GAP) / across;
         let tallest = size[1].max(size[2]) * scale;
         let height = TITLE + tallest + 2.0 * MARGIN;
         let svg = draw("Connectome", WIDTH, height, |canvas| {
@@ -62,7 +63,7 @@ impl Connectome {
                 canvas.coloured_text((x - 12.0, middle), sides[0], Anchor::Centre, GREY)?;
                 canvas.coloured_text((x + width + 12.0, middle), sides[1], Anchor::Centre, GREY)?;
                 self.paint(canvas, &panel)?;
-                x += width + MARGIN;
+                x += width + GAP;
             }
             Ok(())
         })?;
