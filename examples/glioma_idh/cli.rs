@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::patient::Labels;
 use clap::{Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -24,6 +25,23 @@ pub struct Args {
     /// Patients with a label in the phantom cohort [default: 240]
     #[arg(long, conflicts_with = "clinical")]
     pub patients: Option<usize>,
+    /// Folder with templates/ and atlases/ (MNI152 brain and mask at 2 mm, FA template, AAL labels): the phantom's heads get
+    /// their regions, and tracts generated between them. Needed to predict patients
+    #[arg(long, value_name = "DIR", conflicts_with = "clinical")]
+    pub templates: Option<PathBuf>,
+    /// Predict one patient with the models of a run instead of training: a folder with T1, contrast T1, T2 and FLAIR on one
+    /// grid, without skull. Needs --mask, --labels and an installed elastix
+    #[arg(long, value_name = "DIR", requires = "mask", requires = "labels", conflicts_with_all = ["clinical", "resume"])]
+    pub predict: Option<PathBuf>,
+    /// The patient's segmentation [.nii, .nii.gz]
+    #[arg(long, value_name = "FILE")]
+    pub mask: Option<PathBuf>,
+    /// What the numbers of --mask mean
+    #[arg(long, value_enum)]
+    pub labels: Option<Labels>,
+    /// The run whose models predict. Default: the newest in --out
+    #[arg(long, value_name = "RUN", requires = "predict")]
+    pub run: Option<PathBuf>,
     /// Epochs of every stage [default: that of the preset]
     #[arg(long, conflicts_with = "clinical")]
     pub epochs: Option<usize>,
@@ -37,6 +55,10 @@ pub struct Args {
     /// Also train the model with one decision changed at a time
     #[arg(long, conflicts_with = "clinical")]
     pub ablate: bool,
+    /// Phantoms in which tumour shape, texture or spread along tracts alone depends on the genotype: print which encoders
+    /// find it, and end
+    #[arg(long, conflicts_with_all = ["clinical", "resume", "templates"])]
+    pub planted: bool,
     /// Print which class sizes the paper's tables are possible with, and end
     #[arg(long)]
     pub paper_audit: bool,

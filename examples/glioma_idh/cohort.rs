@@ -25,6 +25,8 @@ pub struct Atlas {
     pub regions: Vec<Vec<u32>>,
     pub tracts: Vec<Tract>,
     pub brain: Vec<bool>,
+    /// Where there is grey matter.
+    pub grey: Vec<bool>,
     /// Where it comes from; said on every page.
     pub source: String,
 }

@@ -85,7 +85,9 @@ impl ImagesConfig {
     pub fn from_args(args: &Args) -> anyhow::Result<Self> {
         let preset = args.preset.unwrap_or(Preset::Quick);
         let seed = args.seed.unwrap_or(1);
-        let source = Source::Phantom(PhantomConfig::new(args.patients.unwrap_or(240), seed));
+        let mut phantom = PhantomConfig::new(args.patients.unwrap_or(240), seed);
+        phantom.templates.clone_from(&args.templates);
+        let source = Source::Phantom(phantom);
         let mut config = match preset {
             Preset::Paper => paper(source, seed),
             Preset::Robust => robust(source, seed),

@@ -131,11 +131,15 @@ fn curves(evaluation: &Evaluation) -> anyhow::Result<Figure> {
     Ok(roc(&series)?)
 }
 
-/// The slice with most tumour, all four sequences.
 fn slices(cohort: &Cohort, roles: &Roles) -> anyhow::Result<Figure> {
-    let mut sheet = vec![];
     let shown: Vec<&Subject> = roles.test.iter().take(SHOWN).map(|&i| &cohort.subjects[i]).collect();
-    for subject in &shown {
+    slices_of(&shown)
+}
+
+/// The slice with most tumour, all four sequences of each patient.
+pub fn slices_of(shown: &[&Subject]) -> anyhow::Result<Figure> {
+    let mut sheet = vec![];
+    for subject in shown {
         let [x, y, z] = subject.tumour.shape();
         let spacing = subject.tumour.grid().spacing();
         let area = |k: usize| {

@@ -11,10 +11,13 @@ mod explain;
 mod images;
 mod images_config;
 mod images_report;
+mod patient;
 mod phantom;
+mod predict;
 mod prepare;
 mod report;
 mod stages;
+mod templates;
 
 use anyhow::Context;
 use clap::Parser;
@@ -37,7 +40,13 @@ fn run(args: &Args) -> anyhow::Result<()> {
         audit::run();
         return Ok(());
     }
+    if args.predict.is_some() {
+        return predict::run(args);
+    }
     let stop = stop_on_ctrl_c()?;
+    if args.planted {
+        return images::planted(&images_config::ImagesConfig::from_args(args)?, &stop, &args.out);
+    }
     let root = args.out.join("glioma_idh");
     let (config, run, is_new) = match &args.resume {
         Some(which) => {

@@ -2,12 +2,14 @@
 //! made-up IDH status, each signal by itself. Nothing in it was measured on a person.
 
 use crate::cohort::{Atlas, Cohort, Subject, Tract};
+use crate::templates;
 use oncograph::imaging::{Frame, Grid, Volume};
 use oncograph::nn::Seed;
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// How a phantom cohort is generated.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,7 +19,9 @@ pub struct PhantomConfig {
     /// Patients with a label.
     pub labelled: usize,
     pub seed: u64,
-    /// Voxels along x, y and z.
+    /// A folder with templates and atlases whose regions the heads have; without one the head is generated as well.
+    pub templates: Option<PathBuf>,
+    /// Voxels along x, y and z of a generated head.
     pub shape: [usize; 3],
     /// Millimetres per voxel.
     pub spacing: f64,
@@ -39,6 +43,7 @@ impl PhantomConfig {
             unlabelled: 12,
             labelled,
             seed,
+            templates: None,
             shape: [30, 36, 30],
             spacing: 5.0,
             regions: 90,
@@ -57,8 +62,14 @@ fn normal(rng: &mut impl Rng) -> f64 {
 
 /// Generates the cohort; the labelled patients follow the others.
 pub fn generate(config: &PhantomConfig) -> anyhow::Result<Cohort> {
-    let grid = grid(config)?;
-    let atlas = atlas(config, &grid);
+    let (grid, atlas) = match &config.templates {
+        Some(folder) => templates::atlas(folder, config.spacing, config.tracts)?,
+        None => {
+            let grid = grid(config)?;
+            let atlas = atlas(config, &grid);
+            (grid, atlas)
+        }
+    };
     let seed = Seed::new(config.seed).stream("phantom glioma");
     let all: Vec<usize> = (0..config.unlabelled + config.labelled).collect();
     let subjects = all
@@ -124,6 +135,7 @@ fn atlas(config: &PhantomConfig, grid: &Grid) -> Atlas {
     Atlas {
         names: (0..centres.len()).map(name).collect(),
         tracts: tracts.collect(),
+        grey: (0..grid.len()).map(|v| brain[v] && depth(config, at(v)) > 0.8).collect(),
         centres,
         regions,
         brain,
@@ -170,7 +182,7 @@ fn subject(
     let age = (if mutant { 42.0 } else { 58.0 } + 11.0 * normal(&mut rng)).clamp(18.0, 90.0).round();
     let male = rng.random::<f64>() < 0.57;
     let (centre, tumour) = tumour(config, grid, atlas, &signals, &mut rng);
-    let (volumes, fa) = volumes(config, grid, atlas, &tumour, centre, &signals, seed);
+    let (volumes, fa) = volumes(grid, atlas, &tumour, centre, &signals, seed);
     let volume = |data: Vec<f32>| Volume::new(grid.clone(), Frame::default(), data);
     let [t1, t1c, t2, flair] = volumes;
     Ok(Subject {
@@ -194,10 +206,12 @@ fn tumour(
     signals: &Signals,
     rng: &mut impl Rng,
 ) -> ([f64; 3], Vec<u8>) {
-    let half = config.shape.map(|n| 0.28 * config.spacing * n as f64);
-    let mut centre: [f64; 3] = std::array::from_fn(|k| half[k] * rng.random_range(-1.0..1.0));
+    let half = grid.shape().map(|n| 0.28 * config.spacing * n as f64);
+    let middle = grid.index_to_world(grid.shape().map(|n| (n as f64 - 1.0) / 2.0));
+    let mut off: [f64; 3] = std::array::from_fn(|k| half[k] * rng.random_range(-1.0..1.0));
     // Beside the midline, as most tumours are.
-    centre[0] = centre[0].signum() * (0.3 * half[0] + 0.7 * centre[0].abs());
+    off[0] = off[0].signum() * (0.3 * half[0] + 0.7 * off[0].abs());
+    let centre: [f64; 3] = std::array::from_fn(|k| middle[k] + off[k]);
     let radius = rng.random_range(14.0..20.0);
     let lobes = 0.16 - 0.12 * signals.shape.clamp(-2.5, 2.5) / 2.0;
     let (turn, lift) = (rng.random_range(0.0..6.3), rng.random_range(0.0..6.3));
@@ -214,7 +228,6 @@ fn tumour(
 
 /// T1, contrast T1, T2 and FLAIR, and the fractional anisotropy.
 fn volumes(
-    config: &PhantomConfig,
     grid: &Grid,
     atlas: &Atlas,
     tumour: &[u8],
@@ -244,7 +257,7 @@ fn volumes(
     let spread = (0.5 - 0.3 * signals.tract.clamp(-2.5, 2.5)) as f32;
     for voxel in (0..n).filter(|v| atlas.brain[*v]) {
         let at = grid.index_to_world(grid.index_of(voxel).map(|i| i as f64));
-        let cortex = if depth(config, at) > 0.8 { 1.0f32 } else { 0.0 };
+        let cortex = if atlas.grey[voxel] { 1.0f32 } else { 0.0 };
         let mut tissue = [1.0 - 0.4 * cortex, 1.0 - 0.4 * cortex, 0.6 + 0.3 * cortex, 0.6 + 0.3 * cortex];
         if tumour[voxel] > 0 {
             // Mutants: bright on T2, dark on FLAIR, no rim; wild types: the opposite.

@@ -76,6 +76,16 @@ pub struct Stages<'a> {
     pub curves: Vec<Curve>,
 }
 
+/// The brain networks of all patients, and what a new one's is made with.
+pub struct Networks {
+    pub networks: Vec<BrainNetwork>,
+    /// The hash of all that they depend on.
+    pub key: String,
+    pub autoencoder: String,
+    pub tracts: String,
+    pub scalers: Option<(ZScore, ZScore)>,
+}
+
 /// The hash of a stage's settings and of the artefact that it is built on.
 fn key(stage: &str, settings: &impl Serialize, upstream: &str) -> anyhow::Result<String> {
     let none: [&std::path::Path; 0] = [];
@@ -170,7 +180,7 @@ impl Stages<'_> {
     }
 
     /// Stages 1 and 2: the brain network of every patient.
-    pub fn networks(&mut self, roles: &Roles) -> anyhow::Result<(Vec<BrainNetwork>, String)> {
+    pub fn networks(&mut self, roles: &Roles) -> anyhow::Result<Networks> {
         let config = self.config;
         let upstream = key("data", &(&config.source, &config.prepare, config.seed), "")?;
         let device = self.device.clone();
@@ -199,7 +209,8 @@ impl Stages<'_> {
         self.train("1 autoencoder", &name, &mut learner, &store, fit)?;
         // 2: tracts.
         let StageFit { batch, fit } = &config.tracts_fit;
-        let name = key("tracts", &(&config.tracts, &config.tracts_fit), &name)?;
+        let autoencoder_name = name;
+        let name = key("tracts", &(&config.tracts, &config.tracts_fit), &autoencoder_name)?;
         let seed = self.seed().stream("tracts");
         let store = ParamStore::new(seed);
         let encoder = config.tracts.build(store.var_builder(DType::F32, &device))?;
@@ -225,16 +236,21 @@ impl Stages<'_> {
             let tracts = encoder.encode(&matrix(patient.tracts.iter(), &device)?)?.to_vec2::<f32>()?;
             attributes.push((regions, tracts));
         }
-        if config.scale_attributes {
-            scale(&mut attributes, &roles.encoders)?;
-        }
+        let scalers =
+            if config.scale_attributes { Some(scale(&mut attributes, &roles.encoders)?) } else { None };
         let width = config.network_width();
         let networks = attributes.into_iter().map(|(regions, tracts)| {
             BrainNetwork::new(pairs.clone(), width, regions.concat(), tracts.concat())
         });
         let networks = networks.collect::<Result<Vec<_>, _>>()?;
         self.spent("networks", start, false);
-        Ok((networks, key("networks", &config.scale_attributes, &name)?))
+        Ok(Networks {
+            networks,
+            key: key("networks", &config.scale_attributes, &name)?,
+            autoencoder: autoencoder_name,
+            tracts: name,
+            scalers,
+        })
     }
 
     /// Stage 3: a multi-modal model, trained on half A.
@@ -275,34 +291,40 @@ impl ImagesConfig {
     }
 }
 
-fn matrix<'a>(rows: impl Iterator<Item = &'a Vec<f32>>, device: &Device) -> anyhow::Result<Tensor> {
+/// Rows as a tensor \[rows, columns\].
+pub fn matrix<'a>(rows: impl Iterator<Item = &'a Vec<f32>>, device: &Device) -> anyhow::Result<Tensor> {
     let rows: Vec<&Vec<f32>> = rows.collect();
     let width = rows.first().map_or(0, |r| r.len());
     let values: Vec<f32> = rows.iter().flat_map(|r| r.iter().copied()).collect();
     Ok(Tensor::from_vec(values, (rows.len(), width), device)?)
 }
 
-/// Brings every attribute to standard deviations over the given patients.
-fn scale(attributes: &mut [(Vec<Vec<f32>>, Vec<Vec<f32>>)], fitted_on: &[usize]) -> anyhow::Result<()> {
-    for part in 0..2 {
-        let of = |a: &(Vec<Vec<f32>>, Vec<Vec<f32>>)| if part == 0 { a.0.clone() } else { a.1.clone() };
-        let wide = |rows: Vec<Vec<f32>>| -> Vec<Vec<f64>> {
-            rows.into_iter().map(|r| r.into_iter().map(f64::from).collect()).collect()
-        };
+/// Attributes of regions and of tracts.
+type Attributes = (Vec<Vec<f32>>, Vec<Vec<f32>>);
+
+/// Brings every attribute to standard deviations over the given patients; the scalers of regions and tracts.
+fn scale(attributes: &mut [Attributes], fitted_on: &[usize]) -> anyhow::Result<(ZScore, ZScore)> {
+    let fit = |of: fn(&Attributes) -> &Vec<Vec<f32>>| -> anyhow::Result<ZScore> {
         let seen: Vec<Vec<f64>> = fitted_on.iter().flat_map(|&i| wide(of(&attributes[i]))).collect();
         let all: Vec<usize> = (0..seen.len()).collect();
-        let scaler = ZScore::fit(&seen, &all)?;
-        for patient in attributes.iter_mut() {
-            let scaled = scaler.transform(&wide(of(patient)))?;
-            let narrow = scaled.into_iter().map(|r| r.into_iter().map(|v| v as f32).collect()).collect();
-            if part == 0 {
-                patient.0 = narrow;
-            } else {
-                patient.1 = narrow;
-            }
-        }
+        Ok(ZScore::fit(&seen, &all)?)
+    };
+    let (regions, tracts) = (fit(|a| &a.0)?, fit(|a| &a.1)?);
+    for patient in attributes.iter_mut() {
+        patient.0 = scaled_rows(&regions, std::mem::take(&mut patient.0))?;
+        patient.1 = scaled_rows(&tracts, std::mem::take(&mut patient.1))?;
     }
-    Ok(())
+    Ok((regions, tracts))
+}
+
+fn wide(rows: &[Vec<f32>]) -> Vec<Vec<f64>> {
+    rows.iter().map(|r| r.iter().map(|v| f64::from(*v)).collect()).collect()
+}
+
+/// Rows of attributes in the units of a scaler.
+pub fn scaled_rows(scaler: &ZScore, rows: Vec<Vec<f32>>) -> anyhow::Result<Vec<Vec<f32>>> {
+    let scaled = scaler.transform(&wide(&rows))?;
+    Ok(scaled.into_iter().map(|r| r.into_iter().map(|v| v as f32).collect()).collect())
 }
 
 /// The embeddings of every patient: u^I, u^P and u^B, where there are such encoders.

@@ -37,7 +37,7 @@ fn program() -> Command {
 
 fn small(out: &Path) -> Command {
     let mut command = program();
-    command.args(["--patients", "40", "--epochs", "2"]).arg("--out").arg(out);
+    command.args(["--patients", "60", "--epochs", "2"]).arg("--out").arg(out);
     command
 }
 
@@ -218,11 +218,11 @@ fn clinical_tables() -> Outcome {
 
 fn the_real_clinical_tables(shared: &Path) -> Outcome {
     use oncograph::datasets::glioma::GliomaTable;
-    let read = |name: &str| GliomaTable::read(shared.join("data/glioma").join(name));
-    let ucsf = read("UCSF-PDGM-metadata_v2.csv")?.with_idh();
+    let folder = shared.join("data/glioma");
+    let ucsf = GliomaTable::read(folder.join("UCSF-PDGM-metadata_v2.csv"))?.with_idh();
     let mutants = ucsf.patients.iter().filter(|p| p.idh == Some(true)).count();
     ensure((ucsf.patients.len(), mutants) == (501, 103), format!("{} {mutants}", ucsf.patients.len()))?;
-    let tcga = read("tcga_lgg_gbm_subtype_ceccarelli2016.csv")?;
+    let tcga = GliomaTable::read(folder.join("tcga_lgg_gbm_subtype_ceccarelli2016.csv"))?;
     ensure(tcga.patients.len() == 1122, tcga.patients.len())?;
     let tcga = tcga.with_idh();
     let mutants = tcga.patients.iter().filter(|p| p.idh == Some(true)).count();

@@ -3,6 +3,7 @@
 mod datasets;
 mod encoder;
 mod imaging;
+mod omics;
 mod registration;
 
 use libtest_mimic::Arguments;
@@ -14,6 +15,7 @@ fn main() {
         encoder::trials(),
         imaging::trials(),
         registration::trials(),
+        omics::trials(),
         oncograph_tests::parity::trials(),
     ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit();

@@ -1,9 +1,15 @@
-//! Glioma: what turns four MRI sequences, the surface of the tumour and a brain network into vectors that can be
-//! compared.
+//! Glioma: tumour image, tumour surface and brain network learned together, and a graph of patients that is asked for the IDH
+//! genotype.
 //!
-//! - [`ImageEncoder`]: the tumour image to u^I.
-//! - [`GeometryEncoder`]: points of the tumour surface to u^P and the attention a^P of every point.
-//! - [`NetworkEncoder`]: regions and tracts to u^B.
+//! | stage | from | to |
+//! |---|---|---|
+//! | 1 [`Autoencoder`] | voxels of a region ([`sample_voxels`]) | its attributes v^N |
+//! | 2 [`TractEncoder`] | voxels of a tract | its attributes v^E |
+//! | 3 [`MultiModal`] | [`TumourBatch`]: image, surface points with their [`Incidence`], [`BrainNetwork`] | embeddings u^I, u^P, u^B |
+//! | 4 [`PopulationClassifier`] | embeddings of patients, joined by [`PopulationGraphConfig`] | a logit per patient |
+//!
+//! Stage 3 has [`ImageEncoder`], [`GeometryEncoder`] and [`NetworkEncoder`]. Each stage is trained by `oncograph_train::fit`
+//! through its learner: [`AutoencoderLearner`], [`TractLearner`], [`MultiModalLearner`], [`BinaryLearner`].
 //!
 //! # Reference
 //! *Multi-modal contrastive learning with a population graph for IDH genotype*, arXiv 2203.10852. What it leaves open

@@ -84,6 +84,14 @@ pub enum Error {
         /// Row of the second.
         second: usize,
     },
+    /// Images that are missing or do not fit together.
+    #[error("{}: {detail}", path.display())]
+    NoImages {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is missing or does not fit.
+        detail: String,
+    },
     /// A table without a single row.
     #[error("{}{}: the table has no rows", path.display(), in_sheet(sheet))]
     EmptyTable {

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
-use oncograph_encoder::{MonaiResNetConfig, SelfBuiltCnnConfig, ShortcutType, VideoResNetConfig};
+use oncograph_encoder::{
+    DenseNetConfig, MonaiResNetConfig, SelfBuiltCnnConfig, ShortcutType, VideoResNetConfig,
+};
 use oncograph_nn::module_contract;
 
 fn narrow(config: VideoResNetConfig) -> VideoResNetConfig {
@@ -15,6 +17,8 @@ fn narrow_monai(depth: usize) -> MonaiResNetConfig {
 }
 
 module_contract! {
+    dense_net: DenseNetConfig::densenet121(2, 3).init_features(4).growth_rate(3).block_config([2, 1]),
+        |m, x| m.forward(&x[0], false), [[2, 2, 16, 17, 18]];
     monai: narrow_monai(18).bias_downsample(false), |m, x| m.forward(&x[0], true), [[2, 1, 18, 17, 19]];
     monai_bottleneck: narrow_monai(50).no_max_pool(true).shortcut_type(ShortcutType::B),
         |m, x| m.forward(&x[0], true), [[2, 1, 9, 9, 10]],

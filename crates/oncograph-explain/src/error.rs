@@ -32,7 +32,7 @@ pub enum Error {
     /// An error of a volume.
     #[error(transparent)]
     Imaging(#[from] oncograph_imaging::Error),
-    /// An error of a statistic.
+    /// An error of the statistics.
     #[error(transparent)]
     Metrics(#[from] oncograph_metrics::Error),
     /// An error of the layers.

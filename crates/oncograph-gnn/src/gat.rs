@@ -2,10 +2,10 @@ use crate::self_loops::AttentionEdges;
 use crate::{EdgeFill, Error, MessagePassing, Result};
 use candle_core::{D, Module, Tensor};
 use candle_nn::{Init, Linear, VarBuilder};
-use oncograph_nn::linear_no_bias;
 use oncograph_nn::segment::{
     Adjacency, gather_reduce_weighted, graph_attention, row_linear, segment_softmax, with_loop_rows,
 };
+use oncograph_nn::{Dropout, Mode, linear_no_bias};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -239,6 +239,63 @@ impl GatConv {
         Ok((mapped, adjacency, alpha))
     }
 
+    /// The layer on `S` samples that share one graph, which is stored once: sample and head take the place of heads,
+    /// so that an edge is walked once for all samples.
+    ///
+    /// In training, `dropout` drops attention weights (as PyTorch Geometric's `dropout`), each sample's and head's on
+    /// its own; the weights of all edges are in memory then.
+    ///
+    /// # Shapes
+    /// `x` \[nodes, S, F\] -> \[nodes, S, heads * out\] or, averaged, \[nodes, S, out\]
+    ///
+    /// # Errors
+    /// [`Error::Layer`] for a layer with edge attributes or a matrix of its own for targets, or an `x` of another
+    /// shape.
+    pub fn forward_stacked(
+        &self,
+        x: &Tensor,
+        adjacency: &Arc<Adjacency>,
+        dropout: &Dropout,
+        mode: Mode,
+    ) -> Result<Tensor> {
+        let c = &self.config;
+        let (nodes, samples) = match x.dims() {
+            [nodes, samples, features] if *features == c.in_source => (*nodes, *samples),
+            other => {
+                let expected = format!("[nodes, samples, {}]", c.in_source);
+                return Err(Error::layer("GatConv", expected, format!("{other:?}")));
+            }
+        };
+        if self.edge.is_some() || self.lin_target.is_some() {
+            return Err(Error::layer(
+                "GatConv",
+                "one matrix and no edge attributes for a stack",
+                format!("{c:?}"),
+            ));
+        }
+        let adjacency = AttentionEdges { attributes: 0, ..c.edges() }.prepare(adjacency, None)?.0;
+        let flat = x.reshape((nodes * samples, c.in_source))?;
+        let rows = |map: &Tensor| -> Result<Tensor> {
+            let width = map.dim(0)?;
+            Ok(row_linear(&flat, map, None, false)?.reshape((nodes, samples * width))?)
+        };
+        let values = rows(self.lin.weight())?;
+        let from = rows(&self.folded(&self.lin, &self.att_source)?)?;
+        let to = rows(&self.folded(&self.lin, &self.att_target)?)?;
+        let out = if x.device().is_cpu() && !(mode.is_train() && dropout.p() > 0.0) {
+            graph_attention(&Tensor::cat(&[values, from], 1)?, &to, None, &adjacency, c.negative_slope)?
+        } else {
+            let index = |nodes: &[u32]| Tensor::from_slice(nodes, nodes.len(), x.device());
+            let from = from.index_select(&index(adjacency.sources())?, 0)?;
+            let to = to.index_select(&index(adjacency.targets())?, 0)?;
+            let logits = candle_nn::ops::leaky_relu(&(from + to)?, c.negative_slope)?;
+            let alpha = dropout.forward(&segment_softmax(&logits, &adjacency)?, mode)?;
+            gather_reduce_weighted(&values, &alpha, &adjacency)?
+        };
+        let out = self.finished(out.reshape((nodes * samples, c.heads * c.out))?, &flat)?;
+        Ok(out.reshape((nodes, samples, c.total_out()))?)
+    }
+
     /// Heads averaged where that is asked for, the residual and the bias.
     pub(crate) fn finished(&self, mut out: Tensor, target: &Tensor) -> Result<Tensor> {
         let c = &self.config;
@@ -326,5 +383,72 @@ impl MessagePassing for GatConv {
             return self.in_one_pass(source, target, adjacency, edge_attributes);
         }
         Ok(self.forward_with_attention(source, target, adjacency, edge_attributes)?.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{DType, Device};
+    use oncograph_nn::testing::{assert_gradient_coverage, check_gradients, pattern};
+    use oncograph_nn::{ParamStore, Seed};
+
+    fn layer(store: &ParamStore) -> GatConv {
+        let vb = store.var_builder(DType::F64, &Device::Cpu);
+        GatConfig::new(3, 2).heads(2).residual(true).build(vb).unwrap()
+    }
+
+    fn edges() -> Arc<Adjacency> {
+        Arc::new(Adjacency::new(4, 4, &[0, 1, 2, 0, 3], &[1, 2, 0, 2, 3]).unwrap())
+    }
+
+    #[test]
+    fn a_stack_equals_its_samples_one_by_one_on_both_ways() {
+        let store = ParamStore::new(Seed::new(1));
+        let (layer, edges) = (layer(&store), edges());
+        let x = pattern(&[4, 5, 3], 1).unwrap();
+        let none = Dropout::new(0.0).unwrap();
+        let stacked = layer.forward_stacked(&x, &edges, &none, Mode::Eval).unwrap();
+        assert_eq!(stacked.dims(), [4, 5, 4]);
+        // So little is dropped that nothing is: this takes the way over the weights of edges.
+        let rare = Dropout::new(1e-12).unwrap();
+        let unfused = layer.forward_stacked(&x, &edges, &rare, Mode::Train(Seed::new(2))).unwrap();
+        for s in 0..5 {
+            let sample = x.narrow(1, s, 1).unwrap().squeeze(1).unwrap().contiguous().unwrap();
+            let alone = layer.forward_bipartite(&sample, &sample, &edges, None).unwrap();
+            for all in [&stacked, &unfused] {
+                let got = all.narrow(1, s, 1).unwrap().squeeze(1).unwrap();
+                let error =
+                    (got - &alone).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
+                assert!(error < 1e-12, "sample {s}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn gradients_of_a_stack() {
+        let store = ParamStore::new(Seed::new(1));
+        let (layer, edges) = (layer(&store), edges());
+        let none = Dropout::new(0.0).unwrap();
+        let f = |x: &[Tensor]| {
+            layer.forward_stacked(&x[0], &edges, &none, Mode::Eval).map_err(|e| match e {
+                Error::Nn(e) => e,
+                other => candle_core::Error::wrap(other).into(),
+            })
+        };
+        let x = pattern(&[4, 2, 3], 1).unwrap();
+        check_gradients(f, std::slice::from_ref(&x), 1e-6, 1e-6).unwrap();
+        let y = layer.forward_stacked(&x, &edges, &none, Mode::Eval).unwrap();
+        let loss = (y * pattern(&[4, 2, 4], 2).unwrap()).unwrap().sum_all().unwrap();
+        assert_gradient_coverage(&store, &loss).unwrap();
+    }
+
+    #[test]
+    fn another_width_is_refused() {
+        let store = ParamStore::new(Seed::new(1));
+        let x = pattern(&[4, 2, 5], 1).unwrap();
+        let none = Dropout::new(0.0).unwrap();
+        let error = layer(&store).forward_stacked(&x, &edges(), &none, Mode::Eval).unwrap_err();
+        assert_eq!(error.to_string(), "GatConv: expected [nodes, samples, 3], got [4, 2, 5]");
     }
 }

@@ -15,6 +15,7 @@
 //! | [`train`] | `oncograph-train` | training loops that resume bit for bit |
 //! | [`spatiotemporal`] | `oncograph-spatiotemporal` | STG, the network for colorectal liver metastases |
 //! | [`brain`] | `oncograph-brain` | encoders for glioma: tumour image, surface, brain network |
+//! | [`omics`] | `oncograph-omics` | the multi-modal network on genes, proteins, laboratory values and images |
 //! | [`explain`] | `oncograph-explain` | Grad-CAM, GNNExplainer, integrated gradients |
 //! | [`deploy`] | `oncograph-deploy` | reports |
 
@@ -29,6 +30,7 @@ pub use oncograph_imaging as imaging;
 pub use oncograph_losses as losses;
 pub use oncograph_metrics as metrics;
 pub use oncograph_nn as nn;
+pub use oncograph_omics as omics;
 pub use oncograph_spatiotemporal as spatiotemporal;
 pub use oncograph_train as train;
 

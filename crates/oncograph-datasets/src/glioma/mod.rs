@@ -1,5 +1,7 @@
-//! Glioma with IDH status.
+//! Glioma with IDH status: public clinical tables, and images in the layouts of BraTS and TCGA.
 
 mod clinical;
+mod images;
 
 pub use clinical::{GliomaFeatures, GliomaRecord, GliomaTable, GliomaTableKind};
+pub use images::{GliomaFiles, GliomaImages, LabelConvention, TumourLabel};

@@ -1,0 +1,291 @@
+use crate::{Error, Result};
+use oncograph_imaging::{Frame, Mask, Volume, nifti};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// What the numbers of a tumour segmentation mean. There is no default: the challenges of 2020 and 2023 differ, and a file
+/// does not say which it follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LabelConvention {
+    /// 1 necrotic and non-enhancing core, 2 oedema, 4 enhancing.
+    Brats2020,
+    /// 1 necrotic core, 2 oedema, 3 enhancing.
+    Brats2023,
+}
+
+impl LabelConvention {
+    fn enhancing(self) -> u8 {
+        match self {
+            LabelConvention::Brats2020 => 4,
+            LabelConvention::Brats2023 => 3,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            LabelConvention::Brats2020 => "brats_2020 (0, 1, 2, 4)",
+            LabelConvention::Brats2023 => "brats_2023 (0, 1, 2, 3)",
+        }
+    }
+}
+
+/// The part of a tumour that is looked at (decision G-35).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TumourLabel {
+    /// Everything but oedema; the whole tumour where that is empty, which is flagged.
+    #[default]
+    Core,
+    /// The enhancing part; the core and then the whole tumour where it is empty, which is flagged.
+    Enhancing,
+    /// Everything.
+    Whole,
+}
+
+/// The files of one patient: four sequences and a segmentation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GliomaFiles {
+    /// The name of the patient's folder.
+    pub id: String,
+    /// T1, contrast T1, T2, FLAIR.
+    pub sequences: [PathBuf; 4],
+    /// The segmentation, where there is one.
+    pub segmentation: Option<PathBuf>,
+}
+
+/// The images of one patient, on one grid.
+#[derive(Debug, Clone)]
+pub struct GliomaImages {
+    /// The patient.
+    pub id: String,
+    /// T1, contrast T1, T2, FLAIR.
+    pub sequences: [Volume<f32>; 4],
+    /// The tumour.
+    pub tumour: Mask,
+    /// What a reader of results must know, such as another label than the one asked for.
+    pub flags: Vec<String>,
+}
+
+/// The endings of the sequences in the order of [`GliomaFiles::sequences`]: BraTS to 2021, BraTS from 2023, and two
+/// spellings of the TCGA collections.
+const ENDINGS: [[&str; 4]; 4] = [
+    ["_t1", "_t1ce", "_t2", "_flair"],
+    ["-t1n", "-t1c", "-t2w", "-t2f"],
+    ["_t1", "_t1c", "_t2", "_fla"],
+    ["_t1", "_t1Gd", "_t2", "_flair"],
+];
+
+const NAMES: [&str; 4] = ["T1", "contrast T1", "T2", "FLAIR"];
+
+impl GliomaFiles {
+    /// The files of a patient's folder: `ID/ID_t1.nii.gz` and its like, as in BraTS 2020, BraTS 2023 and the TCGA collections.
+    ///
+    /// `segmentation` is the ending of the mask's name before `.nii`; `_seg` and then `-seg` where it is `None`, which may be
+    /// absent.
+    ///
+    /// # Errors
+    /// [`Error::NoImages`] names the sequences that are missing, or the segmentation that was asked for.
+    pub fn find(folder: impl AsRef<Path>, segmentation: Option<&str>) -> Result<Self> {
+        let folder = folder.as_ref();
+        let id = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let file = |ending: &str| {
+            let names = ["nii.gz", "nii"].map(|kind| folder.join(format!("{id}{ending}.{kind}")));
+            names.into_iter().find(|path| path.is_file())
+        };
+        let missing = |detail: String| Error::NoImages { path: folder.into(), detail };
+        let of = |endings: &[&str; 4]| endings.map(&file);
+        let found = ENDINGS.iter().map(|endings| (endings, of(endings)));
+        let Some((endings, paths)) = found.max_by_key(|(_, p)| p.iter().flatten().count()) else {
+            return Err(missing("no sequences".into()));
+        };
+        let absent: Vec<String> = (0..4)
+            .filter(|i| paths[*i].is_none())
+            .map(|i| format!("{} ({id}{}.nii.gz)", NAMES[i], endings[i]))
+            .collect();
+        let [Some(t1), Some(contrast), Some(t2), Some(flair)] = paths else {
+            return Err(missing(format!("missing: {}", absent.join(", "))));
+        };
+        let segmentation = match segmentation {
+            None => file("_seg").or_else(|| file("-seg")),
+            Some(ending) => {
+                let ending = ending.trim_start_matches(['_', '-']);
+                let found = file(&format!("_{ending}")).or_else(|| file(&format!("-{ending}")));
+                Some(found.ok_or_else(|| missing(format!("missing: segmentation {id}_{ending}.nii.gz")))?)
+            }
+        };
+        Ok(Self { id, sequences: [t1, contrast, t2, flair], segmentation })
+    }
+
+    /// The patients of a folder of folders, in the order of their names; folders without any sequence are left out.
+    ///
+    /// # Errors
+    /// [`Error::NoImages`] if there is none; as [`GliomaFiles::find`] for a patient with some of the files.
+    pub fn find_all(root: impl AsRef<Path>, segmentation: Option<&str>) -> Result<Vec<Self>> {
+        let root = root.as_ref();
+        let io = |source| Error::Io { operation: "read", path: root.into(), source };
+        let mut folders = vec![];
+        for entry in std::fs::read_dir(root).map_err(io)? {
+            let path = entry.map_err(io)?.path();
+            let id = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let any = ENDINGS.iter().flatten().any(|ending| {
+                ["nii.gz", "nii"].iter().any(|kind| path.join(format!("{id}{ending}.{kind}")).is_file())
+            });
+            if any {
+                folders.push(path);
+            }
+        }
+        folders.sort();
+        if folders.is_empty() {
+            let detail = "no folder ID with ID_t1.nii.gz or ID-t1n.nii.gz in it".into();
+            return Err(Error::NoImages { path: root.into(), detail });
+        }
+        folders.iter().map(|folder| Self::find(folder, segmentation)).collect()
+    }
+
+    /// Reads the patient.
+    ///
+    /// # Errors
+    /// An unreadable file or one with NaN voxels; [`Error::NoImages`] for a sequence on another grid than T1, a label that
+    /// the convention does not know, or an empty tumour, each with the file.
+    pub fn read(&self, convention: LabelConvention, tumour: TumourLabel) -> Result<GliomaImages> {
+        let frame = Frame::described(format!("patient {}", self.id));
+        let volume = |path: &PathBuf| Ok::<_, Error>(nifti::read::<f32>(path)?.with_frame(frame.clone()));
+        let [t1, contrast, t2, flair] = &self.sequences;
+        let sequences = [volume(t1)?, volume(contrast)?, volume(t2)?, volume(flair)?];
+        let refuse = |path: &Path, detail: String| Error::NoImages { path: path.into(), detail };
+        let grid = sequences[0].grid();
+        let same = |path: &Path, other: &oncograph_imaging::Grid| {
+            if other.approx_eq(grid, 1e-2) {
+                return Ok(());
+            }
+            let of = |g: &oncograph_imaging::Grid| format!("{:?} voxels at {:?} mm", g.shape(), g.origin());
+            Err(refuse(path, format!("lies on another grid than T1: {}, T1 {}", of(other), of(grid))))
+        };
+        for (path, other) in self.sequences.iter().zip(&sequences).skip(1) {
+            same(path, other.grid())?;
+        }
+        let Some(path) = &self.segmentation else {
+            return Err(refuse(t1, format!("patient {} has no segmentation", self.id)));
+        };
+        let labels: Mask = nifti::read(path)?;
+        same(path, labels.grid())?;
+        let labels = Volume::new(grid.clone(), frame.clone(), labels.into_parts().2)?;
+        let (tumour, flags) = select(&labels, convention, tumour).map_err(|detail| refuse(path, detail))?;
+        Ok(GliomaImages { id: self.id.clone(), sequences, tumour, flags })
+    }
+}
+
+/// The mask of a part of the tumour, and what was taken in its place where it is empty.
+fn select(
+    labels: &Mask,
+    convention: LabelConvention,
+    wanted: TumourLabel,
+) -> std::result::Result<(Mask, Vec<String>), String> {
+    let enhancing = convention.enhancing();
+    if let Some(label) = labels.as_slice().iter().find(|l| **l > 2 && **l != enhancing) {
+        return Err(format!("label {label} does not exist under {}: another convention?", convention.name()));
+    }
+    let part = |part: TumourLabel| -> Mask {
+        labels.map(|l| {
+            u8::from(match part {
+                TumourLabel::Core => l == 1 || l == enhancing,
+                TumourLabel::Enhancing => l == enhancing,
+                TumourLabel::Whole => l != 0,
+            })
+        })
+    };
+    let order = match wanted {
+        TumourLabel::Enhancing => &[TumourLabel::Enhancing, TumourLabel::Core, TumourLabel::Whole][..],
+        TumourLabel::Core => &[TumourLabel::Core, TumourLabel::Whole],
+        TumourLabel::Whole => &[TumourLabel::Whole],
+    };
+    for candidate in order {
+        let mask = part(*candidate);
+        if mask.count() > 0 {
+            let word = |t: &TumourLabel| format!("{t:?}").to_lowercase();
+            let flags = (*candidate != wanted)
+                .then(|| format!("no {} tumour: the {} one was taken", word(&wanted), word(candidate)));
+            return Ok((mask, flags.into_iter().collect()));
+        }
+    }
+    Err("the tumour is empty".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oncograph_imaging::Grid;
+
+    /// A patient in the layout of 2020 with these labels.
+    fn patient(root: &Path, labels: [u8; 4]) -> PathBuf {
+        let folder = root.join("P1");
+        std::fs::create_dir_all(&folder).unwrap();
+        let grid = Grid::axis_aligned([4, 1, 1], [1.0; 3], [0.0; 3]).unwrap();
+        let frame = Frame::described("head");
+        for (i, ending) in ENDINGS[0].iter().enumerate() {
+            let volume = Volume::filled(grid.clone(), frame.clone(), i as f32);
+            nifti::write(folder.join(format!("P1{ending}.nii.gz")), &volume).unwrap();
+        }
+        let mask = Volume::new(grid, frame, labels.to_vec()).unwrap();
+        nifti::write(folder.join("P1_seg.nii.gz"), &mask).unwrap();
+        folder
+    }
+
+    #[test]
+    fn a_patient_is_found_and_read_in_the_order_of_the_sequences() {
+        let root = tempfile::tempdir().unwrap();
+        patient(root.path(), [0, 1, 2, 4]);
+        std::fs::create_dir(root.path().join("notes")).unwrap();
+        let all = GliomaFiles::find_all(root.path(), None).unwrap();
+        assert_eq!(all.len(), 1);
+        let read = all[0].read(LabelConvention::Brats2020, TumourLabel::Core).unwrap();
+        let first: Vec<f32> = read.sequences.iter().map(|v| v.as_slice()[0]).collect();
+        assert_eq!(first, [0.0, 1.0, 2.0, 3.0]);
+        assert_eq!((read.tumour.as_slice(), read.flags.len()), (&[0, 1, 0, 1][..], 0));
+        let whole = all[0].read(LabelConvention::Brats2020, TumourLabel::Whole).unwrap();
+        assert_eq!(whole.tumour.as_slice(), [0, 1, 1, 1]);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_patient_is_said_with_its_file() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = patient(root.path(), [0, 1, 2, 4]);
+        let core = |convention| GliomaFiles::find(&folder, None).unwrap().read(convention, TumourLabel::Core);
+        let error = core(LabelConvention::Brats2023).unwrap_err().to_string();
+        let expected =
+            "P1_seg.nii.gz: label 4 does not exist under brats_2023 (0, 1, 2, 3): another convention?";
+        assert!(error.ends_with(expected), "{error}");
+
+        patient(root.path(), [0, 2, 2, 0]);
+        let fallen_back = core(LabelConvention::Brats2020).unwrap();
+        assert_eq!(fallen_back.flags, ["no core tumour: the whole one was taken"]);
+        patient(root.path(), [0; 4]);
+        let error = core(LabelConvention::Brats2020).unwrap_err().to_string();
+        assert!(error.ends_with("P1_seg.nii.gz: the tumour is empty"), "{error}");
+
+        let moved = Grid::axis_aligned([4, 1, 1], [1.0; 3], [5.0, 0.0, 0.0]).unwrap();
+        let t2 = folder.join("P1_t2.nii.gz");
+        nifti::write(&t2, &Volume::filled(moved, Frame::described("head"), 1f32)).unwrap();
+        let error = core(LabelConvention::Brats2020).unwrap_err().to_string();
+        assert!(error.contains("P1_t2.nii.gz: lies on another grid than T1"), "{error}");
+
+        std::fs::remove_file(&t2).unwrap();
+        let error = GliomaFiles::find(&folder, None).unwrap_err().to_string();
+        assert!(error.ends_with("P1: missing: T2 (P1_t2.nii.gz)"), "{error}");
+        let error = GliomaFiles::find_all(folder.join("none"), None).unwrap_err().to_string();
+        assert!(error.contains("none"), "{error}");
+    }
+
+    #[test]
+    fn nan_voxels_are_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = patient(root.path(), [0, 1, 2, 4]);
+        let grid = Grid::axis_aligned([4, 1, 1], [1.0; 3], [0.0; 3]).unwrap();
+        let broken = Volume::filled(grid, Frame::described("head"), f32::NAN);
+        nifti::write(folder.join("P1_flair.nii.gz"), &broken).unwrap();
+        let files = GliomaFiles::find(&folder, None).unwrap();
+        let error = files.read(LabelConvention::Brats2020, TumourLabel::Core).unwrap_err().to_string();
+        assert!(error.contains("P1_flair.nii.gz") && error.contains("not finite"), "{error}");
+    }
+}

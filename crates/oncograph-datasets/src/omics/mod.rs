@@ -1,0 +1,30 @@
+//! Molecular tables and what is known of how their columns belong together.
+//!
+//! | | |
+//! |---|---|
+//! | [`OmicsTable`] | one row per sample, one column per gene, protein or laboratory value; CSV, plain or gzip |
+//! | [`RowStore`] | such a table on disk as fixed rows, read a batch at a time |
+//! | [`OmicsScaler`] | selection by variance, imputation and z-scores, fitted on the training rows only |
+//! | [`read_bioplex`], [`read_trrust`], [`read_scored_edges`], [`read_map`] | networks between genes and proteins |
+//! | [`correlated`], [`associated`] | edges from the training rows |
+//! | [`GeneSets`] | gene sets from GMT files |
+//! | [`brca`], [`gbmlgg`], [`rat`] | the three real cohorts |
+//! | [`OmicsPhantomConfig`] | a generated cohort with a planted signal |
+
+mod cohort;
+mod edges;
+mod gmt;
+mod networks;
+mod phantom;
+mod row_store;
+mod scaler;
+mod table;
+
+pub use cohort::{NamedRows, OmicsCohort, Outcome, brca, gbmlgg, rat};
+pub use edges::{associated, correlated};
+pub use gmt::GeneSets;
+pub use networks::{antibody_edges, named_edges, read_bioplex, read_map, read_scored_edges, read_trrust};
+pub use phantom::{OmicsPhantom, OmicsPhantomConfig};
+pub use row_store::{RowStore, RowStoreWriter};
+pub use scaler::{OmicsScaler, OmicsScalerConfig, Selection};
+pub use table::{OmicsTable, for_each_row};

@@ -1,0 +1,64 @@
+/// What can go wrong in this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A configuration value is out of its range or does not go with another.
+    #[error("{field} must be {expected}, got {got}")]
+    Config {
+        /// The field.
+        field: String,
+        /// What it may be.
+        expected: String,
+        /// What it is.
+        got: String,
+    },
+    /// Input of another kind or size than the model was built for.
+    #[error("{what}: expected {expected}, got {got}")]
+    Input {
+        /// What was given.
+        what: String,
+        /// What the model needs.
+        expected: String,
+        /// What it was given.
+        got: String,
+    },
+    /// An error of message passing.
+    #[error(transparent)]
+    Gnn(#[from] oncograph_gnn::Error),
+    /// An error of a loss.
+    #[error(transparent)]
+    Loss(#[from] oncograph_losses::Error),
+    /// An error of the layers below.
+    #[error(transparent)]
+    Nn(#[from] oncograph_nn::Error),
+    /// An error of candle.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+    /// An error of the source that batches come from, for example of a file.
+    #[error(transparent)]
+    Source(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    pub(crate) fn config(field: impl Into<String>, expected: impl ToString, got: impl ToString) -> Self {
+        Error::Config { field: field.into(), expected: expected.to_string(), got: got.to_string() }
+    }
+
+    pub(crate) fn input(what: impl Into<String>, expected: impl ToString, got: impl ToString) -> Self {
+        Error::Input { what: what.into(), expected: expected.to_string(), got: got.to_string() }
+    }
+
+    /// Wraps the error of a source of batches.
+    pub fn source(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Error::Source(error.into())
+    }
+}
+
+impl From<Error> for oncograph_train::Error {
+    fn from(error: Error) -> Self {
+        oncograph_train::Error::learner(error)
+    }
+}

@@ -1,0 +1,228 @@
+use crate::{
+    Contrast, Error, MultiTaskLoss, OmicsBatch, OmicsModel, OmicsOutput, Result, SharedGraphs, Target,
+    task_loss,
+};
+use candle_core::Tensor;
+use oncograph_nn::{Mode, Seed};
+use oncograph_train::{Learner, StepLoss, Validation};
+use rand::seq::SliceRandom;
+use std::collections::BTreeMap;
+
+/// Where batches come from: memory, or files that are read as they are asked for.
+pub trait BatchSource {
+    /// The batch of some patients, in this order.
+    ///
+    /// # Errors
+    /// [`Error::Source`] for one of the source's own.
+    fn batch(&self, patients: &[usize]) -> Result<OmicsBatch>;
+}
+
+/// The training of one model on one split: the losses of its tasks and, if wanted, the contrast.
+pub struct OmicsLearner<'a> {
+    model: &'a dyn OmicsModel,
+    source: &'a dyn BatchSource,
+    graphs: &'a SharedGraphs,
+    targets: &'a BTreeMap<String, Target>,
+    weights: &'a MultiTaskLoss,
+    contrast: Option<&'a Contrast>,
+    train: Vec<usize>,
+    validation: Vec<usize>,
+    /// One group per patient of `train`: groups take turns in an epoch's order.
+    groups: Option<Vec<usize>>,
+    batch: usize,
+    seed: Seed,
+}
+
+impl<'a> OmicsLearner<'a> {
+    /// A learner on the patients `train`, scored on `validation`, in batches of `batch` patients. Patients without any
+    /// label serve the contrast alone.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for an empty split, a patient without a place in `targets`, or a task without a target;
+    /// [`Error::Config`] for a batch of 0.
+    #[allow(clippy::too_many_arguments)] // each is a thing of its own, given once
+    pub fn new(
+        model: &'a dyn OmicsModel,
+        source: &'a dyn BatchSource,
+        graphs: &'a SharedGraphs,
+        targets: &'a BTreeMap<String, Target>,
+        weights: &'a MultiTaskLoss,
+        contrast: Option<&'a Contrast>,
+        (train, validation): (&[usize], &[usize]),
+        batch: usize,
+        seed: Seed,
+    ) -> Result<Self> {
+        if batch == 0 {
+            return Err(Error::config("batch", "at least 1", 0));
+        }
+        for task in &model.config().tasks {
+            let Some(target) = targets.get(&task.name) else {
+                return Err(Error::input("targets", format!("one for task {}", task.name), "none"));
+            };
+            for split in [train, validation] {
+                match split.iter().max() {
+                    None => return Err(Error::input("split", "at least one patient", 0)),
+                    Some(p) if *p >= target.len() => {
+                        return Err(Error::input("split", format!("patients below {}", target.len()), p));
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+        let (train, validation) = (train.to_vec(), validation.to_vec());
+        Ok(OmicsLearner {
+            model,
+            source,
+            graphs,
+            targets,
+            weights,
+            contrast,
+            train,
+            validation,
+            groups: None,
+            batch,
+            seed,
+        })
+    }
+
+    /// Balances the batches over groups of patients, for example types of cancer: an epoch's order takes from each group
+    /// in proportion to its size, evenly over the epoch. One label per patient of the training split.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for another number of labels.
+    pub fn groups(mut self, groups: Vec<usize>) -> Result<Self> {
+        if groups.len() != self.train.len() {
+            return Err(Error::input("groups", self.train.len(), groups.len()));
+        }
+        self.groups = Some(groups);
+        Ok(self)
+    }
+
+    /// What the model says of some patients, batch by batch.
+    ///
+    /// # Errors
+    /// An error of the source or the model.
+    pub fn output(&self, patients: &[usize]) -> Result<OmicsOutput> {
+        predict(self.model, self.source, self.graphs, patients, self.batch)
+    }
+
+    fn order(&self, epoch: usize) -> Vec<usize> {
+        let mut rng = self.seed.stream("order").at(epoch as u64).rng();
+        let mut order: Vec<usize> = (0..self.train.len()).collect();
+        order.shuffle(&mut rng);
+        if let Some(groups) = &self.groups {
+            let mut sizes = BTreeMap::new();
+            groups.iter().for_each(|g| *sizes.entry(*g).or_insert(0usize) += 1);
+            let mut seen = BTreeMap::new();
+            let mut placed: Vec<(f64, usize)> = vec![];
+            for i in order {
+                let k = seen.entry(groups[i]).or_insert(0usize);
+                placed.push(((*k as f64 + 0.5) / sizes[&groups[i]] as f64, i));
+                *k += 1;
+            }
+            placed.sort_by(|a, b| a.0.total_cmp(&b.0));
+            order = placed.into_iter().map(|p| p.1).collect();
+        }
+        order.into_iter().map(|i| self.train[i]).collect()
+    }
+
+    fn losses(&self, output: &OmicsOutput, patients: &[usize]) -> Result<Vec<(&'a str, Tensor)>> {
+        let mut losses = vec![];
+        for task in &self.model.config().tasks {
+            let (Some(x), Some(target)) = (output.tasks.get(&task.name), self.targets.get(&task.name)) else {
+                continue;
+            };
+            if let Some(loss) = task_loss(task.kind, x, target, patients)? {
+                losses.push((task.name.as_str(), loss));
+            }
+        }
+        Ok(losses)
+    }
+
+    fn step(&self, epoch: usize, step: usize) -> Result<(Tensor, f64, f64)> {
+        let order = self.order(epoch);
+        let patients = &order[step * self.batch..order.len().min((step + 1) * self.batch)];
+        let seed = self.seed.stream("step").at(epoch as u64).at(step as u64);
+        let batch = self.source.batch(patients)?;
+        let output = self.model.forward(&batch, self.graphs, Mode::Train(seed.stream("model")))?;
+        let pretraining = self.contrast.is_some_and(|c| epoch < c.config().pretrain);
+        let losses = if pretraining { vec![] } else { self.losses(&output, patients)? };
+        let mut terms = vec![];
+        let (mut tasks, mut contrasted) = (0.0, 0.0);
+        let value = |t: &Tensor| Ok::<f64, Error>(t.to_dtype(candle_core::DType::F64)?.to_scalar()?);
+        if !losses.is_empty() {
+            let loss = self.weights.combine(&losses)?;
+            tasks = value(&loss)?;
+            terms.push(loss);
+        }
+        if let Some(contrast) = self.contrast.filter(|_| patients.len() > 1) {
+            let (view, graphs) = contrast.config().view(&batch, self.graphs, seed.stream("view"))?;
+            let other = self.model.forward(&view, &graphs, Mode::Train(seed.stream("model of view")))?;
+            let loss = contrast.loss(&output.z, &other.z)?;
+            contrasted = value(&loss)?;
+            terms.push((loss * contrast.config().weight)?);
+        }
+        let total = match terms.split_first() {
+            Some((first, rest)) => rest.iter().try_fold(first.clone(), |sum, t| sum + t)?,
+            // Nothing is known of these patients: a loss without a gradient.
+            None => (output.z.sum_all()? * 0.0)?,
+        };
+        Ok((total, tasks, contrasted))
+    }
+
+    fn score(&self) -> Result<f64> {
+        let output = self.output(&self.validation)?;
+        let mut sum = 0.0;
+        for (_, loss) in self.losses(&output, &self.validation)? {
+            sum += loss.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?;
+        }
+        Ok(sum)
+    }
+}
+
+/// What a model says of some patients, `batch` at a time; the outputs carry no gradient.
+///
+/// # Errors
+/// An error of the source or the model.
+pub fn predict(
+    model: &dyn OmicsModel,
+    source: &dyn BatchSource,
+    graphs: &SharedGraphs,
+    patients: &[usize],
+    batch: usize,
+) -> Result<OmicsOutput> {
+    let mut parts = vec![];
+    for chunk in patients.chunks(batch.max(1)) {
+        let out = model.forward(&source.batch(chunk)?, graphs, Mode::Eval)?;
+        let tasks = out.tasks.into_iter().map(|(n, t)| (n, t.detach())).collect::<BTreeMap<_, _>>();
+        parts.push(OmicsOutput { z: out.z.detach(), tasks, importance: out.importance.map(|i| i.detach()) });
+    }
+    let Some(first) = parts.first() else { return Err(Error::input("patients", "at least one", 0)) };
+    let join = |of: &dyn Fn(&OmicsOutput) -> Option<Tensor>| -> Result<Option<Tensor>> {
+        let all: Vec<Tensor> = parts.iter().filter_map(of).collect();
+        Ok(if all.len() == parts.len() { Some(Tensor::cat(&all, 0)?) } else { None })
+    };
+    let mut tasks = BTreeMap::new();
+    for name in first.tasks.keys() {
+        if let Some(all) = join(&|p| p.tasks.get(name).cloned())? {
+            tasks.insert(name.clone(), all);
+        }
+    }
+    let z = join(&|p| Some(p.z.clone()))?.ok_or_else(|| Error::input("patients", "at least one", 0))?;
+    Ok(OmicsOutput { z, tasks, importance: join(&|p| p.importance.clone())? })
+}
+
+impl Learner for OmicsLearner<'_> {
+    fn steps(&self, _: usize) -> usize {
+        self.train.len().div_ceil(self.batch)
+    }
+
+    fn train_step(&mut self, epoch: usize, step: usize) -> oncograph_train::Result<StepLoss> {
+        let (loss, tasks, contrast) = self.step(epoch, step)?;
+        Ok(StepLoss { loss, parts: vec![("tasks", tasks), ("contrast", contrast)] })
+    }
+
+    fn validate(&mut self, _: usize) -> oncograph_train::Result<Validation> {
+        Ok(Validation { score: self.score()?, parts: vec![] })
+    }
+}

@@ -1,0 +1,84 @@
+//! The command line.
+
+use clap::{Parser, ValueEnum};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Predict survival, response and toxicity from several molecular tables and what is known of how their columns belong
+/// together, with the hierarchical multi-modal graph network.
+///
+/// Without --data a phantom cohort is generated: nothing in it was measured on anybody. Threads: all, or as many as the
+/// environment variable RAYON_NUM_THREADS says; results have the same bits either way. For research only, not a
+/// medical device.
+#[derive(Debug, Parser)]
+#[command(name = "multimodal_oncology", version)]
+pub struct Args {
+    /// Folder of the omics tables, networks and gene sets. Default: a phantom cohort
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Which of the cohorts in --data
+    #[arg(long, value_enum, default_value = "gbmlgg")]
+    pub cohort: CohortArg,
+    /// Table of Ceccarelli et al. 2016 with IDH status, for the side task of gbmlgg [default:
+    /// DIR/../glioma/tcga_lgg_gbm_subtype_ceccarelli2016.csv, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub idh: Option<PathBuf>,
+    /// Choices that the article leaves open: `literal` reads it as closely as it runs, `fixed` is the recommended reading
+    /// at the published widths, `quick` is `fixed`, narrow and short [default: quick]
+    #[arg(long, value_enum)]
+    pub preset: Option<Preset>,
+    /// Where runs are written
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub out: PathBuf,
+    /// Go on with a run that was stopped: its folder, or the newest if none is given
+    #[arg(long, value_name = "RUN", num_args = 0..=1, conflicts_with_all = ["data", "config"])]
+    pub resume: Option<Option<PathBuf>>,
+    /// Take every setting from the config.json of a run
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Seed of every random draw [default: 1]
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Folds of the cross-validation [default: 5]
+    #[arg(long)]
+    pub folds: Option<usize>,
+    /// Repetitions of the cross-validation [default: 1]
+    #[arg(long)]
+    pub repeats: Option<usize>,
+    /// Epochs at most [default: quick 50, else 100]
+    #[arg(long)]
+    pub epochs: Option<usize>,
+    /// Learning rate [default: quick 3e-3, else 1e-4]
+    #[arg(long)]
+    pub learning_rate: Option<f64>,
+    /// Patients of the phantom cohort [default: 500]
+    #[arg(long)]
+    pub patients: Option<usize>,
+    /// Also train the ablations: without graph layers, fusion, contrast, and one model per task
+    #[arg(long)]
+    pub ablate: bool,
+}
+
+/// A cohort of `--data`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CohortArg {
+    /// TCGA-BRCA: mRNA, miRNA, protein; subtype and survival.
+    Brca,
+    /// TCGA GBM and LGG: protein; survival, response, IDH status.
+    Gbmlgg,
+    /// Acetaminophen in rats: expression; toxicity.
+    Rat,
+}
+
+/// M-01 to M-26 at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Preset {
+    /// The literal reading of the article.
+    Literal,
+    /// The recommended reading.
+    Fixed,
+    /// `fixed`, narrow and short.
+    Quick,
+}

@@ -1,0 +1,95 @@
+//! The multi-modal network on omics: from tables to a report. See `--help`.
+
+mod baselines;
+mod cli;
+mod cohort;
+mod config;
+mod evaluate;
+mod explain;
+mod folds;
+mod report;
+
+use anyhow::Context;
+use clap::Parser;
+use cli::Args;
+use cohort::Cohort;
+use config::RunConfig;
+use oncograph::train::{RunDir, StopFlag};
+use oncograph_examples::{exit_with, progress, stop_on_ctrl_c};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    exit_with(run(&args))
+}
+
+fn run(args: &Args) -> anyhow::Result<()> {
+    let stop = stop_on_ctrl_c()?;
+    let root = args.out.join("multimodal_oncology");
+    let (config, run, is_new) = match &args.resume {
+        Some(which) => {
+            let run = match which {
+                Some(path) => RunDir::open(path)?,
+                None => RunDir::latest(&root)?
+                    .with_context(|| format!("{}: there is no run to resume", root.display()))?,
+            };
+            let missing = || format!("{}: not a run, it has no config.json", run.path().display());
+            (run.read_json("config.json")?.with_context(missing)?, run, false)
+        }
+        None => {
+            let config = RunConfig::from_args(args)?;
+            let run = RunDir::create(&root)?;
+            run.write_json("config.json", &config)?;
+            (config, run, true)
+        }
+    };
+    let result = train(&config, &run, &stop);
+    // A run that could not begin, because its data is bad, leaves nothing behind.
+    if is_new && !run.file("folds").exists() && result.is_err() && !stop.is_requested() {
+        std::fs::remove_dir_all(run.path()).ok();
+    }
+    result
+}
+
+fn train(config: &RunConfig, run: &RunDir, stop: &StopFlag) -> anyhow::Result<()> {
+    let cohort = Cohort::load(config)?;
+    let all = folds::folds(config, &cohort)?;
+    let variants = folds::variants(config, &cohort);
+    let bar = progress((variants.len() * all.len() * config.fit.epochs) as u64, "training");
+    let mut results = vec![];
+    for variant in &variants {
+        for fold in &all {
+            results.push(folds::run_fold(config, &cohort, fold, variant, run, stop, &bar)?);
+        }
+    }
+    for fold in &all {
+        results.extend(baselines::run_fold(config, &cohort, fold, run)?);
+    }
+    bar.finish_with_message("");
+    results.extend(folds::late_fusion(&cohort, &all, &results)?);
+    let evaluation = evaluate::evaluate(config, &cohort, &results)?;
+    run.write("metrics.csv", evaluate::metrics_csv(&evaluation).as_bytes())?;
+    run.write("predictions.csv", evaluate::predictions_csv(&cohort, &evaluation).as_bytes())?;
+    let findings = explain::findings(config, &cohort, &results)?;
+    let path = run.file("report.html");
+    report::write(&path, config, &cohort, &evaluation, &results, &findings, &command())?;
+    for table in report::tables(&cohort, &evaluation) {
+        println!("{}", table.to_text());
+    }
+    if cohort.phantom {
+        println!("PHANTOM data: generated patients; the numbers say nothing about real ones.");
+    }
+    println!("{}\nreport: {}", report::RESEARCH, path.display());
+    Ok(())
+}
+
+/// The command line as typed, without the path of the program.
+fn command() -> String {
+    std::iter::once("multimodal_oncology".to_string())
+        .chain(std::env::args().skip(1))
+        .collect::<Vec<_>>()
+        .join(" ")
+}

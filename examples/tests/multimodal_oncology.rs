@@ -1,0 +1,128 @@
+//! `multimodal_oncology` as its users run it: the program itself, on small input.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests are tests
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use oncograph_tests::trial;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+type Outcome = Result<(), Failed>;
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let trials = vec![
+        Trial::test("the phantom run writes its files and its configuration repeats it", phantom),
+        Trial::test("killed and resumed equals uninterrupted, with one thread and two", resumed),
+        Trial::test("bad input is named in one line", bad_input),
+        trial("the rats", &["data/omics/rat_liver_toxicity_gene.csv.gz"], rats),
+    ];
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+/// The program, which cargo builds beside the tests.
+fn program() -> Command {
+    let tests = std::env::current_exe().expect("the test has a path");
+    let profile = tests.parent().and_then(Path::parent).expect("target/<profile>/deps/<test>");
+    Command::new(profile.join("examples").join("multimodal_oncology"))
+}
+
+fn small(out: &Path) -> Command {
+    let mut command = program();
+    command.args(["--patients", "60", "--epochs", "2", "--folds", "2", "--out"]).arg(out);
+    command
+}
+
+fn succeed(command: &mut Command) -> Result<Output, Failed> {
+    let output = command.output()?;
+    if output.status.success() {
+        return Ok(output);
+    }
+    Err(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr)).into())
+}
+
+fn only_run(out: &Path) -> Result<PathBuf, Failed> {
+    let runs: Vec<_> = std::fs::read_dir(out.join("multimodal_oncology"))?.collect::<Result<_, _>>()?;
+    match runs.as_slice() {
+        [one] => Ok(one.path()),
+        other => Err(format!("{} runs", other.len()).into()),
+    }
+}
+
+fn results(out: &Path) -> Result<[Vec<u8>; 2], Failed> {
+    let run = only_run(out)?;
+    Ok([std::fs::read(run.join("metrics.csv"))?, std::fs::read(run.join("predictions.csv"))?])
+}
+
+fn ensure(holds: bool, what: impl std::fmt::Display) -> Outcome {
+    if holds { Ok(()) } else { Err(what.to_string().into()) }
+}
+
+fn phantom() -> Outcome {
+    let out = tempfile::tempdir()?;
+    let said = String::from_utf8(succeed(&mut small(out.path()))?.stdout)?;
+    for part in ["PHANTOM", "constant", "late fusion", "shuffled edges", "random forest"] {
+        ensure(said.contains(part), format!("the terminal lacks {part}: {said}"))?;
+    }
+    let run = only_run(out.path())?;
+    let html = std::fs::read_to_string(run.join("report.html"))?;
+    for part in
+        ["phantom", "Kaplan", "Confusion", "Importance", "planted pathways", "not reproducible", "research"]
+    {
+        ensure(html.to_lowercase().contains(&part.to_lowercase()), format!("the report lacks {part}"))?;
+    }
+    let again = tempfile::tempdir()?;
+    succeed(program().arg("--config").arg(run.join("config.json")).arg("--out").arg(again.path()))?;
+    ensure(results(out.path())? == results(again.path())?, "--config gives other numbers")
+}
+
+fn resumed() -> Outcome {
+    let (whole, killed) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    succeed(small(whole.path()).env("RAYON_NUM_THREADS", "1"))?;
+    let mut child = small(killed.path())
+        .env("RAYON_NUM_THREADS", "2")
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()?;
+    let first =
+        || only_run(killed.path()).is_ok_and(|run| run.join("folds/graph_network-0-0.result.json").exists());
+    while !first() && child.try_wait()?.is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    child.kill().ok();
+    child.wait()?;
+    succeed(program().arg("--resume").arg("--out").arg(killed.path()))?;
+    ensure(results(killed.path())? == results(whole.path())?, "the resumed run has other numbers")
+}
+
+fn bad_input() -> Outcome {
+    let (data, out) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let refused = |cohort: &str, expected: &[&str]| -> Outcome {
+        let output = program()
+            .args(["--cohort", cohort, "--data"])
+            .arg(data.path())
+            .arg("--out")
+            .arg(out.path())
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure(output.status.code() == Some(2) && said.starts_with("error: "), &said)?;
+        expected.iter().try_for_each(|part| ensure(said.contains(part), format!("{said} lacks {part}")))?;
+        let left = out.path().join("multimodal_oncology").read_dir().map(Iterator::count).unwrap_or(0);
+        ensure(left == 0, "a run is left behind")
+    };
+    refused("gbmlgg", &["gbmlgg_rppa.csv.gz", "No such file"])?;
+    std::fs::write(data.path().join("rat_liver_toxicity_gene.csv.gz"), b"not gzip")?;
+    refused("rat", &["rat_liver_toxicity_gene.csv.gz"])
+}
+
+fn rats(shared: &Path) -> Outcome {
+    let out = tempfile::tempdir()?;
+    let mut command = program();
+    command
+        .args(["--cohort", "rat", "--epochs", "1", "--folds", "2", "--data"])
+        .arg(shared.join("data/omics"));
+    let said = String::from_utf8(succeed(command.arg("--out").arg(out.path()))?.stdout)?;
+    ensure(said.contains("toxicity") && !said.contains("PHANTOM"), &said)?;
+    let html = std::fs::read_to_string(only_run(out.path())?.join("report.html"))?;
+    ensure(html.contains("Rats, not people"), "the report does not say that these are rats")
+}
