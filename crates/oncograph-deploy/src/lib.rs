@@ -6,14 +6,16 @@
 //!
 //! - [`chart`]: learning curves, Kaplan–Meier curves with numbers at risk, scatter, calibration, ROC, bars and
 //!   histograms, as SVG.
+//! - [`connectome`]: a network drawn on the brain, flat, or on a page of its own to turn in a browser.
 //! - [`overlay`]: image slices with masks and heat maps, as PNG.
 //!
-//! The page carries a content security policy that forbids every request, has no script, and escapes every
+//! The report carries a content security policy that forbids every request, has no script, and escapes every
 //! string that it is given. The file `examples/deploy_report.rs` makes a report with one of everything. Tables also print on a terminal ([`Table::to_text`]) and as Markdown
 //! ([`Table::to_markdown`]).
 
 mod atomic;
 pub mod chart;
+pub mod connectome;
 mod error;
 mod figure;
 mod model_card;

@@ -9,7 +9,8 @@ use std::path::Path;
 
 /// Nothing may be loaded from anywhere; styles stand in the page and pictures are data URIs.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
-const RESEARCH_ONLY: &str = "For research only. Not a medical device; not for diagnosis or treatment.";
+pub(crate) const RESEARCH_ONLY: &str =
+    "For research only. Not a medical device; not for diagnosis or treatment.";
 
 /// A message at the top of a report, repeated at its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub enum Banner {
 }
 
 impl Banner {
-    fn to_html(&self) -> String {
+    pub(crate) fn to_html(&self) -> String {
         match self {
             Self::Phantom(text) => format!(
                 "<div class=\"banner phantom\" role=\"note\"><p><strong>PHANTOM DATA: NOT PATIENTS</strong>{}</p></div>\n",

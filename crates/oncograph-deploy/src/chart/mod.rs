@@ -6,11 +6,12 @@
 mod axis;
 mod bars;
 mod calibration;
-mod canvas;
+pub(crate) mod canvas;
 mod histogram;
 mod kaplan_meier;
 mod learning_curves;
 mod plot;
+mod population_graph;
 mod roc;
 mod scatter;
 
@@ -19,6 +20,7 @@ pub use calibration::{CalibrationPoint, calibration, survival_calibration};
 pub use histogram::histogram;
 pub use kaplan_meier::{SurvivalGroup, kaplan_meier, numbers_at_risk};
 pub use learning_curves::{Series, learning_curves};
+pub use population_graph::population_graph;
 pub use roc::{RocSeries, roc};
 pub use scatter::scatter;
 

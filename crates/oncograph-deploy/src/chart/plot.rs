@@ -63,7 +63,7 @@ impl Legend {
         self.0.iter().map(row).fold(0.0, f64::max)
     }
 
-    fn draw(&self, canvas: &mut Canvas) -> Result<()> {
+    pub(crate) fn draw(&self, canvas: &mut Canvas) -> Result<()> {
         for (index, row) in self.0.iter().enumerate() {
             let (mut x, y) = (10.0, 12.0 + index as f64 * LINE);
             for entry in row {
