@@ -100,6 +100,8 @@ impl ImagesConfig {
             config.model_fit.epochs = epochs;
             config.classifier_fit.epochs = epochs;
             config.mlp_fit.epochs = epochs;
+            // The explainer's steps are its epochs.
+            config.explain.steps = config.explain.steps.min(10 * epochs);
         }
         Ok(config)
     }
