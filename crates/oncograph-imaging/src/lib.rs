@@ -17,7 +17,7 @@
 //! | [`window()`](fn@window), [`rescale_intensity`] | intensity window |
 //! | [`clahe()`](fn@clahe), [`clahe_nd`], [`equalize_histogram`] | histogram equalisation, adaptive by slices or in 3-D |
 //! | [`match_histogram`], [`match_quantiles`], [`NyulScale`] | intensities of one volume or cohort for another |
-//! | [`filters`] | Gaussian and its derivatives, mean, median and other ranks, gradient magnitude |
+//! | [`filters`] | Gaussian and its derivatives, mean, median and other ranks, SUSAN, gradient magnitude |
 //! | [`morphology`] | dilate, erode, open, close; components, holes, distance transform |
 //! | [`mesh`] | the surface at a level, its area and volume |
 //! | [`atlas`] | label maps, tracts as sparse lists, geodesic tracts between regions |

@@ -7,11 +7,13 @@
 mod gaussian;
 mod gradient;
 mod rank;
+mod susan;
 mod uniform;
 
 pub use gaussian::{GaussianOptions, gaussian};
 pub use gradient::gradient_magnitude;
 pub use rank::{median, rank};
+pub use susan::susan;
 pub use uniform::{correlate, uniform};
 
 use crate::lines::{LANES, LineKernel};

@@ -93,24 +93,22 @@ impl Tool {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
 
     const SHELL: Tool = Tool { name: "shell", install: "use another system" };
 
-    fn run(script: &str, seconds: u64) -> (tempfile::TempDir, Result<()>) {
-        let folder = tempfile::tempdir().unwrap();
+    fn run(folder: &Path, script: &str, seconds: u64) -> Result<()> {
         let arguments = ["-c".to_string(), script.to_string()];
-        let limit = Duration::from_secs(seconds);
-        let done = SHELL.run(Path::new("sh"), &arguments, folder.path(), "sh.log", limit);
-        (folder, done)
+        SHELL.run(Path::new("sh"), &arguments, folder, "sh.log", Duration::from_secs(seconds))
     }
 
     #[test]
     fn what_it_prints_and_how_it_was_called_is_kept() {
-        let (folder, done) = run("echo out; echo err >&2", 60);
-        done.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        run(folder.path(), "echo out; echo err >&2", 60).unwrap();
         let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
         assert_eq!(read("sh.log"), "out\nerr\n");
         assert_eq!(read("commands.txt"), "sh -c echo out; echo err >&2\n");
@@ -121,12 +119,13 @@ mod tests {
 
     #[test]
     fn failures_name_the_log_and_missing_programs_how_to_get_them() {
-        let failed = run("exit 3", 60).1.unwrap_err().to_string();
+        let folder = tempfile::tempdir().unwrap();
+        let failed = run(folder.path(), "exit 3", 60).unwrap_err().to_string();
         assert!(
             failed.contains("sh failed (exit status: 3); see ") && failed.ends_with("sh.log"),
             "{failed}"
         );
-        let late = run("sleep 60", 0).1.unwrap_err().to_string();
+        let late = run(folder.path(), "sleep 60", 0).unwrap_err().to_string();
         assert!(late.contains("not finished after 0 s"), "{late}");
         let missing = SHELL.version(Path::new("no-such-program"), "--version").unwrap_err().to_string();
         assert_eq!(missing, "shell: no-such-program is not installed: use another system");
