@@ -84,6 +84,9 @@ struct FoldScores {
     models: BTreeMap<String, Vec<f64>>,
 }
 
+/// A set of covariates with every model's scores and numbers.
+type SetResult = (GliomaFeatures, (Vec<Scores>, Vec<Row>));
+
 /// The covariates of all patients, one set scaled by each fold's training patients.
 struct Patients {
     table: GliomaTable,
@@ -335,7 +338,7 @@ fn write(
     config: &ClinicalConfig,
     patients: &Patients,
     read: usize,
-    results: &[(GliomaFeatures, (Vec<Scores>, Vec<Row>))],
+    results: &[SetResult],
     run: &RunDir,
 ) -> anyhow::Result<()> {
     let (mut metrics, mut predictions) =

@@ -19,6 +19,9 @@ pub enum Network {
 pub const NETWORKS: [(&str, Network); 2] =
     [("3D ResNet-34", Network::ResNet34), ("3D DenseNet-121", Network::DenseNet121)];
 
+/// From images to logits, in training or not.
+type Forward = Box<dyn Fn(&Tensor, bool) -> oncograph::encoder::Result<Tensor>>;
+
 /// Patients of a step.
 const BATCH: usize = 8;
 
@@ -30,7 +33,7 @@ pub fn run(stages: &Stages, tumours: &[Tumour], roles: &Roles, network: Network)
     let store = ParamStore::new(seed);
     let vb = store.var_builder(DType::F32, &device);
     let quick = config.preset == Preset::Quick;
-    let forward: Box<dyn Fn(&Tensor, bool) -> Result<Tensor, oncograph::encoder::Error>> = match network {
+    let forward: Forward = match network {
         Network::ResNet34 => {
             let mut net = MonaiResNetConfig::resnet(34, 4)?.num_classes(Some(1));
             if quick {

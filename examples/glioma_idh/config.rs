@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case", tag = "task")]
 pub enum RunConfig {
     /// The population graph on a clinical table.
-    Clinical(ClinicalConfig),
+    Clinical(Box<ClinicalConfig>),
     /// Tumour image, tumour surface and brain network.
     Images(Box<ImagesConfig>),
 }
@@ -27,11 +27,11 @@ impl RunConfig {
         let Some(table) = args.clinical.clone() else {
             return Ok(RunConfig::Images(Box::new(ImagesConfig::from_args(args)?)));
         };
-        Ok(RunConfig::Clinical(ClinicalConfig::new(
+        Ok(RunConfig::Clinical(Box::new(ClinicalConfig::new(
             table,
             seed,
             args.folds.unwrap_or(5),
             args.repeats.unwrap_or(5),
-        )))
+        ))))
     }
 }

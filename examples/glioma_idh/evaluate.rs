@@ -52,12 +52,15 @@ pub struct Row {
     pub p_against: Option<f64>,
 }
 
+/// A number of labels and probabilities; none where it is not defined.
+type Statistic<'a> = dyn Fn(&[bool], &[f64]) -> Option<f64> + Sync + 'a;
+
 /// The row of one model; `reference` is what its AUC is tested against.
 pub fn row(scores: &Scores, labels: &[bool], reference: Option<&Scores>, seed: Seed) -> anyhow::Result<Row> {
     let p = &scores.probability;
     let constant = p.windows(2).all(|w| w[0] == w[1]);
     let confusion = Confusion::at(labels, p, scores.threshold)?;
-    let interval = |stream: &str, statistic: &(dyn Fn(&[bool], &[f64]) -> Option<f64> + Sync)| {
+    let interval = |stream: &str, statistic: &Statistic<'_>| {
         let options = BootstrapConfig::new().replicates(1000).method(IntervalMethod::Percentile);
         let of = |rows: &[usize]| {
             let labels: Vec<bool> = rows.iter().map(|&i| labels[i]).collect();

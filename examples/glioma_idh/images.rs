@@ -231,6 +231,9 @@ pub fn tumours(prepared: Vec<Prepared>, networks: Vec<BrainNetwork>) -> anyhow::
     prepared.into_iter().zip(networks).map(one).collect()
 }
 
+/// One row of features per patient.
+type Rows = Vec<Vec<f64>>;
+
 /// The model that others are tested against.
 const REFERENCE: &str = "age and sex";
 const MLP: &str = "multi-modal + MLP";
@@ -259,7 +262,7 @@ impl Heads<'_> {
     }
 
     /// Half B first, then the test patients; scaled by half B where the configuration says so.
-    fn rows(&self, all: &[Vec<f64>]) -> anyhow::Result<(Vec<Vec<f64>>, Vec<Vec<f64>>)> {
+    fn rows(&self, all: &[Vec<f64>]) -> anyhow::Result<(Rows, Rows)> {
         let pick = |which: &[usize]| which.iter().map(|&i| all[i].clone()).collect::<Vec<_>>();
         let (mut train, mut test) = (pick(&self.roles.classifier), pick(&self.roles.test));
         if self.config().scale_embeddings {
@@ -474,7 +477,7 @@ impl Heads<'_> {
         let (nodes, links) = (embeddings.rows(nodes), embeddings.rows(links));
         let (_, store) = self.graph((&nodes, &links), false, false)?;
         store.save(run.file("population.safetensors"))?;
-        let fit = |all: &[Vec<f64>]| ZScore::fit(all, &self.roles.classifier);
+        let fit = |all: &[Vec<f64>]| anyhow::Ok(ZScore::fit(all, &self.roles.classifier)?);
         let scalers = config
             .scale_embeddings
             .then(|| Ok::<_, anyhow::Error>((fit(&nodes)?, fit(&links)?)))

@@ -131,7 +131,7 @@ fn atlas(config: &PhantomConfig, grid: &Grid) -> Atlas {
         let voxels = tube(config, grid, centres[pair[0] as usize], centres[pair[1] as usize]);
         Tract { pair, voxels }
     });
-    let name = |i: usize| format!("{} {}", if i % 2 == 0 { "left" } else { "right" }, i / 2 + 1);
+    let name = |i: usize| format!("{} {}", if i.is_multiple_of(2) { "left" } else { "right" }, i / 2 + 1);
     Atlas {
         names: (0..centres.len()).map(name).collect(),
         tracts: tracts.collect(),
