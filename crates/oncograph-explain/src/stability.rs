@@ -68,6 +68,9 @@ mod tests {
         assert_eq!((same.kendall, same.top_overlap, same.chance), (1.0, 1.0, 0.3));
         let other = rank_stability(&[up.clone(), down], 3).unwrap();
         assert_eq!((other.kendall, other.top_overlap), (-1.0, 0.0));
-        assert!(rank_stability(std::slice::from_ref(&up), 3).is_err() && rank_stability(&[up.clone(), up], 11).is_err());
+        assert!(
+            rank_stability(std::slice::from_ref(&up), 3).is_err()
+                && rank_stability(&[up.clone(), up], 11).is_err()
+        );
     }
 }
