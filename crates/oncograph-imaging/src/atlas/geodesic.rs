@@ -254,7 +254,7 @@ mod tests {
             _ => 0,
         });
         let names = (1..=3).map(|l| (l, format!("r{l}")));
-        let road = at(|[_, y, _]| i16::from(y == 0)).map(|v| f32::from(v));
+        let road = at(|[_, y, _]| i16::from(y == 0)).map(f32::from);
         let brain = at(|[x, y, _]| i16::from(x != 4 || y == 0 || y == 6)).map(|v| v as u8);
         (LabelMap::new(labels, names).unwrap(), road, brain)
     }

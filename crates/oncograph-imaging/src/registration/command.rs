@@ -99,6 +99,7 @@ mod tests {
 
     const SHELL: Tool = Tool { name: "shell", install: "use another system" };
 
+    #[allow(clippy::unwrap_used)] // helpers of tests are tests
     fn run(script: &str, seconds: u64) -> (tempfile::TempDir, Result<()>) {
         let folder = tempfile::tempdir().unwrap();
         let arguments = ["-c".to_string(), script.to_string()];
