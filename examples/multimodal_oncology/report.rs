@@ -105,7 +105,7 @@ pub fn write(
             _ => {}
         }
     }
-    report = report.section("Modalities", |s| {
+    report = report.section("Importance of modalities", |s| {
         let shares: Vec<Bar> = findings.importance.iter().map(|(n, v, _)| Bar::new(n.clone(), *v)).collect();
         let figure = bars(&shares, "mean share of attention among patients that have the modality");
         s.figure_or_reason("Importance", figure);

@@ -20,7 +20,7 @@ use oncograph_nn::{InterpolateConfig, InterpolateMode, interpolate};
 /// use oncograph_imaging::Grid;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let cam = Tensor::new(&[[[[[0f32, 4.0]]]]], &Device::Cpu)?;
+/// let cam = Tensor::new(&[0f32, 4.0], &Device::Cpu)?.reshape((1, 1, 1, 1, 2))?;
 /// let grid = Grid::axis_aligned([4, 1, 1], [2.0; 3], [0.0; 3])?;
 /// assert_eq!(cam_volume(&cam, &grid)?.as_slice(), &[0.0, 1.0, 3.0, 4.0]);
 /// # Ok(())
