@@ -1,7 +1,7 @@
 //! Cases of work that are timed here and in a peer on the same inputs.
 //!
-//! A case is one function: it makes its inputs, hands them to [`Bench::give`], runs the work under [`Bench::time`] and
-//! hands its result to [`Bench::result`]. One process runs one case, so that the peak memory is the case's own. Inputs,
+//! A case is one function: it makes its inputs, hands them to `Bench::give`, runs the work under `Bench::time` and
+//! hands its result to `Bench::result`. One process runs one case, so that the peak memory is the case's own. Inputs,
 //! parameters and results go into `DIR/CASE.safetensors`, where the peer finds what it must run on and agree with.
 
 mod encoders;
@@ -41,7 +41,7 @@ pub struct Measured {
     pub wall: Vec<f64>,
     /// Processor seconds of all threads of each run.
     pub cpu: Vec<f64>,
-    /// The largest resident size of the process [MB].
+    /// The largest resident size of the process \[MB\].
     pub peak_mb: f64,
 }
 

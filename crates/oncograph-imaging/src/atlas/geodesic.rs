@@ -13,7 +13,7 @@ pub struct GeodesicOptions {
     pub tracts: usize,
     /// Added to the conductance of a voxel before its inverse becomes the cost, so that grey matter can be crossed; 0.05.
     pub floor: f32,
-    /// Standard deviation of the probability around a path [mm]; 2.
+    /// Standard deviation of the probability around a path \[mm\]; 2.
     pub sigma: f64,
     /// Voxels less probable than this are left out; 0.05.
     pub least: f32,
@@ -37,7 +37,7 @@ impl GeodesicOptions {
         self
     }
 
-    /// Sets the width of a tract [mm].
+    /// Sets the width of a tract \[mm\].
     pub fn sigma(mut self, sigma: f64) -> Self {
         self.sigma = sigma;
         self
@@ -107,7 +107,7 @@ pub fn geodesic_tracts(
     TractAtlas::new(regions.volume().grid().clone(), tracts, source, true)
 }
 
-/// Offsets to neighbouring voxels and their length [mm].
+/// Offsets to neighbouring voxels and their length \[mm\].
 fn steps(volume: &Volume<i16>) -> Vec<([i64; 3], f32)> {
     let spacing = volume.grid().spacing();
     let mut all = vec![];

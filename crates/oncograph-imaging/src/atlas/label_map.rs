@@ -113,7 +113,7 @@ impl LabelMap {
         all.filter(|(_, l)| **l == label).map(|(i, _)| i as u32).collect()
     }
 
-    /// The mean position of a region's voxels [mm].
+    /// The mean position of a region's voxels \[mm\].
     pub fn centroid(&self, label: i16) -> Option<[f64; 3]> {
         let voxels = self.voxels(label);
         let grid = self.volume.grid();
