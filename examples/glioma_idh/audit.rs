@@ -127,6 +127,6 @@ mod tests {
         let best = &ROWS[2];
         assert_eq!(counts(best, 84, 32), Some(Counts { true_positives: 77, true_negatives: 28 }));
         let open: Vec<&str> = ROWS.iter().filter(|r| counts(r, 84, 32).is_none()).map(|r| r.row).collect();
-        assert_eq!(open, ["u^T ; r(u^B)", "f^P", "f^B+f^P", "f^I+f^B"]);
+        assert_eq!(open, ["u^T ; r(u^B)", "f^P", "f^I+f^B", "f^B+f^P+L"]);
     }
 }
