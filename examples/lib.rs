@@ -1,8 +1,12 @@
 //! What the example programs share: how they report errors, show progress, stop on Ctrl-C and pick a device.
 
+use anyhow::Context;
 use candle_core::Device;
 use indicatif::{ProgressBar, ProgressStyle};
-use oncograph::train::StopFlag;
+use oncograph::train::{RunDir, StopFlag};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// The exit status of a run that was stopped and can be resumed, as of a shell command after Ctrl-C.
@@ -43,6 +47,33 @@ pub fn stop_on_ctrl_c() -> anyhow::Result<StopFlag> {
         flag.request();
     })?;
     Ok(stop)
+}
+
+/// The run that a program goes on with, or a new one: its settings, its folder and whether it is new.
+///
+/// `resume` is `--resume`: `Some(None)` means the latest run below `root`. A new run writes its settings first.
+///
+/// # Errors
+/// If there is no run to resume or it has no settings; an error of `settings` or of writing.
+pub fn open_run<C: Serialize + DeserializeOwned>(
+    root: &Path,
+    resume: Option<&Option<PathBuf>>,
+    settings: impl FnOnce() -> anyhow::Result<C>,
+) -> anyhow::Result<(C, RunDir, bool)> {
+    let Some(which) = resume else {
+        let config = settings()?;
+        let run = RunDir::create(root)?;
+        run.write_json("config.json", &config)?;
+        return Ok((config, run, true));
+    };
+    let run = match which {
+        Some(path) => RunDir::open(path)?,
+        None => {
+            RunDir::latest(root)?.with_context(|| format!("{}: there is no run to resume", root.display()))?
+        }
+    };
+    let missing = || format!("{}: not a run, it has no config.json", run.path().display());
+    Ok((run.read_json("config.json")?.with_context(missing)?, run, false))
 }
 
 /// `cpu`, `cuda` or `cuda:N`.

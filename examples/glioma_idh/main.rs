@@ -19,12 +19,10 @@ mod report;
 mod stages;
 mod templates;
 
-use anyhow::Context;
 use clap::Parser;
 use cli::Args;
 use config::RunConfig;
-use oncograph::train::RunDir;
-use oncograph_examples::{exit_with, stop_on_ctrl_c};
+use oncograph_examples::{exit_with, open_run, stop_on_ctrl_c};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -48,23 +46,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
         return images::planted(&images_config::ImagesConfig::from_args(args)?, &stop, &args.out);
     }
     let root = args.out.join("glioma_idh");
-    let (config, run, is_new) = match &args.resume {
-        Some(which) => {
-            let run = match which {
-                Some(path) => RunDir::open(path)?,
-                None => RunDir::latest(&root)?
-                    .with_context(|| format!("{}: there is no run to resume", root.display()))?,
-            };
-            let missing = || format!("{}: not a run, it has no config.json", run.path().display());
-            (run.read_json("config.json")?.with_context(missing)?, run, false)
-        }
-        None => {
-            let config = RunConfig::from_args(args)?;
-            let run = RunDir::create(&root)?;
-            run.write_json("config.json", &config)?;
-            (config, run, true)
-        }
-    };
+    let (config, run, is_new) = open_run(&root, args.resume.as_ref(), || RunConfig::from_args(args))?;
     let result = match &config {
         RunConfig::Clinical(config) => clinical::run(config, &run, &stop),
         RunConfig::Images(config) => {

@@ -9,13 +9,12 @@ mod explain;
 mod folds;
 mod report;
 
-use anyhow::Context;
 use clap::Parser;
 use cli::Args;
 use cohort::Cohort;
 use config::RunConfig;
 use oncograph::train::{RunDir, StopFlag};
-use oncograph_examples::{exit_with, progress, stop_on_ctrl_c};
+use oncograph_examples::{exit_with, open_run, progress, stop_on_ctrl_c};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -29,23 +28,7 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> anyhow::Result<()> {
     let stop = stop_on_ctrl_c()?;
     let root = args.out.join("multimodal_oncology");
-    let (config, run, is_new) = match &args.resume {
-        Some(which) => {
-            let run = match which {
-                Some(path) => RunDir::open(path)?,
-                None => RunDir::latest(&root)?
-                    .with_context(|| format!("{}: there is no run to resume", root.display()))?,
-            };
-            let missing = || format!("{}: not a run, it has no config.json", run.path().display());
-            (run.read_json("config.json")?.with_context(missing)?, run, false)
-        }
-        None => {
-            let config = RunConfig::from_args(args)?;
-            let run = RunDir::create(&root)?;
-            run.write_json("config.json", &config)?;
-            (config, run, true)
-        }
-    };
+    let (config, run, is_new) = open_run(&root, args.resume.as_ref(), || RunConfig::from_args(args))?;
     let result = train(&config, &run, &stop);
     // A run that could not begin, because its data is bad, leaves nothing behind.
     if is_new && !run.file("folds").exists() && result.is_err() && !stop.is_requested() {

@@ -10,7 +10,6 @@ mod model;
 mod predict;
 mod report;
 
-use anyhow::Context;
 use clap::Parser;
 use cli::Args;
 use cohort::Patients;
@@ -19,7 +18,7 @@ use cross_validation::{STG, WITHOUT_IMAGES, folds, run_fold};
 use encode::Encoder;
 use evaluate::{evaluate, metrics_csv, predictions_csv};
 use oncograph::train::{RunDir, StopFlag};
-use oncograph_examples::{device, exit_with, progress, stop_on_ctrl_c};
+use oncograph_examples::{device, exit_with, open_run, progress, stop_on_ctrl_c};
 use predict::{REFERENCE, Reference};
 use std::process::ExitCode;
 
@@ -40,23 +39,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
         return predict::run(args);
     }
     let root = args.out.join("stg_crlm");
-    let (config, run, is_new) = match &args.resume {
-        Some(which) => {
-            let run = match which {
-                Some(path) => RunDir::open(path)?,
-                None => RunDir::latest(&root)?
-                    .with_context(|| format!("{}: there is no run to resume", root.display()))?,
-            };
-            let missing = || format!("{}: not a run, it has no config.json", run.path().display());
-            (run.read_json("config.json")?.with_context(missing)?, run, false)
-        }
-        None => {
-            let config = RunConfig::from_args(args)?;
-            let run = RunDir::create(&root)?;
-            run.write_json("config.json", &config)?;
-            (config, run, true)
-        }
-    };
+    let (config, run, is_new) = open_run(&root, args.resume.as_ref(), || RunConfig::from_args(args))?;
     let result = train(args, &config, &run, &stop);
     // A run that could not begin, because its data is bad, leaves nothing behind.
     let began = run.file("folds").exists();
