@@ -1,5 +1,6 @@
 use super::OmicsTable;
-use super::table::{bad, delimited};
+use super::parquet_table::{ParquetTable, is_parquet};
+use super::table::{bad, delimited, table_file};
 use crate::{Error, Result};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -41,7 +42,7 @@ pub struct OmicsCohort {
     pub notes: Vec<String>,
 }
 
-/// A CSV file as rows of text by column name.
+/// A CSV or Parquet file as rows of text by column name.
 struct Sheet {
     path: std::path::PathBuf,
     header: Vec<String>,
@@ -50,6 +51,11 @@ struct Sheet {
 
 impl Sheet {
     fn read(path: &Path) -> Result<Self> {
+        if is_parquet(path) {
+            let table = ParquetTable::open(path)?;
+            let rows = table.rows_of_text()?.into_iter().map(csv::StringRecord::from).collect();
+            return Ok(Sheet { path: path.into(), header: table.header().to_vec(), rows });
+        }
         let mut reader = delimited(path, b',')?;
         let header = reader.headers().map_err(|e| bad(path, e))?.iter().map(str::to_owned).collect();
         let rows = reader.records().collect::<Result<_, _>>().map_err(|e| bad(path, e))?;
@@ -132,8 +138,8 @@ fn number(text: &str) -> f32 {
 /// Errors of the files and their columns.
 pub fn brca(root: impl AsRef<Path>) -> Result<OmicsCohort> {
     let root = root.as_ref();
-    let read = |name: &str| OmicsTable::read(root.join(name));
-    let sheet = Sheet::read(&root.join("brca_outcomes.csv"))?;
+    let read = |name: &str| OmicsTable::read(table_file(root, name)?);
+    let sheet = Sheet::read(&table_file(root, "brca_outcomes.csv")?)?;
     let mrna = [read("brca_mrna_train.csv.gz")?, read("brca_mrna_test.csv.gz")?];
     let mirna = [read("brca_mirna_train.csv.gz")?, read("brca_mirna_test.csv.gz")?];
     let protein = [read("brca_protein_train.csv.gz")?];
@@ -144,7 +150,7 @@ pub fn brca(root: impl AsRef<Path>) -> Result<OmicsCohort> {
         ids.iter().map(|id| place.get(id).map(|i| all[*i].clone()).unwrap_or_default()).collect();
     let names = ["Basal", "Her2", "LumA"];
     for file in ["brca_subtype_train.csv", "brca_subtype_test.csv"] {
-        let subtypes = Sheet::read(&root.join(file))?;
+        let subtypes = Sheet::read(&table_file(root, file)?)?;
         let column = subtypes.column("pam50")?;
         let of = subtypes.by_id();
         for (id, outcome) in ids.iter().zip(&mut outcomes) {
@@ -222,9 +228,9 @@ fn joined(tables: &[OmicsTable], ids: &[String]) -> NamedRows {
 pub fn gbmlgg(root: impl AsRef<Path>, idh: Option<&Path>) -> Result<OmicsCohort> {
     let root = root.as_ref();
     // A primary tumour (01) before a recurrent one (02) of the same patient.
-    let mut table = OmicsTable::read(root.join("gbmlgg_rppa.csv.gz"))?;
+    let mut table = OmicsTable::read(table_file(root, "gbmlgg_rppa.csv.gz")?)?;
     table = sorted_by_sample(table).rename(|id| id.chars().take(12).collect());
-    let sheet = Sheet::read(&root.join("gbmlgg_outcomes.csv"))?;
+    let sheet = Sheet::read(&table_file(root, "gbmlgg_outcomes.csv")?)?;
     let (place, all) = (sheet.by_id(), tcga_outcomes(&sheet)?);
     let ids = table.ids.clone();
     let mut outcomes: Vec<Outcome> =
@@ -285,9 +291,9 @@ fn sorted_by_sample(table: OmicsTable) -> OmicsTable {
 /// Errors of the files and their columns.
 pub fn rat(root: impl AsRef<Path>) -> Result<OmicsCohort> {
     let root = root.as_ref();
-    let genes = OmicsTable::read(root.join("rat_liver_toxicity_gene.csv.gz"))?;
-    let clinic = OmicsTable::read(root.join("rat_liver_toxicity_clinic.csv.gz"))?;
-    let treatment = Sheet::read(&root.join("rat_liver_toxicity_treatment.csv.gz"))?;
+    let genes = OmicsTable::read(table_file(root, "rat_liver_toxicity_gene.csv.gz")?)?;
+    let clinic = OmicsTable::read(table_file(root, "rat_liver_toxicity_clinic.csv.gz")?)?;
+    let treatment = Sheet::read(&table_file(root, "rat_liver_toxicity_treatment.csv.gz")?)?;
     let (dose, hours, of) =
         (treatment.column("Dose.Group")?, treatment.column("Time.Group")?, treatment.by_id());
     let text = |id: &String, column: usize| of.get(id).map_or("", |row| treatment.text(*row, column));

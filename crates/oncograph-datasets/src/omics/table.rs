@@ -1,8 +1,9 @@
+use super::parquet_table::{ParquetTable, is_parquet};
 use crate::{Error, Result};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A table with one row per sample and one number per feature; NaN where a cell is empty or `NA`.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,7 +17,7 @@ pub struct OmicsTable {
 }
 
 impl OmicsTable {
-    /// Reads a CSV file, gzipped if its name ends in `.gz`.
+    /// Reads a CSV file, gzipped if its name ends in `.gz`, or a Parquet file if it ends in `.parquet`.
     ///
     /// # Errors
     /// As [`for_each_row`], [`Error::DuplicatePatient`] for a row that is there twice, and [`Error::EmptyTable`].
@@ -107,39 +108,80 @@ pub(super) fn bad(path: &Path, error: csv::Error) -> Error {
     }
 }
 
-/// Walks a CSV file row by row, so that a table of any length needs the memory of one row; the answer are the names of
-/// the features. `row` is called with the row's number in the file, its identifier and its values.
+/// The file of a table that is published as `name` (`.csv` or `.csv.gz`): that one, or a `.parquet` of the same name.
+pub(super) fn table_file(root: &Path, name: &str) -> Result<PathBuf> {
+    let stem = name.trim_end_matches(".gz").trim_end_matches(".csv");
+    let (text, binary) = (root.join(name), root.join(format!("{stem}.parquet")));
+    match (text.exists(), binary.exists()) {
+        (true, true) => {
+            Err(Error::layout(root, format!("{name} and {stem}.parquet are both there: which is meant?")))
+        }
+        (false, true) => Ok(binary),
+        _ => Ok(text),
+    }
+}
+
+/// Walks a table row by row: CSV, which needs the memory of one row, or Parquet (`.parquet`), which needs 4 bytes for each
+/// cell of one of the file's row groups and the text of one column. The answer are the names of the features. `row` is
+/// called with the row's number, the header being row 1, its identifier and its values.
+///
+/// Of Parquet, flat tables of integers, floats and text are read, uncompressed or with Snappy, gzip or LZ4. The identifiers
+/// are the column that pandas notes as index, else the first one.
 ///
 /// # Errors
-/// [`Error::Io`], [`Error::Format`] for a damaged file, [`Error::Cell`] for what is no number, and errors of `row`.
+/// [`Error::Io`], [`Error::Format`] for a damaged file or, in Parquet, a column of another type, [`Error::Cell`] for what is
+/// no number or a row without identifier, and errors of `row`.
 pub fn for_each_row(
     path: impl AsRef<Path>,
     mut row: impl FnMut(usize, &str, &[f32]) -> Result<()>,
 ) -> Result<Vec<String>> {
     let path = path.as_ref();
+    let mut named = |name: &str, line: usize, id: &str, cells: &[f32]| {
+        if id.is_empty() {
+            return Err(cell(path, line, name, "an identifier", ""));
+        }
+        row(line, id, cells)
+    };
+    if is_parquet(path) {
+        let table = ParquetTable::open(path)?;
+        let name = table.header()[0].clone();
+        table.for_each_row(|line, id, cells| named(&name, line, id, cells))?;
+        return Ok(table.header()[1..].to_vec());
+    }
     let mut reader = delimited(path, b',')?;
     let header = reader.headers().map_err(|e| bad(path, e))?;
+    let name = header.get(0).unwrap_or_default().to_owned();
     let features: Vec<String> = header.iter().skip(1).map(str::to_owned).collect();
     let mut record = csv::StringRecord::new();
     let mut cells = vec![0f32; features.len()];
     while reader.read_record(&mut record).map_err(|e| bad(path, e))? {
         let line = record.position().map_or(0, |p| p.line() as usize);
-        for (column, (cell, text)) in cells.iter_mut().zip(record.iter().skip(1)).enumerate() {
-            *cell = match text {
+        for (column, (value, text)) in cells.iter_mut().zip(record.iter().skip(1)).enumerate() {
+            *value = match text {
                 "" | "NA" | "NaN" | "nan" => f32::NAN,
-                text => text.parse().ok().filter(|v: &f32| v.is_finite()).ok_or_else(|| Error::Cell {
-                    path: path.into(),
-                    sheet: None,
-                    row: line,
-                    column: features[column].as_str().into(),
-                    expected: "a number".into(),
-                    got: text.into(),
-                })?,
+                // Through f64, as Parquet's doubles and pandas', so that both give the same bits.
+                text => text
+                    .parse()
+                    .ok()
+                    .map(|v: f64| v as f32)
+                    .filter(|v| v.is_finite())
+                    .ok_or_else(|| cell(path, line, &features[column], "a number", text))?,
             };
         }
-        row(line, record.get(0).unwrap_or_default(), &cells)?;
+        named(&name, line, record.get(0).unwrap_or_default(), &cells)?;
     }
     Ok(features)
+}
+
+fn cell(path: &Path, row: usize, column: &str, expected: &str, got: &str) -> Error {
+    Error::Cell {
+        path: path.into(),
+        sheet: None,
+        row,
+        column: column.into(),
+        expected: expected.into(),
+        got: got.into(),
+    }
 }
 
 #[cfg(test)]
