@@ -9,6 +9,7 @@
 //! | [`saliency`] | the input | Simonyan et al. 2014, captum's `Saliency` |
 //! | [`GnnExplainer`] | node features and edges | Ying et al. 2019, PyTorch Geometric's `GNNExplainer` |
 //! | [`over_representation`] | sets of genes among the most important ones | `scipy.stats.hypergeom`, gseapy |
+//! | [`prerank`] | sets of genes in a ranking | Subramanian et al. 2005, gseapy's `prerank` |
 //! | [`rank_stability`] | how alike several rankings are | Kendall's tau |
 //!
 //! [`cam_volume`] puts a class activation map on the scan and [`cam_point_correlation`] compares it with the attention of
@@ -24,6 +25,7 @@ mod error;
 mod gnn_explainer;
 mod grad_cam;
 mod integrated_gradients;
+mod prerank;
 mod quadrature;
 mod stability;
 mod target;
@@ -42,6 +44,7 @@ pub use grad_cam::grad_cam;
 pub use integrated_gradients::{
     IntegratedGradients, IntegratedGradientsConfig, QuadratureMethod, integrated_gradients, saliency,
 };
+pub use prerank::{Prerank, PrerankConfig, RankedSet, prerank};
 pub use stability::{RankStability, rank_stability};
 
 // The examples of the README are compiled and run as doctests.

@@ -6,6 +6,7 @@
 
 mod document;
 pub mod encoder;
+mod enrichment;
 mod explain;
 mod geometry;
 mod gnn;
@@ -50,6 +51,7 @@ pub fn operations() -> impl Iterator<Item = &'static Operation> {
         imaging::OPERATIONS,
         shapes::OPERATIONS,
         explain::OPERATIONS,
+        enrichment::OPERATIONS,
         models::OPERATIONS,
     ]
     .into_iter()
