@@ -34,6 +34,9 @@ pub enum Error {
     /// An error of candle.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+    /// An error of training, for example a request to stop.
+    #[error(transparent)]
+    Train(Box<oncograph_train::Error>),
     /// An error of the source that batches come from, for example of a file.
     #[error(transparent)]
     Source(Box<dyn std::error::Error + Send + Sync>),
@@ -54,6 +57,12 @@ impl Error {
     /// Wraps the error of a source of batches.
     pub fn source(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Error::Source(error.into())
+    }
+}
+
+impl From<oncograph_train::Error> for Error {
+    fn from(error: oncograph_train::Error) -> Self {
+        Error::Train(Box::new(error))
     }
 }
 

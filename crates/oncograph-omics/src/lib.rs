@@ -9,7 +9,7 @@
 //! - [`OmicsBatch`], [`BatchSource`]: what the network sees, from memory ([`MemoryCohort`]) or from files.
 //! - [`OmicsLearner`]: losses of several tasks ([`MultiTaskLoss`]) and the contrast of views ([`Contrast`]), for
 //!   [`oncograph_train::fit`].
-//! - [`fed_avg`]: the weighted average of several sites' parameters.
+//! - [`federate`]: training across sites, FedAvg or FedProx; [`fed_avg`]: the weighted average of their parameters.
 //!
 //! # Reference
 //! The multimodal-GNN article, whose listing does not run as printed. Decisions M-01 to M-26 stand in
@@ -39,7 +39,7 @@ pub use config::{
 pub use contrast::{Contrast, ContrastConfig};
 pub use embed::NodeEmbedding;
 pub use error::{Error, Result};
-pub use federated::fed_avg;
+pub use federated::{FederationConfig, Site, fed_avg, federate, traffic};
 pub use flat::{FlatNet, late_fusion};
 pub use graph::{SharedGraphs, TypedEdges};
 pub use heads::Heads;

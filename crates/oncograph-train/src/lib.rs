@@ -14,7 +14,7 @@ mod gradient_cache;
 mod run_dir;
 mod stop;
 
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, Progress};
 pub use config::{FitConfig, Keep, OptimizerConfig, StepDecay};
 pub use error::{Error, Result};
 pub use fit::{EpochRecord, FitOutcome, Learner, StepGradients, StepLoss, Validation, fit};

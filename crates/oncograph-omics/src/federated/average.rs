@@ -30,6 +30,15 @@ use std::collections::HashMap;
 /// # Reference
 /// McMahan et al., *Communication-efficient learning of deep networks from decentralized data*, 2017, algorithm 1.
 pub fn fed_avg(sites: &[(&HashMap<String, Tensor>, usize)]) -> Result<HashMap<String, Tensor>> {
+    average(sites, None)
+}
+
+/// [`fed_avg`] of what the sites made of `global`: one that did not change a parameter has no weight in it, and what none
+/// changed stays.
+pub(super) fn average(
+    sites: &[(&HashMap<String, Tensor>, usize)],
+    global: Option<&HashMap<String, Tensor>>,
+) -> Result<HashMap<String, Tensor>> {
     let patients: usize = sites.iter().map(|s| s.1).sum();
     let Some(((first, _), _)) = sites.split_first().filter(|_| patients > 0) else {
         return Err(Error::input(
@@ -38,34 +47,61 @@ pub fn fed_avg(sites: &[(&HashMap<String, Tensor>, usize)]) -> Result<HashMap<St
             format!("{} sites, {patients} patients", sites.len()),
         ));
     };
-    let mut global = HashMap::new();
+    let mut averaged = HashMap::new();
     for (name, like) in first.iter() {
-        let of = |(k, (state, _)): (usize, &(&HashMap<String, Tensor>, usize))| match state.get(name) {
-            Some(t) if t.dims() == like.dims() && t.dtype() == like.dtype() && state.len() == first.len() => {
-                Ok(t.clone())
+        let mut taken = vec![];
+        for (k, (state, n)) in sites.iter().enumerate() {
+            let value = entry(name, like, k, state, first.len())?;
+            let before = global.and_then(|g| g.get(name));
+            if before.is_none_or(|b| !same_bits(b, value)) {
+                taken.push((value, *n));
             }
-            other => {
-                let got =
-                    other.map_or("nothing".into(), |t| format!("{:?}, {} entries", t.dims(), state.len()));
-                Err(Error::input(format!("{name} of site {k}"), format!("{:?}", like.dims()), got))
-            }
-        };
-        let all = sites.iter().enumerate().map(of).collect::<Result<Vec<_>>>()?;
-        let float = matches!(like.dtype(), DType::F16 | DType::BF16 | DType::F32 | DType::F64);
-        let mut sum: Option<Tensor> = None;
-        for (t, (_, n)) in all.iter().zip(sites) {
-            sum = Some(match (sum, float) {
-                (None, true) => (t.to_dtype(DType::F64)? * (*n as f64 / patients as f64))?,
-                (Some(s), true) => (s + (t.to_dtype(DType::F64)? * (*n as f64 / patients as f64))?)?,
-                (None, false) => t.clone(),
-                (Some(s), false) => s.maximum(t)?,
-            });
         }
-        if let Some(sum) = sum {
-            global.insert(name.clone(), sum.to_dtype(like.dtype())?);
+        // Where no site changed it, all have what the server has.
+        averaged.insert(name.clone(), if taken.is_empty() { like.copy()? } else { weighted(&taken)? });
+    }
+    Ok(averaged)
+}
+
+fn entry<'a>(
+    name: &str,
+    like: &Tensor,
+    site: usize,
+    state: &'a HashMap<String, Tensor>,
+    entries: usize,
+) -> Result<&'a Tensor> {
+    match state.get(name) {
+        Some(t) if t.dims() == like.dims() && t.dtype() == like.dtype() && state.len() == entries => Ok(t),
+        other => {
+            let got = other.map_or("nothing".into(), |t| format!("{:?}, {} entries", t.dims(), state.len()));
+            Err(Error::input(format!("{name} of site {site}"), format!("{:?}", like.dims()), got))
         }
     }
-    Ok(global)
+}
+
+/// The mean by patients of floats, the largest of integers.
+fn weighted(values: &[(&Tensor, usize)]) -> Result<Tensor> {
+    let patients: usize = values.iter().map(|v| v.1).sum();
+    let dtype = values[0].0.dtype();
+    let mut sum: Option<Tensor> = None;
+    for (t, n) in values {
+        let term = match dtype.is_float() {
+            true => (t.to_dtype(DType::F64)? * (*n as f64 / patients.max(1) as f64))?,
+            false => (*t).clone(),
+        };
+        sum = Some(match sum {
+            None => term,
+            Some(s) if dtype.is_float() => (s + term)?,
+            Some(s) => s.maximum(&term)?,
+        });
+    }
+    Ok(sum.map_or_else(|| values[0].0.copy(), |s| s.to_dtype(dtype))?)
+}
+
+fn same_bits(a: &Tensor, b: &Tensor) -> bool {
+    let values = |t: &Tensor| t.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>();
+    let (Ok(a), Ok(b)) = (values(a), values(b)) else { return false };
+    a.len() == b.len() && a.iter().zip(&b).all(|(x, y)| x.to_bits() == y.to_bits())
 }
 
 #[cfg(test)]
