@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 /// The result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can go wrong while a figure is drawn or a report is written.
+/// What can go wrong while a figure is drawn or a report or document is written or read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -71,6 +71,16 @@ pub enum Error {
     /// The picture could not be encoded.
     #[error("the picture cannot be encoded as PNG: {0}")]
     Png(#[from] png::EncodingError),
+    /// A document for other programs does not hold what it must.
+    #[error("{document}: {field}: {detail}")]
+    Document {
+        /// What kind of document.
+        document: &'static str,
+        /// Where in it.
+        field: String,
+        /// What is wrong there.
+        detail: String,
+    },
     /// The operating system refused to write a file.
     #[error("{operation} {}: {source}", path.display())]
     Io {
@@ -84,6 +94,10 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn document(document: &'static str, field: impl Into<String>, detail: impl ToString) -> Self {
+        Self::Document { document, field: field.into(), detail: detail.to_string() }
+    }
+
     pub(crate) fn io(operation: &'static str, path: &Path, source: std::io::Error) -> Self {
         Self::Io { operation, path: path.to_path_buf(), source }
     }

@@ -4,8 +4,8 @@
 //! paragraphs, [`Table`]s and [`Figure`]s; a [`ModelCard`] states what a prediction model is for and what is
 //! known about it. Statistics come from `oncograph-metrics`.
 //!
-//! - [`chart`]: learning curves, Kaplan–Meier curves with numbers at risk, scatter, calibration, ROC, bars and
-//!   histograms, as SVG.
+//! - [`chart`]: learning curves, Kaplan–Meier curves with numbers at risk, scatter, calibration, ROC, bars,
+//!   histograms and enrichment curves, as SVG.
 //! - [`connectome`]: a network drawn on the brain, flat, or on a page of its own to turn in a browser.
 //! - [`overlay`]: image slices with masks and heat maps, as PNG.
 //!
@@ -15,6 +15,8 @@
 
 mod atomic;
 pub mod chart;
+mod clinical_report;
+mod clinical_text;
 pub mod connectome;
 mod error;
 mod figure;
@@ -25,6 +27,10 @@ mod report;
 mod table;
 mod text;
 
+pub use clinical_report::{
+    CLINICAL_REPORT_FORMAT, ClinicalReport, Completeness, Direction, FeatureShare, ModalityShare,
+    ModelIdentity, Prediction, Probability, SurvivalAt,
+};
 pub use error::{Error, Result};
 pub use figure::Figure;
 pub use model_card::ModelCard;

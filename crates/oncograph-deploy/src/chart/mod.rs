@@ -7,6 +7,7 @@ mod axis;
 mod bars;
 mod calibration;
 pub(crate) mod canvas;
+mod enrichment;
 mod histogram;
 mod kaplan_meier;
 mod learning_curves;
@@ -17,6 +18,7 @@ mod scatter;
 
 pub use bars::{Bar, bars};
 pub use calibration::{CalibrationPoint, calibration, survival_calibration};
+pub use enrichment::enrichment;
 pub use histogram::histogram;
 pub use kaplan_meier::{SurvivalGroup, kaplan_meier, numbers_at_risk};
 pub use learning_curves::{Series, learning_curves};
@@ -63,6 +65,7 @@ mod tests {
             roc(&[RocSeries::new(bad, &curve)]),
             bars(&[Bar::new(bad, 1.0)], bad),
             histogram(&[1.0], 1, bad),
+            enrichment(&[1.0, 0.0], &[0], bad),
         ];
         for figure in figures {
             let figure = figure.unwrap();

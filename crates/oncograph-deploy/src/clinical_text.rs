@@ -1,0 +1,108 @@
+//! The clinical report for people.
+
+use crate::clinical_report::{ClinicalReport, Direction, Prediction};
+use crate::table::{Cell, Table};
+use std::fmt::Write;
+
+impl ClinicalReport {
+    /// The report as Markdown.
+    pub fn to_markdown(&self) -> String {
+        let mut out = String::new();
+        let mark = if self.phantom { "PHANTOM DATA: " } else { "" };
+        // Writing into a string cannot fail.
+        let _ = writeln!(out, "# {mark}Prediction for {}\n", plain(&self.patient));
+        if self.phantom {
+            let _ = writeln!(out, "**PHANTOM DATA: this patient was generated and is nobody.**\n");
+        }
+        let _ = writeln!(out, "**{}**\n", self.notice);
+        let m = &self.model;
+        let _ = writeln!(out, "Model: {}, {}, `{}`\n", plain(&m.name), plain(&m.version), m.hash);
+        for prediction in &self.predictions {
+            section(&mut out, prediction);
+        }
+        let table = Table::new("Data of the patient", ["Table", "Values", "Of"]);
+        let table = self.data.iter().fold(table, |t, d| {
+            let observed = match d.observed {
+                0 => Cell::missing("not there"),
+                n => Cell::count(n),
+            };
+            t.row([Cell::text(d.table.clone()), observed, Cell::count(d.columns)])
+        });
+        out += &part("Data", &table);
+        let table = Table::new(
+            "Share of attention; the network looked there, which is not what it needed",
+            ["Modality", "Share"],
+        );
+        let table = self.modalities.iter().fold(table, |t, m| {
+            t.row([Cell::text(m.name.clone()), Cell::number_or(m.share, 3, "not there")])
+        });
+        out += &part("Modalities", &table);
+        if !self.features.is_empty() {
+            let caption = format!("Against a patient with average values; {}", self.explained);
+            let table = Table::new(caption, ["Table", "Feature", "z-score", "Attribution", "Effect"]);
+            let table = self.features.iter().fold(table, |t, f| {
+                let effect = match f.direction {
+                    Direction::Raises => "raises",
+                    Direction::Lowers => "lowers",
+                };
+                t.row([
+                    Cell::text(f.table.clone()),
+                    Cell::text(f.name.clone()),
+                    Cell::number(f.z_score, 2),
+                    Cell::number(f.attribution, 4),
+                    Cell::text(effect),
+                ])
+            });
+            out += &part("Features that the prediction rests on", &table);
+        }
+        for note in &self.notes {
+            let _ = writeln!(out, "- {}", plain(note));
+        }
+        out
+    }
+}
+
+fn section(out: &mut String, prediction: &Prediction) {
+    match prediction {
+        Prediction::Survival { task, risk, percentile, survival } => {
+            let _ = writeln!(
+                out,
+                "## {}\n\nRisk {risk:.3}, larger than that of {:.0} % of the reference patients.\n",
+                plain(task),
+                100.0 * percentile
+            );
+            if !survival.is_empty() {
+                let table = survival.iter().fold(Table::new("Alive", ["Years", "Probability"]), |t, s| {
+                    t.row([Cell::number(s.years, 1), Cell::number(s.probability, 3)])
+                });
+                let _ = writeln!(out, "{}", table.to_markdown());
+            }
+        }
+        Prediction::Classes { task, classes: list } | Prediction::Events { task, events: list } => {
+            let table = list.iter().fold(Table::new(task.clone(), ["Outcome", "Probability"]), |t, p| {
+                t.row([Cell::text(p.name.clone()), Cell::number(p.probability, 3)])
+            });
+            *out += &part(task, &table);
+        }
+    }
+}
+
+fn part(heading: &str, table: &Table) -> String {
+    format!("## {}\n\n{}\n", plain(heading), table.to_markdown())
+}
+
+/// One line without markup of its own.
+fn plain(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        match c {
+            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '#' | '|' => {
+                out.push('\\');
+                out.push(c);
+            }
+            c if c.is_control() => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    out
+}
