@@ -45,7 +45,7 @@ const CLASSES: usize = 8 * 30;
 /// The allocator; a program has it as a `static` with `#[global_allocator]`.
 ///
 /// # Example
-/// See the [crate](crate).
+/// See the documentation of the crate.
 #[derive(Debug)]
 pub struct Recycling(Mutex<Kept>);
 
