@@ -9,6 +9,10 @@ use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+/// Training allocates and frees the same big tensors in every step.
+#[global_allocator]
+static ALLOCATOR: oncograph_alloc::Recycling = oncograph_alloc::Recycling::new();
+
 /// The exit status of a run that was stopped and can be resumed, as of a shell command after Ctrl-C.
 const STOPPED: u8 = 130;
 

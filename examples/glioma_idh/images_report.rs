@@ -5,6 +5,7 @@ use crate::evaluate::{calibration, table};
 use crate::explain::Explanations;
 use crate::images::Evaluation;
 use crate::images_config::ImagesConfig;
+use crate::pictures;
 use crate::report::{RESEARCH, command};
 use crate::stages::{Roles, StageCost};
 use oncograph::brain::{MultiModal, Tumour};
@@ -51,6 +52,10 @@ pub fn write(
     report = report.section("Patients", |s| {
         s.figure_or_reason("Slices with the tumour", slices(cohort, roles));
         s.table(nearest(cohort, roles, evaluation));
+        s.figure_or_reason(
+            "Population graph",
+            pictures::population(&evaluation.bank, &evaluation.links, &evaluation.labels),
+        );
         for subject in roles.test.iter().map(|&i| &cohort.subjects[i]).filter(|s| !s.flags.is_empty()) {
             s.paragraph(format!("{}: {}.", subject.id, subject.flags.join("; ")));
         }
@@ -60,6 +65,7 @@ pub fn write(
             Ok(table) => s.table(table),
             Err(error) => s.paragraph(format!("No table of tracts: {error}")),
         };
+        s.figure_or_reason("Brain network", network(path, cohort, roles, tumours, model));
     });
     report = report.section("Explanations", |s| {
         s.paragraph(explained.agreement());
@@ -206,6 +212,32 @@ fn top_tracts(
             Cell::count(crossings[t]),
         ])
     }))
+}
+
+/// The network of the first test patient by the attention of its tumour's surface.
+fn network(
+    report: &std::path::Path,
+    cohort: &Cohort,
+    roles: &Roles,
+    tumours: &[Tumour],
+    model: &MultiModal,
+) -> anyhow::Result<Figure> {
+    let Some(&first) = roles.test.first() else { anyhow::bail!("there is no test patient") };
+    let batch = oncograph::brain::TumourBatch::new(&[&tumours[first]], None, &candle_core::Device::Cpu)?;
+    let Some(attention) = model.forward(&batch, false)?.tract_attention else {
+        anyhow::bail!("the model has no attention over tracts")
+    };
+    let crossed = tumours[first].incidence().crossings_per_tract();
+    let weights = attention.to_vec1::<f32>()?;
+    // Tracts that no point crosses have no attention of their own.
+    let weights: Vec<f64> =
+        weights.iter().zip(&crossed).map(|(a, n)| if *n > 0 { f64::from(*a) } else { 0.0 }).collect();
+    let subject = &cohort.subjects[first];
+    let drawn = pictures::connectome(cohort, subject, &weights, "attention")?;
+    let banner =
+        cohort.phantom.then(|| Banner::Phantom("The head, its tracts and the tumour were generated.".into()));
+    let title = format!("Tracts that the tumour surface of {} crosses", subject.id);
+    pictures::drawn(&drawn, &report.with_file_name("connectome.html"), &title, banner.as_ref())
 }
 
 fn card(config: &ImagesConfig, cohort: &Cohort, roles: &Roles, evaluation: &Evaluation) -> ModelCard {

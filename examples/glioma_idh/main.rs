@@ -13,6 +13,7 @@ mod images_config;
 mod images_report;
 mod patient;
 mod phantom;
+mod pictures;
 mod predict;
 mod prepare;
 mod report;

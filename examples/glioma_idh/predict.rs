@@ -8,13 +8,14 @@ use crate::images::{Artefacts, Fitted, tumours};
 use crate::images_config::{ImagesConfig, Vector};
 use crate::images_report::{costs, slices_of};
 use crate::patient::{self, Overlap};
+use crate::pictures;
 use crate::prepare::{prepare, voxels};
 use crate::report::{RESEARCH, command};
 use crate::stages::{Embeddings, StageCost, matrix, peak_mb, scaled_rows};
 use anyhow::{Context, bail};
 use candle_core::DType;
 use oncograph::brain::{BrainNetwork, Neighbour, TumourBatch};
-use oncograph::deploy::{Banner, Cell, Report, Table};
+use oncograph::deploy::{Banner, Cell, Figure, Report, Table};
 use oncograph::nn::{ParamStore, Seed};
 use oncograph::train::RunDir;
 use oncograph_examples::{device, progress};
@@ -89,10 +90,15 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     clock.lap("registration");
     steps.inc(1);
     let cohort = Cohort { atlas, subjects: vec![subject], phantom: false, notes: vec![] };
-    let answer = answer(args, &config, &cohort, &artefacts, &fitted, &trained, registration, &mut clock)?;
+    let (answer, seen) =
+        answer(args, &config, &cohort, &artefacts, &fitted, &trained, registration, &mut clock)?;
     steps.finish();
     out.write_json("prediction.json", &answer)?;
-    report(&answer, &cohort.subjects[0], &trained)?.write(out.file("report.html"))?;
+    let pictures = Pictures {
+        network: network(&answer, &cohort, &seen.crossed, &out.file("connectome.html")),
+        patients: pictures::population(&fitted.bank, &seen.links, &[answer.probability >= 0.5]),
+    };
+    report(&answer, &cohort.subjects[0], &trained, pictures)?.write(out.file("report.html"))?;
     println!("{}", table(&answer).to_text());
     println!("{}", costs(&answer.costs).to_text());
     println!("{}\n{RESEARCH}\nreport: {}", caution(&answer), out.file("report.html").display());
@@ -109,7 +115,7 @@ fn answer(
     trained: &RunDir,
     registration: Overlap,
     clock: &mut Clock,
-) -> anyhow::Result<Answer> {
+) -> anyhow::Result<(Answer, Seen)> {
     let (subject, atlas) = (&cohort.subjects[0], &cohort.atlas);
     let device = device(&args.device)?;
     let cache = args.out.join("cache").join("glioma_idh");
@@ -162,12 +168,14 @@ fn answer(
     let crossings = tumours[0].incidence().crossings_per_tract();
     let mut order: Vec<usize> = (0..attention.len()).filter(|&t| crossings[t] > 0).collect();
     order.sort_by(|a, b| attention[*b].total_cmp(&attention[*a]).then(a.cmp(b)));
+    let crossed = attention.iter().zip(&crossings);
+    let crossed = crossed.map(|(a, n)| if *n > 0 { f64::from(*a) } else { 0.0 }).collect();
     let name = |region: u32| atlas.names[region as usize].clone();
     let tracts = order.into_iter().take(10).map(|t| {
         let [a, b] = atlas.tracts[t].pair;
         (name(a), name(b), attention[t], crossings[t])
     });
-    Ok(Answer {
+    let answer = Answer {
         patient: subject.id.clone(),
         notice: RESEARCH.into(),
         trained_on_phantom: true,
@@ -178,7 +186,33 @@ fn answer(
         tracts: tracts.collect(),
         flags: subject.flags.clone(),
         costs: clock.costs.clone(),
-    })
+    };
+    Ok((answer, Seen { crossed, links }))
+}
+
+/// What the pictures show besides.
+struct Seen {
+    /// The attention of every tract, 0 where no point of the surface crosses it.
+    crossed: Vec<f64>,
+    links: Vec<Vec<f64>>,
+}
+
+struct Pictures {
+    network: anyhow::Result<Figure>,
+    patients: anyhow::Result<Figure>,
+}
+
+/// The patient's network by attention, and the view to turn at `view`.
+fn network(
+    answer: &Answer,
+    cohort: &Cohort,
+    crossed: &[f64],
+    view: &std::path::Path,
+) -> anyhow::Result<Figure> {
+    let drawn = pictures::connectome(cohort, &cohort.subjects[0], crossed, "attention")?;
+    let banner = answer.trained_on_phantom.then(|| Banner::Phantom(PHANTOM_MODELS.into()));
+    let title = format!("Tracts that the tumour surface of {} crosses", answer.patient);
+    pictures::drawn(&drawn, view, &title, banner.as_ref())
 }
 
 fn caution(answer: &Answer) -> String {
@@ -202,13 +236,20 @@ fn table(answer: &Answer) -> Table {
         .row([Cell::text("after"), Cell::number(r.after, 3)])
 }
 
-fn report(answer: &Answer, subject: &Subject, trained: &RunDir) -> anyhow::Result<Report> {
+/// Said wherever such an answer is shown.
+const PHANTOM_MODELS: &str =
+    "The models behind this page were trained on generated patients: the answer says nothing about this one.";
+
+fn report(
+    answer: &Answer,
+    subject: &Subject,
+    trained: &RunDir,
+    pictures: Pictures,
+) -> anyhow::Result<Report> {
     let run = trained.path().file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let mut report = Report::new(format!("Glioma: prediction for {}", answer.patient));
     if answer.trained_on_phantom {
-        report = report.banner(Banner::Phantom(
-            "The models behind this page were trained on generated patients: the answer says nothing about this one.".into(),
-        ));
+        report = report.banner(Banner::Phantom(PHANTOM_MODELS.into()));
     }
     let facts = [
         ("Run", run),
@@ -243,7 +284,10 @@ fn report(answer: &Answer, subject: &Subject, trained: &RunDir) -> anyhow::Resul
                 s.paragraph(line);
             });
             s.table(nearest);
+            s.figure_or_reason("Population graph", pictures.patients);
+            s.paragraph("The new patient, hollow, has the colour of the class that the model gives it.");
             s.table(tracts);
+            s.figure_or_reason("Brain network", pictures.network);
         })
         .section("What the encoders see", |s| {
             s.figure_or_reason("Slices with the tumour", slices_of(&[subject]));

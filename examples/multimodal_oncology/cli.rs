@@ -54,6 +54,10 @@ pub struct Args {
     /// Patients of the phantom cohort [default: 500]
     #[arg(long)]
     pub patients: Option<usize>,
+    /// Besides the graph network and the statistical baselines, train only the model of this name in the tables; may be
+    /// given several times [default: all]
+    #[arg(long = "model", value_name = "NAME")]
+    pub models: Vec<String>,
     /// Also train the ablations: without graph layers, fusion, contrast, and one model per task
     #[arg(long)]
     pub ablate: bool,

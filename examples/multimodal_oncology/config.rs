@@ -6,9 +6,9 @@ use oncograph::datasets::omics::OmicsPhantomConfig;
 use oncograph::nn::optim::AdamWConfig;
 use oncograph::omics::{
     Ablate, ContrastConfig, FusionTokens, HeadKind, HeteroEdges, ModalityConfig, MultimodalConfig,
-    NodeTypeConfig, Pooling, TaskConfig, TaskKind, Weighting,
+    NodeTypeConfig, Pooling, TaskConfig, TaskKind, TokenNorm, Weighting,
 };
-use oncograph::train::{FitConfig, OptimizerConfig};
+use oncograph::train::{FitConfig, Keep, OptimizerConfig};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -44,6 +44,9 @@ pub struct NetSettings {
     pub patient_residual: bool,
     /// M-12.
     pub head: HeadKind,
+    /// M-27.
+    #[serde(default)]
+    pub token_norm: TokenNorm,
     /// M-06: whether proteins join the genes' graph with `codes_for`; else their only edges there are self loops.
     pub union: bool,
 }
@@ -71,6 +74,9 @@ pub struct RunConfig {
     pub net: NetSettings,
     pub fit: FitConfig,
     pub ablate: bool,
+    /// Names of the models that are trained besides the graph network; empty: all.
+    #[serde(default)]
+    pub models: Vec<String>,
 }
 
 impl RunConfig {
@@ -90,9 +96,12 @@ impl RunConfig {
             }
         };
         let preset = args.preset.unwrap_or(Preset::Quick);
-        let base = MultimodalConfig::fixed();
-        let net = if preset == Preset::Quick { base.quick().layers(1) } else { base };
         let literal = preset == Preset::Literal;
+        let net = match preset {
+            Preset::Literal => MultimodalConfig::literal(),
+            Preset::Fixed => MultimodalConfig::fixed(),
+            Preset::Quick => MultimodalConfig::fixed().quick().layers(1),
+        };
         let quick = preset == Preset::Quick;
         let epochs = args.epochs.unwrap_or(if quick { 50 } else { 100 });
         let rate = args.learning_rate.unwrap_or(if quick { 3e-3 } else { 1e-4 });
@@ -123,14 +132,17 @@ impl RunConfig {
                 hetero_edges: net.hetero_edges,
                 pooling: net.pooling,
                 fusion_tokens: net.fusion_tokens,
-                patient_residual: !literal,
-                head: if literal { HeadKind::Joint } else { HeadKind::MultiHead },
+                patient_residual: net.patient_residual,
+                head: net.head,
+                token_norm: net.token_norm,
                 union: !literal,
             },
             fit: FitConfig::new(epochs, OptimizerConfig::AdamW(AdamWConfig::new(rate).weight_decay(0.01)))
                 .early_stop(if quick { 20 } else { 15 })
+                .keep(Keep::BestOfEach)
                 .clip_norm(1.0),
             ablate: args.ablate,
+            models: args.models.clone(),
         })
     }
 
@@ -154,6 +166,7 @@ impl RunConfig {
             .hetero_edges(n.hetero_edges)
             .pooling(n.pooling)
             .fusion_tokens(n.fusion_tokens)
+            .token_norm(n.token_norm)
             .ablate(Ablate::default());
         model.patient_residual = n.patient_residual;
         model.head = n.head;

@@ -10,7 +10,7 @@ use oncograph::omics::{
     Ablate, BatchSource, Contrast, FlatNet, MultiTaskLoss, Nodes, OmicsLearner, OmicsModel, OmicsOutput,
     SharedGraphs, TaskConfig, TaskKind, predict, risk,
 };
-use oncograph::train::{EpochRecord, RunDir, StopFlag, fit};
+use oncograph::train::{EpochRecord, RunDir, StopFlag, fit_each};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -53,7 +53,10 @@ impl Variant {
 }
 
 /// What the run trains.
-pub fn variants(config: &RunConfig, cohort: &Cohort) -> Vec<Variant> {
+///
+/// # Errors
+/// A model of `config` that the cohort does not have, with those that it has.
+pub fn variants(config: &RunConfig, cohort: &Cohort) -> anyhow::Result<Vec<Variant>> {
     let mut all = vec![Variant::Full, Variant::Shuffled];
     let modalities = modality_names(cohort);
     if modalities.len() > 1 {
@@ -64,7 +67,12 @@ pub fn variants(config: &RunConfig, cohort: &Cohort) -> Vec<Variant> {
         all.extend([Variant::NoIntra, Variant::NoInter, Variant::NoContrast]);
         all.extend(cohort.tasks.iter().map(|t| Variant::Single(t.name.clone())));
     }
-    all
+    for name in &config.models {
+        let names: Vec<String> = all.iter().map(Variant::name).collect();
+        anyhow::ensure!(names.contains(name), "--model {name}: expected some of {}", names.join(", "));
+    }
+    all.retain(|v| *v == Variant::Full || config.models.is_empty() || config.models.contains(&v.name()));
+    Ok(all)
 }
 
 /// The modalities of a cohort, by the order of importances.
@@ -90,6 +98,9 @@ pub fn pooled_type(modality: &str) -> &'static str {
 /// Outputs by task and held-out patient: a risk, probabilities of classes, or of labels.
 pub type Outputs = BTreeMap<String, Vec<Vec<f64>>>;
 
+/// Outputs by which modalities are there.
+pub type Grid = Vec<(Vec<String>, Outputs)>;
+
 /// What one trained model says of its fold's held-out patients.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FoldResult {
@@ -101,7 +112,7 @@ pub struct FoldResult {
     /// Per held-out patient and modality.
     pub importance: Vec<Vec<f64>>,
     /// Outputs where only some modalities are there, by which.
-    pub grid: Vec<(Vec<String>, Outputs)>,
+    pub grid: Grid,
     /// By node type and name, the mean magnitude of the gradient of the first task's output over held-out patients.
     pub gradients: BTreeMap<String, Vec<(String, f64)>>,
     pub history: Vec<EpochRecord>,
@@ -183,34 +194,43 @@ pub fn run_fold(
     )?;
     let checkpoint = folder.file(&format!("{name}.checkpoint.safetensors"));
     let start = bar.position();
-    let outcome = fit(&mut learner, &store, &config.fit, Some(&checkpoint), stop, |record| {
+    let (outcome, best) = fit_each(&mut learner, &store, &config.fit, Some(&checkpoint), stop, |record| {
         bar.set_message(format!("{} fold {} loss {:.4}", variant.name(), fold.fold + 1, record.score));
         bar.inc(1);
     })?;
     bar.set_position(start + config.fit.epochs as u64);
-    let output = learner.output(&fold.test)?;
-    let importance = match &output.importance {
-        Some(i) => i.to_dtype(DType::F64)?.to_vec2()?,
-        None => vec![],
-    };
-    let full = *variant == Variant::Full;
-    let grid = if full { grid(config, cohort, &prepared, model.as_ref(), &graphs, fold)? } else { vec![] };
-    let gradients = if full {
-        gradients(&prepared, model.as_ref(), &graphs, &fold.test, config.batch)?
-    } else {
-        BTreeMap::new()
-    };
-    store.save(folder.file(&format!("{name}.safetensors")))?;
+    let (mut all, mut importance, mut of_subsets) = (Outputs::new(), vec![], vec![]);
+    let mut attributed = BTreeMap::new();
+    for (k, task) in shape.tasks.iter().enumerate() {
+        // Each task is answered with the parameters of its own best epoch.
+        if let Some(parameters) = best.get(&task.name) {
+            store.restore(parameters)?;
+        }
+        let tasks = std::slice::from_ref(task);
+        let output = learner.output(&fold.test)?;
+        all.extend(outputs(tasks, &output)?);
+        if let (0, Some(i)) = (k, &output.importance) {
+            importance = i.to_dtype(DType::F64)?.to_vec2()?;
+        }
+        if *variant == Variant::Full {
+            if k == 0 {
+                attributed = gradients(&prepared, model.as_ref(), &graphs, &fold.test, config.batch)?;
+            }
+            let of_task = grid(config, cohort, &prepared, (model.as_ref(), tasks), &graphs, fold)?;
+            join(&mut of_subsets, of_task);
+        }
+        store.save(folder.file(&format!("{name}-{}.safetensors", task.name)))?;
+    }
     folder.write_json(&format!("{name}.scalers.json"), &(&shape, &prepared.scalers))?;
     let result = FoldResult {
         model: variant.name(),
         repeat: fold.repeat,
         fold: fold.fold,
         test: fold.test.clone(),
-        outputs: outputs(&shape.tasks, &output)?,
+        outputs: all,
         importance,
-        grid,
-        gradients,
+        grid: of_subsets,
+        gradients: attributed,
         history: outcome.history,
         best_epoch: outcome.best_epoch,
         parameters: store.parameter_count(),
@@ -242,10 +262,10 @@ fn grid(
     config: &RunConfig,
     cohort: &Cohort,
     prepared: &Prepared,
-    model: &dyn OmicsModel,
+    (model, tasks): (&dyn OmicsModel, &[TaskConfig]),
     graphs: &SharedGraphs,
     fold: &Fold,
-) -> anyhow::Result<Vec<(Vec<String>, Outputs)>> {
+) -> anyhow::Result<Grid> {
     let names = modality_names(cohort);
     if fold.repeat > 0 || names.len() < 2 {
         return Ok(vec![]);
@@ -257,9 +277,18 @@ fn grid(
         let gone: Vec<&str> = names.iter().filter(|n| !kept.contains(n)).map(|n| pooled_type(n)).collect();
         let source = prepared.source.clone().without(&gone);
         let output = predict(model, &source, graphs, &fold.test, config.batch)?;
-        grid.push((kept, outputs(&model.config().tasks, &output)?));
+        grid.push((kept, outputs(tasks, &output)?));
     }
     Ok(grid)
+}
+
+/// Adds one task's outputs to those of the others, subset by subset.
+fn join(all: &mut Grid, of_task: Grid) {
+    if all.is_empty() {
+        *all = of_task;
+        return;
+    }
+    all.iter_mut().zip(of_task).for_each(|(a, t)| a.1.extend(t.1));
 }
 
 /// The mean magnitude of the gradient of the first task's output with respect to each node's value (defect 10: asked of
@@ -317,6 +346,9 @@ pub fn late_fusion(
         let of_fold =
             |r: &&FoldResult| r.repeat == fold.repeat && r.fold == fold.fold && names.contains(&r.model);
         let parts: Vec<&FoldResult> = results.iter().filter(of_fold).collect();
+        if parts.len() < names.len() {
+            return Ok(vec![]);
+        }
         let mut outputs = BTreeMap::new();
         for task in &cohort.tasks {
             let flat: Vec<Vec<f64>> = parts

@@ -40,7 +40,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
 fn train(config: &RunConfig, run: &RunDir, stop: &StopFlag) -> anyhow::Result<()> {
     let cohort = Cohort::load(config)?;
     let all = folds::folds(config, &cohort)?;
-    let variants = folds::variants(config, &cohort);
+    let variants = folds::variants(config, &cohort)?;
     let bar = progress((variants.len() * all.len() * config.fit.epochs) as u64, "training");
     let mut results = vec![];
     for variant in &variants {

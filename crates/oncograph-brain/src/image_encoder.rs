@@ -187,7 +187,7 @@ impl ImageEncoder {
             if i > 0 {
                 x = max_pool3d(&x, &Pool3dConfig::new([2; 3]))?;
             }
-            x = relu(&block.norm.forward(&block.conv.forward(&x)?, train)?)?;
+            x = block.conv.forward_norm(&x, &block.norm, true, train)?;
         }
         Ok(x)
     }

@@ -59,11 +59,20 @@ impl Step {
     }
 
     pub(crate) fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor> {
-        let y = self.conv.forward(x)?;
-        Ok(match &self.norm {
-            Some(norm) => norm.forward(&y, train)?,
-            None => y,
-        })
+        self.run(x, false, train)
+    }
+
+    /// The positive part of [`Step::forward`].
+    pub(crate) fn forward_relu(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        self.run(x, true, train)
+    }
+
+    fn run(&self, x: &Tensor, positive: bool, train: bool) -> Result<Tensor> {
+        match &self.norm {
+            Some(norm) => Ok(self.conv.forward_norm(x, norm, positive, train)?),
+            None if positive => Ok(relu(&self.conv.forward(x)?)?),
+            None => Ok(self.conv.forward(x)?),
+        }
     }
 
     /// The same function in evaluation as one convolution with a bias: weight and bias of an output channel are
@@ -84,20 +93,24 @@ impl Step {
     }
 }
 
+/// Steps with a ReLU behind each.
+pub(crate) fn through(steps: &[Step], x: &Tensor, train: bool) -> Result<Tensor> {
+    steps.iter().try_fold(x.clone(), |x, step| step.forward_relu(&x, train))
+}
+
 /// Steps with a ReLU between them.
 #[derive(Debug, Clone)]
 pub(crate) struct Chain(pub(crate) Vec<Step>);
 
 impl Chain {
     pub(crate) fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor> {
-        let mut x = x.clone();
-        for (i, step) in self.0.iter().enumerate() {
-            if i > 0 {
-                x = relu(&x)?;
-            }
-            x = step.forward(&x, train)?;
-        }
-        Ok(x)
+        let Some((last, before)) = self.0.split_last() else { return Ok(x.clone()) };
+        last.forward(&through(before, x, train)?, train)
+    }
+
+    /// The positive part of [`Chain::forward`].
+    pub(crate) fn forward_relu(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        through(&self.0, x, train)
     }
 
     pub(crate) fn folded(&self) -> Result<Self> {

@@ -3,8 +3,8 @@ use crate::chain::{Chain, Step, StepConfig};
 use crate::{Error, Result};
 use candle_core::Tensor;
 use candle_nn::{Init, Linear, Module, VarBuilder};
+use oncograph_nn::add_relu;
 use oncograph_nn::pool::adaptive_avg_pool3d;
-use oncograph_nn::relu;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -183,13 +183,13 @@ impl Block {
     }
 
     fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor> {
-        let y = relu(&self.conv1.forward(x, train)?)?;
+        let y = self.conv1.forward_relu(x, train)?;
         let y = self.conv2.forward(&y, train)?;
         let shortcut = match &self.downsample {
             Some(step) => step.forward(x, train)?,
             None => x.clone(),
         };
-        Ok(relu(&(y + shortcut)?)?)
+        Ok(add_relu(&y, &shortcut)?)
     }
 
     fn folded(&self) -> Result<Self> {
@@ -345,7 +345,7 @@ impl VideoResNet {
 
     fn run_stem(&self, x: &Tensor, train: bool) -> Result<Tensor> {
         self.check_input(x)?;
-        Ok(relu(&self.stem.forward(x, train)?)?)
+        self.stem.forward_relu(x, train)
     }
 }
 

@@ -1,7 +1,7 @@
 use crate::element::{Element, with_element};
+use crate::parallel::build;
 use crate::{Error, Result};
-use candle_core::{CpuStorage, CustomOp1, DType, Layout, Shape, Tensor};
-use rayon::prelude::*;
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Shape, Tensor};
 use serde::{Deserialize, Serialize};
 
 /// The elementwise functions that layers can be configured with.
@@ -64,6 +64,18 @@ pub fn relu(x: &Tensor) -> Result<Tensor> {
     Ok(x.gt(0.0)?.where_cond(x, &x.zeros_like()?)?)
 }
 
+/// `max(a + b, 0)`, the end of a residual block, with [`relu`]'s gradient.
+///
+/// # Errors
+/// An error of candle, for example for tensors of different shapes.
+pub fn add_relu(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let same = a.dims() == b.dims() && a.dtype() == b.dtype();
+    if same && a.device().is_cpu() && matches!(a.dtype(), DType::F32 | DType::F64) {
+        return Ok(a.apply_op2(b, AddRelu)?);
+    }
+    relu(&(a + b)?)
+}
+
 /// `exp(x_i) / sum_j exp(x_j)` along `dim`.
 ///
 /// candle's `softmax_last_dim` has no gradient at all; this one has.
@@ -113,9 +125,6 @@ fn linear_weight(in_dim: usize, out_dim: usize, vb: &candle_nn::VarBuilder) -> R
     Ok(vb.get_with_hints((out_dim, in_dim), "weight", init)?)
 }
 
-/// Elements per task of an elementwise kernel.
-const CHUNK: usize = 1 << 15;
-
 struct Relu;
 
 impl CustomOp1 for Relu {
@@ -126,10 +135,9 @@ impl CustomOp1 for Relu {
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
         with_element!("relu", candle_core::backend::BackendStorage::dtype(x), T => {
             let x = T::values(x, layout)?;
-            let mut y = vec![T::ZERO; x.len()];
-            y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| {
+            let y = build(x.len(), |first, y: &mut [T]| {
                 // `!(x <= 0)` lets a NaN through, which `max` would hide.
-                y.iter_mut().zip(x).for_each(|(y, x)| *y = if *x <= T::ZERO { T::ZERO } else { *x });
+                y.iter_mut().zip(&x[first..]).for_each(|(y, x)| *y = if *x <= T::ZERO { T::ZERO } else { *x });
             });
             Ok((T::to_cpu_storage_owned(y), layout.shape().clone()))
         })
@@ -140,9 +148,47 @@ impl CustomOp1 for Relu {
     }
 }
 
+struct AddRelu;
+
+impl CustomOp2 for AddRelu {
+    fn name(&self) -> &'static str {
+        "add_relu"
+    }
+
+    fn cpu_fwd(
+        &self,
+        a: &CpuStorage,
+        a_l: &Layout,
+        b: &CpuStorage,
+        b_l: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        with_element!("add_relu", candle_core::backend::BackendStorage::dtype(a), T => {
+            let (a, b) = (T::values(a, a_l)?, T::values(b, b_l)?);
+            let y = build(a.len(), |first, y: &mut [T]| {
+                for ((y, a), b) in y.iter_mut().zip(&a[first..]).zip(&b[first..]) {
+                    let sum = *a + *b;
+                    *y = if sum <= T::ZERO { T::ZERO } else { sum };
+                }
+            });
+            Ok((T::to_cpu_storage_owned(y), a_l.shape().clone()))
+        })
+    }
+
+    fn bwd(
+        &self,
+        a: &Tensor,
+        b: &Tensor,
+        y: &Tensor,
+        dy: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+        let dx = dy.contiguous()?.apply_op2_no_bwd(y, &ReluGradient)?;
+        Ok((a.track_op().then(|| dx.clone()), b.track_op().then_some(dx)))
+    }
+}
+
 struct ReluGradient;
 
-impl candle_core::CustomOp2 for ReluGradient {
+impl CustomOp2 for ReluGradient {
     fn name(&self) -> &'static str {
         "relu_backward"
     }
@@ -156,14 +202,11 @@ impl candle_core::CustomOp2 for ReluGradient {
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         with_element!("relu", candle_core::backend::BackendStorage::dtype(dy), T => {
             let (dy, y) = (T::values(dy, dy_l)?, T::values(y, y_l)?);
-            let mut dx = vec![T::ZERO; y.len()];
-            dx.par_chunks_mut(CHUNK).zip(dy.par_chunks(CHUNK)).zip(y.par_chunks(CHUNK)).for_each(
-                |((dx, dy), y)| {
-                    for ((dx, dy), y) in dx.iter_mut().zip(dy).zip(y) {
-                        *dx = if *y <= T::ZERO { T::ZERO } else { *dy };
-                    }
-                },
-            );
+            let dx = build(y.len(), |first, dx: &mut [T]| {
+                for ((dx, dy), y) in dx.iter_mut().zip(&dy[first..]).zip(&y[first..]) {
+                    *dx = if *y <= T::ZERO { T::ZERO } else { *dy };
+                }
+            });
             Ok((T::to_cpu_storage_owned(dx), dy_l.shape().clone()))
         })
     }
@@ -182,6 +225,18 @@ mod tests {
         assert_eq!(y.to_vec1::<f32>().unwrap(), [0.0, 0.0, 2.0]);
         let grads = y.sum_all().unwrap().backward().unwrap();
         assert_eq!(grads.get(&x).unwrap().to_vec1::<f32>().unwrap(), [0.0, 0.0, 1.0]);
+    }
+
+    #[test]
+    fn the_end_of_a_residual_block_equals_its_parts() {
+        let tensors = [[3usize, 7], [3, 7]].map(|s| crate::testing::pattern(&s, s[0] as u64).unwrap());
+        let b = (&tensors[1] * -1.3).unwrap();
+        let exact = relu(&(&tensors[0] + &b).unwrap()).unwrap();
+        let got = add_relu(&tensors[0], &b).unwrap();
+        assert_eq!(got.to_vec2::<f64>().unwrap(), exact.to_vec2::<f64>().unwrap());
+        check_gradients(|t| add_relu(&t[0], &t[1]), &[tensors[0].clone(), b], 1e-6, 1e-8).unwrap();
+        let row = Tensor::new(&[1f64], &Device::Cpu).unwrap();
+        assert!(add_relu(&tensors[0], &row).is_err());
     }
 
     #[test]

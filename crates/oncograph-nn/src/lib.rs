@@ -34,6 +34,7 @@ mod mlp;
 mod mode;
 pub mod norm;
 pub mod optim;
+mod parallel;
 mod params;
 pub mod pool;
 pub mod scheduler;
@@ -44,7 +45,7 @@ pub mod testing;
 pub mod transformer;
 mod vector_math;
 
-pub use activation::{Activation, linear, linear_no_bias, log_softmax, relu, softmax};
+pub use activation::{Activation, add_relu, linear, linear_no_bias, log_softmax, relu, softmax};
 pub use attention::{AttentionMasks, AttentionOutput, MultiheadAttention, MultiheadAttentionConfig};
 pub use candle_nn::{Linear, Module, VarBuilder};
 pub use dropout::Dropout;

@@ -164,6 +164,23 @@ pub enum FusionTokens {
     Set,
 }
 
+/// M-27 `token_norm`: how each modality's vector is normalised before the fusion.
+///
+/// A mean over many nodes differs little from patient to patient, about `1 / sqrt(nodes)` of a node's spread around a
+/// constant, and the fusion learns slowly from it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenNorm {
+    /// As it is, the article's choice.
+    #[default]
+    None,
+    /// Over its features, patient by patient.
+    Layer,
+    /// Each feature over the patients of the batch that have the modality, which takes the constant off; in evaluation
+    /// with the running statistics.
+    Batch,
+}
+
 /// Which part is taken out, to see what it is for (section 7 of the specification).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -214,6 +231,9 @@ pub struct MultimodalConfig {
     pub patient_residual: bool,
     /// M-12.
     pub head: HeadKind,
+    /// M-27.
+    #[serde(default)]
+    pub token_norm: TokenNorm,
     /// The ablations.
     pub ablate: Ablate,
 }
@@ -245,6 +265,7 @@ impl MultimodalConfig {
             fusion_tokens: FusionTokens::Single,
             patient_residual: true,
             head: HeadKind::MultiHead,
+            token_norm: TokenNorm::Batch,
             ablate: Ablate::default(),
         }
     }
@@ -264,6 +285,7 @@ impl MultimodalConfig {
         ];
         config.patient_residual = false;
         config.head = HeadKind::Joint;
+        config.token_norm = TokenNorm::None;
         config
     }
 
@@ -361,6 +383,12 @@ impl MultimodalConfig {
     /// Sets M-10.
     pub fn fusion_tokens(mut self, tokens: FusionTokens) -> Self {
         self.fusion_tokens = tokens;
+        self
+    }
+
+    /// Sets M-27.
+    pub fn token_norm(mut self, norm: TokenNorm) -> Self {
+        self.token_norm = norm;
         self
     }
 

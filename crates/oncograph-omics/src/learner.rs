@@ -31,6 +31,8 @@ pub struct OmicsLearner<'a> {
     groups: Option<Vec<usize>>,
     batch: usize,
     seed: Seed,
+    /// Of the last validation, by task.
+    scores: Vec<(String, f64)>,
 }
 
 impl<'a> OmicsLearner<'a> {
@@ -82,6 +84,7 @@ impl<'a> OmicsLearner<'a> {
             groups: None,
             batch,
             seed,
+            scores: vec![],
         })
     }
 
@@ -170,13 +173,13 @@ impl<'a> OmicsLearner<'a> {
         Ok((total, tasks, contrasted))
     }
 
-    fn score(&self) -> Result<f64> {
+    /// The loss of each task on the validation patients.
+    fn validation_losses(&self) -> Result<Vec<(String, f64)>> {
         let output = self.output(&self.validation)?;
-        let mut sum = 0.0;
-        for (_, loss) in self.losses(&output, &self.validation)? {
-            sum += loss.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?;
-        }
-        Ok(sum)
+        let value = |(name, loss): (&str, Tensor)| {
+            Ok((name.to_string(), loss.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?))
+        };
+        self.losses(&output, &self.validation)?.into_iter().map(value).collect()
     }
 }
 
@@ -223,6 +226,11 @@ impl Learner for OmicsLearner<'_> {
     }
 
     fn validate(&mut self, _: usize) -> oncograph_train::Result<Validation> {
-        Ok(Validation { score: self.score()?, parts: vec![] })
+        self.scores = self.validation_losses()?;
+        Ok(Validation { score: self.scores.iter().map(|s| s.1).sum(), parts: vec![] })
+    }
+
+    fn scores(&self) -> Vec<(String, f64)> {
+        self.scores.clone()
     }
 }

@@ -12,7 +12,7 @@
 //! - [`federate`]: training across sites, FedAvg or FedProx; [`fed_avg`]: the weighted average of their parameters.
 //!
 //! # Reference
-//! The multimodal-GNN article, whose listing does not run as printed. Decisions M-01 to M-26 stand in
+//! The multimodal-GNN article, whose listing does not run as printed. Decisions M-01 to M-27 stand in
 //! `docs/decisions-multimodal.md` of the repository.
 
 mod batch;
@@ -34,7 +34,7 @@ mod model;
 pub use batch::{Nodes, OmicsBatch, complete_edges, consecutive_edges};
 pub use config::{
     Ablate, FusionTokens, HeadKind, HeteroEdges, ModalityConfig, MultimodalConfig, NodeInput, NodeTypeConfig,
-    Pooling, TaskConfig, TaskKind,
+    Pooling, TaskConfig, TaskKind, TokenNorm,
 };
 pub use contrast::{Contrast, ContrastConfig};
 pub use embed::NodeEmbedding;

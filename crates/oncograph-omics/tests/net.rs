@@ -94,6 +94,8 @@ fn all_variants() -> Vec<MultimodalConfig> {
     vec![
         base.clone(),
         base.clone().fusion_tokens(FusionTokens::Set),
+        base.clone().token_norm(TokenNorm::None),
+        base.clone().token_norm(TokenNorm::Layer),
         base.clone().pooling(Pooling::Attention),
         base.clone().hetero_edges(HeteroEdges::Gat { threshold: 0.3 }),
         base.clone().ablate(Ablate { intra: true, inter: false }),

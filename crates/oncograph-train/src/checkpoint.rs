@@ -5,7 +5,7 @@ use oncograph_nn::optim::Optimizer;
 use oncograph_nn::scheduler::ReduceLrOnPlateau;
 use oncograph_nn::{ParamStore, save_tensors};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 /// Everything that the rest of a training run depends on, in one file.
@@ -17,6 +17,8 @@ pub struct Checkpoint {
     pub parameters: HashMap<String, Tensor>,
     /// The parameters of the best epoch so far.
     pub best: HashMap<String, Tensor>,
+    /// By name of a score, the parameters of its best epoch so far.
+    pub best_of: BTreeMap<String, HashMap<String, Tensor>>,
     /// The optimizer's state.
     pub optimizer: HashMap<String, Tensor>,
     /// What is not a tensor.
@@ -30,6 +32,9 @@ pub struct Progress {
     pub history: Vec<EpochRecord>,
     /// The position in `history` of the best epoch.
     pub best_epoch: Option<usize>,
+    /// By name of a score, the position of its best epoch.
+    #[serde(default)]
+    pub best_of: BTreeMap<String, usize>,
     /// The learning-rate schedule.
     pub plateau: Option<ReduceLrOnPlateau>,
 }
@@ -42,12 +47,14 @@ impl Checkpoint {
     pub(crate) fn collect(
         store: &ParamStore,
         best: &HashMap<String, Tensor>,
+        best_of: &BTreeMap<String, HashMap<String, Tensor>>,
         optimizer: &dyn Optimizer,
         progress: &Progress,
     ) -> Result<Self> {
         Ok(Checkpoint {
             parameters: store.snapshot()?,
             best: best.clone(),
+            best_of: best_of.clone(),
             optimizer: optimizer.state()?,
             progress: progress.clone(),
         })
@@ -66,6 +73,10 @@ impl Checkpoint {
         {
             all.extend(tensors.iter().map(|(name, tensor)| (format!("{kind}/{name}"), tensor.clone())));
         }
+        // Scores by position: their names need not be fit for the name of a tensor.
+        for (i, tensors) in self.best_of.values().enumerate() {
+            all.extend(tensors.iter().map(|(name, tensor)| (format!("best_of_{i}/{name}"), tensor.clone())));
+        }
         Ok(save_tensors(&all, path)?)
     }
 
@@ -80,7 +91,7 @@ impl Checkpoint {
         let mut all = candle_core::safetensors::load(path, &Device::Cpu).map_err(|e| damaged(path, e))?;
         let json = all.remove(PROGRESS).ok_or_else(|| damaged(path, "no progress in it"))?;
         let json = json.to_vec1::<u8>()?;
-        let progress = serde_json::from_slice(&json).map_err(|e| damaged(path, e))?;
+        let progress: Progress = serde_json::from_slice(&json).map_err(|e| damaged(path, e))?;
         let take = |kind: &str| -> HashMap<String, Tensor> {
             let of_kind = |(name, tensor): (&String, &Tensor)| {
                 name.strip_prefix(kind)?.strip_prefix('/').map(|rest| (rest.to_string(), tensor.clone()))
@@ -88,7 +99,9 @@ impl Checkpoint {
             all.iter().filter_map(of_kind).collect()
         };
         let (parameters, best, optimizer) = (take("parameters"), take("best"), take("optimizer"));
-        Ok(Some(Checkpoint { parameters, best, optimizer, progress }))
+        let of = |(i, name): (usize, &String)| (name.clone(), take(&format!("best_of_{i}")));
+        let best_of = progress.best_of.keys().enumerate().map(of).collect();
+        Ok(Some(Checkpoint { parameters, best, best_of, optimizer, progress }))
     }
 }
 

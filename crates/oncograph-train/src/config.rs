@@ -46,8 +46,33 @@ pub enum Keep {
     /// Those with the best validation score.
     #[default]
     Best,
+    /// Those with the best validation score and, beside them, for each of [`crate::Learner::scores`] those with the best
+    /// value of it: tasks that learn at different speeds each have an epoch of their own. [`crate::fit_each`] returns them.
+    /// Early stopping waits for the last of them.
+    BestOfEach,
     /// Those of the last epoch, whatever its score.
     Last,
+}
+
+/// Raises the learning rate linearly over the first steps and lowers it to 0 along half a cosine over the rest, step by
+/// step.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct WarmupCosine {
+    /// The share of all steps over which the rate rises.
+    pub warmup: f64,
+}
+
+impl WarmupCosine {
+    /// The factor of the learning rate at `step` of `steps`, from 0.
+    pub fn factor(&self, step: usize, steps: usize) -> f64 {
+        let rising = self.warmup * steps as f64;
+        let at = step as f64 + 1.0;
+        if at < rising {
+            return at / rising;
+        }
+        let along = (at - rising) / (steps as f64 - rising + 1.0);
+        0.5 * (1.0 + (std::f64::consts::PI * along.min(1.0)).cos())
+    }
 }
 
 /// How long and how a [`crate::fit`] trains.
@@ -65,6 +90,9 @@ pub struct FitConfig {
     /// Lowers the learning rate on a fixed schedule.
     #[serde(default)]
     pub step_decay: Option<StepDecay>,
+    /// Raises, then lowers the learning rate over [`FitConfig::epochs`].
+    #[serde(default)]
+    pub warmup_cosine: Option<WarmupCosine>,
     /// Which epoch's parameters are kept.
     #[serde(default)]
     pub keep: Keep,
@@ -83,6 +111,7 @@ impl FitConfig {
             optimizer,
             plateau: None,
             step_decay: None,
+            warmup_cosine: None,
             keep: Keep::Best,
             clip_norm: None,
             checkpoint_every: 1,
@@ -104,6 +133,12 @@ impl FitConfig {
     /// Multiplies the learning rate by `factor` after every `every` epochs.
     pub fn step_decay(mut self, every: usize, factor: f64) -> Self {
         self.step_decay = Some(StepDecay { every, factor });
+        self
+    }
+
+    /// Raises the learning rate over this share of all steps, then lowers it along half a cosine.
+    pub fn warmup_cosine(mut self, warmup: f64) -> Self {
+        self.warmup_cosine = Some(WarmupCosine { warmup });
         self
     }
 
@@ -147,6 +182,16 @@ impl FitConfig {
         if self.step_decay.is_some() && self.plateau.is_some() {
             let got = "step_decay as well".into();
             return Err(Error::Config { field: "plateau", expected: "the only schedule", got });
+        }
+        if let Some(WarmupCosine { warmup }) = self.warmup_cosine {
+            if !(0.0..1.0).contains(&warmup) {
+                let got = warmup.to_string();
+                return Err(Error::Config { field: "warmup_cosine.warmup", expected: "in [0, 1)", got });
+            }
+            if self.step_decay.is_some() || self.plateau.is_some() {
+                let got = "another as well".into();
+                return Err(Error::Config { field: "warmup_cosine", expected: "the only schedule", got });
+            }
         }
         match self.clip_norm {
             Some(norm) if norm.is_nan() || norm <= 0.0 => {

@@ -5,7 +5,7 @@ use oncograph_nn::optim::Optimizer;
 use oncograph_nn::scheduler::ReduceLrOnPlateau;
 use oncograph_nn::{Gradients, ParamStore};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 /// The loss of one training step and the parts that it is made of.
@@ -70,6 +70,12 @@ pub trait Learner {
     /// # Errors
     /// Any error of the model; training ends.
     fn validate(&mut self, epoch: usize) -> Result<Validation>;
+
+    /// What the last [`Learner::validate`] found for each of several tasks, by name; smaller is better. By default there
+    /// is one score for all.
+    fn scores(&self) -> Vec<(String, f64)> {
+        vec![]
+    }
 }
 
 /// One finished epoch.
@@ -85,7 +91,10 @@ pub struct EpochRecord {
     pub score: f64,
     /// The parts of the validation.
     pub validation_parts: BTreeMap<String, f64>,
-    /// The learning rate of the epoch.
+    /// [`Learner::scores`], by name.
+    #[serde(default)]
+    pub scores: BTreeMap<String, f64>,
+    /// The learning rate of the epoch's first step.
     pub learning_rate: f64,
 }
 
@@ -96,7 +105,13 @@ pub struct FitOutcome {
     pub history: Vec<EpochRecord>,
     /// The position in `history` of the epoch whose parameters the store now holds.
     pub best_epoch: usize,
+    /// With [`Keep::BestOfEach`], by name of a score the position of its best epoch.
+    #[serde(default)]
+    pub best_of: BTreeMap<String, usize>,
 }
+
+/// Parameters by name, as [`ParamStore::snapshot`] gives them.
+pub type Parameters = HashMap<String, Tensor>;
 
 /// Trains the parameters of `store` until the epochs are over or the score stalls, and leaves the best in it.
 ///
@@ -112,8 +127,24 @@ pub fn fit(
     config: &FitConfig,
     checkpoint: Option<&Path>,
     stop: &StopFlag,
-    mut on_epoch: impl FnMut(&EpochRecord),
+    on_epoch: impl FnMut(&EpochRecord),
 ) -> Result<FitOutcome> {
+    Ok(fit_each(learner, store, config, checkpoint, stop, on_epoch)?.0)
+}
+
+/// As [`fit`], and with [`Keep::BestOfEach`] also by name of a score the parameters of its best epoch, for
+/// [`ParamStore::restore`].
+///
+/// # Errors
+/// As [`fit`].
+pub fn fit_each(
+    learner: &mut dyn Learner,
+    store: &ParamStore,
+    config: &FitConfig,
+    checkpoint: Option<&Path>,
+    stop: &StopFlag,
+    mut on_epoch: impl FnMut(&EpochRecord),
+) -> Result<(FitOutcome, BTreeMap<String, Parameters>)> {
     config.validate()?;
     let mut optimizer = config.optimizer.build()?;
     let rate = optimizer.learning_rate();
@@ -123,10 +154,11 @@ pub fn fit(
     };
     let mut progress = Progress { plateau, ..Progress::default() };
     let mut best = store.snapshot()?;
+    let mut best_of = BTreeMap::new();
     if let Some(saved) = checkpoint.map(Checkpoint::load).transpose()?.flatten() {
         store.restore(&saved.parameters)?;
         optimizer.load_state(&saved.optimizer)?;
-        (best, progress) = (saved.best, saved.progress);
+        (best, best_of, progress) = (saved.best, saved.best_of, saved.progress);
         progress.history.iter().for_each(&mut on_epoch);
     }
     while !finished(&progress, config) {
@@ -134,12 +166,15 @@ pub fn fit(
         if let Some(decay) = &config.step_decay {
             optimizer.set_learning_rate(rate * decay.factor.powi((epoch / decay.every) as i32));
         }
-        let record = run_epoch(learner, store, optimizer.as_mut(), config, epoch, stop)?;
+        let record = run_epoch(learner, store, (optimizer.as_mut(), rate), config, epoch, stop)?;
         let is_best = config.keep == Keep::Last
             || progress.best_epoch.is_none_or(|b| record.score < progress.history[b].score);
         if is_best {
             progress.best_epoch = Some(epoch);
             best = store.snapshot()?;
+        }
+        if config.keep == Keep::BestOfEach {
+            keep_each(learner, store, &mut progress, &mut best_of)?;
         }
         if let Some(plateau) = &mut progress.plateau {
             optimizer.set_learning_rate(plateau.step(record.score));
@@ -149,16 +184,39 @@ pub fn fit(
         if let Some(path) = checkpoint
             && (epoch + 1).is_multiple_of(config.checkpoint_every)
         {
-            Checkpoint::collect(store, &best, optimizer.as_ref(), &progress)?.save(path)?;
+            Checkpoint::collect(store, &best, &best_of, optimizer.as_ref(), &progress)?.save(path)?;
         }
     }
     store.restore(&best)?;
-    Ok(FitOutcome { best_epoch: progress.best_epoch.unwrap_or(0), history: progress.history })
+    let Progress { history, best_epoch, best_of: epochs, .. } = progress;
+    Ok((FitOutcome { best_epoch: best_epoch.unwrap_or(0), best_of: epochs, history }, best_of))
+}
+
+/// Keeps the parameters of the epoch that is just over for every score that it is the best epoch of.
+fn keep_each(
+    learner: &dyn Learner,
+    store: &ParamStore,
+    progress: &mut Progress,
+    best_of: &mut BTreeMap<String, Parameters>,
+) -> Result<()> {
+    let epoch = progress.history.len();
+    for (name, score) in learner.scores() {
+        if !score.is_finite() {
+            return Err(Error::Diverged { epoch, step: 0, value: score });
+        }
+        let before = progress.best_of.get(&name).and_then(|&b| progress.history[b].scores.get(&name));
+        if before.is_none_or(|b| score < *b) {
+            best_of.insert(name.clone(), store.snapshot()?);
+            progress.best_of.insert(name, epoch);
+        }
+    }
+    Ok(())
 }
 
 fn finished(progress: &Progress, config: &FitConfig) -> bool {
     let done = progress.history.len();
-    let stalled = match (progress.best_epoch, config.early_stop) {
+    let latest = progress.best_of.values().copied().max().max(progress.best_epoch);
+    let stalled = match (latest, config.early_stop) {
         (Some(best), Some(patience)) => done > best + patience,
         _ => false,
     };
@@ -168,13 +226,16 @@ fn finished(progress: &Progress, config: &FitConfig) -> bool {
 fn run_epoch(
     learner: &mut dyn Learner,
     store: &ParamStore,
-    optimizer: &mut dyn Optimizer,
+    (optimizer, rate): (&mut dyn Optimizer, f64),
     config: &FitConfig,
     epoch: usize,
     stop: &StopFlag,
 ) -> Result<EpochRecord> {
-    let learning_rate = optimizer.learning_rate();
     let steps = learner.steps(epoch);
+    let scheduled = |step: usize| {
+        config.warmup_cosine.map(|c| rate * c.factor(epoch * steps + step, config.epochs * steps))
+    };
+    let learning_rate = scheduled(0).unwrap_or(optimizer.learning_rate());
     let mut sums = BTreeMap::new();
     let mut total = 0.0;
     for step in 0..steps {
@@ -188,6 +249,9 @@ fn run_epoch(
         }
         if let Some(norm) = config.clip_norm {
             gradients.clip_norm(norm)?;
+        }
+        if let Some(rate) = scheduled(step) {
+            optimizer.set_learning_rate(rate);
         }
         optimizer.step(store, &gradients)?;
         total += value;
@@ -206,6 +270,7 @@ fn run_epoch(
         train_parts: sums.into_iter().map(|(name, sum)| (name, sum / count)).collect(),
         score: validation.score,
         validation_parts: validation.parts.into_iter().map(|(n, v)| (n.to_string(), v)).collect(),
+        scores: learner.scores().into_iter().collect(),
         learning_rate,
     })
 }
@@ -333,6 +398,92 @@ mod tests {
             both.validate().unwrap_err().to_string(),
             "plateau must be the only schedule, got step_decay as well"
         );
+    }
+
+    /// Two tasks pull one parameter apart: the first is best early, the second late.
+    struct Rivals(ParamStore, f64);
+
+    impl Learner for Rivals {
+        fn steps(&self, _: usize) -> usize {
+            1
+        }
+
+        fn train_step(&mut self, _: usize, _: usize) -> Result<StepLoss> {
+            let w = self.0.get("w").unwrap();
+            Ok(StepLoss { loss: (w.as_tensor() - 1.0)?.sqr()?.sum_all()?, parts: vec![] })
+        }
+
+        fn validate(&mut self, _: usize) -> Result<Validation> {
+            self.1 = f64::from(self.0.get("w").unwrap().to_vec1::<f32>()?[0]);
+            Ok(Validation { score: self.scores().iter().map(|s| s.1).sum(), parts: vec![] })
+        }
+
+        fn scores(&self) -> Vec<(String, f64)> {
+            vec![("early".into(), (self.1 - 0.2).abs()), ("late/x".into(), (self.1 - 0.9).abs())]
+        }
+    }
+
+    #[test]
+    fn each_score_keeps_the_parameters_of_its_own_best_epoch_after_a_stop_too() {
+        let learner = || {
+            let store = ParamStore::new(Seed::new(1));
+            let vb = store.var_builder(DType::F32, &Device::Cpu);
+            vb.get_with_hints(1, "w", candle_nn::Init::Const(0.0)).unwrap();
+            Rivals(store, 0.0)
+        };
+        let sgd = OptimizerConfig::Sgd(oncograph_nn::optim::SgdConfig::new(0.05));
+        let config = FitConfig::new(60, sgd).early_stop(4).keep(Keep::BestOfEach);
+        let mut whole = learner();
+        let store = whole.0.clone();
+        let (outcome, best) = fit_each(&mut whole, &store, &config, None, &StopFlag::new(), |_| ()).unwrap();
+        let near = |name: &str, v: f32| {
+            let w = best[name]["w"].to_vec1::<f32>().unwrap()[0];
+            assert!((w - v).abs() < 0.05, "{name}: {w}");
+        };
+        near("early", 0.2);
+        near("late/x", 0.9);
+        assert!(outcome.best_of["early"] + 10 < outcome.best_of["late/x"], "{:?}", outcome.best_of);
+        // The early task does not end the training of the late one.
+        assert_eq!(outcome.history.len(), outcome.best_of["late/x"] + 5);
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("checkpoint.safetensors");
+        let mut first = learner();
+        let store = first.0.clone();
+        let short = FitConfig { epochs: 7, ..config.clone() };
+        fit_each(&mut first, &store, &short, Some(&path), &StopFlag::new(), |_| ()).unwrap();
+        let mut second = learner();
+        let store = second.0.clone();
+        let (again, kept) =
+            fit_each(&mut second, &store, &config, Some(&path), &StopFlag::new(), |_| ()).unwrap();
+        assert_eq!(again, outcome);
+        for (name, parameters) in &kept {
+            assert_eq!(
+                parameters["w"].to_vec1::<f32>().unwrap(),
+                best[name]["w"].to_vec1::<f32>().unwrap(),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_rate_rises_over_the_first_steps_and_falls_along_a_cosine() {
+        let schedule = crate::WarmupCosine { warmup: 0.25 };
+        let factors: Vec<f64> = (0..8).map(|s| schedule.factor(s, 8)).collect();
+        assert_eq!(factors[..2], [0.5, 1.0]);
+        // Half way between the summit at step 1 and the end, which is one step behind the last.
+        assert!(
+            (schedule.factor(3, 6) - 0.5 * (1.0 + (std::f64::consts::PI * 2.5 / 5.5).cos())).abs() < 1e-12
+        );
+        assert!(factors[1..].windows(2).all(|w| w[0] > w[1]) && factors[7] > 0.0);
+        let (store, mut learner) = setup(None);
+        let config = FitConfig::new(4, OptimizerConfig::AdamW(AdamWConfig::new(0.8))).warmup_cosine(0.25);
+        let outcome = fit(&mut learner, &store, &config, None, &StopFlag::new(), |_| ()).unwrap();
+        for (e, record) in outcome.history.iter().enumerate() {
+            assert_eq!(record.learning_rate, 0.8 * crate::WarmupCosine { warmup: 0.25 }.factor(3 * e, 12));
+        }
+        let both = config.clone().step_decay(2, 0.5).validate().unwrap_err().to_string();
+        assert_eq!(both, "warmup_cosine must be the only schedule, got another as well");
+        assert!(config.warmup_cosine(1.0).validate().is_err());
     }
 
     #[test]

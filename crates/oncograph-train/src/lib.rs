@@ -15,9 +15,11 @@ mod run_dir;
 mod stop;
 
 pub use checkpoint::{Checkpoint, Progress};
-pub use config::{FitConfig, Keep, OptimizerConfig, StepDecay};
+pub use config::{FitConfig, Keep, OptimizerConfig, StepDecay, WarmupCosine};
 pub use error::{Error, Result};
-pub use fit::{EpochRecord, FitOutcome, Learner, StepGradients, StepLoss, Validation, fit};
+pub use fit::{
+    EpochRecord, FitOutcome, Learner, Parameters, StepGradients, StepLoss, Validation, fit, fit_each,
+};
 pub use gradient_cache::{BatchLoss, cached_gradients};
 pub use run_dir::RunDir;
 pub use stop::StopFlag;

@@ -7,6 +7,9 @@ use oncograph_gnn::{
     Adjacency, Aggregation, EdgeFill, GatConfig, Gatv2Config, GcnConfig, MessagePassing, NnConvConfig,
     SageConfig,
 };
+use oncograph_nn::Seed;
+use rand::Rng;
+use rand::seq::SliceRandom;
 use std::sync::Arc;
 
 type Run = fn(&mut Bench) -> Result<()>;
@@ -69,10 +72,18 @@ impl Layer {
     }
 }
 
-/// Ends of edges drawn evenly.
-fn ends(nodes: usize, edges: usize, salt: u64) -> Result<Vec<u32>> {
-    let at = ((random(&[edges], salt)?.to_dtype(DType::F64)? + 1.0)? * (nodes as f64 / 2.0))?;
-    Ok(at.to_vec1::<f64>()?.iter().map(|&v| (v as u32).min(nodes as u32 - 1)).collect())
+/// Sources and targets of different edges without loops, drawn evenly: what a sparse matrix and a list of edges both
+/// hold.
+fn ends(nodes: usize, edges: usize) -> (Vec<u32>, Vec<u32>) {
+    let mut rng = Seed::new(11).stream("edges").rng();
+    let n = nodes as u64;
+    let mut keys: Vec<u64> = (0..edges + edges / 50).map(|_| rng.random_range(0..n * n)).collect();
+    keys.retain(|key| key / n != key % n);
+    keys.sort_unstable();
+    keys.dedup();
+    keys.shuffle(&mut rng);
+    keys.truncate(edges);
+    keys.iter().map(|key| ((key / n) as u32, (key % n) as u32)).unzip()
 }
 
 /// Ten edges per node.
@@ -82,7 +93,7 @@ fn run(bench: &mut Bench, layer: Layer, nodes: usize, backward: bool) -> Result<
     let (features, width) = layer.widths();
     let x = random(&[nodes, features], 1)?;
     let attributes = if width > 0 { Some(random(&[edges, width], 2)?) } else { None };
-    let (sources, targets) = (ends(nodes, edges, 11)?, ends(nodes, edges, 12)?);
+    let (sources, targets) = ends(nodes, edges);
     for (name, side) in [("sources", &sources), ("targets", &targets)] {
         bench.give(name, &Tensor::from_slice(side, edges, &Device::Cpu)?.to_dtype(DType::I64)?);
     }

@@ -2,8 +2,12 @@
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use oncograph_alloc::Recycling;
 use oncograph_tests::bench::cases;
 use std::path::PathBuf;
+
+#[global_allocator]
+static ALLOCATOR: Recycling = Recycling::new();
 
 /// Time one case and print its wall and processor seconds and peak memory as JSON.
 #[derive(Parser)]

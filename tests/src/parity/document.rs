@@ -64,6 +64,7 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ("nn", "with_loop_rows", "by the fills of `gat_edge_attr*`, `gatv2_edge_attr*`"),
     ("nn", "linear", "torch.nn.Linear through every layer"),
     ("nn", "linear_no_bias", "torch.nn.Linear(bias=False) through every layer"),
+    ("nn", "add_relu", "relu of the sum; finite differences"),
     ("nn", "relu", "torch.relu through every model; gradient 0 at 0 by hand"),
     ("nn", "softmax", "torch.softmax through `mha_*`; finite differences"),
     ("nn", "log_softmax", "torch.log_softmax through `losses_*`; finite differences"),

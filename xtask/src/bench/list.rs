@@ -59,6 +59,7 @@ pub const ROWS: &[Row] = &[
     row("image/closing", "closing 3x3x3, 256x256x96", 0.5),
     row("image/histogram_matching", "histogram matching, 512x512x96", 0.5),
     row("image/marching_cubes", "marching cubes, 256x256x96", 0.5),
+    row("process/patient", "DICOM series of 96 slices and SEG to report, preset `paper`", 0.2),
 ];
 
 /// Sections by the first part of a name.
@@ -77,5 +78,11 @@ pub const SECTIONS: &[(&str, &str, &str)] = &[
         "image",
         "Images",
         "Both sides read the same files and give the same volume; `difference` says how nearly.",
+    ),
+    (
+        "process",
+        "One new patient, whole process",
+        "`stg_crlm --predict` with five networks at the published sizes against `tests/peers/patient.py`, which does the same \
+         with pydicom, SciPy, OpenCV, torch and Matplotlib.",
     ),
 ];

@@ -49,7 +49,7 @@ pub fn run(root: &Path, options: &Options) -> Result<bool> {
 
 fn measure(root: &Path, dir: &Path, options: &Options) -> Result<()> {
     // The whole workspace, so that its features are those of every other build.
-    let status = cargo(root).args(["build", "--release", "--workspace", "--bins"]).status()?;
+    let status = cargo(root).args(["build", "--release", "--workspace", "--bins", "--examples"]).status()?;
     ensure!(status.success(), "the build failed");
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let ours = target.join(format!("release/bench{}", std::env::consts::EXE_SUFFIX));
@@ -65,6 +65,9 @@ fn measure(root: &Path, dir: &Path, options: &Options) -> Result<()> {
             Ok(status) if status.success() => {}
             _ => eprintln!("no files: the cases that read them need --peers PYTHON"),
         }
+    }
+    if dir.join("r3d_18.pth").exists() && !dir.join("patient").exists() {
+        train(&ours.with_file_name("examples").join("stg_crlm"), dir)?;
     }
     let variants: Value = match &options.peers {
         Some(_) => answer(&mut python(&["list"]))?,
@@ -100,6 +103,17 @@ fn measure(root: &Path, dir: &Path, options: &Options) -> Result<()> {
         std::fs::write(record(dir, row.case), serde_json::to_string_pretty(&all)?)?;
     }
     Ok(())
+}
+
+/// A run of `stg_crlm` for the case of a new patient: the sizes are the published ones, the training is short.
+fn train(program: &Path, dir: &Path) -> Result<()> {
+    let out = dir.join("patient.new");
+    std::fs::remove_dir_all(&out).ok();
+    let mut command = Command::new(program);
+    command.args(["--preset", "paper", "--patients", "15", "--epochs", "2", "--weights"]);
+    let status = command.arg(dir.join("r3d_18.pth")).arg("--out").arg(&out).status()?;
+    ensure!(status.success(), "training for process/patient failed");
+    Ok(std::fs::rename(out, dir.join("patient"))?)
 }
 
 fn record(dir: &Path, case: &str) -> PathBuf {

@@ -1,11 +1,11 @@
 use super::{MonaiResNetConfig, ResNetBlock, ShortcutType};
 use crate::Result;
 use crate::blocked::BlockedBlock;
-use crate::chain::{Step, StepConfig};
+use crate::chain::{Step, StepConfig, through};
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
+use oncograph_nn::add_relu;
 use oncograph_nn::pool::{Pool3dConfig, avg_pool3d};
-use oncograph_nn::relu;
 
 #[derive(Debug, Clone)]
 enum Shortcut {
@@ -72,14 +72,9 @@ impl Block {
     }
 
     pub(super) fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor> {
-        let mut y = x.clone();
-        for (i, step) in self.steps.iter().enumerate() {
-            if i > 0 {
-                y = relu(&y)?;
-            }
-            y = step.forward(&y, train)?;
-        }
-        Ok(relu(&(y + self.shortcut.forward(x, train)?)?)?)
+        let (before, last) = self.steps.split_at(self.steps.len() - 1);
+        let y = last[0].forward(&through(before, x, train)?, train)?;
+        Ok(add_relu(&y, &self.shortcut.forward(x, train)?)?)
     }
 
     pub(super) fn folded(&self) -> Result<Self> {

@@ -13,7 +13,6 @@ use candle_core::Tensor;
 use candle_nn::{Init, Linear, Module, VarBuilder};
 use config::config;
 use oncograph_nn::pool::{Pool3dConfig, adaptive_avg_pool3d, max_pool3d};
-use oncograph_nn::relu;
 use std::sync::Arc;
 
 const OP: &str = "MonaiResNet";
@@ -195,7 +194,7 @@ impl MonaiResNet {
 
     fn run_stem(&self, x: &Tensor, train: bool) -> Result<Tensor> {
         self.check_input(x)?;
-        Ok(relu(&self.stem.forward(x, train)?)?)
+        self.stem.forward_relu(x, train)
     }
 
     fn run_pool(&self, stem: &Tensor) -> Result<Tensor> {

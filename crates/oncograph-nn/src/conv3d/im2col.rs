@@ -8,6 +8,7 @@
 use super::config::Geometry;
 use crate::element::Element;
 use crate::gemm::{Mat, matmul, matmul_into};
+use crate::parallel::zeros;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -129,7 +130,7 @@ fn is_pointwise(g: &Geometry) -> bool {
 pub(super) fn forward<T: Element>(g: &Geometry, x: &[T], weight: &[T], bias: Option<&[T]>) -> Vec<T> {
     let (depth, volume) = (g.ci * g.taps(), g.ci * g.in_pixels());
     let tiles = Tile::all(g, depth);
-    let mut y = vec![T::ZERO; g.batch * g.groups * g.co * g.out_pixels()];
+    let mut y: Vec<T> = zeros(g.batch * g.groups * g.co * g.out_pixels());
     let out = Output { g, weight, bias, y: Shared(y.as_mut_ptr()) };
     let tasks = g.batch * g.groups * tiles.len();
     let at = |task: usize| (task / tiles.len(), tiles[task % tiles.len()]);
@@ -207,7 +208,7 @@ pub(super) fn input_gradient<T: Element>(g: &Geometry, weight: &[T], dy: &[T]) -
     let (taps, pixels, depth) = (g.taps(), g.out_pixels(), g.ci * g.taps());
     let block = channel_block(g);
     let blocks = g.ci.div_ceil(block);
-    let mut dx = vec![T::ZERO; g.batch * g.groups * g.ci * g.in_pixels()];
+    let mut dx: Vec<T> = zeros(g.batch * g.groups * g.ci * g.in_pixels());
     // A task owns a block of input channels of one volume and goes through all tiles in order.
     let mut tasks: Vec<(usize, usize, &mut [T])> = Vec::with_capacity(g.batch * g.groups * blocks);
     for (volume, part) in dx.chunks_mut((g.ci * g.in_pixels()).max(1)).enumerate() {

@@ -169,11 +169,11 @@ impl Conv3dLayerConfig {
 /// `torch.nn.Conv3d`.
 #[derive(Debug, Clone)]
 pub struct Conv3d {
-    weight: Tensor,
-    bias: Option<Tensor>,
-    conv: Conv3dConfig,
+    pub(super) weight: Tensor,
+    pub(super) bias: Option<Tensor>,
+    pub(super) conv: Conv3dConfig,
     /// Padding that is made before the convolution.
-    margins: Option<([(usize, usize); 3], PaddingMode)>,
+    pub(super) margins: Option<([(usize, usize); 3], PaddingMode)>,
 }
 
 impl Conv3d {

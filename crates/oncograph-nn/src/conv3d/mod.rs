@@ -1,6 +1,7 @@
 //! 3D convolution, which candle lacks: differentiable, with stride, padding, dilation and groups.
 
 mod config;
+mod conv_norm;
 mod im2col;
 mod layer;
 mod op;
@@ -55,7 +56,8 @@ impl Algorithm {
 }
 
 fn does_not_fit(g: &Geometry) -> Error {
-    let expected = "a 3x3x3 kernel, stride 1, padding 0 or 1, no dilation, one group, f32 for Winograd";
+    let expected =
+        "a 3x3x3 or 1x3x3 kernel, stride 1, padding 0 or 1, no dilation, one group, f32 for Winograd";
     Error::config("conv3d", "algorithm", expected, format!("{g:?}"))
 }
 

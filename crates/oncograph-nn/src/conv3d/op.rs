@@ -4,7 +4,7 @@ use super::config::Geometry;
 use super::{Algorithm, Conv3dConfig, im2col, plain, winograd};
 use crate::element::{Element, with_element};
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 /// The forward pass with (`CustomOp3`) or without (`CustomOp2`) bias.
@@ -40,12 +40,15 @@ impl Convolution {
     }
 
     /// The gradients of input and weight, each only if it is asked for.
-    fn gradients(
+    pub(super) fn gradients(
         &self,
         x: &Tensor,
         weight: &Tensor,
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        if let Some(both) = self.both_gradients(x, weight, dy)? {
+            return Ok(both);
+        }
         let input = InputGradient { of: *self, shape: x.dims().to_vec() };
         let of_weight = WeightGradient { of: *self, shape: weight.dims().to_vec() };
         let dx = x.track_op().then(|| dy.apply_op2_no_bwd(weight, &input)).transpose()?;
@@ -111,6 +114,31 @@ impl CustomOp3 for Convolution {
     }
 }
 
+impl Convolution {
+    /// Both gradients at once, where both are wanted and Winograd's kernels apply to both.
+    fn both_gradients(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        dy: &Tensor,
+    ) -> Result<Option<(Option<Tensor>, Option<Tensor>)>> {
+        let g = Geometry::new(x.dims(), weight.dims(), &self.config)?;
+        let floats = x.device().is_cpu() && x.dtype() == DType::F32;
+        let wanted = floats && x.track_op() && weight.track_op() && winograd::same_size(&g);
+        let Some(m) = self.algorithm.tile(&g, x.dtype()).filter(|_| wanted) else { return Ok(None) };
+        let (dx, dw) = winograd::with_values(x, |x| {
+            winograd::with_values(weight, |w| {
+                winograd::with_values(dy, |dy| winograd::gradients(&g, m, x, w, dy))
+            })
+        })???;
+        let device = x.device();
+        Ok(Some((
+            Some(Tensor::from_vec(dx, x.shape(), device)?),
+            Some(Tensor::from_vec(dw, weight.shape(), device)?),
+        )))
+    }
+}
+
 /// Of `dy` and the weight.
 struct InputGradient {
     of: Convolution,
@@ -132,8 +160,8 @@ impl CustomOp2 for InputGradient {
         let g = Geometry::new(&self.shape, w_l.dims(), &self.of.config)?;
         with_element!("conv3d", dy.dtype(), T => {
             let (dy, w) = (T::values(dy, dy_l)?, T::values(w, w_l)?);
-            // With less padding than 1 the way back would need more than 1.
-            let tile = self.of.algorithm.tile(&g, T::DTYPE).filter(|_| g.padding == [1; 3]);
+            // With less padding the way back would need more than 1.
+            let tile = self.of.algorithm.tile(&g, T::DTYPE).filter(|_| winograd::same_size(&g));
             let dx = match (self.of.algorithm, tile.zip(T::as_floats(&w)).zip(T::as_floats(&dy))) {
                 (Algorithm::Plain, _) => plain::input_gradient(&g, &w, &dy),
                 (_, Some(((m, w), dy))) => T::from_floats(winograd::input_gradient(&g, m, w, dy)),

@@ -158,20 +158,44 @@ impl BatchNorm {
         let moments = match fixed {
             Some(running) => Moments { mean: values(&running.mean)?, var: values(&running.var)? },
             None => {
-                let count = batch * flat.dims()[2];
-                if train && count < 2 {
-                    let expected = "more than one value per channel in training";
-                    return Err(Error::shape("BatchNorm", expected, x.dims()));
+                if train {
+                    self.learn(x, None)?
+                } else {
+                    Moments::of(&flat)?
                 }
-                let moments = Moments::of(&flat)?;
-                if let Some(running) = self.running.as_ref().filter(|_| train) {
-                    running.update(&moments, count, self.config.momentum)?;
-                }
-                moments
             }
         };
         let affine = self.affine.as_ref().map(|(w, b)| (w, b));
         Ok(standardize(&flat, affine, moments, self.config.eps, fixed.is_none())?.reshape(x.shape())?)
+    }
+
+    /// The moments of a training batch, towards which the running ones are moved; those know of a constant per channel that
+    /// `x` lacks, which `shift` gives.
+    pub(crate) fn learn(&self, x: &Tensor, shift: Option<&[f64]>) -> Result<Moments> {
+        let channels = self.config.channels;
+        check_channels("BatchNorm", x, channels)?;
+        let count = x.elem_count() / channels;
+        if count < 2 {
+            let expected = "more than one value per channel in training";
+            return Err(Error::shape("BatchNorm", expected, x.dims()));
+        }
+        let batch = x.dims()[0];
+        let moments = Moments::of(&x.reshape((batch, channels, count / batch))?)?;
+        if let Some(running) = &self.running {
+            let mut seen = moments.clone();
+            seen.mean.iter_mut().zip(shift.unwrap_or(&[])).for_each(|(m, s)| *m += s);
+            running.update(&seen, count, self.config.momentum)?;
+        }
+        Ok(moments)
+    }
+
+    /// `weight` and `bias`.
+    pub(crate) fn affine(&self) -> Option<(&Tensor, &Tensor)> {
+        self.affine.as_ref().map(|(w, b)| (w, b))
+    }
+
+    pub(crate) fn eps(&self) -> f64 {
+        self.config.eps
     }
 
     /// The factor and offset per channel that evaluation amounts to: `y = factor * x + offset`.

@@ -10,6 +10,7 @@ pub use batch_norm::{BatchNorm, BatchNormConfig};
 pub use group_norm::{GroupNorm, GroupNormConfig};
 pub use instance_norm::{InstanceNorm, InstanceNormConfig};
 pub use layer_norm::{LayerNorm, LayerNormConfig};
+pub(crate) use standardize::{Moments, for_each_row};
 
 use crate::{Error, Result};
 use candle_core::Tensor;

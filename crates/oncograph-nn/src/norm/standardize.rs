@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::element::{Element, with_element};
+use crate::parallel::build;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, DType, Layout, Shape, Tensor};
 use rayon::prelude::*;
@@ -11,7 +12,7 @@ const MIN_TASK: usize = 1 << 14;
 
 /// Mean and biased variance per group, in f64.
 #[derive(Debug, Clone)]
-pub(super) struct Moments {
+pub(crate) struct Moments {
     pub mean: Vec<f64>,
     pub var: Vec<f64>,
 }
@@ -76,6 +77,42 @@ fn sum_by<T: Element>(row: &[T], f: impl Fn(f64) -> f64) -> f64 {
         }
     }
     parts.iter().sum::<f64>() + rest
+}
+
+/// Of a row, the sums of `dy` and of `dy (x - mean)`, as [`sum_by`].
+fn gradient_sums<T: Element>(x: &[T], dy: &[T], mean: f64) -> (f64, f64) {
+    let mut parts = [[0.0; 8]; 2];
+    let (x, dy) = (x.chunks_exact(8), dy.chunks_exact(8));
+    let mut rest = [0.0; 2];
+    for (x, dy) in x.remainder().iter().zip(dy.remainder()) {
+        rest[0] += dy.to_f64();
+        rest[1] += dy.to_f64() * (x.to_f64() - mean);
+    }
+    for (x, dy) in x.zip(dy) {
+        for k in 0..8 {
+            let d = dy[k].to_f64();
+            parts[0][k] += d;
+            parts[1][k] += d * (x[k].to_f64() - mean);
+        }
+    }
+    (parts[0].iter().sum::<f64>() + rest[0], parts[1].iter().sum::<f64>() + rest[1])
+}
+
+/// Calls `f(row, index of its first value, values)` for the part of each row of `inner` values that a block from
+/// `first` on holds.
+pub(crate) fn for_each_row<T>(
+    first: usize,
+    block: &mut [T],
+    inner: usize,
+    mut f: impl FnMut(usize, usize, &mut [T]),
+) {
+    let (mut at, mut rest) = (first, block);
+    while !rest.is_empty() {
+        let count = (inner - at % inner).min(rest.len());
+        let (part, behind) = rest.split_at_mut(count);
+        f(at / inner, at, part);
+        (at, rest) = (at + count, behind);
+    }
 }
 
 /// Standardizes `x` \[outer, groups, inner\] by `moments`, then scales and shifts per group.
@@ -159,16 +196,14 @@ impl CustomOp3 for Standardize {
         let (_, groups, inner) = x_l.shape().dims3()?;
         with_element!("standardize", x.dtype(), T => {
             let (x, w, b) = (T::values(x, x_l)?, T::values(weight, weight_l)?, T::values(bias, bias_l)?);
-            let mut y = vec![T::ZERO; x.len()];
-            y.par_chunks_mut(inner.max(1))
-                .zip(x.par_chunks(inner.max(1)))
-                .enumerate()
-                .with_min_len((MIN_TASK / inner.max(1)).max(1))
-                .for_each(|(i, (y, x))| {
-                    let g = i % groups;
+            let y = build(x.len(), |first, y: &mut [T]| {
+                for_each_row(first, y, inner, |row, at, y| {
+                    let g = row % groups;
                     let (mean, inv) = (T::from_f64(self.moments.mean[g]), T::from_f64(self.inv_std[g]));
-                    y.iter_mut().zip(x).for_each(|(y, x)| *y = (*x - mean) * inv * w[g] + b[g]);
+                    let (w, b) = (w[g], b[g]);
+                    y.iter_mut().zip(&x[at..]).for_each(|(y, x)| *y = (*x - mean) * inv * w + b);
                 });
+            });
             Ok((T::to_cpu_storage_owned(y), x_l.shape().clone()))
         })
     }
@@ -220,10 +255,8 @@ impl candle_core::CustomOp2 for GradientSums<'_> {
                     let (mut plain, mut product) = (0.0, 0.0);
                     for o in 0..outer {
                         let r = (o * groups + g) * inner;
-                        for (x, dy) in x[r..r + inner].iter().zip(&dy[r..r + inner]) {
-                            plain += dy.to_f64();
-                            product += dy.to_f64() * (x.to_f64() - mean);
-                        }
+                        let sums = gradient_sums(&x[r..r + inner], &dy[r..r + inner], mean);
+                        (plain, product) = (plain + sums.0, product + sums.1);
                     }
                     (plain, product * inv)
                 })
@@ -257,23 +290,19 @@ impl CustomOp3 for InputGradient {
         with_element!("standardize", x.dtype(), T => {
             let (x, w, dy) = (T::values(x, x_l)?, T::values(weight, weight_l)?, T::values(dy, dy_l)?);
             let share = if self.of.through_moments { 1.0 / (outer * inner) as f64 } else { 0.0 };
-            let mut dx = vec![T::ZERO; x.len()];
-            dx.par_chunks_mut(inner.max(1))
-                .zip(x.par_chunks(inner.max(1)))
-                .zip(dy.par_chunks(inner.max(1)))
-                .enumerate()
-                .with_min_len((MIN_TASK / inner.max(1)).max(1))
-                .for_each(|(i, ((dx, x), dy))| {
-                    let g = i % groups;
+            let dx = build(x.len(), |first, dx: &mut [T]| {
+                for_each_row(first, dx, inner, |row, at, dx| {
+                    let g = row % groups;
                     let inv = self.of.inv_std[g];
                     let scale = T::from_f64(w[g].to_f64() * inv);
                     let mean = T::from_f64(self.of.moments.mean[g]);
                     let level = T::from_f64(self.sums[0][g] * share);
                     let slope = T::from_f64(self.sums[1][g] * share * inv);
-                    for ((dx, x), dy) in dx.iter_mut().zip(x).zip(dy) {
+                    for ((dx, x), dy) in dx.iter_mut().zip(&x[at..]).zip(&dy[at..]) {
                         *dx = scale * (*dy - level - (*x - mean) * slope);
                     }
                 });
+            });
             Ok((T::to_cpu_storage_owned(dx), x_l.shape().clone()))
         })
     }

@@ -1,9 +1,9 @@
 use super::windows::{Pool3dConfig, Window, Windows};
 use crate::Result;
 use crate::element::{Element, require_cpu, with_element};
+use crate::parallel::{BLOCK, build_rows};
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Shape, Tensor};
-use rayon::prelude::*;
 
 /// The largest element of each window.
 ///
@@ -82,16 +82,55 @@ fn pool(x: &Tensor, windows: Windows) -> Result<Tensor> {
 #[derive(Clone)]
 struct MaxPool(Windows);
 
+/// Whether `a` takes the place of `b` as the largest element: a NaN always does.
+#[inline(always)]
+fn better<T: Element>(a: T, b: T) -> bool {
+    a > b || a.partial_cmp(&a).is_none()
+}
+
 /// Where the first largest element of a window lies.
-fn largest<T: Element>(windows: &Windows, window: [&Window; 3], x: &[T]) -> Option<usize> {
-    let mut best: Option<usize> = None;
-    for i in windows.offsets(window) {
-        let better = best.is_none_or(|b| x[i] > x[b] || x[i].partial_cmp(&x[i]).is_none());
-        if better {
-            best = Some(i);
+fn largest<T: Element>(windows: &Windows, [d, h, w]: [&Window; 3], x: &[T]) -> Option<usize> {
+    let [_, height, width] = windows.input;
+    let mut best: Option<(usize, T)> = None;
+    for i in d.range.clone().step_by(d.step) {
+        for j in h.range.clone().step_by(h.step) {
+            let row = (i * height + j) * width;
+            let mut at = row + w.range.start;
+            while at < row + w.range.end {
+                if best.is_none_or(|(_, b)| better(x[at], b)) {
+                    best = Some((at, x[at]));
+                }
+                at += w.step;
+            }
         }
     }
-    best
+    best.map(|(at, _)| at)
+}
+
+/// The maxima of one row of windows: of the input rows that they share first, one beside the other in `widest`, then
+/// of each window in that.
+fn row_maxima<T: Element>(
+    windows: &Windows,
+    [z, y]: [usize; 2],
+    x: &[T],
+    widest: &mut [T],
+    maxima: &mut [T],
+) {
+    let [_, height, width] = windows.input;
+    let (d, h) = (&windows.axes[0][z], &windows.axes[1][y]);
+    widest.fill(T::from_f64(f64::NEG_INFINITY));
+    for i in d.range.clone().step_by(d.step) {
+        for j in h.range.clone().step_by(h.step) {
+            let row = &x[(i * height + j) * width..][..width];
+            widest.iter_mut().zip(row).for_each(|(m, x)| *m = if better(*x, *m) { *x } else { *m });
+        }
+    }
+    for (max, w) in maxima.iter_mut().zip(&windows.axes[2]) {
+        *max = T::from_f64(f64::NEG_INFINITY);
+        for m in widest[w.range.clone()].iter().step_by(w.step) {
+            *max = if better(*m, *max) { *m } else { *max };
+        }
+    }
 }
 
 impl CustomOp1 for MaxPool {
@@ -104,15 +143,16 @@ impl CustomOp1 for MaxPool {
         let [d, h, w] = self.0.output();
         with_element!("max_pool3d", x.dtype(), T => {
             let x = T::values(x, layout)?;
-            let mut y = vec![T::ZERO; batch * channels * self.0.out_pixels()];
-            y.par_chunks_mut(self.0.out_pixels().max(1)).zip(x.par_chunks(self.0.in_pixels().max(1))).for_each(
-                |(y, x)| {
-                    for (y, window) in y.iter_mut().zip(self.0.each()) {
-                        let found = largest(&self.0, window, x);
-                        *y = found.map_or(T::from_f64(f64::NEG_INFINITY), |i| x[i]);
-                    }
-                },
-            );
+            let rows = batch * channels * d * h;
+            let block = (BLOCK / w.max(1)).max(1);
+            let y = build_rows(rows, w, block, |first, y: &mut [T]| {
+                let mut widest = vec![T::ZERO; self.0.input[2]];
+                for (i, y) in y.chunks_mut(w).enumerate() {
+                    let (row, inner) = (first + i, self.0.in_pixels());
+                    let x = &x[row / (d * h) * inner..][..inner];
+                    row_maxima(&self.0, [row / h % d, row % h], x, &mut widest, y);
+                }
+            });
             Ok((T::to_cpu_storage_owned(y), Shape::from((batch, channels, d, h, w))))
         })
     }
@@ -160,17 +200,16 @@ impl CustomOp2 for MaxPoolGradient<'_> {
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         with_element!("max_pool3d", x.dtype(), T => {
             let (x, dy) = (T::values(x, x_l)?, T::values(dy, dy_l)?);
-            let mut dx = vec![T::ZERO; x.len()];
             let (inner, outer) = (self.0.in_pixels().max(1), self.0.out_pixels().max(1));
-            dx.par_chunks_mut(inner).zip(x.par_chunks(inner)).zip(dy.par_chunks(outer)).for_each(
-                |((dx, x), dy)| {
-                    for (dy, window) in dy.iter().zip(self.0.each()) {
-                        if let Some(i) = largest(self.0, window, x) {
-                            dx[i] += *dy;
-                        }
+            let volumes = x.len() / inner;
+            let dx = build_rows(volumes, inner, 1, |n, dx: &mut [T]| {
+                let (x, dy) = (&x[n * inner..][..inner], &dy[n * outer..][..outer]);
+                for (dy, window) in dy.iter().zip(self.0.each()) {
+                    if let Some(i) = largest(self.0, window, x) {
+                        dx[i] += *dy;
                     }
-                },
-            );
+                }
+            });
             Ok((T::to_cpu_storage_owned(dx), x_l.shape().clone()))
         })
     }

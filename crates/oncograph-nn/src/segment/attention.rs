@@ -5,8 +5,9 @@
 
 use super::gather::{AHEAD, Own, Rows, Sum, add_scaled, dot};
 use super::kernel::{Real, dispatch, slice, with_values};
-use super::simd::{Kernel, Scattered, build_rows, prefetch, vectorized};
+use super::simd::{Kernel, Scattered, prefetch, vectorized};
 use super::{Adjacency, Csr};
+use crate::parallel::build_rows;
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape, Tensor};
 use std::any::Any;

@@ -5,8 +5,9 @@
 
 use super::gather::{AHEAD, add_scaled, dot};
 use super::kernel::{Real, dispatch, slice, with_values};
-use super::simd::{Kernel, Scattered, build_rows, build_rows_and_sums, prefetch, vectorized};
+use super::simd::{Kernel, Scattered, prefetch, vectorized};
 use super::{Adjacency, Csr};
+use crate::parallel::{build_rows, build_rows_and_sums};
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor, WithDType};
 use std::any::Any;

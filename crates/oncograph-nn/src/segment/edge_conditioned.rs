@@ -3,10 +3,11 @@
 
 use super::gather::{AHEAD, add_scaled};
 use super::kernel::{Real, dispatch, slice, with_values};
-use super::simd::{Kernel, Scattered, build_rows, build_rows_and_sums, madd, prefetch, vectorized};
+use super::simd::{Kernel, Scattered, madd, prefetch, vectorized};
 use super::{Adjacency, Csr};
 use crate::element::Element;
 use crate::gemm::{Mat, matmul};
+use crate::parallel::{build_rows, build_rows_and_sums};
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp3, D, Layout, Shape, Tensor, WithDType};
 use std::sync::Arc;

@@ -1,7 +1,8 @@
 use super::Adjacency;
 use super::gather::{Own, Rows, Sum};
 use super::kernel::{Real, dispatch, fill_rows, slice};
-use super::simd::{build_rows, vectorized};
+use super::simd::vectorized;
+use crate::parallel::build_rows;
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Shape, Tensor};
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,6 @@
 use super::Adjacency;
 use super::kernel::{Real, dispatch, slice};
-use super::simd::build_rows;
+use crate::parallel::build_rows;
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor, WithDType};
 use std::sync::Arc;

@@ -1,9 +1,10 @@
 use super::Adjacency;
 use super::gather::{Own, Rows, Sum};
 use super::kernel::{Real, dispatch, slice, with_values};
-use super::simd::{build_rows, build_rows_and_sums, vectorized};
+use super::simd::vectorized;
 use crate::element::Element;
 use crate::gemm::{Mat, matmul};
+use crate::parallel::{build_rows, build_rows_and_sums};
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp2, D, Layout, Shape, Tensor, WithDType};
 use serde::{Deserialize, Serialize};
@@ -63,7 +64,7 @@ impl Neighbourhood {
 /// Whether [`propagate`] is meant for these widths: each of its threads keeps a gradient of the matrices, so that
 /// large ones are better multiplied on their own.
 pub fn propagate_fits(features: usize, out: usize) -> bool {
-    features * out <= 1 << 14
+    features * out <= 1 << 17
 }
 
 /// A sum over neighbours and the linear maps around it in one pass: `y = A x W^T (+ x W_r^T) (+ b)`, `A` the scaled
@@ -137,8 +138,11 @@ pub fn propagate(
     Ok(x.contiguous()?.apply_op2(&parameters, op)?)
 }
 
-/// The rows that are summed and multiplied at a time: few enough to stay in the cache between both.
-const BLOCK: usize = 128;
+/// The rows that are summed and multiplied at a time: few enough to stay in the cache between both, more where the
+/// matrices are large, which every product brings into the order of its kernel.
+fn block(features: usize, out: usize) -> usize {
+    if features * out > 1 << 14 { 512 } else { 128 }
+}
 
 struct Propagate {
     adjacency: Arc<Adjacency>,
@@ -172,17 +176,17 @@ impl Propagate {
         let (of_row, of_column) = self.neighbourhood.scales::<T>(&self.adjacency);
         let (of_row, of_column) = (of_row.as_deref(), of_column.as_deref());
         let (rows, own) = (Rows::ends(self.adjacency.by_target()), self.neighbourhood.own());
-        let first_map = out < features;
+        let (first_map, block) = (out < features, block(features, out));
         let (sources, targets) = (self.adjacency.source_count(), self.adjacency.target_count());
         let mapped = match first_map {
-            true => build_rows(sources, out, BLOCK, |first, y: &mut [T]| {
+            true => build_rows(sources, out, block, |first, y: &mut [T]| {
                 let rows = y.len() / out.max(1);
                 let x = Mat::rows(&x[first * features..], features);
                 matmul((rows, features, out), x, Mat::rows(weight, out), y, false);
             }),
             false => vec![],
         };
-        build_rows(targets, out, BLOCK, |first, y: &mut [T]| {
+        build_rows(targets, out, block, |first, y: &mut [T]| {
             let count = y.len() / out.max(1);
             if first_map {
                 let x = &mapped;
@@ -221,15 +225,16 @@ impl Propagate {
         let weights = Mat { data: parameters, row_stride: columns, col_stride: 1 };
         let roots = Mat { data: parameters.get(features..).unwrap_or(&[]), ..weights };
         // A matrix of gradients per group of blocks: few groups, but enough for many threads.
-        let group = sources.div_ceil(64).next_multiple_of(BLOCK).max(4 * BLOCK);
+        let block = block(features, out);
+        let group = sources.div_ceil(64).next_multiple_of(block).max(512);
         let width = if wants_x { features } else { 0 };
         let fill = |first: usize, dx: &mut [T], sum: &mut [T]| {
             let last = (first + group).min(sources);
-            let mut sums = vec![T::ZERO; BLOCK * out];
+            let mut sums = vec![T::ZERO; block * out];
             // Row-major [out, features] each; the root's after the weight's.
             let (dw, droot) = sum.split_at_mut(features * out);
-            for first_row in (first..last).step_by(BLOCK) {
-                let count = BLOCK.min(last - first_row);
+            for first_row in (first..last).step_by(block) {
+                let count = block.min(last - first_row);
                 let g = &mut sums[..count * out];
                 vectorized(Sum {
                     x: dy,

@@ -1,7 +1,7 @@
 use super::kernel::{Real, dispatch, slice, with_values};
-use super::simd::{build_rows, build_rows_and_sums};
 use crate::element::Element;
 use crate::gemm::{Mat, matmul};
+use crate::parallel::{build_rows, build_rows_and_sums};
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp2, D, Layout, Shape, Tensor, WithDType};
 

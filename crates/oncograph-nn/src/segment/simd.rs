@@ -1,10 +1,7 @@
-//! Loops compiled for the vector units that the processor has, and rows that threads fill without zeroing them first
-//! in one piece.
+//! Loops compiled for the vector units that the processor has.
 #![allow(unsafe_code)]
 
 use super::kernel::Real;
-use rayon::prelude::*;
-use std::mem::MaybeUninit;
 
 /// A loop over memory. `run` must be `#[inline(always)]`, as everything that it calls in a loop, so that it is compiled
 /// for each of the processors of [`vectorized`].
@@ -67,64 +64,6 @@ pub(super) fn prefetch<T>(data: &[T], at: usize, width: usize) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (data, at, width);
-}
-
-/// `rows` rows of `width` values; `fill(first row, values)` finishes blocks of `block` rows that begin as zeros.
-///
-/// Blocks never share a sum, so the bits do not depend on how rayon hands them out. Each block is zeroed by the thread
-/// that fills it, while it is in its cache.
-pub(super) fn build_rows<T: Real>(
-    rows: usize,
-    width: usize,
-    block: usize,
-    fill: impl Fn(usize, &mut [T]) + Sync,
-) -> Vec<T> {
-    build_rows_and_sums(rows, width, block, 0, |first, values, _| fill(first, values)).0
-}
-
-/// As [`build_rows`], with sums of `len` values that blocks add to: each has its own, and they are added in the order
-/// of the blocks.
-pub(super) fn build_rows_and_sums<T: Real>(
-    rows: usize,
-    width: usize,
-    block: usize,
-    len: usize,
-    fill: impl Fn(usize, &mut [T], &mut [T]) + Sync,
-) -> (Vec<T>, Vec<T>) {
-    // No rows may come as blocks of none.
-    let block = block.max(1);
-    let total = rows * width;
-    let mut out = Vec::<T>::with_capacity(total);
-    let blocks = rows.div_ceil(block);
-    let mut sums = vec![T::zero(); blocks * len];
-    let room = &mut out.spare_capacity_mut()[..total];
-    let mut parts: Vec<&mut [MaybeUninit<T>]> = match width {
-        0 => (0..blocks).map(|_| Default::default()).collect(),
-        _ => room.chunks_mut(block * width).collect(),
-    };
-    let mut partial: Vec<&mut [T]> = match len {
-        0 => (0..blocks).map(|_| Default::default()).collect(),
-        _ => sums.chunks_mut(len).collect(),
-    };
-    let run = |(b, (part, sum)): (usize, (&mut &mut [MaybeUninit<T>], &mut &mut [T]))| {
-        part.iter_mut().for_each(|v| {
-            v.write(T::zero());
-        });
-        // SAFETY: every element was just written.
-        let part = unsafe { &mut *(std::ptr::from_mut::<[MaybeUninit<T>]>(part) as *mut [T]) };
-        fill(b * block, part, sum);
-    };
-    match blocks {
-        0 | 1 => parts.iter_mut().zip(&mut partial).enumerate().for_each(run),
-        _ => parts.par_iter_mut().zip(&mut partial).enumerate().for_each(run),
-    }
-    // SAFETY: the parts cover the first `total` elements and each wrote all of its own.
-    unsafe { out.set_len(total) };
-    let mut sum = vec![T::zero(); len];
-    for part in partial {
-        sum.iter_mut().zip(part).for_each(|(s, &mut v)| *s += v);
-    }
-    (out, sum)
 }
 
 /// A vector that threads write at places of their own, such as one row per edge in the order of the edge list.

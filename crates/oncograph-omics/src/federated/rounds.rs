@@ -87,6 +87,9 @@ impl FederationConfig {
         if let Some((field, _)) = counts.iter().find(|c| c.1 == 0) {
             return Err(Error::config(*field, "at least 1", 0));
         }
+        if self.keep == Keep::BestOfEach {
+            return Err(Error::config("keep", "best or last: a federation has one score", "best_of_each"));
+        }
         if !(self.proximal >= 0.0 && self.proximal.is_finite()) {
             return Err(Error::config("proximal", "0 or more", self.proximal));
         }
@@ -188,16 +191,27 @@ pub fn federate(
             train_parts: parts,
             score,
             validation_parts: scores,
+            scores: BTreeMap::new(),
             learning_rate: rate,
         };
         on_round(&record);
         progress.history.push(record);
         let (parameters, best) = (global.clone(), best.clone());
-        let state = Checkpoint { parameters, best, optimizer: HashMap::new(), progress: progress.clone() };
+        let state = Checkpoint {
+            parameters,
+            best,
+            best_of: BTreeMap::new(),
+            optimizer: HashMap::new(),
+            progress: progress.clone(),
+        };
         state.save(&server)?;
     }
     store.restore(&best)?;
-    Ok(FitOutcome { best_epoch: progress.best_epoch.unwrap_or(0), history: progress.history })
+    Ok(FitOutcome {
+        best_epoch: progress.best_epoch.unwrap_or(0),
+        history: progress.history,
+        best_of: BTreeMap::new(),
+    })
 }
 
 /// The bytes that a round moves between the server and `sites` sites: the parameters there and back.

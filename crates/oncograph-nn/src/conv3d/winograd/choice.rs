@@ -11,10 +11,17 @@ pub(crate) enum Kernel {
     Winograd(usize),
 }
 
-/// Whether the transforms apply: a 3x3x3 kernel with stride 1 and padding 0 or 1, not dilated, one group.
+/// Whether the transforms apply: a 3x3x3 kernel with padding 0 or 1 or a 1x3x3 kernel without padding in depth, stride 1,
+/// not dilated, one group.
 pub(crate) fn winograd_fits(g: &Geometry) -> bool {
     let plain = g.groups == 1 && g.dilation == [1; 3] && g.stride == [1; 3];
-    plain && g.kernel == [3; 3] && g.padding.iter().all(|p| *p <= 1)
+    let padding = |most: usize| g.padding[0] <= most && g.padding[1] <= 1 && g.padding[2] <= 1;
+    plain && (g.kernel == [3; 3] && padding(1) || g.kernel == [1, 3, 3] && padding(0))
+}
+
+/// Whether the gradient of the input is a convolution of the same kind.
+pub(crate) fn same_size(g: &Geometry) -> bool {
+    g.padding == [g.kernel[0] / 2, 1, 1]
 }
 
 /// Cycles of one AVX-512 core, about: products at 32 multiplications a cycle, memory at 8 bytes.
@@ -29,7 +36,7 @@ pub(crate) fn cost(g: &Geometry, kernel: Kernel, weights_are_ready: bool) -> f64
     };
     let tiles = batch * d * (h / m as f64).ceil() * (w / m as f64).ceil();
     let points = ((m + 2) * (m + 2)) as f64;
-    let weights = points * 3.0 * ci * co;
+    let weights = points * g.kernel[0] as f64 * ci * co;
     let products = tiles * weights / 32.0 / 0.85;
     let transforms = tiles * points * (ci + co) * 0.25;
     products + transforms + weights * if weights_are_ready { 4.0 / 8.0 } else { 1.5 }

@@ -131,7 +131,10 @@ impl BlockedConv3d {
                 Ok(())
             }
             Kernel::Winograd(m) => {
-                let (isa, source) = (Isa::detect(), Source { outputs: g.co, inputs: g.ci, flipped: false });
+                let (isa, source) = (
+                    Isa::detect(),
+                    Source { outputs: g.co, inputs: g.ci, depth: g.kernel[0], flipped: false },
+                );
                 let weights = self.once(&self.winograd[m / 4], |w| Weights::new(isa, m, w, source))?;
                 Run { isa, x, weights, padding: g.padding, extra }.write(y);
                 Ok(())

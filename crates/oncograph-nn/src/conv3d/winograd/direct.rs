@@ -8,6 +8,7 @@ use super::product::{Product, product};
 use super::volume::{BlockedVolume, Shared};
 use super::weights::GROUP;
 use crate::conv3d::config::Geometry;
+use crate::parallel::zeros;
 use rayon::prelude::*;
 
 /// Weights that one pass over the rows of a plane reads: about 256 KiB, part of a second-level cache.
@@ -99,7 +100,7 @@ fn padded(g: &Geometry) -> [usize; 2] {
 /// Plain planes with zeros around each.
 pub(super) fn pad_planes(g: &Geometry, x: &[f32]) -> Vec<f32> {
     let ([height, row], [_, h, w]) = (padded(g), g.input);
-    let mut out = vec![0.0; g.batch * g.ci * g.input[0] * height * row];
+    let mut out: Vec<f32> = zeros(g.batch * g.ci * g.input[0] * height * row);
     if h * w > 0 {
         out.par_chunks_mut(height * row).zip(x.par_chunks(h * w)).for_each(|(to, from)| {
             for (y, from) in from.chunks(w).enumerate() {

@@ -51,6 +51,19 @@ pub(super) struct Part {
     pub shared: bool,
 }
 
+/// What [`parts`] cuts.
+pub(super) struct Work {
+    pub points: usize,
+    /// Depth taps.
+    pub taps: usize,
+    /// Channels, filled up to blocks.
+    pub inputs: usize,
+    pub outputs: usize,
+    pub batch: usize,
+    pub depth: usize,
+    pub tiles: usize,
+}
+
 impl Part {
     pub(super) fn tiles(&self) -> usize {
         self.t1 - self.t0
@@ -67,14 +80,10 @@ pub(super) fn each(shared: bool, tasks: usize, f: impl Fn(usize) + Send + Sync) 
 }
 
 /// Cuts the work. `few` where the weights fit into a cache beside the tiles.
-pub(super) fn parts(
-    points: usize,
-    (inputs, outputs): (usize, usize),
-    (batch, depth, tiles): (usize, usize, usize),
-    few: bool,
-) -> Vec<Part> {
-    // Numbers per tile with `s` planes at a time; two planes more of the input are needed.
-    let room = |s: usize| points * ((s + 2) * inputs + s * outputs);
+pub(super) fn parts(work: &Work, few: bool) -> Vec<Part> {
+    let Work { points, taps, inputs, outputs, batch, depth, tiles } = *work;
+    // Numbers per tile with `s` planes at a time; a plane more of the input per further tap is needed.
+    let room = |s: usize| points * ((s + taps - 1) * inputs + s * outputs);
     let slabs = depth.min(4);
     let strip = (STRIP / room(slabs)).clamp(1, tiles);
     let strips = tiles.div_ceil(strip);
@@ -117,8 +126,10 @@ impl Run<'_> {
         if tiles * depth * y.batch * y.channels == 0 {
             return;
         }
-        let few = w.points() * 3 * w.inputs * w.out_blocks * LANES <= FEW_WEIGHTS;
-        let parts = parts(w.points(), (w.inputs, w.out_blocks * LANES), (y.batch, depth, tiles), few);
+        let few = w.points() * w.depth * w.inputs * w.out_blocks * LANES <= FEW_WEIGHTS;
+        let (inputs, outputs) = (w.inputs, w.out_blocks * LANES);
+        let work = Work { points: w.points(), taps: w.depth, inputs, outputs, batch: y.batch, depth, tiles };
+        let parts = parts(&work, few);
         let shape = BlockedVolume { data: Vec::new(), ..*y };
         let to = Shared::of(&mut y.data);
         if parts[0].shared {
@@ -134,7 +145,7 @@ impl Run<'_> {
         let (w, depth) = (self.weights, shape.size[0]);
         let (rows, width) = (part.volumes() * part.tiles(), w.out_blocks * LANES);
         // Sixteen numbers more per point: else all points fall into the same set of a cache.
-        let v_point = rows * (part.slabs + 2) * w.inputs + LANES;
+        let v_point = rows * (part.slabs + w.depth - 1) * w.inputs + LANES;
         let m_point = rows * part.slabs * width + LANES;
         room.v.resize((w.points() * v_point).max(room.v.len()), 0.0);
         room.m.resize((w.points() * m_point).max(room.m.len()), 0.0);
@@ -163,7 +174,7 @@ struct Step<'a> {
     shape: &'a BlockedVolume,
     z0: usize,
     z1: usize,
-    /// \[points, volumes, slabs + 2, tiles, inputs\]
+    /// \[points, volumes, slabs + taps - 1, tiles, inputs\]
     v: Shared,
     v_point: usize,
     /// \[points, volumes, slabs, tiles, outputs\]
@@ -177,20 +188,26 @@ impl Step<'_> {
         self.part.tiles() * self.run.weights.inputs
     }
 
-    /// Transforms the planes that the step before did not; its last two are moved to the front.
+    /// Planes of input beyond those of the output.
+    fn halo(&self) -> usize {
+        self.run.weights.depth - 1
+    }
+
+    /// Transforms the planes that the step before did not; its last ones are moved to the front.
     fn inputs(&self) {
         let (run, part, slab) = (self.run, self.part, self.v_slab());
         let points = run.weights.points();
-        let kept = if self.z0 == 0 { 0 } else { 2 };
+        let halo = self.halo();
+        let kept = if self.z0 == 0 { 0 } else { halo };
         if kept > 0 {
             each(part.shared, points * part.volumes(), |i| {
                 let (p, n) = (i % points, i / points);
-                let to = self.v.at(p * self.v_point + n * (part.slabs + 2) * slab);
+                let to = self.v.at(p * self.v_point + n * (part.slabs + halo) * slab);
                 // SAFETY: planes of this point and volume belong to this task; both ranges lie inside the buffer.
-                unsafe { std::ptr::copy(to.wrapping_add(part.slabs * slab), to, 2 * slab) };
+                unsafe { std::ptr::copy(to.wrapping_add(part.slabs * slab), to, halo * slab) };
             });
         }
-        let (new, blocks) = (self.z1 - self.z0 + 2 - kept, run.x.blocks());
+        let (new, blocks) = (self.z1 - self.z0 + halo - kept, run.x.blocks());
         let across = run.tiles(self.shape.size).1;
         each(part.shared, part.volumes() * new * blocks, |i| {
             let (block, s, n) = (i % blocks, kept + i / blocks % new, i / blocks / new);
@@ -206,7 +223,7 @@ impl Step<'_> {
                 end: part.t1,
                 volume: run.x.data[corner..].as_ptr(),
                 row,
-                points: self.v.at((n * (part.slabs + 2) + s) * slab + block * LANES),
+                points: self.v.at((n * (part.slabs + halo) + s) * slab + block * LANES),
                 point_stride: self.v_point,
                 tile_stride: run.weights.inputs,
                 height: 0,
@@ -218,7 +235,7 @@ impl Step<'_> {
         });
     }
 
-    /// Multiplies with the weights; the three depth taps add up.
+    /// Multiplies with the weights; the depth taps add up.
     fn products(&self) {
         let (run, part, w) = (self.run, self.part, self.run.weights);
         let (tiles, width) = (part.tiles(), w.out_blocks * LANES);
@@ -226,7 +243,7 @@ impl Step<'_> {
             let (p, group) = (i / w.groups(), i % w.groups());
             let b_row = w.group_blocks(group) * LANES;
             for n in 0..part.volumes() {
-                let v = p * self.v_point + n * (part.slabs + 2) * self.v_slab();
+                let v = p * self.v_point + n * (part.slabs + self.halo()) * self.v_slab();
                 let m = p * self.m_point + n * part.slabs * tiles * width + group * GROUP * LANES;
                 let mut z = self.z0;
                 while z < self.z1 {
@@ -262,7 +279,7 @@ impl Step<'_> {
     /// The depth taps of output plane `z` that meet the volume.
     fn taps(&self, z: usize) -> (usize, usize) {
         let (padding, depth) = (self.run.padding[0], self.run.x.size[0]);
-        (padding.saturating_sub(z), (depth + padding - z).min(3))
+        (padding.saturating_sub(z), (depth + padding - z).min(self.run.weights.depth))
     }
 
     /// Transforms the sums back.

@@ -36,13 +36,24 @@ fn outcome(tensors: &[Tensor; 3], config: &Conv3dConfig, algorithm: Algorithm) -
     all
 }
 
-fn check(size: [usize; 3], (ci, co): (usize, usize), batch: usize, padding: [usize; 3], gradients: bool) {
-    let [d, h, w] = size;
+fn check(size: [usize; 3], channels: (usize, usize), batch: usize, padding: [usize; 3], gradients: bool) {
+    check_kernel([3; 3], size, channels, batch, padding, gradients);
+}
+
+fn check_kernel(
+    kernel: [usize; 3],
+    size: [usize; 3],
+    (ci, co): (usize, usize),
+    batch: usize,
+    padding: [usize; 3],
+    gradients: bool,
+) {
+    let ([d, h, w], [a, b, c]) = (size, kernel);
     let config = Conv3dConfig::new().padding(padding);
-    let tensors = [input(&[batch, ci, d, h, w], 1), input(&[co, ci, 3, 3, 3], 2), input(&[co], 3)];
+    let tensors = [input(&[batch, ci, d, h, w], 1), input(&[co, ci, a, b, c], 2), input(&[co], 3)];
     let wide = tensors.each_ref().map(|t| t.to_dtype(DType::F64).unwrap());
     for (algorithm, bound) in BOUNDS {
-        let what = format!("{algorithm:?} {size:?} {ci}->{co} batch {batch} padding {padding:?}");
+        let what = format!("{algorithm:?} {kernel:?} {size:?} {ci}->{co} batch {batch} padding {padding:?}");
         if gradients {
             let exact = outcome(&wide, &config, Algorithm::Im2col);
             for (i, (a, b)) in outcome(&tensors, &config, algorithm).iter().zip(&exact).enumerate() {
@@ -79,6 +90,19 @@ fn without_padding_too() {
             check(size, (17, 20), 2, padding, true);
         }
     }
+}
+
+#[test]
+fn kernels_of_one_plane_too() {
+    for size in SIZES {
+        for channels in CHANNELS {
+            check_kernel([1, 3, 3], size, channels, 2, [0, 1, 1], true);
+        }
+    }
+    for padding in [[0; 3], [0, 0, 1]] {
+        check_kernel([1, 3, 3], [4, 6, 10], (17, 20), 2, padding, true);
+    }
+    check_kernel([1, 3, 3], [40, 33, 17], (16, 144), 2, [0, 1, 1], false);
 }
 
 /// The stated error: numbers of size 1, 64 channels, against f64.
@@ -129,14 +153,14 @@ fn every_instruction_set_gives_the_same_numbers_up_to_rounding() {
     let dw = (y * &dy).unwrap().sum_all().unwrap().backward().unwrap().get(&var).unwrap().clone();
     for isa in Isa::all() {
         for m in [2, 4] {
-            let source = Source { outputs: 70, inputs: 20, flipped: false };
+            let source = Source { outputs: 70, inputs: 20, depth: 3, flipped: false };
             let weights = Weights::new(isa, m, &w.flatten_all().unwrap().to_vec1().unwrap(), source);
             let mut y = BlockedVolume::zeros(2, 70, [4, 9, 11]);
             let extra = Extra { bias: None, residual: None, relu: false };
             Run { isa, x: &volume, weights: &weights, padding: [1; 3], extra }.write(&mut y);
             let y = y.to_tensor().unwrap();
             assert!(gap(&y, &exact) < 3e-5, "{isa:?} {m}: {}", gap(&y, &exact));
-            let got = gradient::weight_gradient(isa, m, &volume, &blocked_dy, [1; 3]);
+            let got = gradient::weight_gradient(isa, m, &volume, &blocked_dy, 3, [1; 3]);
             let got = Tensor::from_vec(got, w.dims(), w.device()).unwrap();
             assert!(gap(&got, &dw) < 3e-5, "{isa:?} {m}: {}", gap(&got, &dw));
         }
@@ -164,6 +188,7 @@ fn prepared_convolutions_add_bias_and_residual_and_cut_negatives() {
         (40, 130, [1; 3], c().stride([2; 3]), [5, 9, 12]),
         (20, 33, [3, 1, 1], c().padding([1, 0, 0]), [3, 6, 5]),
         (20, 33, [1, 3, 3], c().padding([0, 1, 1]).stride([1, 2, 2]), [3, 6, 5]),
+        (20, 70, [1, 3, 3], c().padding([0, 1, 1]), [7, 6, 5]),
         (130, 16, [3; 3], c().padding([2, 0, 1]), [1, 6, 7]),
         (17, 9, [3; 3], c().padding([1; 3]), [1, 1, 1]),
     ];

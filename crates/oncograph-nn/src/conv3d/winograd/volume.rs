@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::lanes::LANES;
+use crate::parallel::zeros;
 use crate::{Error, Result};
 use candle_core::{CpuStorage, Device, Storage, Tensor};
 use rayon::prelude::*;
@@ -42,7 +43,7 @@ pub struct BlockedVolume {
 impl BlockedVolume {
     pub(super) fn zeros(batch: usize, channels: usize, size: [usize; 3]) -> Self {
         let mut volume = BlockedVolume { data: Vec::new(), batch, channels, size };
-        volume.data = vec![0.0; batch * volume.blocks() * volume.block_stride()];
+        volume.data = zeros(batch * volume.blocks() * volume.block_stride());
         volume
     }
 
@@ -117,7 +118,7 @@ impl BlockedVolume {
     pub(super) fn to_values(&self) -> Vec<f32> {
         let [depth, height, width] = self.size;
         let pixels = depth * height * width;
-        let mut out = vec![0.0; self.batch * self.channels * pixels];
+        let mut out = zeros(self.batch * self.channels * pixels);
         if out.is_empty() {
             return out;
         }
@@ -163,7 +164,7 @@ impl BlockedVolume {
 }
 
 /// Calls `f` with the values of `x` in order.
-pub(super) fn with_values<T>(x: &Tensor, f: impl FnOnce(&[f32]) -> T) -> Result<T> {
+pub(in crate::conv3d) fn with_values<T>(x: &Tensor, f: impl FnOnce(&[f32]) -> T) -> Result<T> {
     use crate::element::{Element, require_cpu, unsupported};
     require_cpu("BlockedVolume", x.device())?;
     let (storage, layout) = x.storage_and_layout();

@@ -11,12 +11,14 @@ use rayon::prelude::*;
 /// Blocks of output channels that one product computes.
 pub(super) const GROUP: usize = 4;
 
-/// Where weight `(out, in, tap)` of a 3x3x3 kernel lies in \[out, in, 27\], or, for the gradient of the input, in the
-/// transposed and flipped kernel.
+/// Where weight `(out, in, tap)` of a kernel of `depth` 3x3 planes lies in \[out, in, 9 depth\], or, for the gradient of
+/// the input, in the transposed and flipped kernel.
 #[derive(Clone, Copy)]
 pub(super) struct Source {
     pub outputs: usize,
     pub inputs: usize,
+    /// 1 or 3.
+    pub depth: usize,
     pub flipped: bool,
 }
 
@@ -24,17 +26,18 @@ impl Source {
     #[inline(always)]
     fn at(&self, out: usize, input: usize, tap: usize) -> usize {
         match self.flipped {
-            false => (out * self.inputs + input) * 27 + tap,
-            true => (input * self.outputs + out) * 27 + 26 - tap,
+            false => (out * self.inputs + input) * 9 * self.depth + tap,
+            true => ((input * self.outputs + out) + 1) * 9 * self.depth - 1 - tap,
         }
     }
 }
 
-/// Transformed weights \[points, groups of four blocks of outputs, 3 depth taps, padded inputs, outputs of the
-/// group\].
+/// Transformed weights \[points, groups of four blocks of outputs, depth taps, padded inputs, outputs of the group\].
 #[derive(Debug)]
 pub(super) struct Weights {
     pub m: usize,
+    /// Depth taps.
+    pub depth: usize,
     pub inputs: usize,
     pub out_blocks: usize,
     pub data: Vec<f32>,
@@ -44,9 +47,9 @@ impl Weights {
     /// `G g G^T` of every 3x3 plane, in f64, rounded once.
     pub(super) fn new(isa: Isa, m: usize, weight: &[f32], source: Source) -> Self {
         let (inputs, out_blocks) = (source.inputs.next_multiple_of(LANES), source.outputs.div_ceil(LANES));
-        let points = (m + 2) * (m + 2);
-        let mut out =
-            Weights { m, inputs, out_blocks, data: vec![0.0; points * 3 * inputs * out_blocks * LANES] };
+        let (points, depth) = ((m + 2) * (m + 2), source.depth);
+        let data = vec![0.0; points * depth * inputs * out_blocks * LANES];
+        let mut out = Weights { m, depth, inputs, out_blocks, data };
         let data = Shared::of(&mut out.data);
         (0..out_blocks * source.inputs).into_par_iter().with_min_len(16).for_each(|i| {
             let (block, input) = (i / source.inputs, i % source.inputs);
@@ -58,9 +61,9 @@ impl Weights {
                 source,
                 block,
                 input,
-                to: data.at(group * GROUP * LANES * 3 * inputs + input * width + block % GROUP * LANES),
+                to: data.at(group * GROUP * LANES * depth * inputs + input * width + block % GROUP * LANES),
                 tap_stride: inputs * width,
-                point_stride: 3 * inputs * out_blocks * LANES,
+                point_stride: depth * inputs * out_blocks * LANES,
             };
             // SAFETY: this block of outputs at this input belongs to this task alone.
             unsafe { transform_weights(isa, &job) };
@@ -82,7 +85,7 @@ impl Weights {
 
     /// Where the weights of a point and a group start.
     pub(super) fn at(&self, point: usize, group: usize) -> usize {
-        3 * self.inputs * LANES * (point * self.out_blocks + group * GROUP)
+        self.depth * self.inputs * LANES * (point * self.out_blocks + group * GROUP)
     }
 }
 
@@ -106,7 +109,7 @@ unsafe fn transform<V>(job: &Job) {
     let n = job.m + 2;
     let first = job.block * LANES;
     let count = LANES.min(job.source.outputs - first);
-    for kd in 0..3 {
+    for kd in 0..job.source.depth {
         let mut g = [[[0f64; LANES]; 3]; 3];
         for o in 0..count {
             for y in 0..3 {
