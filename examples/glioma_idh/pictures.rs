@@ -71,7 +71,7 @@ pub fn population(bank: &PopulationBank, links: &[Vec<f64>], labels: &[bool]) ->
         .map(|((a, b), r)| ((*a).min(*b) as usize, (*a).max(*b) as usize, *r))
         .filter(|(a, b, r)| a != b && *r > 0.0)
         .collect();
-    pairs.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
+    pairs.sort_by_key(|p| (p.0, p.1));
     pairs.dedup_by_key(|p| (p.0, p.1));
     let figure = population_graph(&groups, &["wild type", "mutant"], &known, &pairs)?;
     Ok(figure.titled("The population graph"))
