@@ -200,7 +200,7 @@ fn a_site_without_a_label_leaves_its_task_to_the_others() {
     let (before, without) = head(32..48);
     let (_, with) = head(0..32);
     let same = |name: &str, a: &HashMap<String, Tensor>, b: &HashMap<String, Tensor>| {
-        let v = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let v = |t: &Tensor| t.flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap();
         v(&a[name]) == v(&b[name])
     };
     let (after, trained) = (without.store.snapshot().unwrap(), with.store.snapshot().unwrap());
