@@ -61,11 +61,15 @@ pub fn write(
         }
     });
     report = report.section("Attention", |s| {
-        match top_tracts(cohort, roles, tumours, model) {
-            Ok(table) => s.table(table),
-            Err(error) => s.paragraph(format!("No table of tracts: {error}")),
+        match Crossed::of_first(cohort, roles, tumours, model) {
+            Ok(crossed) => {
+                s.table(crossed.table(cohort));
+                s.figure_or_reason("Brain network", crossed.network(path, cohort));
+            }
+            Err(error) => {
+                s.paragraph(format!("No tracts: {error}"));
+            }
         };
-        s.figure_or_reason("Brain network", network(path, cohort, roles, tumours, model));
     });
     report = report.section("Explanations", |s| {
         s.paragraph(explained.agreement());
@@ -182,62 +186,57 @@ fn nearest(cohort: &Cohort, roles: &Roles, evaluation: &Evaluation) -> Table {
     })
 }
 
-/// The tracts that the tumour surface of the first test patient weighs most.
-fn top_tracts(
-    cohort: &Cohort,
-    roles: &Roles,
-    tumours: &[Tumour],
-    model: &MultiModal,
-) -> anyhow::Result<Table> {
-    let Some(&first) = roles.test.first() else { anyhow::bail!("there is no test patient") };
-    let batch = oncograph::brain::TumourBatch::new(&[&tumours[first]], None, &candle_core::Device::Cpu)?;
-    let said = model.forward(&batch, false)?;
-    let Some(attention) = said.tract_attention else {
-        anyhow::bail!("the model has no attention over tracts")
-    };
-    let attention = attention.to_vec1::<f32>()?;
-    let crossings = tumours[first].incidence().crossings_per_tract();
-    let mut order: Vec<usize> = (0..attention.len()).filter(|&t| crossings[t] > 0).collect();
-    order.sort_by(|a, b| attention[*b].total_cmp(&attention[*a]).then(a.cmp(b)));
-    let caption =
-        format!("Tracts that the tumour surface of {} crosses, by attention", cohort.subjects[first].id);
-    let header = ["From", "To", "Attention (mean 1)", "Points that cross"];
-    let rows = order.into_iter().take(10);
-    Ok(rows.fold(Table::new(caption, header), |table, t| {
-        let [a, b] = cohort.atlas.tracts[t].pair;
-        table.row([
-            Cell::text(cohort.atlas.names[a as usize].clone()),
-            Cell::text(cohort.atlas.names[b as usize].clone()),
-            Cell::number(f64::from(attention[t]), 3),
-            Cell::count(crossings[t]),
-        ])
-    }))
+/// The attention of a patient's tumour surface to tracts, and how many of its points cross each.
+struct Crossed<'a> {
+    subject: &'a Subject,
+    attention: Vec<f32>,
+    crossings: Vec<usize>,
 }
 
-/// The network of the first test patient by the attention of its tumour's surface.
-fn network(
-    report: &std::path::Path,
-    cohort: &Cohort,
-    roles: &Roles,
-    tumours: &[Tumour],
-    model: &MultiModal,
-) -> anyhow::Result<Figure> {
-    let Some(&first) = roles.test.first() else { anyhow::bail!("there is no test patient") };
-    let batch = oncograph::brain::TumourBatch::new(&[&tumours[first]], None, &candle_core::Device::Cpu)?;
-    let Some(attention) = model.forward(&batch, false)?.tract_attention else {
-        anyhow::bail!("the model has no attention over tracts")
-    };
-    let crossed = tumours[first].incidence().crossings_per_tract();
-    let weights = attention.to_vec1::<f32>()?;
-    // Tracts that no point crosses have no attention of their own.
-    let weights: Vec<f64> =
-        weights.iter().zip(&crossed).map(|(a, n)| if *n > 0 { f64::from(*a) } else { 0.0 }).collect();
-    let subject = &cohort.subjects[first];
-    let drawn = pictures::connectome(cohort, subject, &weights, "attention")?;
-    let banner =
-        cohort.phantom.then(|| Banner::Phantom("The head, its tracts and the tumour were generated.".into()));
-    let title = format!("Tracts that the tumour surface of {} crosses", subject.id);
-    pictures::drawn(&drawn, &report.with_file_name("connectome.html"), &title, banner.as_ref())
+impl<'a> Crossed<'a> {
+    /// Of the first test patient.
+    fn of_first(
+        cohort: &'a Cohort,
+        roles: &Roles,
+        tumours: &[Tumour],
+        model: &MultiModal,
+    ) -> anyhow::Result<Self> {
+        let Some(&first) = roles.test.first() else { anyhow::bail!("there is no test patient") };
+        let batch = oncograph::brain::TumourBatch::new(&[&tumours[first]], None, &candle_core::Device::Cpu)?;
+        let Some(attention) = model.forward(&batch, false)?.tract_attention else {
+            anyhow::bail!("the model has no attention over tracts")
+        };
+        let crossings = tumours[first].incidence().crossings_per_tract();
+        Ok(Crossed { subject: &cohort.subjects[first], attention: attention.to_vec1()?, crossings })
+    }
+
+    /// The tracts that it weighs most.
+    fn table(&self, cohort: &Cohort) -> Table {
+        let Crossed { subject, attention, crossings } = self;
+        let mut order: Vec<usize> = (0..attention.len()).filter(|&t| crossings[t] > 0).collect();
+        order.sort_by(|a, b| attention[*b].total_cmp(&attention[*a]).then(a.cmp(b)));
+        let caption = format!("Tracts that the tumour surface of {} crosses, by attention", subject.id);
+        let header = ["From", "To", "Attention (mean 1)", "Points that cross"];
+        order.into_iter().take(10).fold(Table::new(caption, header), |table, t| {
+            let [a, b] = cohort.atlas.tracts[t].pair;
+            table.row([
+                Cell::text(cohort.atlas.names[a as usize].clone()),
+                Cell::text(cohort.atlas.names[b as usize].clone()),
+                Cell::number(f64::from(attention[t]), 3),
+                Cell::count(crossings[t]),
+            ])
+        })
+    }
+
+    /// The network by that attention; the view to turn lies beside the report.
+    fn network(&self, report: &std::path::Path, cohort: &Cohort) -> anyhow::Result<Figure> {
+        let weights = pictures::crossed(&self.attention, &self.crossings);
+        let drawn = pictures::connectome(cohort, self.subject, &weights, "attention")?;
+        let said = "The head, its tracts and the tumour were generated.";
+        let banner = cohort.phantom.then(|| Banner::Phantom(said.into()));
+        let title = format!("Tracts that the tumour surface of {} crosses", self.subject.id);
+        pictures::drawn(&drawn, &report.with_file_name("connectome.html"), &title, banner.as_ref())
+    }
 }
 
 fn card(config: &ImagesConfig, cohort: &Cohort, roles: &Roles, evaluation: &Evaluation) -> ModelCard {

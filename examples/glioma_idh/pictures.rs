@@ -15,6 +15,12 @@ use std::path::Path;
 /// Tracts that are drawn; all 2,309 would hide each other.
 const SHOWN: usize = 60;
 
+/// The attention of every tract, 0 where no point of the surface crosses it: it has none of its own there.
+pub fn crossed(attention: &[f32], crossings: &[usize]) -> Vec<f64> {
+    let weight = |(a, n): (&f32, &usize)| if *n > 0 { f64::from(*a) } else { 0.0 };
+    attention.iter().zip(crossings).map(weight).collect()
+}
+
 /// The tracts of a patient by a weight per tract, those that weigh most, within the brain and around the tumour.
 pub fn connectome(
     cohort: &Cohort,

@@ -168,8 +168,7 @@ fn answer(
     let crossings = tumours[0].incidence().crossings_per_tract();
     let mut order: Vec<usize> = (0..attention.len()).filter(|&t| crossings[t] > 0).collect();
     order.sort_by(|a, b| attention[*b].total_cmp(&attention[*a]).then(a.cmp(b)));
-    let crossed = attention.iter().zip(&crossings);
-    let crossed = crossed.map(|(a, n)| if *n > 0 { f64::from(*a) } else { 0.0 }).collect();
+    let crossed = pictures::crossed(&attention, &crossings);
     let name = |region: u32| atlas.names[region as usize].clone();
     let tracts = order.into_iter().take(10).map(|t| {
         let [a, b] = atlas.tracts[t].pair;
