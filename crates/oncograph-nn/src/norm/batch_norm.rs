@@ -157,16 +157,11 @@ impl BatchNorm {
         let fixed = self.running.as_ref().filter(|_| !train);
         let moments = match fixed {
             Some(running) => Moments { mean: values(&running.mean)?, var: values(&running.var)? },
-            None => {
-                if train {
-                    self.learn(x, None)?
-                } else {
-                    Moments::of(&flat)?
-                }
-            }
+            None if train => self.learn(x, None)?,
+            None => Moments::of(&flat)?,
         };
-        let affine = self.affine.as_ref().map(|(w, b)| (w, b));
-        Ok(standardize(&flat, affine, moments, self.config.eps, fixed.is_none())?.reshape(x.shape())?)
+        Ok(standardize(&flat, self.affine(), moments, self.config.eps, fixed.is_none())?
+            .reshape(x.shape())?)
     }
 
     /// The moments of a training batch, towards which the running ones are moved; those know of a constant per channel that
