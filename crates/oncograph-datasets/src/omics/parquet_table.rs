@@ -1,3 +1,4 @@
+use super::table::cell;
 use crate::{Error, Result};
 use parquet::basic::{ConvertedType, LogicalType, Type};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
@@ -73,11 +74,11 @@ impl ParquetTable {
             let mut values = vec![0f32; rows * width];
             for column in 1..=width {
                 let cells = self.numbers(group.as_ref(), column, rows)?;
-                for (i, cell) in cells.into_iter().enumerate() {
-                    let value = cell.map_or(f32::NAN, |v| v as f32);
+                for (i, number) in cells.into_iter().enumerate() {
+                    let value = number.map_or(f32::NAN, |v| v as f32);
                     if value.is_infinite() {
-                        let got = cell.map_or(String::new(), |v| v.to_string());
-                        return self.refuse(first + i, column, "a number", &got);
+                        let got = number.map_or(String::new(), |v| v.to_string());
+                        return Err(cell(&self.path, first + i, &self.header[column], "a number", &got));
                     }
                     values[i * width + column - 1] = value;
                 }
@@ -133,17 +134,6 @@ impl ParquetTable {
             found.physical_type()
         );
         Err(Error::format(&self.path, FORMAT, detail))
-    }
-
-    fn refuse<T>(&self, row: usize, column: usize, expected: &str, got: &str) -> Result<T> {
-        Err(Error::Cell {
-            path: self.path.clone(),
-            sheet: None,
-            row,
-            column: self.header[column].as_str().into(),
-            expected: expected.into(),
-            got: got.into(),
-        })
     }
 
     fn damaged(&self, column: usize, error: ParquetError) -> Error {

@@ -173,7 +173,8 @@ pub fn for_each_row(
     Ok(features)
 }
 
-fn cell(path: &Path, row: usize, column: &str, expected: &str, got: &str) -> Error {
+/// The error of a cell that does not hold what its column should.
+pub(super) fn cell(path: &Path, row: usize, column: &str, expected: &str, got: &str) -> Error {
     Error::Cell {
         path: path.into(),
         sheet: None,
