@@ -11,6 +11,8 @@ mod sealed {
         const BYTES: usize = size_of::<Self>();
         /// Appends the values in little-endian order.
         fn extend_le(values: &[Self], out: &mut Vec<u8>);
+        /// Appends the values of bytes in that order, or in big-endian order.
+        fn extend_from_bytes(bytes: &[u8], big: bool, out: &mut Vec<Self>);
     }
 }
 
@@ -52,6 +54,14 @@ macro_rules! stored {
             const INTEGER: bool = $integer;
             fn extend_le(values: &[Self], out: &mut Vec<u8>) {
                 out.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+            }
+            fn extend_from_bytes(bytes: &[u8], big: bool, out: &mut Vec<Self>) {
+                let (words, _) = bytes.as_chunks::<{ size_of::<$t>() }>();
+                if big {
+                    out.extend(words.iter().map(|w| $t::from_be_bytes(*w)));
+                } else {
+                    out.extend(words.iter().map(|w| $t::from_le_bytes(*w)));
+                }
             }
         }
     };

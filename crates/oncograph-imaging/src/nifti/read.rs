@@ -7,10 +7,11 @@ use crate::grid::Grid;
 use crate::volume::Volume;
 use crate::voxel::Voxel;
 use flate2::bufread::MultiGzDecoder;
+use libdeflater::Decompressor;
 use nifti::{Endianness, NiftiHeader, NiftiType};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
 /// What a NIfTI reader lets pass. The default is strict.
@@ -108,7 +109,7 @@ impl<'a> Reader<'a> {
         let start = file.fill_buf().map_err(|e| Error::io("read", path, e))?;
         let gzip = start.starts_with(&[0x1f, 0x8b]);
         let mut source: Box<dyn Read> =
-            if gzip { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+            if gzip { gunzip(file).map_err(|e| Error::io("read", path, e))? } else { Box::new(file) };
         let mut bytes = [0_u8; 348];
         source
             .read_exact(&mut bytes)
@@ -212,6 +213,8 @@ impl<'a> Reader<'a> {
         let width = bytes_of(kind).ok_or_else(|| unsupported(self.path, format!("voxel type {kind:?}")))?;
         let scale = self.scale()?;
         let big = self.header.endianness == Endianness::Big;
+        // Nothing to compute, which is the usual case of labels and of CT.
+        let as_stored = scale.is_none() && self.header.datatype == T::NIFTI_CODE;
         // A damaged header must not reserve more memory than the file can fill: grow as data arrive.
         let mut values: Vec<T> = Vec::with_capacity(count.min(1 << 26));
         let mut buffer = vec![0_u8; width << 16];
@@ -223,6 +226,10 @@ impl<'a> Reader<'a> {
                     format!("truncated or damaged near voxel {} of {count} ({e})", values.len()),
                 )
             })?;
+            if as_stored {
+                T::extend_from_bytes(&buffer[..want], big, &mut values);
+                continue;
+            }
             if let Err(value) = decode(&buffer[..want], kind, big, scale, &mut values) {
                 return Err(unsupported(self.path, format!("value {value} does not fit into {}", T::NAME)));
             }
@@ -241,6 +248,46 @@ impl<'a> Reader<'a> {
         }
         Ok(Some((slope, inter)))
     }
+}
+
+/// The most that is decompressed at once; a longer file is decompressed as it is read.
+const AT_ONCE: usize = 1 << 30;
+
+/// What a gzip file holds: all at once where that is sure to be the whole of it, which is three times as fast.
+fn gunzip(mut file: BufReader<File>) -> std::io::Result<Box<dyn Read>> {
+    if file.get_ref().metadata()?.len() > AT_ONCE as u64 {
+        return Ok(Box::new(MultiGzDecoder::new(file)));
+    }
+    let mut bytes = Vec::with_capacity(file.get_ref().metadata()?.len() as usize + 1);
+    file.read_to_end(&mut bytes)?;
+    Ok(match inflated(&bytes).filter(|all| holds_its_voxels(all)) {
+        Some(all) => Box::new(Cursor::new(all)),
+        // Several members, or damaged data, of which the other decoder says where.
+        None => Box::new(MultiGzDecoder::new(Cursor::new(bytes))),
+    })
+}
+
+/// What a gzip file of a single member holds.
+fn inflated(bytes: &[u8]) -> Option<Vec<u8>> {
+    let size = u32::from_le_bytes(*bytes.last_chunk()?) as usize;
+    // Deflate shrinks by 1032 at most: a damaged size must not reserve more memory than the file can fill.
+    if size > AT_ONCE || size / 1032 > bytes.len() {
+        return None;
+    }
+    let mut all = vec![0; size];
+    let written = Decompressor::new().gzip_decompress(bytes, &mut all).ok()?;
+    (written == size).then_some(all)
+}
+
+/// Whether the voxels that the header promises are there: a second member of the same size would be passed over.
+fn holds_its_voxels(bytes: &[u8]) -> bool {
+    let promised = || {
+        let header = NiftiHeader::from_reader(bytes.get(..348)?).ok()?;
+        let width = bytes_of(header.data_type().ok()?)?;
+        let voxels = header.dim().ok()?.iter().try_fold(1_usize, |n, d| n.checked_mul(usize::from(*d)))?;
+        voxels.checked_mul(width)?.checked_add(header.vox_offset.max(0.0) as usize)
+    };
+    promised().is_some_and(|n| n <= bytes.len())
 }
 
 fn bytes_of(kind: NiftiType) -> Option<usize> {
@@ -419,6 +466,46 @@ mod tests {
             (0..3).for_each(|a| b[42 + 2 * a..44 + 2 * a].copy_from_slice(&30000_i16.to_le_bytes()))
         });
         assert!(huge.contains("truncated"), "{huge}");
+    }
+
+    /// The members of a gzip file, each by itself, in a file that is read.
+    fn members(parts: &[&[u8]], damage: impl Fn(&mut Vec<u8>)) -> Result<Volume<f32>> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.nii.gz");
+        let mut bytes = vec![];
+        for part in parts {
+            let mut encoder = flate2::write::GzEncoder::new(&mut bytes, flate2::Compression::fast());
+            encoder.write_all(part).unwrap();
+        }
+        damage(&mut bytes);
+        std::fs::write(&path, bytes).unwrap();
+        read(&path)
+    }
+
+    #[test]
+    fn compressed_files_are_read_whole_and_checked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.nii");
+        write(&path, &sample()).unwrap();
+        let plain = std::fs::read(&path).unwrap();
+        let expected: Volume<f32> = read(&path).unwrap();
+        let end = plain.len() / 2;
+        // Of one size, so that the last member's says nothing about the file's.
+        assert_eq!(plain.len() % 2, 0);
+        for parts in [&[&plain[..]][..], &[&plain[..end], &plain[end..]], &[&plain[..9], &plain[9..]]] {
+            assert_eq!(members(parts, |_| ()).unwrap(), expected);
+        }
+        let flip = |b: &mut Vec<u8>, from_end: usize| {
+            let at = b.len() - from_end;
+            b[at] ^= 1;
+        };
+        // The checksum, the size, the data.
+        for from_end in [8, 4, 12] {
+            let error = members(&[&plain], |b| flip(b, from_end)).unwrap_err().to_string();
+            assert!(error.contains("a.nii.gz") && error.contains("damaged"), "{error}");
+        }
+        let error = members(&[&plain], |b| b.truncate(b.len() / 2)).unwrap_err().to_string();
+        assert!(error.contains("a.nii.gz") && error.contains("truncated"), "{error}");
     }
 
     #[test]
