@@ -43,15 +43,17 @@ pub enum TumourLabel {
     Whole,
 }
 
-/// The files of one patient: four sequences and a segmentation.
+/// The files of one patient: four sequences, and a segmentation and the fractional anisotropy where there are such.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GliomaFiles {
-    /// The name of the patient's folder.
+    /// What the names of the files begin with.
     pub id: String,
     /// T1, contrast T1, T2, FLAIR.
     pub sequences: [PathBuf; 4],
     /// The segmentation, where there is one.
     pub segmentation: Option<PathBuf>,
+    /// The fractional anisotropy of diffusion MRI, where there is one.
+    pub anisotropy: Option<PathBuf>,
 }
 
 /// The images of one patient, on one grid.
@@ -63,61 +65,137 @@ pub struct GliomaImages {
     pub sequences: [Volume<f32>; 4],
     /// The tumour.
     pub tumour: Mask,
+    /// The fractional anisotropy, where there is one; it may lie on a grid of its own.
+    pub anisotropy: Option<Volume<f32>>,
     /// What a reader of results must know, such as another label than the one asked for.
     pub flags: Vec<String>,
 }
 
-/// The endings of the sequences in the order of [`GliomaFiles::sequences`]: BraTS to 2021, BraTS from 2023, and two
-/// spellings of the TCGA collections.
-const ENDINGS: [[&str; 4]; 4] = [
+/// The endings of the sequences in the order of [`GliomaFiles::sequences`]: BraTS to 2021, BraTS from 2023, three spellings of
+/// the TCGA collections, and UCSF-PDGM, corrected for the bias field.
+const ENDINGS: [[&str; 4]; 6] = [
     ["_t1", "_t1ce", "_t2", "_flair"],
     ["-t1n", "-t1c", "-t2w", "-t2f"],
     ["_t1", "_t1c", "_t2", "_fla"],
     ["_t1", "_t1Gd", "_t2", "_flair"],
+    ["_t1", "_t1c", "_t2", "_flair"],
+    ["_t1_bias", "_t1c_bias", "_t2_bias", "_flair_bias"],
 ];
+
+const SEGMENTATIONS: [&str; 3] = ["_seg", "-seg", "_tumor_segmentation"];
+
+const ANISOTROPIES: [&str; 3] = ["_dti_eddy_fa", "_fa", "-fa"];
 
 const NAMES: [&str; 4] = ["T1", "contrast T1", "T2", "FLAIR"];
 
-impl GliomaFiles {
-    /// The files of a patient's folder: `ID/ID_t1.nii.gz` and its like, as in BraTS 2020, BraTS 2023 and the TCGA collections.
-    ///
-    /// `segmentation` is the ending of the mask's name before `.nii`; `_seg` and then `-seg` where it is `None`, which may be
-    /// absent.
-    ///
-    /// # Errors
-    /// [`Error::NoImages`] names the sequences that are missing, or the segmentation that was asked for.
-    pub fn find(folder: impl AsRef<Path>, segmentation: Option<&str>) -> Result<Self> {
-        let folder = folder.as_ref();
-        let id = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let file = |ending: &str| {
-            let names = ["nii.gz", "nii"].map(|kind| folder.join(format!("{id}{ending}.{kind}")));
-            names.into_iter().find(|path| path.is_file())
-        };
-        let missing = |detail: String| Error::NoImages { path: folder.into(), detail };
-        let of = |endings: &[&str; 4]| endings.map(&file);
-        let found = ENDINGS.iter().map(|endings| (endings, of(endings)));
-        let Some((endings, paths)) = found.max_by_key(|(_, p)| p.iter().flatten().count()) else {
-            return Err(missing("no sequences".into()));
-        };
-        let absent: Vec<String> = (0..4)
-            .filter(|i| paths[*i].is_none())
-            .map(|i| format!("{} ({id}{}.nii.gz)", NAMES[i], endings[i]))
-            .collect();
-        let [Some(t1), Some(contrast), Some(t2), Some(flair)] = paths else {
-            return Err(missing(format!("missing: {}", absent.join(", "))));
-        };
-        let segmentation = match segmentation {
-            None => file("_seg").or_else(|| file("-seg")),
-            Some(ending) => {
-                let ending = ending.trim_start_matches(['_', '-']);
-                let found = file(&format!("_{ending}")).or_else(|| file(&format!("-{ending}")));
-                Some(found.ok_or_else(|| missing(format!("missing: segmentation {id}_{ending}.nii.gz")))?)
+/// The NIfTI files of a folder without their extensions.
+struct Listing {
+    folder: PathBuf,
+    files: Vec<(String, PathBuf)>,
+}
+
+impl Listing {
+    fn of(folder: &Path) -> Result<Self> {
+        let io = |source| Error::Io { operation: "read", path: folder.into(), source };
+        let mut files = vec![];
+        for entry in std::fs::read_dir(folder).map_err(io)? {
+            let path = entry.map_err(io)?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let stem = name.strip_suffix(".nii.gz").or(name.strip_suffix(".nii"));
+            if let Some(stem) = stem.filter(|_| path.is_file()) {
+                files.push((stem.to_owned(), path));
             }
-        };
-        Ok(Self { id, sequences: [t1, contrast, t2, flair], segmentation })
+        }
+        files.sort();
+        Ok(Listing { folder: folder.into(), files })
     }
 
-    /// The patients of a folder of folders, in the order of their names; folders without any sequence are left out.
+    /// The file whose name has this ending, in small or in capital letters, and what stands before it.
+    fn file(&self, ending: &str) -> Result<Option<(&str, &Path)>> {
+        let before = |stem: &str| {
+            let cut = stem.len().checked_sub(ending.len())?;
+            let end = stem.get(cut..)?;
+            (cut > 0 && end.eq_ignore_ascii_case(ending)).then_some(cut)
+        };
+        let mut found = self.files.iter().filter_map(|(s, path)| Some((&s[..before(s)?], path.as_path())));
+        let first = found.next();
+        if let (Some((_, a)), Some((_, b))) = (first, found.next()) {
+            return Err(self.refuse(format!("{} and {} both end in {ending}", name(a), name(b))));
+        }
+        Ok(first)
+    }
+
+    /// The first of some endings that a file has.
+    fn any(&self, endings: &[&str]) -> Result<Option<PathBuf>> {
+        for ending in endings {
+            if let Some((_, path)) = self.file(ending)? {
+                return Ok(Some(path.into()));
+            }
+        }
+        Ok(None)
+    }
+
+    fn refuse(&self, detail: String) -> Error {
+        Error::NoImages { path: self.folder.clone(), detail }
+    }
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+impl GliomaFiles {
+    /// The files of a patient's folder: `ID_t1.nii.gz` and its like, as in BraTS 2020, BraTS 2023, the TCGA collections and
+    /// UCSF-PDGM.
+    ///
+    /// `segmentation` is the ending of the mask's name before `.nii`; `_seg`, `-seg` and then `_tumor_segmentation` where it is
+    /// `None`, which may be absent.
+    ///
+    /// # Errors
+    /// [`Error::NoImages`] names the sequences that are missing, the segmentation that was asked for, or two files with one
+    /// ending.
+    pub fn find(folder: impl AsRef<Path>, segmentation: Option<&str>) -> Result<Self> {
+        let listing = Listing::of(folder.as_ref())?;
+        let mut best: (usize, [Option<(&str, &Path)>; 4], &[&str; 4]) = (0, [None; 4], &ENDINGS[0]);
+        for endings in &ENDINGS {
+            let mut found = [None; 4];
+            for (place, ending) in found.iter_mut().zip(endings) {
+                *place = listing.file(ending)?;
+            }
+            let count = found.iter().flatten().count();
+            if count > 0 && count >= best.0 {
+                best = (count, found, endings);
+            }
+        }
+        let (_, found, endings) = best;
+        let Some((id, _)) = found.iter().flatten().next() else {
+            return Err(listing.refuse("no sequences".into()));
+        };
+        let absent: Vec<String> = (0..4)
+            .filter(|i| found[*i].is_none())
+            .map(|i| format!("{} ({id}{}.nii.gz)", NAMES[i], endings[i]))
+            .collect();
+        let [Some(t1), Some(contrast), Some(t2), Some(flair)] = found else {
+            return Err(listing.refuse(format!("missing: {}", absent.join(", "))));
+        };
+        let segmentation = match segmentation {
+            None => listing.any(&SEGMENTATIONS)?,
+            Some(ending) => {
+                let ending = ending.trim_start_matches(['_', '-']);
+                let found = listing.any(&[&format!("_{ending}"), &format!("-{ending}")])?;
+                let missing = || listing.refuse(format!("missing: segmentation {id}_{ending}.nii.gz"));
+                Some(found.ok_or_else(missing)?)
+            }
+        };
+        Ok(Self {
+            id: (*id).to_owned(),
+            sequences: [t1, contrast, t2, flair].map(|(_, path)| path.into()),
+            segmentation,
+            anisotropy: listing.any(&ANISOTROPIES)?,
+        })
+    }
+
+    /// The patients of a folder of folders, in the order of the folders' names; folders without any sequence are left out.
     ///
     /// # Errors
     /// [`Error::NoImages`] if there is none; as [`GliomaFiles::find`] for a patient with some of the files.
@@ -127,20 +205,25 @@ impl GliomaFiles {
         let mut folders = vec![];
         for entry in std::fs::read_dir(root).map_err(io)? {
             let path = entry.map_err(io)?.path();
-            let id = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let any = ENDINGS.iter().flatten().any(|ending| {
-                ["nii.gz", "nii"].iter().any(|kind| path.join(format!("{id}{ending}.{kind}")).is_file())
-            });
-            if any {
-                folders.push(path);
+            if path.is_dir() {
+                let listing = Listing::of(&path)?;
+                let endings: Vec<&str> = ENDINGS.as_flattened().to_vec();
+                if listing.any(&endings)?.is_some() {
+                    folders.push(path);
+                }
             }
         }
         folders.sort();
         if folders.is_empty() {
-            let detail = "no folder ID with ID_t1.nii.gz or ID-t1n.nii.gz in it".into();
+            let detail = "no folder with ID_t1.nii.gz or ID-t1n.nii.gz in it".into();
             return Err(Error::NoImages { path: root.into(), detail });
         }
         folders.iter().map(|folder| Self::find(folder, segmentation)).collect()
+    }
+
+    /// Every file of the patient.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.sequences.iter().chain(&self.segmentation).chain(&self.anisotropy).map(PathBuf::as_path)
     }
 
     /// Reads the patient.
@@ -172,7 +255,8 @@ impl GliomaFiles {
         same(path, labels.grid())?;
         let labels = Volume::new(grid.clone(), frame.clone(), labels.into_parts().2)?;
         let (tumour, flags) = select(&labels, convention, tumour).map_err(|detail| refuse(path, detail))?;
-        Ok(GliomaImages { id: self.id.clone(), sequences, tumour, flags })
+        let anisotropy = self.anisotropy.as_ref().map(volume).transpose()?;
+        Ok(GliomaImages { id: self.id.clone(), sequences, tumour, anisotropy, flags })
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod clinical;
 mod images;
+mod names;
 
 pub use clinical::{GliomaFeatures, GliomaRecord, GliomaTable, GliomaTableKind};
 pub use images::{GliomaFiles, GliomaImages, LabelConvention, TumourLabel};
+pub use names::BratsNames;

@@ -1,0 +1,99 @@
+use crate::csv_table::CsvTable;
+use crate::error::{Error, Result};
+use crate::glioma::{GliomaRecord, GliomaTable};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// What patients of BraTS are called in TCGA: the table `name_mapping.csv` of BraTS 2018 to 2020.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BratsNames(BTreeMap<String, String>);
+
+/// The column of TCGA's names.
+const TCGA: &str = "TCGA_TCIA_subject_ID";
+
+impl BratsNames {
+    /// Reads the table. Every other column that ends in `_subject_ID` holds names of one year's challenge.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or one without the column of TCGA's names or without any other.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        let table = CsvTable::read(path.as_ref())?;
+        let tcga = table.require(TCGA)?;
+        let known = |c: &usize| *c != tcga && table.header[*c].ends_with("_subject_ID");
+        let years: Vec<usize> = (0..table.header.len()).filter(known).collect();
+        if years.is_empty() {
+            let detail = "no column such as `BraTS_2020_subject_ID`".to_owned();
+            return Err(Error::layout(path.as_ref(), detail));
+        }
+        let named = |text: &str| !matches!(text, "" | "NA");
+        let mut names = BTreeMap::new();
+        for (_, cells) in table.rows.iter().filter(|(_, cells)| named(&cells[tcga])) {
+            for year in years.iter().filter(|y| named(&cells[**y])) {
+                names.insert(cells[*year].clone(), cells[tcga].clone());
+            }
+        }
+        Ok(BratsNames(names))
+    }
+
+    /// The name in TCGA.
+    pub fn tcga(&self, id: &str) -> Option<&str> {
+        self.0.get(id).map(String::as_str)
+    }
+}
+
+impl GliomaTable {
+    /// The row of the patient whose images are called `id`.
+    ///
+    /// Zeros before the last number do not count: images of UCSF-PDGM have four digits where their table has three.
+    pub fn of_images(&self, id: &str, names: &BratsNames) -> Option<&GliomaRecord> {
+        let id = names.tcga(id).unwrap_or(id);
+        let exact = self.position(id).map(|i| &self.patients[i]);
+        exact.or_else(|| self.patients.iter().find(|p| without_zeros(&p.id) == without_zeros(id)))
+    }
+}
+
+/// What stands before the last number, and that number without the zeros before it.
+fn without_zeros(id: &str) -> (&str, &str) {
+    let digits = id.bytes().rev().take_while(u8::is_ascii_digit).count();
+    let (start, number) = id.split_at(id.len() - digits);
+    (start, number.trim_start_matches('0'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(name: &str, text: &str) -> (tempfile::TempDir, std::path::PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        (folder, path)
+    }
+
+    #[test]
+    fn images_find_their_row_by_every_name() {
+        let mapping = "Grade,BraTS_2019_subject_ID,TCGA_TCIA_subject_ID,BraTS_2020_subject_ID\n\
+                       HGG,BraTS19_1,TCGA-02-0006,BraTS20_Training_001\nLGG,NA,NA,BraTS20_Training_002\n";
+        let (_folder, path) = written("name_mapping.csv", mapping);
+        let names = BratsNames::read(&path).unwrap();
+        assert_eq!(names.tcga("BraTS19_1"), Some("TCGA-02-0006"));
+        assert_eq!(names.tcga("BraTS20_Training_002"), None);
+        let rows =
+            "patient,IDH.status,Age..years.at.diagnosis.\nTCGA-02-0006,WT,61\nUCSF-PDGM-004,Mutant,40\n";
+        let (_folder, path) = written("table.csv", rows);
+        let table = GliomaTable::read(&path).unwrap();
+        let idh = |id: &str| table.of_images(id, &names).map(|p| p.idh);
+        assert_eq!(idh("BraTS20_Training_001"), Some(Some(false)));
+        assert_eq!(idh("UCSF-PDGM-0004"), Some(Some(true)));
+        assert_eq!(idh("UCSF-PDGM-0040"), None);
+        assert_eq!(idh("BraTS20_Training_002"), None);
+    }
+
+    #[test]
+    fn another_table_is_refused() {
+        let (_folder, path) = written("a.csv", "a,b\n1,2\n");
+        assert!(BratsNames::read(&path).unwrap_err().to_string().contains(TCGA));
+        let (_folder, path) = written("b.csv", "TCGA_TCIA_subject_ID\nTCGA-02-0006\n");
+        assert!(BratsNames::read(&path).unwrap_err().to_string().contains("BraTS_2020_subject_ID"));
+    }
+}
