@@ -96,6 +96,8 @@ pub struct BatchIncidence {
     adjacency: Arc<Adjacency>,
     /// 1 for the tracts that nothing crosses.
     uncrossed: Vec<f32>,
+    /// From the tracts that something crosses to their patients.
+    crossed: Arc<Adjacency>,
 }
 
 impl BatchIncidence {
@@ -106,18 +108,35 @@ impl BatchIncidence {
     pub fn new(patients: &[&Incidence]) -> Result<Self> {
         let (mut points, mut tracts) = (0, 0);
         let (mut sources, mut targets, mut uncrossed) = (vec![], vec![], vec![]);
-        for patient in patients {
+        let (mut crossed, mut crossed_by) = (vec![], vec![]);
+        for (number, patient) in patients.iter().enumerate() {
             for (point, tract) in &patient.pairs {
                 sources.push(points + point);
                 targets.push(tracts + tract);
             }
             let crossings = patient.crossings_per_tract();
+            for tract in (0..patient.tracts as u32).filter(|t| crossings[*t as usize] > 0) {
+                crossed.push(tracts + tract);
+                crossed_by.push(number as u32);
+            }
             uncrossed.extend(crossings.into_iter().map(|k| if k == 0 { 1.0 } else { 0.0 }));
             points += patient.points as u32;
             tracts += patient.tracts as u32;
         }
         let adjacency = Adjacency::new(points as usize, tracts as usize, &sources, &targets)?;
-        Ok(BatchIncidence { adjacency: Arc::new(adjacency), uncrossed })
+        let crossed = Adjacency::new(tracts as usize, patients.len(), &crossed, &crossed_by)?;
+        Ok(BatchIncidence { adjacency: Arc::new(adjacency), uncrossed, crossed: Arc::new(crossed) })
+    }
+
+    /// The mean attributes of the tracts that each patient's surface crosses; 0 where it crosses none.
+    ///
+    /// # Shapes
+    /// \[tracts, attributes\] -> \[patients, attributes\]
+    ///
+    /// # Errors
+    /// An error if there are other tracts.
+    pub fn mean_crossed(&self, attributes: &Tensor) -> Result<Tensor> {
+        Ok(gather_reduce(attributes, &self.crossed, Reduce::Mean)?)
     }
 
     /// a^E = D^-1 A a^P, the mean attention of the points that cross a tract, with a gradient to every point.
@@ -156,6 +175,18 @@ mod tests {
             let expected = [value, 0.2, 0.4, 0.5, value];
             found.iter().zip(expected).for_each(|(f, e)| approx::assert_abs_diff_eq!(*f, e, epsilon = 1e-9));
         }
+    }
+
+    #[test]
+    fn crossed_tracts_are_averaged_by_patient() {
+        let [a, b] = patients();
+        let none = Incidence::new(2, &[vec![]]).unwrap();
+        let batch = BatchIncidence::new(&[&a, &none, &b]).unwrap();
+        let tracts =
+            Tensor::new(&[[1.0f64], [2.0], [4.0], [8.0], [16.0], [32.0], [64.0]], &Device::Cpu).unwrap();
+        let found = batch.mean_crossed(&tracts).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        // The first crosses tracts 1 and 2 of three, the second neither of two, the third the first of two.
+        assert_eq!(found, [3.0, 0.0, 32.0]);
     }
 
     #[test]

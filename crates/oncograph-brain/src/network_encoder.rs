@@ -26,6 +26,11 @@ pub struct NetworkEncoderConfig {
     pub activate_last: bool,
     /// G-17: how regions become one vector; their mean.
     pub pool: Reduce,
+    /// G-17: whether the mean attributes of the tracts that the tumour surface crosses stand beside the pooled regions; false.
+    /// The published network sees tracts in the logits of its attention alone, so that little of what they say reaches the
+    /// answer.
+    #[serde(default)]
+    pub pool_tracts: bool,
     /// Widths of the dense layers.
     pub dense: Vec<usize>,
 }
@@ -41,6 +46,7 @@ impl Default for NetworkEncoderConfig {
             activation: Activation::Elu(1.0),
             activate_last: false,
             pool: Reduce::Mean,
+            pool_tracts: false,
             dense: vec![512, 256, 32],
         }
     }
@@ -74,6 +80,12 @@ impl NetworkEncoderConfig {
     /// Sets how regions become one vector.
     pub fn pool(mut self, pool: Reduce) -> Self {
         self.pool = pool;
+        self
+    }
+
+    /// Sets whether crossed tracts stand beside the pooled regions.
+    pub fn pool_tracts(mut self, pool: bool) -> Self {
+        self.pool_tracts = pool;
         self
     }
 
@@ -111,12 +123,13 @@ impl NetworkEncoderConfig {
             Ok(gat.edge_attributes(self.edges, EdgeFill::Mean).build(vb.pp("convs").pp(i))?)
         };
         let convs = widths.windows(2).enumerate().map(conv).collect::<Result<_>>()?;
-        let last = widths.last().copied().into_iter();
-        let widths: Vec<usize> = last.chain(self.dense.iter().copied()).collect();
+        let tracts = if self.pool_tracts { self.edges } else { 0 };
+        let pooled = widths.last().copied().unwrap_or(0) + tracts;
+        let widths: Vec<usize> = std::iter::once(pooled).chain(self.dense.iter().copied()).collect();
         let layer = |(i, w): (usize, &[usize])| Ok(linear(w[0], w[1], vb.pp("fc").pp(2 * i))?);
         let dense = widths.windows(2).enumerate().map(layer).collect::<Result<_>>()?;
         let (activation, activate_last) = (self.activation, self.activate_last);
-        Ok(NetworkEncoder { convs, dense, activation, activate_last, pool: self.pool })
+        Ok(NetworkEncoder { convs, dense, activation, activate_last, pool: self.pool, tracts })
     }
 }
 
@@ -157,6 +170,8 @@ pub struct NetworkEncoder {
     activation: Activation,
     activate_last: bool,
     pool: Reduce,
+    /// Attributes of the pooled tracts; 0 if they are not pooled.
+    tracts: usize,
 }
 
 impl NetworkEncoder {
@@ -196,15 +211,23 @@ impl NetworkEncoder {
         Ok(x)
     }
 
-    /// The vector of each network from the embeddings of its regions.
+    /// The vector of each network from the embeddings of its regions and, where the configuration pools them, its tracts.
     ///
     /// # Shapes
-    /// \[nodes, last channels\] -> \[graphs, last dense width\]
+    /// `embeddings` \[nodes, last channels\], `tracts` \[graphs, edge attributes\] -> \[graphs, last dense width\]
     ///
     /// # Errors
-    /// An error if a shape does not fit.
-    pub fn head(&self, embeddings: &Tensor, graph: &Graph) -> Result<Tensor> {
+    /// An error if a shape does not fit, or pooled tracts are missing or not asked for.
+    pub fn head(&self, embeddings: &Tensor, graph: &Graph, tracts: Option<&Tensor>) -> Result<Tensor> {
         let mut x = global_pool(embeddings, graph, self.pool)?;
+        match tracts {
+            Some(pooled) if self.tracts > 0 => x = Tensor::cat(&[&x, pooled], 1)?,
+            None if self.tracts == 0 => {}
+            given => {
+                let word = |there: bool| if there { "pooled tracts" } else { "no tracts" };
+                return Err(Error::input("NetworkEncoder", word(self.tracts > 0), word(given.is_some())));
+            }
+        }
         for (i, layer) in self.dense.iter().enumerate() {
             x = layer.forward(&x)?;
             if i + 1 < self.dense.len() {
@@ -214,12 +237,12 @@ impl NetworkEncoder {
         Ok(x)
     }
 
-    /// u^B without attention from the tumour.
+    /// u^B without a tumour: neither its attention nor the tracts that it crosses.
     ///
     /// # Errors
-    /// An error if a shape does not fit.
+    /// An error if a shape does not fit, or the configuration pools tracts.
     pub fn forward(&self, regions: &Tensor, graph: &Graph) -> Result<Tensor> {
-        self.head(&self.embed(regions, graph)?, graph)
+        self.head(&self.embed(regions, graph)?, graph, None)
     }
 }
 

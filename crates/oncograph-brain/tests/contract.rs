@@ -27,7 +27,7 @@ fn network(model: &NetworkEncoder, x: &[Tensor]) -> Result<Tensor> {
 
 fn masked(model: &NetworkEncoder, x: &[Tensor]) -> Result<Tensor> {
     let graph = graph(&x[1])?;
-    Ok(model.head(&model.embed_masked(&x[0], &graph, &x[2])?, &graph)?)
+    Ok(model.head(&model.embed_masked(&x[0], &graph, &x[2])?, &graph, None)?)
 }
 
 fn population(model: &PopulationClassifier, x: &[Tensor]) -> Result<Tensor> {

@@ -315,7 +315,15 @@ impl MultiModal {
             embeddings = embeddings.broadcast_mul(&a.unsqueeze(1)?)?;
             weights = Some(a);
         }
-        Ok(Attended { embedding: f.head(&embeddings, &graph)?, tracts, regions: weights })
+        let pooled = match c.network.pool_tracts {
+            true => {
+                let seen = masks.map(|m| attributes.broadcast_mul(&m.1.unsqueeze(1)?)).transpose()?;
+                Some(batch.incidence.mean_crossed(seen.as_ref().unwrap_or(&attributes))?)
+            }
+            false => None,
+        };
+        let embedding = f.head(&embeddings, &graph, pooled.as_ref())?;
+        Ok(Attended { embedding, tracts, regions: weights })
     }
 
     /// a^N: the cosine of each region with its patient's tumour, as the configuration weighs it.

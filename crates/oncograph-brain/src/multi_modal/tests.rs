@@ -18,6 +18,13 @@ fn small() -> MultiModalConfig {
         .classifier([5])
 }
 
+/// With the tracts that the surface crosses beside the pooled regions.
+fn pooling() -> MultiModalConfig {
+    let mut config = small();
+    config.network = config.network.pool_tracts(true);
+    config
+}
+
 fn model(config: &MultiModalConfig) -> (ParamStore, MultiModal) {
     let store = ParamStore::new(Seed::new(5));
     let model = config.build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
@@ -59,6 +66,7 @@ fn every_parameter_receives_a_gradient_whatever_is_switched() {
     let weights = |w| small().node_weight(NodeHead::Linear, false, w);
     let configs = [
         small(),
+        pooling(),
         small().attention(false, false),
         small().edge_gate(EdgeGate::Messages).points_attention(false, NoCross::Epsilon(0.1)),
         weights(NodeAttention::Shifted),
@@ -107,17 +115,43 @@ fn attention_is_scaled_and_gradients_reach_the_surface_through_the_network() {
 fn masks_of_one_change_nothing_and_of_zero_silence_all_tracts() {
     let all = patients(2);
     let batch = TumourBatch::new(&[&all[0], &all[1]], None, &Device::Cpu).unwrap();
-    let (_, model) = model(&small());
+    for config in [small(), pooling()] {
+        masks_of_one_and_of_zero(&batch, &config);
+    }
+}
+
+fn masks_of_one_and_of_zero(batch: &TumourBatch, config: &MultiModalConfig) {
+    let (_, model) = model(config);
     let image = model.image_encoder().unwrap().forward(&batch.image, false).unwrap();
-    let plain = model.after_image(&batch, Some(image.clone())).unwrap();
+    let plain = model.after_image(batch, Some(image.clone())).unwrap();
     let logit = |factor: f64| {
         let factors = (Tensor::ones(8, DType::F32, &Device::Cpu).unwrap() * factor).unwrap();
-        let said = model.masked(&batch, Some(image.clone()), &batch.network.regions, &factors).unwrap();
+        let said = model.masked(batch, Some(image.clone()), &batch.network.regions, &factors).unwrap();
         said.logit.unwrap().to_vec1::<f32>().unwrap()
     };
     let plain = plain.logit.unwrap().to_vec1::<f32>().unwrap();
     plain.iter().zip(logit(1.0)).for_each(|(a, b)| approx::assert_abs_diff_eq!(*a, b, epsilon = 1e-5));
     assert_ne!(logit(0.0), plain);
+}
+
+/// What tracts say reaches u^B in full, not by the weights of attention alone.
+#[test]
+fn pooled_tracts_reach_the_answer() {
+    let all = patients(2);
+    let mut batch = TumourBatch::new(&[&all[0], &all[1]], None, &Device::Cpu).unwrap();
+    let network = |batch: &TumourBatch, config: &MultiModalConfig| {
+        let only = config.clone().encoders(Encoders { image: false, surface: false, network: true });
+        let said = model(&only).1.forward(batch, false).unwrap();
+        said.network.unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
+    };
+    let before = [small(), pooling()].map(|c| network(&batch, &c));
+    // Softmax does not see what is added to all of its logits; the mean does.
+    batch.network.tracts = (&batch.network.tracts + 1.0).unwrap();
+    let after = [small(), pooling()].map(|c| network(&batch, &c));
+    let moved = |i: usize| {
+        before[i].iter().zip(&after[i]).map(|(a, b): (&f32, &f32)| (a - b).abs()).fold(0.0, f32::max)
+    };
+    assert!(moved(1) > 10.0 * moved(0) && moved(1) > 1e-2, "{} {}", moved(0), moved(1));
 }
 
 fn gap(a: &Gradients, b: &Gradients) -> f64 {
