@@ -1,7 +1,7 @@
 //! The command line.
 
-use crate::patient::Labels;
 use clap::{Parser, ValueEnum};
+use oncograph::datasets::glioma::LabelConvention;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -14,6 +14,27 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(name = "glioma_idh", version)]
 pub struct Args {
+    /// A cohort of images: a folder for each patient with T1, contrast T1, T2, FLAIR and a segmentation on one grid, without
+    /// skull, named as in BraTS, TCGA or UCSF-PDGM, and with fractional anisotropy where there is some. Patients of BraTS
+    /// find their names in TCGA by DIR/name_mapping.csv
+    #[arg(
+        long,
+        value_name = "DIR",
+        requires = "labels",
+        requires = "idh",
+        requires = "templates",
+        conflicts_with = "clinical"
+    )]
+    pub data: Option<PathBuf>,
+    /// IDH status, age and sex of --data: UCSF-PDGM-metadata or table S1 of Ceccarelli 2016 [.csv]
+    #[arg(long, value_name = "FILE", requires = "data")]
+    pub idh: Option<PathBuf>,
+    /// What the names of the segmentations of --data end in [default: seg, then tumor_segmentation]
+    #[arg(long, value_name = "ENDING", requires = "data")]
+    pub segmentation: Option<String>,
+    /// The images of --data or --predict are on the standard brain (MNI152) already: none is registered
+    #[arg(long)]
+    pub registered: bool,
     /// Clinical table instead of images: UCSF-PDGM-metadata or table S1 of Ceccarelli 2016 [.csv]. Compares the
     /// population graph with logistic regression on the same folds
     #[arg(long, value_name = "FILE")]
@@ -23,10 +44,10 @@ pub struct Args {
     #[arg(long, value_enum, conflicts_with = "clinical")]
     pub preset: Option<Preset>,
     /// Patients with a label in the phantom cohort [default: 240]
-    #[arg(long, conflicts_with = "clinical")]
+    #[arg(long, conflicts_with_all = ["clinical", "data"])]
     pub patients: Option<usize>,
     /// Folder with templates/ and atlases/ (MNI152 brain and mask at 2 mm, FA template, AAL labels): the phantom's heads get
-    /// their regions, and tracts generated between them. Needed to predict patients
+    /// their regions, and tracts generated between them. Needed by --data, and to predict patients
     #[arg(long, value_name = "DIR", conflicts_with = "clinical")]
     pub templates: Option<PathBuf>,
     /// Predict one patient with the models of a run instead of training: a folder with T1, contrast T1, T2 and FLAIR on one
@@ -36,7 +57,7 @@ pub struct Args {
     /// The patient's segmentation [.nii, .nii.gz]
     #[arg(long, value_name = "FILE")]
     pub mask: Option<PathBuf>,
-    /// What the numbers of --mask mean
+    /// What the numbers of --mask and of the segmentations of --data mean
     #[arg(long, value_enum)]
     pub labels: Option<Labels>,
     /// The run whose models predict. Default: the newest in --out
@@ -57,7 +78,7 @@ pub struct Args {
     pub ablate: bool,
     /// Phantoms in which tumour shape, texture or spread along tracts alone depends on the genotype: print which encoders
     /// find it, and end
-    #[arg(long, conflicts_with_all = ["clinical", "resume", "templates"])]
+    #[arg(long, conflicts_with_all = ["clinical", "resume", "templates", "data"])]
     pub planted: bool,
     /// Print which class sizes the paper's tables are possible with, and end
     #[arg(long)]
@@ -83,6 +104,24 @@ pub struct Args {
     /// Repetitions of the cross-validation of --clinical [default: 5]
     #[arg(long)]
     pub repeats: Option<usize>,
+}
+
+/// What the numbers of a segmentation mean. There is no default: the same number is another tissue in the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Labels {
+    /// 1 necrotic or not enhancing, 2 oedema, 4 enhancing (BraTS up to 2020 and 2021, TCGA, UCSF-PDGM).
+    Brats2020,
+    /// 1 necrotic or not enhancing, 2 oedema, 3 enhancing (BraTS from 2023).
+    Brats2023,
+}
+
+impl From<Labels> for LabelConvention {
+    fn from(labels: Labels) -> Self {
+        match labels {
+            Labels::Brats2020 => LabelConvention::Brats2020,
+            Labels::Brats2023 => LabelConvention::Brats2023,
+        }
+    }
 }
 
 /// G-01 to G-37 at once.

@@ -1,8 +1,11 @@
 //! The patients of a run as volumes on one grid, and the atlas that regions and tracts come from.
 
+use crate::files::{self, FilesConfig};
 use crate::phantom::{PhantomConfig, generate};
 use oncograph::imaging::{Mask, Volume};
+use oncograph::train::StopFlag;
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// The sequences, in the order of every array of four in this program.
 pub const SEQUENCES: [&str; 4] = ["T1", "contrast T1", "T2", "FLAIR"];
@@ -35,14 +38,14 @@ pub struct Atlas {
 #[derive(Debug, Clone)]
 pub struct Subject {
     pub id: String,
-    /// `None`: the patient trains the encoders of regions and tracts, or is to be predicted.
+    /// `None`: not known.
     pub idh: Option<bool>,
     pub age: Option<f64>,
     pub male: Option<bool>,
     /// T1, contrast T1, T2, FLAIR.
     pub volumes: [Volume<f32>; 4],
     pub tumour: Mask,
-    /// Fractional anisotropy, of the patients who train the encoder of tracts.
+    /// Fractional anisotropy, which the encoder of tracts learns from.
     pub fa: Option<Volume<f32>>,
     /// What a reader must know of this patient.
     pub flags: Vec<String>,
@@ -53,7 +56,12 @@ pub struct Cohort {
     pub atlas: Atlas,
     pub subjects: Vec<Subject>,
     pub phantom: bool,
+    /// Where the patients come from, in words.
+    pub origin: String,
+    /// What a reader must know of all of them.
     pub notes: Vec<String>,
+    /// Changes whenever the content of a patient's files does.
+    pub fingerprint: String,
 }
 
 /// Where the patients come from.
@@ -62,12 +70,35 @@ pub struct Cohort {
 pub enum Source {
     /// Generated.
     Phantom(PhantomConfig),
+    /// Images in a folder.
+    Files(FilesConfig),
+}
+
+/// The standard brain that patients are on.
+pub struct Standard<'a> {
+    pub templates: &'a Path,
+    pub spacing: f64,
+    pub tracts: usize,
 }
 
 impl Cohort {
-    pub fn open(source: &Source) -> anyhow::Result<Self> {
+    /// `kept` is the folder in which patients on the standard brain are kept.
+    pub fn open(source: &Source, kept: &Path, stop: &StopFlag) -> anyhow::Result<Self> {
         match source {
             Source::Phantom(config) => generate(config),
+            Source::Files(config) => files::open(config, kept, stop),
         }
+    }
+}
+
+impl Source {
+    /// The standard brain, if the patients are on one: those of a generated head are not.
+    pub fn standard(&self) -> Option<Standard<'_>> {
+        Some(match self {
+            Source::Phantom(p) => {
+                Standard { templates: p.templates.as_deref()?, spacing: p.spacing, tracts: p.tracts }
+            }
+            Source::Files(f) => Standard { templates: &f.templates, spacing: f.spacing, tracts: f.tracts },
+        })
     }
 }

@@ -30,6 +30,8 @@ pub struct Explained {
 pub struct Explanations {
     pub patients: Vec<Explained>,
     pub comparison: Option<TractComparison>,
+    /// Steps of GNNExplainer.
+    pub steps: usize,
     pub files: Vec<String>,
 }
 
@@ -45,7 +47,8 @@ pub fn explain(
     let cohort: &Cohort = stages.cohort;
     let shown: Vec<usize> = roles.test.iter().copied().take(config.explain.patients).collect();
     let bar = progress(shown.len() as u64, "explaining");
-    let mut found = Explanations { patients: vec![], comparison: None, files: vec![] };
+    let mut found =
+        Explanations { patients: vec![], comparison: None, steps: config.explain.steps, files: vec![] };
     let folder = RunDir::open(&run.folder("explanations")?)?;
     for (k, &patient) in shown.iter().enumerate() {
         let batch = TumourBatch::new(&[&tumours[patient]], None, &stages.device)?;
@@ -130,13 +133,20 @@ fn activation(
 }
 
 impl Explanations {
-    /// The tracts that the first patient's answer rests on.
+    /// The tracts that the first patient's answer rests on: those whose mask exceeds a half or, where there is none, the first.
     pub fn tract_table(&self, cohort: &Cohort) -> Option<Table> {
         let first = self.patients.first()?;
         let id = &cohort.subjects[first.patient].id;
-        let caption =
+        let mut caption =
             format!("Tracts that the answer for {id} rests on (GNNExplainer, mask above 0.5, largest first)");
-        let rows = kept_tracts(&first.tracts, 0.5, 10);
+        let mut rows = kept_tracts(&first.tracts, 0.5, 10);
+        if rows.is_empty() {
+            caption = format!(
+                "No tract is kept for {id}: no mask of GNNExplainer exceeds 0.5 after {} steps; the largest",
+                self.steps
+            );
+            rows = kept_tracts(&first.tracts, 0.0, 10);
+        }
         let table = rows.into_iter().fold(Table::new(caption, ["From", "To", "Mask"]), |table, t| {
             let [a, b] = cohort.atlas.tracts[t].pair;
             table.row([

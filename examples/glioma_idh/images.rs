@@ -8,7 +8,7 @@ use crate::images_report;
 use crate::prepare::Prepared;
 use crate::report::RESEARCH;
 use crate::stages::{Curve, Embeddings, Roles, StageCost, Stages, roles};
-use anyhow::Context;
+use anyhow::{Context, bail};
 use candle_core::{DType, Tensor};
 use oncograph::brain::{
     BinaryLearner, BinaryTraining, BrainNetwork, Encoders, MultiModal, MultiModalConfig, PopulationBank,
@@ -71,14 +71,13 @@ pub fn run(
     stop: &StopFlag,
     out: &std::path::Path,
 ) -> anyhow::Result<()> {
-    let cohort = Cohort::open(&config.source)?;
+    let cache_at = out.join("cache").join("glioma_idh");
+    std::fs::create_dir_all(&cache_at).with_context(|| cache_at.display().to_string())?;
+    let cohort = Cohort::open(&config.source, &cache_at.join("patients"), stop)?;
     for note in &cohort.notes {
         eprintln!("{note}");
     }
     let roles = roles(&cohort, config)?;
-    std::fs::create_dir_all(out.join("cache"))?;
-    let cache_at = out.join("cache").join("glioma_idh");
-    std::fs::create_dir_all(&cache_at).with_context(|| cache_at.display().to_string())?;
     let mut stages = Stages {
         config,
         cohort: &cohort,
@@ -173,12 +172,12 @@ pub fn planted(config: &ImagesConfig, stop: &StopFlag, out: &std::path::Path) ->
     let mut found = Table::new("AUC on the test patients by planted signal and encoders, MLP head", header);
     for signal in signals {
         let mut config = config.clone();
-        let Source::Phantom(phantom) = &mut config.source;
+        let Source::Phantom(phantom) = &mut config.source else { bail!("--planted needs a phantom cohort") };
         let strength = |name: &str| if name == signal { PLANTED } else { 0.0 };
         phantom.shape_signal = strength("shape");
         phantom.texture_signal = strength("texture");
         phantom.tract_signal = strength("tract");
-        let cohort = Cohort::open(&config.source)?;
+        let cohort = Cohort::open(&config.source, &cache_at, stop)?;
         let roles = roles(&cohort, &config)?;
         let mut stages = Stages {
             config: &config,

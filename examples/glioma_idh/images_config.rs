@@ -2,6 +2,8 @@
 
 use crate::cli::{Args, Preset};
 use crate::cohort::Source;
+use crate::files::FilesConfig;
+use crate::patient::Space;
 use crate::phantom::PhantomConfig;
 use crate::prepare::{MaskMode, PrepareConfig};
 use oncograph::brain::{
@@ -9,10 +11,12 @@ use oncograph::brain::{
     MultiModalTraining, NetworkEncoderConfig, NodeAttention, NodeHead, PopulationClassifierConfig,
     PopulationGraphConfig, SvmHeadConfig, TractChannels, TractEncoderConfig, VoxelSampling,
 };
+use oncograph::datasets::glioma::TumourLabel;
 use oncograph::losses::BiLevelConfig;
 use oncograph::nn::optim::{AdamConfig, SgdConfig};
 use oncograph::train::{FitConfig, Keep, OptimizerConfig};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// A vector of a patient in the population graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,9 +89,14 @@ impl ImagesConfig {
     pub fn from_args(args: &Args) -> anyhow::Result<Self> {
         let preset = args.preset.unwrap_or(Preset::Quick);
         let seed = args.seed.unwrap_or(1);
-        let mut phantom = PhantomConfig::new(args.patients.unwrap_or(240), seed);
-        phantom.templates.clone_from(&args.templates);
-        let source = Source::Phantom(phantom);
+        let source = match &args.data {
+            Some(folder) => Source::Files(files(args, folder, preset)?),
+            None => {
+                let mut phantom = PhantomConfig::new(args.patients.unwrap_or(240), seed);
+                phantom.templates.clone_from(&args.templates);
+                Source::Phantom(phantom)
+            }
+        };
         let mut config = match preset {
             Preset::Paper => paper(source, seed),
             Preset::Robust => robust(source, seed),
@@ -105,6 +114,26 @@ impl ImagesConfig {
         }
         Ok(config)
     }
+}
+
+/// The cohort that `--data` and the options beside it name.
+fn files(args: &Args, folder: &Path, preset: Preset) -> anyhow::Result<FilesConfig> {
+    let (Some(labels), Some(idh), Some(templates)) = (args.labels, &args.idh, &args.templates) else {
+        anyhow::bail!("--data needs --labels, --idh and --templates");
+    };
+    // The published sizes are those of the standard brain at 2 mm.
+    let (spacing, tracts) = if preset == Preset::Quick { (5.0, 240) } else { (2.0, 2309) };
+    Ok(FilesConfig {
+        folder: folder.into(),
+        labels: labels.into(),
+        tumour: TumourLabel::Core,
+        segmentation: args.segmentation.clone(),
+        idh: idh.clone(),
+        templates: templates.clone(),
+        space: if args.registered { Space::Standard } else { Space::Native },
+        spacing,
+        tracts,
+    })
 }
 
 /// Section 8: rate 1e-3, times 0.9 every 50 epochs, decay 5e-4; the last epoch is kept (G-24).
@@ -170,6 +199,7 @@ fn robust(source: Source, seed: u64) -> ImagesConfig {
     config.tracts = config.tracts.mask_same_tract(true);
     config.tracts_fit.fit = sgd(1000, 0.9);
     config.model = config.model.node_weight(NodeHead::Mlp, true, NodeAttention::Shifted);
+    config.model.network = config.model.network.pool_tracts(true);
     config.model_fit = sgd(1000, 0.9);
     config.classifier = config.classifier.residual(true);
     config.graph = config.graph.fallback(Some(5));
@@ -202,7 +232,7 @@ fn quick(source: Source, seed: u64) -> ImagesConfig {
         .parts(
             ImageEncoderConfig::default().input(4, [12; 3]).channels([12, 24]).dense([48, 16]),
             GeometryEncoderConfig::default().channels([12, 16]).dense([24, 16]).radius(0.4, 2.0, 12),
-            NetworkEncoderConfig::default().channels([16, 24]).dense([32, 16]),
+            NetworkEncoderConfig::default().channels([16, 24]).pool_tracts(true).dense([32, 16]),
         )
         .projections([32, 32], [32])
         .classifier([16])

@@ -13,6 +13,8 @@ use oncograph::deploy::chart::{RocSeries, Series, learning_curves, roc};
 use oncograph::deploy::overlay::{Mask as Marked, Slice, contact_sheet};
 use oncograph::deploy::palette::OKABE_ITO;
 use oncograph::deploy::{Banner, Cell, Figure, ModelCard, Report, Table};
+
+use oncograph::imaging::{Volume, percentile, reorient, window};
 use oncograph::metrics::RocCurve;
 
 /// Patients whose slices are shown.
@@ -37,7 +39,9 @@ pub fn write(
                 .into(),
         ));
     }
-    report = report.banner(Banner::Notice(format!("Atlas: {}.", cohort.atlas.source)));
+    for note in [format!("Atlas: {}", cohort.atlas.source)].iter().chain(&cohort.notes) {
+        report = report.banner(Banner::Notice(format!("{note}.")));
+    }
     report = report.banner(Banner::Notice(RESEARCH.into()));
     report = report.facts(&facts(config, cohort, roles));
     report = report.section("Results", |s| {
@@ -98,13 +102,13 @@ pub fn write(
 }
 
 fn facts(config: &ImagesConfig, cohort: &Cohort, roles: &Roles) -> Vec<(&'static str, String)> {
-    let sizes = [&roles.unlabelled, &roles.encoders, &roles.classifier, &roles.test].map(|r| r.len());
+    let sizes = [&roles.networks, &roles.encoders, &roles.classifier, &roles.test].map(|r| r.len());
     vec![
-        ("Data", if cohort.phantom { "phantom cohort".into() } else { "the folder given".to_string() }),
+        ("Data", cohort.origin.clone()),
         (
             "Patients",
             format!(
-                "{} without label, {} half A, {} half B, {} test",
+                "{} for regions and tracts, {} half A, {} half B, {} test",
                 sizes[0], sizes[1], sizes[2], sizes[3]
             ),
         ),
@@ -146,26 +150,38 @@ fn slices(cohort: &Cohort, roles: &Roles) -> anyhow::Result<Figure> {
     slices_of(&shown)
 }
 
-/// The slice with most tumour, all four sequences of each patient.
+/// The slice with most tumour, all four sequences of each patient, as a radiologist sees it: anterior at the top, the
+/// patient's right on the left.
 pub fn slices_of(shown: &[&Subject]) -> anyhow::Result<Figure> {
-    let mut sheet = vec![];
+    let mut pictures = vec![];
     for subject in shown {
-        let [x, y, z] = subject.tumour.shape();
-        let spacing = subject.tumour.grid().spacing();
-        let area = |k: usize| {
-            subject.tumour.as_slice()[k * x * y..(k + 1) * x * y].iter().filter(|v| **v > 0).count()
-        };
+        let tumour = reorient(&subject.tumour, "LPS")?;
+        let [x, y, z] = tumour.shape();
+        let area =
+            |k: usize| tumour.as_slice()[k * x * y..(k + 1) * x * y].iter().filter(|v| **v > 0).count();
         let k = (0..z).max_by_key(|&k| (area(k), std::cmp::Reverse(k))).unwrap_or(0);
-        let range = k * x * y..(k + 1) * x * y;
         for (volume, name) in subject.volumes.iter().zip(SEQUENCES) {
-            let slice = Slice::new(&volume.as_slice()[range.clone()], x, y).spacing([spacing[0], spacing[1]]);
-            let pixels = &subject.tumour.as_slice()[range.clone()];
-            let mask = Marked { name: "tumour", pixels, colour: OKABE_ITO[1] };
-            sheet.push(slice.mask(mask).titled(format!("{}, {name}, slice {} of {z}", subject.id, k + 1)));
+            let title = format!("{}, {name}, slice {} of {z}", subject.id, k + 1);
+            pictures.push((windowed(&reorient(volume, "LPS")?)?, tumour.clone(), k * x * y, title));
         }
     }
-    let figure = contact_sheet(&sheet, 4, 2.0)?;
-    Ok(figure.titled("The four sequences with the tumour mask"))
+    let sheet = pictures.iter().map(|(volume, tumour, start, title)| {
+        let ([x, y, _], [dx, dy, _]) = (volume.shape(), volume.grid().spacing());
+        let range = *start..start + x * y;
+        let pixels = &tumour.as_slice()[range.clone()];
+        let mask = Marked { name: "tumour", pixels, colour: OKABE_ITO[1] };
+        Slice::new(&volume.as_slice()[range], x, y).spacing([dx, dy]).mask(mask).titled(title)
+    });
+    let figure = contact_sheet(&sheet.collect::<Vec<_>>(), 4, 2.0)?;
+    Ok(figure
+        .titled("The four sequences with the tumour mask; anterior is up, the patient's right on the left"))
+}
+
+/// Gray values from black, the background, to the brightest but for one voxel in two hundred of the head.
+fn windowed(volume: &Volume<f32>) -> anyhow::Result<Volume<f32>> {
+    let head = volume.map(|v| u8::from(v != 0.0));
+    let high = percentile(volume, 99.5, Some(&head))?;
+    Ok(if high > 0.0 { window(volume, 0.0, high)? } else { volume.clone() })
 }
 
 /// The most alike training patients of a few test patients.

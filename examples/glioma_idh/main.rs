@@ -8,6 +8,7 @@ mod cohort;
 mod config;
 mod evaluate;
 mod explain;
+mod files;
 mod images;
 mod images_config;
 mod images_report;

@@ -76,7 +76,14 @@ pub fn generate(config: &PhantomConfig) -> anyhow::Result<Cohort> {
         .par_iter()
         .map(|&i| subject(config, &grid, &atlas, i, seed.at(i as u64)))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    Ok(Cohort { atlas, subjects, phantom: true, notes: vec![] })
+    Ok(Cohort {
+        atlas,
+        subjects,
+        phantom: true,
+        origin: "phantom cohort".into(),
+        notes: vec![],
+        fingerprint: String::new(),
+    })
 }
 
 fn grid(config: &PhantomConfig) -> anyhow::Result<Grid> {
@@ -264,18 +271,19 @@ fn volumes(
             let s = signals.texture.clamp(-2.5, 2.5) as f32;
             let rim = (distance(at, centre) / 18.0).min(1.2) as f32;
             tissue = [0.7, 1.1 - 0.25 * s * rim, 1.5 + 0.15 * s, 1.4 - 0.2 * s];
-        } else {
-            let met = infiltrated[voxel] * spread.max(0.0);
-            tissue[3] += 1.6 * met;
-            tissue[2] += 0.8 * met;
-            tissue[0] -= 0.4 * met;
         }
+        let met = if tumour[voxel] > 0 { 0.0 } else { infiltrated[voxel] * spread.max(0.0) };
+        tissue[3] += 1.6 * met;
+        tissue[2] += 0.8 * met;
+        tissue[0] -= 0.4 * met;
         let fibre = 0.12 * integrity[voxel];
         for (k, values) in all.iter_mut().enumerate() {
             let sign = if k < 2 { 1.0 } else { -0.5 };
             values[voxel] = 100.0 * (tissue[k] + sign * fibre + 0.08 * normal(&mut rng) as f32);
         }
-        fa[voxel] = (0.45 - 0.2 * cortex + fibre + 0.05 * normal(&mut rng) as f32).clamp(0.0, 1.0);
+        // Fibres with tumour between them lose anisotropy, as in people.
+        fa[voxel] =
+            (0.45 - 0.2 * cortex + fibre - 0.3 * met + 0.05 * normal(&mut rng) as f32).clamp(0.0, 1.0);
     }
     (all, fa)
 }

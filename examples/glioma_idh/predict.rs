@@ -7,7 +7,7 @@ use crate::evaluate::sigmoid;
 use crate::images::{Artefacts, Fitted, tumours};
 use crate::images_config::{ImagesConfig, Vector};
 use crate::images_report::{costs, slices_of};
-use crate::patient::{self, Overlap};
+use crate::patient::{Overlap, Space, normalise};
 use crate::pictures;
 use crate::prepare::{prepare, voxels};
 use crate::report::{RESEARCH, command};
@@ -15,6 +15,7 @@ use crate::stages::{Embeddings, StageCost, matrix, peak_mb, scaled_rows};
 use anyhow::{Context, bail};
 use candle_core::DType;
 use oncograph::brain::{BrainNetwork, Neighbour, TumourBatch};
+use oncograph::datasets::glioma::{GliomaFiles, TumourLabel};
 use oncograph::deploy::{Banner, Cell, Figure, Report, Table};
 use oncograph::nn::{ParamStore, Seed};
 use oncograph::train::RunDir;
@@ -69,8 +70,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     let artefacts: Artefacts = trained.read_json("artefacts.json")?.with_context(unfinished)?;
     let fitted: Fitted = trained.read_json("population.json")?.with_context(unfinished)?;
-    let Source::Phantom(phantom) = &config.source;
-    let Some(templates) = &phantom.templates else {
+    let Some(standard) = config.source.standard() else {
         bail!(
             "{}: this run's regions are those of a generated head, which no patient has; train one with --templates",
             trained.path().display()
@@ -78,18 +78,29 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     let mut clock = Clock { costs: vec![], start: Instant::now() };
     let steps = progress(5, "predicting");
-    let raw = patient::read(folder, mask, labels)?;
+    let mut files = GliomaFiles::find(folder, None)?;
+    files.segmentation = Some(mask.clone());
+    let raw = files.read(labels.into(), TumourLabel::Core)?;
     clock.lap("reading and checks");
     steps.inc(1);
-    let (grid, atlas) = crate::templates::atlas(templates, phantom.spacing, phantom.tracts)?;
+    let (grid, atlas) = crate::templates::atlas(standard.templates, standard.spacing, standard.tracts)?;
     clock.lap("atlas");
     steps.inc(1);
     let out = RunDir::create(&args.out.join("glioma_idh_predictions"))?;
-    let (subject, registration) = patient::normalise(&raw, templates, &grid, &out.file("registration"))?;
+    let space = if args.registered { Space::Standard } else { Space::Native };
+    let (subject, registration) =
+        normalise(&raw, space, standard.templates, &grid, &out.file("registration"))?;
     drop(raw);
     clock.lap("registration");
     steps.inc(1);
-    let cohort = Cohort { atlas, subjects: vec![subject], phantom: false, notes: vec![] };
+    let cohort = Cohort {
+        atlas,
+        subjects: vec![subject],
+        phantom: false,
+        origin: folder.display().to_string(),
+        notes: vec![],
+        fingerprint: String::new(),
+    };
     let (answer, seen) =
         answer(args, &config, &cohort, &artefacts, &fitted, &trained, registration, &mut clock)?;
     steps.finish();
@@ -177,7 +188,7 @@ fn answer(
     let answer = Answer {
         patient: subject.id.clone(),
         notice: RESEARCH.into(),
-        trained_on_phantom: true,
+        trained_on_phantom: matches!(config.source, Source::Phantom(_)),
         atlas: atlas.source.clone(),
         probability: logits.first().map_or(f64::NAN, |z| sigmoid(*z)),
         registration,

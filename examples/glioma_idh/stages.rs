@@ -41,8 +41,8 @@ pub struct Curve {
 /// Which patients do what; positions in the cohort.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Roles {
-    /// Without a label: the encoders of regions and tracts.
-    pub unlabelled: Vec<usize>,
+    /// The encoders of regions and tracts: those without a label, or half A where all have one.
+    pub networks: Vec<usize>,
     /// Half A: the multi-modal model.
     pub encoders: Vec<usize>,
     /// Half B: the classifier.
@@ -56,10 +56,13 @@ pub fn roles(cohort: &Cohort, config: &ImagesConfig) -> anyhow::Result<Roles> {
     let strata: Vec<usize> =
         labelled.iter().map(|&i| usize::from(cohort.subjects[i].idh == Some(true))).collect();
     let split = stratified_split(&strata, config.split, Seed::new(config.seed).stream("split"))?;
-    let pick = |rows: Vec<usize>| rows.into_iter().map(|r| labelled[r]).collect();
+    let pick = |rows: Vec<usize>| rows.into_iter().map(|r| labelled[r]).collect::<Vec<_>>();
+    let unlabelled: Vec<usize> =
+        (0..cohort.subjects.len()).filter(|&i| cohort.subjects[i].idh.is_none()).collect();
+    let encoders = pick(split.train);
     Ok(Roles {
-        unlabelled: (0..cohort.subjects.len()).filter(|&i| cohort.subjects[i].idh.is_none()).collect(),
-        encoders: pick(split.train),
+        networks: if unlabelled.is_empty() { encoders.clone() } else { unlabelled },
+        encoders,
         classifier: pick(split.validation),
         test: pick(split.test),
     })
@@ -182,17 +185,16 @@ impl Stages<'_> {
     /// Stages 1 and 2: the brain network of every patient.
     pub fn networks(&mut self, roles: &Roles) -> anyhow::Result<Networks> {
         let config = self.config;
-        let upstream = key("data", &(&config.source, &config.prepare, config.seed), "")?;
+        let upstream =
+            key("data", &(&config.source, &config.prepare, config.seed), &self.cohort.fingerprint)?;
         let device = self.device.clone();
-        let some = &roles.unlabelled;
+        let some = &roles.networks;
         if some.is_empty() {
-            anyhow::bail!("there is no patient without a label to train the encoders of regions and tracts");
+            anyhow::bail!("there is no patient to train the encoders of regions and tracts");
         }
         let held = self.held_out(some.len(), self.seed().stream("networks"));
         let seen = some.par_iter().map(|&i| self.voxels(i)).collect::<anyhow::Result<Vec<_>>>()?;
-        let rows_of = |per_patient: usize| -> Vec<u32> {
-            held.iter().flat_map(|&p| (p * per_patient..(p + 1) * per_patient).map(|r| r as u32)).collect()
-        };
+        let rows_of = |p: usize, each: usize| (p * each..(p + 1) * each).map(|r| r as u32);
         // 1: regions.
         let StageFit { batch, fit } = &config.autoencoder_fit;
         let name = key(
@@ -204,7 +206,8 @@ impl Stages<'_> {
         let store = ParamStore::new(seed);
         let autoencoder = config.autoencoder.build(store.var_builder(DType::F32, &device))?;
         let regions = matrix(seen.iter().flat_map(|v| &v.regions), &device)?;
-        let held_rows = rows_of(self.cohort.atlas.regions.len());
+        let count = self.cohort.atlas.regions.len();
+        let held_rows: Vec<u32> = held.iter().flat_map(|&p| rows_of(p, count)).collect();
         let mut learner = AutoencoderLearner::new(&autoencoder, regions, &held_rows, *batch, seed)?;
         self.train("1 autoencoder", &name, &mut learner, &store, fit)?;
         // 2: tracts.
@@ -214,16 +217,18 @@ impl Stages<'_> {
         let seed = self.seed().stream("tracts");
         let store = ParamStore::new(seed);
         let encoder = config.tracts.build(store.var_builder(DType::F32, &device))?;
-        let mri = matrix(seen.iter().flat_map(|v| &v.tracts), &device)?;
-        let mut fa = vec![];
-        for (&i, of) in some.iter().zip(&seen) {
-            let of = of.fa.as_ref();
-            fa.extend(of.with_context(|| format!("patient {}: no FA", self.cohort.subjects[i].id))?);
+        // Those with diffusion MRI.
+        let with_fa: Vec<usize> = (0..seen.len()).filter(|&p| seen[p].fa.is_some()).collect();
+        if with_fa.is_empty() {
+            anyhow::bail!("no patient who trains the encoder of tracts has a map of fractional anisotropy");
         }
-        let fa = matrix(fa.into_iter(), &device)?;
+        let mri = matrix(with_fa.iter().flat_map(|&p| &seen[p].tracts), &device)?;
+        let fa = matrix(with_fa.iter().flat_map(|&p| &seen[p].fa).flatten(), &device)?;
         let count = self.cohort.atlas.tracts.len();
-        let number: Vec<usize> = some.iter().flat_map(|_| 0..count).collect();
-        let mut learner = TractLearner::new(&encoder, mri, fa, number, &rows_of(count), *batch, seed)?;
+        let number: Vec<usize> = with_fa.iter().flat_map(|_| 0..count).collect();
+        let place = |p: &usize| with_fa.iter().position(|w| w == p);
+        let held_rows: Vec<u32> = held.iter().filter_map(place).flat_map(|p| rows_of(p, count)).collect();
+        let mut learner = TractLearner::new(&encoder, mri, fa, number, &held_rows, *batch, seed)?;
         self.train("2 tracts", &name, &mut learner, &store, fit)?;
         // Every patient's attributes.
         let start = Instant::now();

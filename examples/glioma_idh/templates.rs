@@ -18,6 +18,13 @@ pub fn brain_mask(folder: &Path) -> anyhow::Result<Mask> {
     Ok(mask.map(|v| u8::from(v > 0.5)))
 }
 
+/// The fractional anisotropy of a group mean: that of no patient.
+pub fn anisotropy(folder: &Path, grid: &Grid) -> anyhow::Result<Volume<f32>> {
+    let linear = ResampleOptions::new(Interpolation::Linear).outside(0.0);
+    let fa: Volume<f32> = nifti::read(folder.join("templates/MNI_FA_template.nii.gz"))?;
+    Ok(resample(&fa, grid, &linear)?.map(|v| v.max(0.0)))
+}
+
 /// The atlas on a grid of `spacing` mm that holds the brain; its axes point right, anterior and superior.
 pub fn atlas(folder: &Path, spacing: f64, tracts: usize) -> anyhow::Result<(Grid, Atlas)> {
     let mask = brain_mask(folder)?;
@@ -28,10 +35,8 @@ pub fn atlas(folder: &Path, spacing: f64, tracts: usize) -> anyhow::Result<(Grid
         std::array::from_fn(|k| ((ends[0][k] - ends[1][k]).abs() / spacing).ceil() as usize + 1);
     let grid = Grid::axis_aligned(shape, [spacing; 3], origin)?;
     let nearest = ResampleOptions::new(Interpolation::Nearest).outside(0.0);
-    let linear = ResampleOptions::new(Interpolation::Linear).outside(0.0);
     let inside = resample(&mask, &grid, &nearest)?;
-    let fa: Volume<f32> = nifti::read(folder.join("templates/MNI_FA_template.nii.gz"))?;
-    let fa = resample(&fa, &grid, &linear)?.map(|v| v.max(0.0));
+    let fa = anisotropy(folder, &grid)?;
     let labels = folder.join("atlases");
     // Labels 1 to 90 are the cerebrum.
     let regions = LabelMap::read(labels.join("aal.nii.gz"), labels.join("aal.nii.txt"))?;

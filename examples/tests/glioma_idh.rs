@@ -24,6 +24,9 @@ fn main() {
         Trial::test("glioma: the paper's tables are audited", the_papers_tables_are_audited),
         Trial::test("glioma: a clinical table is compared and bad ones are named", clinical_tables),
         trial("glioma: the real clinical tables", &tables, the_real_clinical_tables),
+        Trial::test("glioma: each planted signal is found by its encoder alone", planted_signals),
+        trial("glioma: a cohort of files is trained on and predicts", &BRAIN, a_cohort_of_files),
+        trial("glioma: what is wrong with files is named", &BRAIN, what_is_wrong_with_files),
     ];
     libtest_mimic::run(&arguments, trials).exit();
 }
@@ -161,6 +164,141 @@ fn the_papers_tables_are_audited() -> Outcome {
     let numbers: Vec<&str> = best.split_whitespace().collect();
     ensure(numbers == ["84", "32", "116", "17"], &said)?;
     ensure(std::fs::read_dir(out.path())?.count() == 0, "the audit leaves files behind")
+}
+
+/// Section 13: the encoder that sees a planted signal finds it, and the others, which are what is left without it, do not.
+fn planted_signals() -> Outcome {
+    let out = tempfile::tempdir()?;
+    let said = succeed(program().args(["--planted", "--patients", "160", "--out"]).arg(out.path()))?;
+    let said = String::from_utf8(said.stdout)?;
+    let row = |signal: &str| -> Result<Vec<f64>, Failed> {
+        let line = said.lines().find(|l| l.starts_with(signal)).ok_or_else(|| said.clone())?;
+        let cells = line.split("  ").map(str::trim).filter(|c| c.contains(" to "));
+        Ok(cells.filter_map(|c| c.split(' ').next()?.parse().ok()).collect())
+    };
+    // f^I, f^P, f^B, f^B + f^P, all three.
+    let (shape, texture, tract, none) = (row("shape")?, row("texture")?, row("tract")?, row("none")?);
+    let finds = |auc: f64| auc > 0.7;
+    let misses = |auc: f64| auc < 0.68;
+    ensure(finds(shape[1]) && finds(shape[4]) && misses(shape[2]), &said)?;
+    ensure(finds(texture[0]) && finds(texture[4]) && misses(texture[1]), &said)?;
+    ensure(finds(tract[2]) && finds(tract[4]) && misses(tract[0]) && misses(tract[1]), &said)?;
+    ensure(none.iter().take(5).all(|auc| misses(*auc)), &said)
+}
+
+/// What a standard brain is made of.
+const BRAIN: [&str; 4] = [
+    "data/glioma/templates/MNI152_T1_2mm_brain.nii.gz",
+    "data/glioma/templates/MNI152_T1_2mm_brain_mask.nii.gz",
+    "data/glioma/templates/MNI_FA_template.nii.gz",
+    "data/glioma/atlases/aal.nii.gz",
+];
+
+/// Made-up patients on the standard brain in the layout of BraTS, with a table of their IDH status.
+fn cohort(shared: &Path, root: &Path, patients: usize) -> Result<PathBuf, Failed> {
+    use oncograph::imaging::{Frame, Grid, Interpolation, Mask, ResampleOptions, Volume, nifti, resample};
+    let mask: Mask = nifti::read(shared.join(BRAIN[1]))?;
+    let grid = Grid::axis_aligned([38, 45, 38], [5.0; 3], [-92.0, -128.0, -74.0])?;
+    let brain = resample(&mask, &grid, &ResampleOptions::new(Interpolation::Nearest).outside(0.0))?;
+    let mut table = "ID,Sex,Age at MRI,WHO CNS Grade,MGMT status,IDH\n".to_string();
+    for patient in 0..patients {
+        let id = format!("P-{patient:04}");
+        let folder = root.join(&id);
+        std::fs::create_dir(&folder)?;
+        let centre = [25.0, -20.0 + patient as f64, 15.0];
+        let distance = |at: [usize; 3]| {
+            let world = grid.index_to_world(at.map(|i| i as f64));
+            (0..3).map(|k| (world[k] - centre[k]).powi(2)).sum::<f64>().sqrt()
+        };
+        for (k, ending) in ["t1", "t1ce", "t2", "flair"].into_iter().enumerate() {
+            let value = |at: [usize; 3]| {
+                let noise = (at[0] * 7 + at[1] * 13 + at[2] * 29 + 31 * k + 3 * patient) % 17;
+                let tumour = if distance(at) < 18.0 { 40.0 } else { 0.0 };
+                f32::from(brain.get(at).unwrap_or(0)) * (100.0 + tumour + noise as f32)
+            };
+            let volume = Volume::from_fn(grid.clone(), Frame::described("mni"), value);
+            nifti::write(folder.join(format!("{id}_{ending}.nii.gz")), &volume)?;
+        }
+        let label = |at| match distance(at) {
+            r if r < 8.0 => 4_u8,
+            r if r < 14.0 => 1,
+            r if r < 18.0 => 2,
+            _ => 0,
+        };
+        let labels = Volume::from_fn(grid.clone(), Frame::described("mni"), label);
+        nifti::write(folder.join(format!("{id}_seg.nii.gz")), &labels)?;
+        // The table has fewer zeros, as that of UCSF-PDGM, and does not know every patient.
+        if patient + 2 < patients {
+            let idh = if patient % 3 == 0 { "IDH1 p.R132H" } else { "wildtype" };
+            let sex = if patient % 2 == 0 { "M" } else { "F" };
+            table += &format!("P-{patient:03},{sex},{},4,positive,{idh}\n", 40 + patient);
+        }
+    }
+    let path = root.join("idh.csv");
+    std::fs::write(&path, table)?;
+    Ok(path)
+}
+
+fn on_files(shared: &Path, root: &Path, labels: &str, out: &Path) -> Command {
+    let mut command = program();
+    command.args(["--registered", "--epochs", "1", "--labels", labels]);
+    command.arg("--templates").arg(shared.join("data/glioma"));
+    command.arg("--idh").arg(root.join("idh.csv")).arg("--data").arg(root).arg("--out").arg(out);
+    command
+}
+
+fn a_cohort_of_files(shared: &Path) -> Outcome {
+    let (root, out) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    cohort(shared, root.path(), 48)?;
+    let output = succeed(&mut on_files(shared, root.path(), "brats2020", out.path()))?;
+    let notes = String::from_utf8(output.stderr)?;
+    ensure(notes.contains("2 patients have no IDH status") && notes.contains("group mean"), &notes)?;
+    ensure(!String::from_utf8(output.stdout)?.contains("PHANTOM"), "real files are called a phantom")?;
+    let run = last(out.path())?;
+    let html = std::fs::read_to_string(run.join("report.html"))?;
+    ensure(html.contains("group mean") && !html.contains("was generated"), "the report")?;
+    // Again: from the cache, to the same bytes.
+    succeed(&mut on_files(shared, root.path(), "brats2020", out.path()))?;
+    ensure(results(&run)? == results(&last(out.path())?)?, "the cache gives other numbers")?;
+    let patient = root.path().join("P-0047");
+    let mut predict = program();
+    predict.args(["--registered", "--labels", "brats2020", "--predict"]).arg(&patient);
+    predict.arg("--mask").arg(patient.join("P-0047_seg.nii.gz")).arg("--out").arg(out.path());
+    let said = String::from_utf8(succeed(&mut predict)?.stdout)?;
+    ensure(said.contains("Probability of a mutation") && !said.contains("generated patients"), &said)
+}
+
+fn what_is_wrong_with_files(shared: &Path) -> Outcome {
+    use oncograph::imaging::{Frame, Grid, Mask, Volume, nifti};
+    let (root, out) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    cohort(shared, root.path(), 48)?;
+    let refused = |labels: &str, expected: &[&str]| -> Outcome {
+        let output = on_files(shared, root.path(), labels, out.path()).output()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure(output.status.code() == Some(2), &said)?;
+        for part in expected {
+            ensure(said.contains(part), format!("no {part:?} in {said}"))?;
+        }
+        ensure(runs(out.path())?.is_empty(), "a run is left behind")
+    };
+    refused("brats2023", &["patient P-0000", "P-0000_seg.nii.gz", "label 4"])?;
+    let file = |name: &str| root.path().join("P-0003").join(format!("P-0003_{name}.nii.gz"));
+    let kept = std::fs::read(file("t2"))?;
+    let t2: Volume<f32> = nifti::read(file("t2"))?;
+    std::fs::remove_file(file("t2"))?;
+    refused("brats2020", &["P-0003", "missing: T2 (P-0003_t2.nii.gz)"])?;
+    nifti::write(file("t2"), &t2.map(|_| f32::NAN))?;
+    refused("brats2020", &["P-0003_t2.nii.gz", "not finite"])?;
+    let moved = Grid::axis_aligned(t2.shape(), [5.0; 3], [0.0; 3])?;
+    nifti::write(file("t2"), &Volume::filled(moved, Frame::described("mni"), 1_f32))?;
+    refused("brats2020", &["P-0003_t2.nii.gz", "another grid than T1"])?;
+    std::fs::write(file("t2"), &kept)?;
+    let seg: Mask = nifti::read(file("seg"))?;
+    nifti::write(file("seg"), &seg.map(|_| 0))?;
+    refused("brats2020", &["P-0003_seg.nii.gz", "the tumour is empty"])?;
+    let table = std::fs::read_to_string(root.path().join("idh.csv"))?;
+    std::fs::write(root.path().join("idh.csv"), table.replace("IDH1 p.R132H", "wildtype"))?;
+    refused("brats2020", &["0 mutants and 46 wild types", "a split needs 15 of each"])
 }
 
 /// A table in which age tells the genotype, roughly.
