@@ -83,10 +83,11 @@ fn every_parameter_receives_a_gradient_whatever_is_switched() {
         for z in said.projections.iter().flatten() {
             loss = (loss + z.sqr().unwrap().sum_all().unwrap()).unwrap();
         }
-        if let (Err(error), true) =
-            (testing::assert_gradient_coverage(&store, &loss), config.encoders.count() > 0)
-        {
-            panic!("{config:?}: {error}");
+        if let Err(error) = testing::assert_gradient_coverage(&store, &loss) {
+            // Softmax does not see what is added to all of its logits: this gradient is 0 but for rounding.
+            let error = error.to_string();
+            let shift = "missing [], unexpected [\"geometry.pool.gate_nn.0.bias\"], wrong shape []";
+            assert!(error.ends_with(shift), "{config:?}: {error}");
         }
     }
 }

@@ -505,7 +505,7 @@ mod tests {
             assert!(error.contains("a.nii.gz") && error.contains("damaged"), "{error}");
         }
         let error = members(&[&plain], |b| b.truncate(b.len() / 2)).unwrap_err().to_string();
-        assert!(error.contains("a.nii.gz") && error.contains("truncated"), "{error}");
+        assert!(error.contains("a.nii.gz") && error.contains("incomplete"), "{error}");
     }
 
     #[test]
