@@ -114,7 +114,8 @@ fn tract_masks(
     Ok(edge.into_iter().map(f64::from).collect())
 }
 
-/// G-37: the class activation map of the last convolution for the logit of the model's own classifier.
+/// G-37: the class activation map of the last convolution for the logit of the model's own classifier, or for its negative
+/// where the model answers with the wild type: what speaks for the answer, not for mutation.
 fn activation(
     model: &MultiModal,
     batch: &TumourBatch,
@@ -124,10 +125,12 @@ fn activation(
 ) -> anyhow::Result<Option<Volume<f32>>> {
     let Some(encoder) = model.image_encoder() else { return Ok(None) };
     let map = encoder.feature_map(&batch.image, false)?;
-    let head = |map: &Tensor| -> ModelResult {
-        let image = encoder.head(map)?;
-        Ok(logit(model.after_image(batch, Some(image))?)?.unsqueeze(1)?)
+    let mutant = |map: &Tensor| -> ModelResult {
+        Ok(logit(model.after_image(batch, Some(encoder.head(map)?))?)?.unsqueeze(1)?)
     };
+    let answer = mutant(&map).map_err(anyhow::Error::from_boxed)?.flatten_all()?.to_vec1::<f32>()?;
+    let sign = if answer.iter().any(|z| *z < 0.0) { -1.0 } else { 1.0 };
+    let head = |map: &Tensor| -> ModelResult { Ok((mutant(map)? * sign)?) };
     let cam = grad_cam(&map, &[0], true, head)?;
     Ok(Some(cam_volume(&cam, &crop_grid(&cohort.subjects[patient], &config.prepare)?)?))
 }
