@@ -92,19 +92,7 @@ fn fit(config: &RunConfig, cohort: &Cohort, fold: &Fold) -> anyhow::Result<Vec<F
             }
         }
     }
-    let result = |model: &str, outputs: Outputs| FoldResult {
-        model: model.into(),
-        repeat: fold.repeat,
-        fold: fold.fold,
-        test: fold.test.clone(),
-        outputs,
-        importance: vec![],
-        grid: vec![],
-        gradients: BTreeMap::new(),
-        history: vec![],
-        best_epoch: 0,
-        parameters: 0,
-    };
+    let result = |model: &str, outputs: Outputs| FoldResult { outputs, ..FoldResult::empty(model, fold) };
     Ok(vec![result(LINEAR, linear), result(FOREST, forest), result(CONSTANT, constant)])
 }
 

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 /// Predict survival, response and toxicity from several molecular tables and what is known of how their columns belong
 /// together, with the hierarchical multi-modal graph network.
 ///
-/// Without --data a phantom cohort is generated: nothing in it was measured on anybody. Threads: all, or as many as the
-/// environment variable RAYON_NUM_THREADS says; results have the same bits either way. For research only, not a
-/// medical device.
+/// Without --data a phantom cohort is generated: nothing in it was measured on anybody. Folds are trained side by side, as
+/// many as the processor has cores or the environment variable RAYON_NUM_THREADS says; results have the same bits
+/// either way. For research only, not a medical device.
 #[derive(Debug, Parser)]
 #[command(name = "multimodal_oncology", version)]
 pub struct Args {
@@ -48,10 +48,19 @@ pub struct Args {
     /// Epochs at most [default: quick 50, else 100]
     #[arg(long)]
     pub epochs: Option<usize>,
+    /// Patients per step [default: quick 64, else 32]
+    #[arg(long)]
+    pub batch: Option<usize>,
+    /// Epochs without a better validation loss after which training ends [default: quick 20, else 15]
+    #[arg(long)]
+    pub patience: Option<usize>,
     /// Learning rate [default: quick 3e-3, else 1e-4]
     #[arg(long)]
     pub learning_rate: Option<f64>,
-    /// Patients of the phantom cohort [default: 500]
+    /// How a node's value becomes its vector, M-01 [default: named for the phantom cohort, diag for tables and in literal]
+    #[arg(long, value_enum)]
+    pub node_input: Option<NodeInputArg>,
+    /// Patients of the phantom cohort [default: 800]
     #[arg(long)]
     pub patients: Option<usize>,
     /// Besides the graph network and the statistical baselines, train only the model of this name in the tables; may be
@@ -61,6 +70,16 @@ pub struct Args {
     /// Also train the ablations: without graph layers, fusion, contrast, and one model per task
     #[arg(long)]
     pub ablate: bool,
+    /// Also train across centres without pooling their patients, by FedAvg and FedProx, and on each centre alone. TCGA's
+    /// centres are the tissue source sites of its barcodes
+    #[arg(long)]
+    pub federate: bool,
+    /// Hold out one centre at a time instead of folds
+    #[arg(long, conflicts_with_all = ["folds", "repeats"])]
+    pub leave_centre_out: bool,
+    /// Whose clinical report is written [default: the first patient's]
+    #[arg(long, value_name = "ID")]
+    pub patient: Option<String>,
 }
 
 /// A cohort of `--data`.
@@ -75,7 +94,16 @@ pub enum CohortArg {
     Rat,
 }
 
-/// M-01 to M-26 at once.
+/// M-01 for nodes with one value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum NodeInputArg {
+    /// A vector of each node's own times its value.
+    Diag,
+    /// A line that all nodes of a type share, and a small one of each node's own.
+    Named,
+}
+
+/// M-01 to M-28 at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Preset {

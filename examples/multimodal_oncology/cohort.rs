@@ -37,6 +37,8 @@ pub struct Cohort {
     pub tasks: Vec<TaskConfig>,
     pub targets: BTreeMap<String, Target>,
     pub strata: Vec<usize>,
+    /// Where each patient was treated; empty where nothing is known of it.
+    pub centres: Vec<String>,
     pub phantom: bool,
     pub name: String,
 }
@@ -84,8 +86,8 @@ impl Cohort {
             ]),
             classes: BTreeMap::new(),
             events: vec!["event A".into(), "event B".into()],
-            notes: vec!["The risk holds a product of a gene pathway's and a protein module's activity, which no single \
-                         modality shows."
+            notes: vec!["The risk holds the product of how far the gene pathways and the protein modules are off, up or \
+                         down: no single modality shows it, and it takes averages over true neighbours to see."
                 .into()],
         };
         let sets = vec![("planted pathways".to_string(), sets)];
@@ -156,12 +158,30 @@ impl Cohort {
             (event * 8 + class) * 3 + toxic
         };
         let strata = o.iter().map(stratum).collect();
+        let centres = centres(&data.ids, phantom);
         anyhow::ensure!(!tasks.is_empty(), "{name}: no outcome is known of any patient");
-        Ok(Cohort { strata, data, networks, antibodies, sets, tasks, targets, phantom, name: name.into() })
+        Ok(Cohort {
+            strata,
+            centres,
+            data,
+            networks,
+            antibodies,
+            sets,
+            tasks,
+            targets,
+            phantom,
+            name: name.into(),
+        })
     }
 
     pub fn len(&self) -> usize {
         self.data.ids.len()
+    }
+
+    /// What the classes of a task are called.
+    pub fn class_names(&self, task: &str) -> Vec<String> {
+        let responses = || ["none", "partial", "complete"].map(String::from).to_vec();
+        self.data.classes.get(task).cloned().unwrap_or_else(responses)
     }
 
     /// Modalities and what they are pooled from: genes with proteins and miRNA in one graph, the others alone.
@@ -176,6 +196,16 @@ impl Cohort {
         modalities.extend(own.into_iter().filter(|(_, t)| has(t)).map(|(m, t)| ModalityConfig::new(m, [t])));
         modalities
     }
+}
+
+/// The tissue source sites of TCGA's barcodes; the phantom's patients come from three places, half of them from one.
+fn centres(ids: &[String], phantom: bool) -> Vec<String> {
+    if phantom {
+        let place = |p: usize| ["A", "A", "A", "B", "B", "C"][p % 6].to_string();
+        return (0..ids.len()).map(place).collect();
+    }
+    let site = |id: &String| Some(id.strip_prefix("TCGA-")?.split('-').next()?.to_string());
+    ids.iter().map(site).collect::<Option<_>>().unwrap_or_default()
 }
 
 /// Names of GO and KEGG are numbers; their descriptions say what they are.
@@ -219,7 +249,9 @@ impl Prepared {
                 let seen: Vec<Vec<f32>> = train.iter().filter_map(|&i| scaled[i].clone()).collect();
                 edges.push(TypedEdges::new(name, name, correlated(&seen, 0.3, 10)));
             }
-            node_types.push(NodeTypeConfig::diag(name, scaler.features.len()));
+            let mut node_type = NodeTypeConfig::diag(name, scaler.features.len());
+            node_type.input = config.net.node_input;
+            node_types.push(node_type);
             source = source.with(name, &scaled)?;
             scalers.insert(name.clone(), scaler);
         }

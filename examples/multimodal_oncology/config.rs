@@ -1,11 +1,11 @@
 //! Every setting of a run, as it is written into the run's folder.
 
-use crate::cli::{Args, CohortArg, Preset};
+use crate::cli::{Args, CohortArg, NodeInputArg, Preset};
 use anyhow::Context;
 use oncograph::datasets::omics::OmicsPhantomConfig;
 use oncograph::nn::optim::AdamWConfig;
 use oncograph::omics::{
-    Ablate, ContrastConfig, FusionTokens, HeadKind, HeteroEdges, ModalityConfig, MultimodalConfig,
+    Ablate, ContrastConfig, FusionTokens, HeadKind, HeteroEdges, ModalityConfig, MultimodalConfig, NodeInput,
     NodeTypeConfig, Pooling, TaskConfig, TaskKind, TokenNorm, Weighting,
 };
 use oncograph::train::{FitConfig, Keep, OptimizerConfig};
@@ -34,6 +34,9 @@ pub struct NetSettings {
     pub fusion_dropout: f64,
     pub trunk: usize,
     pub trunk_dropout: f64,
+    /// M-01.
+    #[serde(default = "diag")]
+    pub node_input: NodeInput,
     /// M-05.
     pub hetero_edges: HeteroEdges,
     /// M-08.
@@ -49,6 +52,11 @@ pub struct NetSettings {
     pub token_norm: TokenNorm,
     /// M-06: whether proteins join the genes' graph with `codes_for`; else their only edges there are self loops.
     pub union: bool,
+}
+
+/// What runs had before they wrote it down.
+fn diag() -> NodeInput {
+    NodeInput::Diag
 }
 
 /// A whole run.
@@ -74,6 +82,15 @@ pub struct RunConfig {
     pub net: NetSettings,
     pub fit: FitConfig,
     pub ablate: bool,
+    /// Also train across centres.
+    #[serde(default)]
+    pub federate: bool,
+    /// Folds are centres (M-23).
+    #[serde(default)]
+    pub leave_centre_out: bool,
+    /// Whose clinical report is written; none: the first patient's.
+    #[serde(default)]
+    pub patient: Option<String>,
     /// Names of the models that are trained besides the graph network; empty: all.
     #[serde(default)]
     pub models: Vec<String>,
@@ -88,7 +105,7 @@ impl RunConfig {
         }
         let seed = args.seed.unwrap_or(1);
         let source = match &args.data {
-            None => Source::Phantom(phantom(args.patients.unwrap_or(500), seed)),
+            None => Source::Phantom(phantom(args.patients.unwrap_or(800), seed)),
             Some(root) => {
                 let beside = root.join("../glioma/tcga_lgg_gbm_subtype_ceccarelli2016.csv");
                 let idh = args.idh.clone().or_else(|| beside.is_file().then_some(beside));
@@ -97,9 +114,11 @@ impl RunConfig {
         };
         let preset = args.preset.unwrap_or(Preset::Quick);
         let literal = preset == Preset::Literal;
+        let generated = args.data.is_none();
         let net = match preset {
             Preset::Literal => MultimodalConfig::literal(),
             Preset::Fixed => MultimodalConfig::fixed(),
+            Preset::Quick if generated => MultimodalConfig::fixed().quick().layers(1).hidden(16),
             Preset::Quick => MultimodalConfig::fixed().quick().layers(1),
         };
         let quick = preset == Preset::Quick;
@@ -111,9 +130,9 @@ impl RunConfig {
             source,
             seed,
             folds: args.folds.unwrap_or(5),
-            repeats: args.repeats.unwrap_or(1),
+            repeats: if args.leave_centre_out { 1 } else { args.repeats.unwrap_or(1) },
             validation: 0.2,
-            batch: if quick { 64 } else { 32 },
+            batch: args.batch.unwrap_or(if quick { 64 } else { 32 }),
             select: if quick { 300 } else { 1000 },
             survival: if literal { TaskKind::SurvivalMse } else { TaskKind::SurvivalCox },
             weighting: if literal { Weighting::Softmax } else { Weighting::Uncertainty },
@@ -129,6 +148,11 @@ impl RunConfig {
                 fusion_dropout: net.fusion_dropout,
                 trunk: net.trunk,
                 trunk_dropout: net.trunk_dropout,
+                node_input: match args.node_input {
+                    Some(NodeInputArg::Named) => NodeInput::Named,
+                    None if generated && !literal => NodeInput::Named,
+                    _ => NodeInput::Diag,
+                },
                 hetero_edges: net.hetero_edges,
                 pooling: net.pooling,
                 fusion_tokens: net.fusion_tokens,
@@ -138,10 +162,13 @@ impl RunConfig {
                 union: !literal,
             },
             fit: FitConfig::new(epochs, OptimizerConfig::AdamW(AdamWConfig::new(rate).weight_decay(0.01)))
-                .early_stop(if quick { 20 } else { 15 })
+                .early_stop(args.patience.unwrap_or(if quick { 20 } else { 15 }))
                 .keep(Keep::BestOfEach)
                 .clip_norm(1.0),
             ablate: args.ablate,
+            federate: args.federate,
+            leave_centre_out: args.leave_centre_out,
+            patient: args.patient.clone(),
             models: args.models.clone(),
         })
     }
@@ -176,5 +203,5 @@ impl RunConfig {
 
 /// A cohort that trains in minutes; the interaction of two modalities is strong enough to be found in it.
 fn phantom(patients: usize, seed: u64) -> OmicsPhantomConfig {
-    OmicsPhantomConfig::new(patients, seed).sizes(60, 40, 6).strength(2.0).missing(0.1)
+    OmicsPhantomConfig::new(patients, seed).sizes(45, 45, 6).strength(2.0).missing(0.1)
 }

@@ -2,13 +2,12 @@
 
 use crate::cohort::Cohort;
 use crate::config::RunConfig;
-use crate::folds::{FULL, FoldResult};
-use oncograph::metrics::{
-    Average, BootstrapConfig, IntervalMethod, MulticlassConfusion, Survival, average_precision, bootstrap,
-    concordance, roc_auc, roc_auc_one_vs_rest,
-};
+use crate::folds::FoldResult;
+use crate::score::{Held, metrics};
+use crate::variants::FULL;
+use oncograph::metrics::{BootstrapConfig, IntervalMethod, bootstrap, bootstrap_difference};
 use oncograph::nn::Seed;
-use oncograph::omics::{Target, TaskKind};
+use oncograph::omics::TaskConfig;
 use std::collections::BTreeMap;
 
 /// An estimate and its 95 % interval.
@@ -19,7 +18,10 @@ pub struct Estimate {
     pub high: f64,
 }
 
-/// One model's numbers on one task, over the out-of-fold predictions of all patients whose outcome is known.
+/// One model's numbers on one task, over all patients whose outcome is known.
+///
+/// Each repetition of the cross-validation is scored by itself, never the mean of its predictions: that would be the
+/// score of an ensemble. A value is the mean of these scores, its interval that of the same mean over resampled patients.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
     pub model: String,
@@ -28,15 +30,17 @@ pub struct Row {
     pub parameters: usize,
     /// Name and estimate; `None` where the metric has no value.
     pub metrics: Vec<(&'static str, Option<Estimate>)>,
-    /// The spread of the first metric over repetitions, where there are several.
+    /// The graph network's first metric minus this model's, on the same resamples.
+    pub behind: Option<Estimate>,
+    /// The first metric in each repetition.
     pub over_repeats: Vec<f64>,
 }
 
-/// Out-of-fold predictions of one model, averaged over repetitions; a patient may have none.
+/// Out-of-fold predictions of one model by task, repetition and patient; a patient may have none.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OutOfFold {
     pub model: String,
-    pub outputs: BTreeMap<String, Vec<Option<Vec<f64>>>>,
+    pub outputs: BTreeMap<String, Vec<Vec<Option<Held>>>>,
     pub parameters: usize,
 }
 
@@ -55,96 +59,35 @@ impl Evaluation {
     }
 }
 
-fn collect(cohort: &Cohort, name: &str, results: &[&FoldResult]) -> OutOfFold {
+fn collect(cohort: &Cohort, name: &str, repeats: usize, results: &[&FoldResult]) -> OutOfFold {
     let mut outputs = BTreeMap::new();
     for task in &cohort.tasks {
-        let mut sums: Vec<Option<Vec<f64>>> = vec![None; cohort.len()];
-        let mut counts = vec![0f64; cohort.len()];
+        let mut all: Vec<Vec<Option<Held>>> = vec![vec![None; cohort.len()]; repeats];
         for r in results {
             let Some(rows) = r.outputs.get(&task.name) else { continue };
             for (&p, row) in r.test.iter().zip(rows) {
-                counts[p] += 1.0;
-                match &mut sums[p] {
-                    Some(sum) => sum.iter_mut().zip(row).for_each(|(s, v)| *s += v),
-                    none => *none = Some(row.clone()),
-                }
+                all[r.repeat][p] = Some(Held { fold: r.fold, output: row.clone() });
             }
         }
-        for (sum, n) in sums.iter_mut().zip(counts) {
-            if let Some(sum) = sum {
-                sum.iter_mut().for_each(|s| *s /= n);
-            }
-        }
-        outputs.insert(task.name.clone(), sums);
+        outputs.insert(task.name.clone(), all);
     }
     // Models of single tasks make up one variant: their parameters add up.
     let first = results.iter().filter(|r| r.repeat == 0 && r.fold == 0);
     OutOfFold { model: name.into(), outputs, parameters: first.map(|r| r.parameters).sum() }
 }
 
-/// The metrics of a task on some patients; names are the same for every model.
-pub fn metrics(
-    kind: TaskKind,
-    target: &Target,
-    outputs: &[Option<Vec<f64>>],
+/// The mean over repetitions of the metric at position `k`; none if one of them has no value.
+fn mean(
+    cohort: &Cohort,
+    task: &TaskConfig,
+    repeats: &[Vec<Option<Held>>],
+    k: usize,
     patients: &[usize],
-) -> Vec<(&'static str, Option<f64>)> {
-    let known = patients.iter().copied().filter_map(|p| Some((p, outputs[p].as_ref()?)));
-    match (kind, target) {
-        (_, Target::Survival(v)) => {
-            let (mut time, mut event, mut risk) = (vec![], vec![], vec![]);
-            for (p, out) in known {
-                if let Some((t, e)) = v[p] {
-                    time.push(t);
-                    event.push(e);
-                    risk.push(out[0]);
-                }
-            }
-            let c = Survival::new(&time, &event).and_then(|s| concordance(&s, &risk)).ok().map(|c| c.index);
-            vec![("C-index", c)]
-        }
-        (TaskKind::Classes(n), Target::Class(v)) => {
-            let (mut truth, mut probability) = (vec![], vec![]);
-            for (p, out) in known {
-                if let Some(c) = v[p] {
-                    truth.push(c);
-                    let sum: f64 = out.iter().sum();
-                    probability.extend(out.iter().map(|o| o / sum));
-                }
-            }
-            let confusion = MulticlassConfusion::from_probability(&truth, &probability, n).ok();
-            let auc = if n == 2 {
-                let (label, score): (Vec<bool>, Vec<f64>) =
-                    truth.iter().enumerate().map(|(i, c)| (*c == 1, probability[2 * i + 1])).unzip();
-                roc_auc(&label, &score).ok()
-            } else {
-                roc_auc_one_vs_rest(&truth, &probability, n, Average::Macro).ok()
-            };
-            vec![
-                ("AUROC", auc),
-                ("balanced accuracy", confusion.as_ref().map(MulticlassConfusion::balanced_accuracy)),
-                ("accuracy", confusion.as_ref().map(MulticlassConfusion::accuracy)),
-                ("macro F1", confusion.as_ref().and_then(|c| c.f1(Average::Macro))),
-            ]
-        }
-        (TaskKind::Labels(n), Target::Labels(v)) => {
-            let rows: Vec<(usize, &Vec<f64>)> = known.collect();
-            let mean = |f: fn(&[bool], &[f64]) -> Option<f64>| {
-                let of = |l: usize| {
-                    let pairs = rows.iter().filter_map(|(p, out)| Some((v[*p][l]?, out[l])));
-                    let (label, score): (Vec<bool>, Vec<f64>) = pairs.unzip();
-                    f(&label, &score)
-                };
-                let all: Option<Vec<f64>> = (0..n).map(of).collect();
-                all.map(|a| a.iter().sum::<f64>() / n as f64)
-            };
-            vec![
-                ("macro AUROC", mean(|l, s| roc_auc(l, s).ok())),
-                ("macro AUPRC", mean(|l, s| average_precision(l, s).ok())),
-            ]
-        }
-        _ => vec![],
-    }
+) -> Option<f64> {
+    let target = &cohort.targets[&task.name];
+    let of = |held: &Vec<Option<Held>>| metrics(task.kind, target, held, patients).get(k)?.1;
+    let all: Option<Vec<f64>> = repeats.iter().map(of).collect();
+    all.map(|a| a.iter().sum::<f64>() / a.len() as f64)
 }
 
 pub fn evaluate(config: &RunConfig, cohort: &Cohort, results: &[FoldResult]) -> anyhow::Result<Evaluation> {
@@ -154,92 +97,116 @@ pub fn evaluate(config: &RunConfig, cohort: &Cohort, results: &[FoldResult]) -> 
             names.push(&r.model);
         }
     }
-    let mut models = vec![];
+    let model = |name: &&str| {
+        let of: Vec<&FoldResult> = results.iter().filter(|r| r.model == *name).collect();
+        collect(cohort, name, config.repeats, &of)
+    };
+    let models: Vec<OutOfFold> = names.iter().map(model).collect();
+    let full = models.iter().find(|m| m.model == FULL);
     let mut rows = vec![];
-    for name in names {
-        let of: Vec<&FoldResult> = results.iter().filter(|r| r.model == name).collect();
-        let model = collect(cohort, name, &of);
-        for task in &cohort.tasks {
-            let target = &cohort.targets[&task.name];
-            let outputs = &model.outputs[&task.name];
-            let known: Vec<usize> =
-                (0..cohort.len()).filter(|&p| target.known(p) && outputs[p].is_some()).collect();
-            if known.is_empty() {
-                continue;
-            }
-            let point = metrics(task.kind, target, outputs, &known);
-            let mut estimates = vec![];
-            for (k, (metric, value)) in point.iter().enumerate() {
-                // One stream for all models: their intervals are of the same resamples.
-                let seed = Seed::new(config.seed).stream("bootstrap").stream(&task.name);
-                let options = BootstrapConfig::new().replicates(500).method(IntervalMethod::Percentile);
-                let interval = bootstrap(known.len(), &options, &mut seed.rng(), |rows| {
-                    let picked: Vec<usize> = rows.iter().map(|&r| known[r]).collect();
-                    metrics(task.kind, target, outputs, &picked)[k].1
-                });
-                let estimate = value.and(interval.ok());
-                let estimate = estimate.map(|i| Estimate { value: i.estimate, low: i.lower, high: i.upper });
-                estimates.push((*metric, estimate));
-            }
-            let mut over_repeats = vec![];
-            for repeat in 0..config.repeats {
-                let one: Vec<&FoldResult> = of.iter().copied().filter(|r| r.repeat == repeat).collect();
-                let one = collect(cohort, name, &one);
-                over_repeats.extend(metrics(task.kind, target, &one.outputs[&task.name], &known)[0].1);
-            }
-            rows.push(Row {
-                model: name.into(),
-                task: task.name.clone(),
-                patients: known.len(),
-                parameters: model.parameters,
-                metrics: estimates,
-                over_repeats,
-            });
-        }
-        models.push(model);
+    for task in &cohort.tasks {
+        rows.extend(models.iter().filter_map(|m| row(config, cohort, task, m, full)));
     }
-    rows.sort_by_key(|r| cohort.tasks.iter().position(|t| t.name == r.task));
     Ok(Evaluation { grid: grid(cohort, results), rows, models })
+}
+
+fn row(
+    config: &RunConfig,
+    cohort: &Cohort,
+    task: &TaskConfig,
+    model: &OutOfFold,
+    full: Option<&OutOfFold>,
+) -> Option<Row> {
+    let target = &cohort.targets[&task.name];
+    let repeats = &model.outputs[&task.name];
+    let held = |p: usize| repeats.iter().all(|r| r[p].is_some());
+    let known: Vec<usize> = (0..cohort.len()).filter(|&p| target.known(p) && held(p)).collect();
+    if known.is_empty() {
+        return None;
+    }
+    // One stream for all models: their intervals are of the same resamples.
+    let seed = Seed::new(config.seed).stream("bootstrap").stream(&task.name);
+    let options = BootstrapConfig::new().replicates(500).method(IntervalMethod::Percentile);
+    let picked = |rows: &[usize]| rows.iter().map(|&r| known[r]).collect::<Vec<usize>>();
+    let estimate = |i: oncograph::metrics::BootstrapInterval| Estimate {
+        value: i.estimate,
+        low: i.lower,
+        high: i.upper,
+    };
+    let interval = |k: usize| {
+        let score = |rows: &[usize]| mean(cohort, task, repeats, k, &picked(rows));
+        bootstrap(known.len(), &options, &mut seed.rng(), score).ok().map(estimate)
+    };
+    let names = metrics(task.kind, target, &repeats[0], &known);
+    let behind = full.filter(|f| f.model != model.model).and_then(|full| {
+        let network = |rows: &[usize]| mean(cohort, task, &full.outputs[&task.name], 0, &picked(rows));
+        let own = |rows: &[usize]| mean(cohort, task, repeats, 0, &picked(rows));
+        let found = bootstrap_difference(known.len(), &options, &mut seed.rng(), network, own);
+        found.ok().map(|d| estimate(d.difference))
+    });
+    Some(Row {
+        model: model.model.clone(),
+        task: task.name.clone(),
+        patients: known.len(),
+        parameters: model.parameters,
+        metrics: names.iter().enumerate().map(|(k, (name, _))| (*name, interval(k))).collect(),
+        behind,
+        over_repeats: repeats.iter().filter_map(|r| metrics(task.kind, target, r, &known)[0].1).collect(),
+    })
 }
 
 fn grid(cohort: &Cohort, results: &[FoldResult]) -> Vec<GridRow> {
     let full: Vec<&FoldResult> = results.iter().filter(|r| r.model == FULL && !r.grid.is_empty()).collect();
     let Some(first) = full.first() else { return vec![] };
+    let everyone: Vec<usize> = (0..cohort.len()).collect();
     let mut grid = vec![];
     for (k, (names, _)) in first.grid.iter().enumerate() {
         let parts: Vec<FoldResult> =
             full.iter().map(|r| FoldResult { outputs: r.grid[k].1.clone(), ..(*r).clone() }).collect();
-        let model = collect(cohort, "", &parts.iter().collect::<Vec<_>>());
-        let everyone: Vec<usize> = (0..cohort.len()).collect();
-        let of = |t: &oncograph::omics::TaskConfig| {
-            let value = metrics(t.kind, &cohort.targets[&t.name], &model.outputs[&t.name], &everyone)[0].1;
-            (t.name.clone(), value)
-        };
+        let model = collect(cohort, "", 1, &parts.iter().collect::<Vec<_>>());
+        let of = |t: &TaskConfig| (t.name.clone(), mean(cohort, t, &model.outputs[&t.name], 0, &everyone));
         grid.push((names.clone(), cohort.tasks.iter().map(of).collect()));
     }
     grid
 }
 
-/// `metrics.csv`: one line per model, task and metric.
+/// `metrics.csv`: one line per model, task and metric; `behind` is the graph network's first metric minus the model's.
 pub fn metrics_csv(evaluation: &Evaluation) -> String {
-    let mut csv = String::from("model,task,patients,parameters,metric,value,low,high\n");
+    let cells = |e: &Option<Estimate>| {
+        e.map_or_else(|| ",,".to_string(), |e| format!("{},{},{}", e.value, e.low, e.high))
+    };
+    let mut csv = String::from(
+        "model,task,patients,parameters,metric,value,low,high,behind,behind_low,behind_high,least_repeat,most_repeat\n",
+    );
     for r in &evaluation.rows {
-        for (name, e) in &r.metrics {
-            let cells = e.map_or_else(|| ",,".to_string(), |e| format!("{},{},{}", e.value, e.low, e.high));
-            csv += &format!("\"{}\",{},{},{},{name},{cells}\n", r.model, r.task, r.patients, r.parameters);
+        let least = r.over_repeats.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = r.over_repeats.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        for (k, (name, e)) in r.metrics.iter().enumerate() {
+            let (model, task) = (&r.model, &r.task);
+            let rest = match k {
+                0 => format!("{},{least},{most}", cells(&r.behind)),
+                _ => ",,,,".into(),
+            };
+            let (n, parameters) = (r.patients, r.parameters);
+            csv += &format!("\"{model}\",{task},{n},{parameters},{name},{},{rest}\n", cells(e));
         }
     }
     csv
 }
 
-/// `predictions.csv`: one line per patient, model, task and output.
+/// `predictions.csv`: one line per patient, model, task, repetition and output.
 pub fn predictions_csv(cohort: &Cohort, evaluation: &Evaluation) -> String {
-    let mut csv = String::from("patient,model,task,output,value\n");
+    let mut csv = String::from("patient,model,task,repetition,fold,output,value\n");
     for model in &evaluation.models {
-        for (task, rows) in &model.outputs {
-            for (id, row) in cohort.data.ids.iter().zip(rows) {
-                for (k, v) in row.iter().flatten().enumerate() {
-                    csv += &format!("\"{}\",\"{}\",{task},{k},{v}\n", id.replace('"', "'"), model.model);
+        for (task, repeats) in &model.outputs {
+            for (repeat, rows) in repeats.iter().enumerate() {
+                for (id, held) in cohort.data.ids.iter().zip(rows) {
+                    let Some(held) = held else { continue };
+                    let (id, model) = (id.replace('"', "'"), &model.model);
+                    for (k, v) in held.output.iter().enumerate() {
+                        let fold = held.fold;
+                        csv += &format!("\"{id}\",\"{model}\",{task},{repeat},{fold},{k},{v}\n");
+                    }
                 }
             }
         }

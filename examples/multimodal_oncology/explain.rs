@@ -2,12 +2,24 @@
 
 use crate::cohort::Cohort;
 use crate::config::RunConfig;
-use crate::folds::{FULL, FoldResult, modality_names};
-use oncograph::explain::{Enriched, EnrichmentConfig, RankStability, over_representation, rank_stability};
-use std::collections::BTreeMap;
+use crate::folds::FoldResult;
+use crate::variants::{FULL, modality_names};
+use oncograph::explain::{
+    Enriched, EnrichmentConfig, Prerank, PrerankConfig, RankStability, over_representation, prerank,
+    rank_stability,
+};
+use oncograph::nn::Seed;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Genes that count as important: 20 as in the specification, or a tenth of those measured if that is more.
 const TOP: usize = 20;
+
+/// Genes of a set that were measured, at least and at most.
+const LEAST: usize = 3;
+const MOST: usize = 500;
+
+/// The same at least, for a set's place in the ranking.
+const LEAST_RANKED: usize = 8;
 
 pub struct Findings {
     /// Mean share per modality over held-out patients that have it, and how many do.
@@ -18,10 +30,11 @@ pub struct Findings {
     pub stability: BTreeMap<String, RankStability>,
     /// By collection of sets.
     pub enrichment: Vec<(String, Vec<Enriched>)>,
+    /// The same without a threshold, on the whole ranking.
+    pub preranked: Vec<(String, Prerank)>,
 }
 
 pub fn findings(config: &RunConfig, cohort: &Cohort, results: &[FoldResult]) -> anyhow::Result<Findings> {
-    let _ = config;
     let full: Vec<&FoldResult> = results.iter().filter(|r| r.model == FULL).collect();
     let names = modality_names(cohort);
     let mut sums = vec![(0.0, 0usize); names.len()];
@@ -36,7 +49,7 @@ pub fn findings(config: &RunConfig, cohort: &Cohort, results: &[FoldResult]) -> 
         // A feature that a fold did not select has no score there: 0.
         let scores: Vec<Vec<f64>> = full
             .iter()
-            .filter_map(|r| r.gradients.get(node_type))
+            .filter_map(|r| r.shares.get(node_type))
             .map(|g| {
                 let of: BTreeMap<&str, f64> = g.iter().map(|(n, v)| (n.as_str(), *v)).collect();
                 features.iter().map(|f| of.get(f.as_str()).copied().unwrap_or(0.0)).collect()
@@ -54,30 +67,42 @@ pub fn findings(config: &RunConfig, cohort: &Cohort, results: &[FoldResult]) -> 
         all.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         genes.insert(node_type.clone(), all);
     }
-    let enrichment = enrichment(cohort, &genes)?;
-    Ok(Findings { importance, genes, stability, enrichment })
+    let (enrichment, preranked) = enrichment(config, cohort, &genes)?;
+    Ok(Findings { importance, genes, stability, enrichment, preranked })
 }
 
-/// Over-representation among the best genes, or among the genes whose products the best antibodies bind.
+/// By collection of sets, what is found in them.
+type Found<T> = Vec<(String, T)>;
+
+/// Over-representation among the best genes, or among the genes whose products the best antibodies bind, and where the
+/// sets lie in the ranking of all.
 fn enrichment(
+    config: &RunConfig,
     cohort: &Cohort,
     genes: &BTreeMap<String, Vec<(String, f64)>>,
-) -> anyhow::Result<Vec<(String, Vec<Enriched>)>> {
-    let as_genes = |list: &[(String, f64)], node_type: &str| -> Vec<String> {
-        let of = |name: &String| match (&cohort.antibodies, node_type) {
-            (Some((map, _)), "protein") => map.get(name).cloned().unwrap_or_default(),
-            _ => vec![name.clone()],
-        };
-        list.iter().flat_map(|(n, _)| of(n)).collect()
-    };
+) -> anyhow::Result<(Found<Vec<Enriched>>, Found<Prerank>)> {
     let ranked = ["gene", "protein"].into_iter().find_map(|t| Some((t, genes.get(t)?)));
-    let Some((node_type, ranked)) = ranked else { return Ok(vec![]) };
+    let Some((node_type, ranked)) = ranked else { return Ok((vec![], vec![])) };
+    let of = |name: &String| match (&cohort.antibodies, node_type) {
+        (Some((map, _)), "protein") => map.get(name).cloned().unwrap_or_default(),
+        _ => vec![name.clone()],
+    };
     let top = TOP.max(ranked.len() / 10).min(ranked.len());
-    let (selected, measured) = (as_genes(&ranked[..top], node_type), as_genes(ranked, node_type));
-    let options = EnrichmentConfig::new().sizes(3, 500);
-    let mut found = vec![];
+    let as_genes = |list: &[(String, f64)]| list.iter().flat_map(|(n, _)| of(n)).collect::<Vec<_>>();
+    let (selected, measured) = (as_genes(&ranked[..top]), as_genes(ranked));
+    // A gene that several antibodies bind has the score of the best of them.
+    let mut seen = BTreeSet::new();
+    let scored = ranked.iter().flat_map(|(n, v)| of(n).into_iter().map(move |g| (g, *v)));
+    let ranking: Vec<(String, f64)> = scored.filter(|(g, _)| seen.insert(g.clone())).collect();
+    let options = EnrichmentConfig::new().sizes(LEAST, MOST);
+    let ranked_options = PrerankConfig::new().sizes(LEAST_RANKED, MOST);
+    let (mut found, mut preranked) = (vec![], vec![]);
     for (name, sets) in &cohort.sets {
         found.push((name.clone(), over_representation(&selected, &measured, sets, &options)?));
+        if ranking.len() > 1 {
+            let seed = Seed::new(config.seed).stream("prerank").stream(name);
+            preranked.push((name.clone(), prerank(&ranking, sets, &ranked_options, seed)?));
+        }
     }
-    Ok(found)
+    Ok((found, preranked))
 }

@@ -1,99 +1,19 @@
 //! Training and out-of-fold prediction.
 
-use crate::cohort::{Cohort, Prepared};
+use crate::attribute::mean_shares;
+use crate::cohort::Cohort;
 use crate::config::RunConfig;
-use candle_core::{DType, Device, Tensor, Var};
+use crate::federation::{self, of_centre};
+use crate::network::Network;
+use crate::variants::{LATE, Variant, modality_names, pooled_type};
+use candle_core::{DType, Tensor};
 use indicatif::ProgressBar;
 use oncograph::datasets::splits::{Fold, merge_small_strata, repeated_stratified_k_fold, stratified_split};
-use oncograph::nn::{Mode, ParamStore, Seed};
-use oncograph::omics::{
-    Ablate, BatchSource, Contrast, FlatNet, MultiTaskLoss, Nodes, OmicsLearner, OmicsModel, OmicsOutput,
-    SharedGraphs, TaskConfig, TaskKind, predict, risk,
-};
+use oncograph::nn::Seed;
+use oncograph::omics::{OmicsOutput, TaskConfig, TaskKind, predict, risk};
 use oncograph::train::{EpochRecord, RunDir, StopFlag, fit_each};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-
-/// The name of the network in tables.
-pub const FULL: &str = "graph network";
-/// The control whose edges are at random.
-pub const SHUFFLED: &str = "graph network, shuffled edges";
-/// Attention over modality vectors without a graph.
-pub const ATTENTION: &str = "attention fusion";
-/// The average of the unimodal models.
-pub const LATE: &str = "late fusion";
-
-/// What is trained.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Variant {
-    Full,
-    Shuffled,
-    Attention,
-    Unimodal(String),
-    NoIntra,
-    NoInter,
-    NoContrast,
-    /// One model for one task.
-    Single(String),
-}
-
-impl Variant {
-    pub fn name(&self) -> String {
-        match self {
-            Variant::Full => FULL.into(),
-            Variant::Shuffled => SHUFFLED.into(),
-            Variant::Attention => ATTENTION.into(),
-            Variant::Unimodal(m) => format!("{m} only"),
-            Variant::NoIntra => "- intra-modality graphs".into(),
-            Variant::NoInter => "- inter-modality fusion".into(),
-            Variant::NoContrast => "- contrastive".into(),
-            Variant::Single(_) => "- multi-task".into(),
-        }
-    }
-}
-
-/// What the run trains.
-///
-/// # Errors
-/// A model of `config` that the cohort does not have, with those that it has.
-pub fn variants(config: &RunConfig, cohort: &Cohort) -> anyhow::Result<Vec<Variant>> {
-    let mut all = vec![Variant::Full, Variant::Shuffled];
-    let modalities = modality_names(cohort);
-    if modalities.len() > 1 {
-        all.push(Variant::Attention);
-    }
-    all.extend(modalities.into_iter().map(Variant::Unimodal));
-    if config.ablate {
-        all.extend([Variant::NoIntra, Variant::NoInter, Variant::NoContrast]);
-        all.extend(cohort.tasks.iter().map(|t| Variant::Single(t.name.clone())));
-    }
-    for name in &config.models {
-        let names: Vec<String> = all.iter().map(Variant::name).collect();
-        anyhow::ensure!(names.contains(name), "--model {name}: expected some of {}", names.join(", "));
-    }
-    all.retain(|v| *v == Variant::Full || config.models.is_empty() || config.models.contains(&v.name()));
-    Ok(all)
-}
-
-/// The modalities of a cohort, by the order of importances.
-pub fn modality_names(cohort: &Cohort) -> Vec<String> {
-    let names = [("gene", "genomics"), ("mirna", "mirna"), ("protein", "proteomics"), ("lab", "clinical")];
-    names
-        .into_iter()
-        .filter(|(t, _)| cohort.data.tables.contains_key(*t))
-        .map(|(_, m)| m.to_string())
-        .collect()
-}
-
-/// The node type that a modality is pooled from.
-pub fn pooled_type(modality: &str) -> &'static str {
-    match modality {
-        "genomics" => "gene",
-        "mirna" => "mirna",
-        "proteomics" => "protein",
-        _ => "lab",
-    }
-}
 
 /// Outputs by task and held-out patient: a risk, probabilities of classes, or of labels.
 pub type Outputs = BTreeMap<String, Vec<Vec<f64>>>;
@@ -113,15 +33,45 @@ pub struct FoldResult {
     pub importance: Vec<Vec<f64>>,
     /// Outputs where only some modalities are there, by which.
     pub grid: Grid,
-    /// By node type and name, the mean magnitude of the gradient of the first task's output over held-out patients.
-    pub gradients: BTreeMap<String, Vec<(String, f64)>>,
+    /// By node type and name, how much of the first task's output it accounts for, on average over held-out patients.
+    pub shares: BTreeMap<String, Vec<(String, f64)>>,
     pub history: Vec<EpochRecord>,
     pub best_epoch: usize,
     pub parameters: usize,
+    /// Bytes that a federation sent.
+    pub sent: usize,
 }
 
-/// The folds of all repetitions.
+impl FoldResult {
+    /// Of a model that has said nothing yet.
+    pub fn empty(model: &str, fold: &Fold) -> Self {
+        FoldResult {
+            model: model.into(),
+            repeat: fold.repeat,
+            fold: fold.fold,
+            test: fold.test.clone(),
+            outputs: Outputs::new(),
+            importance: vec![],
+            grid: vec![],
+            shares: BTreeMap::new(),
+            history: vec![],
+            best_epoch: 0,
+            parameters: 0,
+            sent: 0,
+        }
+    }
+}
+
+/// The folds of all repetitions, or one per centre.
 pub fn folds(config: &RunConfig, cohort: &Cohort) -> anyhow::Result<Vec<Fold>> {
+    if config.leave_centre_out {
+        let (names, of) = federation::centres(cohort)?;
+        let fold = |c: usize| {
+            let (test, train) = (0..cohort.len()).partition(|p| of[*p] == c);
+            Fold { repeat: 0, fold: c, train, test }
+        };
+        return Ok((0..names.len()).map(fold).collect());
+    }
     let strata = merge_small_strata(&cohort.strata, config.folds);
     Ok(repeated_stratified_k_fold(
         &strata,
@@ -131,7 +81,12 @@ pub fn folds(config: &RunConfig, cohort: &Cohort) -> anyhow::Result<Vec<Fold>> {
     )?)
 }
 
-fn inner_split(config: &RunConfig, cohort: &Cohort, fold: &Fold) -> anyhow::Result<(Vec<usize>, Vec<usize>)> {
+/// The patients that a fold trains on, and those on which training is stopped.
+pub fn inner_split(
+    config: &RunConfig,
+    cohort: &Cohort,
+    fold: &Fold,
+) -> anyhow::Result<(Vec<usize>, Vec<usize>)> {
     let strata: Vec<usize> = fold.train.iter().map(|&i| cohort.strata[i]).collect();
     let seed = Seed::new(config.seed).stream("inner").at(fold.repeat as u64).at(fold.fold as u64);
     let fractions = [1.0 - config.validation, config.validation, 0.0];
@@ -150,99 +105,97 @@ pub fn run_fold(
     stop: &StopFlag,
     bar: &ProgressBar,
 ) -> anyhow::Result<FoldResult> {
-    let task = if let Variant::Single(task) = variant { format!("-{task}") } else { String::new() };
-    let name = format!("{}{task}-{}-{}", variant.name().replace([' ', ','], "_"), fold.repeat, fold.fold);
+    let name = fold_name(variant, fold);
     let folder = RunDir::open(&run.folder("folds")?)?;
     let done = format!("{name}.result.json");
     if let Some(result) = folder.read_json(&done)? {
         bar.inc(config.fit.epochs as u64);
         return Ok(result);
     }
-    let (train, validation) = inner_split(config, cohort, fold)?;
-    let prepared = Prepared::fit(config, cohort, &train)?;
-    let seed = Seed::new(config.seed).stream(&name);
-    let store = ParamStore::new(seed.stream("network"));
-    let vb = store.var_builder(DType::F32, &Device::Cpu);
-    let mut shape = prepared.model.clone();
-    let mut graphs = prepared.graphs.clone();
-    match variant {
-        Variant::Shuffled => graphs = prepared.shuffled(seed.stream("edges")),
-        Variant::Unimodal(m) => shape = shape.only(&[m])?,
-        Variant::NoIntra => shape = shape.ablate(Ablate { intra: true, inter: false }),
-        Variant::NoInter => shape = shape.ablate(Ablate { intra: false, inter: true }),
-        Variant::Single(task) => shape.tasks.retain(|t| t.name == *task),
-        Variant::Full | Variant::Attention | Variant::NoContrast => {}
+    let (mut train, mut validation) = inner_split(config, cohort, fold)?;
+    if let Variant::Alone(centre) = variant {
+        (train, validation) = (of_centre(cohort, centre, &train)?, of_centre(cohort, centre, &validation)?);
     }
-    let flat = matches!(variant, Variant::Attention | Variant::Unimodal(_));
-    let model: Box<dyn OmicsModel> =
-        if flat { Box::new(FlatNet::new(&shape, vb.clone())?) } else { Box::new(shape.build(vb.clone())?) };
-    let weights = MultiTaskLoss::new(config.weighting.clone(), &shape, vb.clone())?;
-    let contrast = match &config.contrast {
-        Some(c) if !flat && *variant != Variant::NoContrast => Some(Contrast::new(c, shape.hidden, vb)?),
-        _ => None,
-    };
-    let mut learner = OmicsLearner::new(
-        model.as_ref(),
-        &prepared.source,
-        &graphs,
-        &cohort.targets,
-        &weights,
-        contrast.as_ref(),
-        (&train, &validation),
-        config.batch,
-        seed,
-    )?;
-    let checkpoint = folder.file(&format!("{name}.checkpoint.safetensors"));
-    let start = bar.position();
-    let (outcome, best) = fit_each(&mut learner, &store, &config.fit, Some(&checkpoint), stop, |record| {
+    let network = Network::new(config, cohort, variant, &train, &name)?;
+    let split = (&train[..], &validation[..]);
+    let mut epochs = 0;
+    let told = |record: &EpochRecord| {
         bar.set_message(format!("{} fold {} loss {:.4}", variant.name(), fold.fold + 1, record.score));
         bar.inc(1);
-    })?;
-    bar.set_position(start + config.fit.epochs as u64);
-    let (mut all, mut importance, mut of_subsets) = (Outputs::new(), vec![], vec![]);
-    let mut attributed = BTreeMap::new();
-    for (k, task) in shape.tasks.iter().enumerate() {
+        epochs += 1;
+    };
+    let checkpoint = folder.file(&format!("{name}.checkpoint.safetensors"));
+    let sites = folder.file(&format!("{name}.sites"));
+    let mut result = FoldResult::empty(&variant.name(), fold);
+    let mut learner = network.learner(config, cohort, split)?;
+    let (outcome, best) = if let Some(mu) = variant.federated() {
+        let (outcome, sent) = federation::train(config, cohort, &network, split, mu, (&sites, stop), told)?;
+        result.sent = sent;
+        (outcome, BTreeMap::new())
+    } else {
+        fit_each(&mut learner, &network.store, &config.fit, Some(&checkpoint), stop, told)?
+    };
+    // Epochs that early stopping left out.
+    bar.inc((config.fit.epochs as u64).saturating_sub(epochs));
+    (result.history, result.best_epoch) = (outcome.history, outcome.best_epoch);
+    result.parameters = network.store.parameter_count();
+    for (k, task) in network.shape.tasks.iter().enumerate() {
         // Each task is answered with the parameters of its own best epoch.
         if let Some(parameters) = best.get(&task.name) {
-            store.restore(parameters)?;
+            network.store.restore(parameters)?;
         }
-        let tasks = std::slice::from_ref(task);
-        let output = learner.output(&fold.test)?;
-        all.extend(outputs(tasks, &output)?);
-        if let (0, Some(i)) = (k, &output.importance) {
-            importance = i.to_dtype(DType::F64)?.to_vec2()?;
-        }
-        if *variant == Variant::Full {
-            if k == 0 {
-                attributed = gradients(&prepared, model.as_ref(), &graphs, &fold.test, config.batch)?;
-            }
-            let of_task = grid(config, cohort, &prepared, (model.as_ref(), tasks), &graphs, fold)?;
-            join(&mut of_subsets, of_task);
-        }
-        store.save(folder.file(&format!("{name}-{}.safetensors", task.name)))?;
+        let explained = *variant == Variant::Full && fold.repeat == 0;
+        answer(config, cohort, fold, &network, (k, task), explained, &mut result)?;
+        network.store.save(folder.file(&parameter_file(&name, &task.name)))?;
     }
-    folder.write_json(&format!("{name}.scalers.json"), &(&shape, &prepared.scalers))?;
-    let result = FoldResult {
-        model: variant.name(),
-        repeat: fold.repeat,
-        fold: fold.fold,
-        test: fold.test.clone(),
-        outputs: all,
-        importance,
-        grid: of_subsets,
-        gradients: attributed,
-        history: outcome.history,
-        best_epoch: outcome.best_epoch,
-        parameters: store.parameter_count(),
-    };
+    folder.write_json(&format!("{name}.scalers.json"), &(&network.shape, &network.prepared.scalers))?;
     // The result is the last thing written: until it is there, the fold is not done.
     let result = folder.once(&done, || Ok(result))?;
     std::fs::remove_file(&checkpoint).ok();
+    std::fs::remove_dir_all(&sites).ok();
     Ok(result)
 }
 
+/// What a fold's files of a variant begin with.
+pub fn fold_name(variant: &Variant, fold: &Fold) -> String {
+    let task = if let Variant::Single(task) = variant { format!("-{task}") } else { String::new() };
+    format!("{}{task}-{}-{}", variant.name().replace([' ', ','], "_"), fold.repeat, fold.fold)
+}
+
+/// The file of the parameters that answer a task.
+pub fn parameter_file(name: &str, task: &str) -> String {
+    format!("{name}-{task}.safetensors")
+}
+
+/// Adds what a trained network says of one task, and if asked what it goes by.
+fn answer(
+    config: &RunConfig,
+    cohort: &Cohort,
+    fold: &Fold,
+    network: &Network,
+    (k, task): (usize, &TaskConfig),
+    explained: bool,
+    result: &mut FoldResult,
+) -> anyhow::Result<()> {
+    let (tasks, batch) = (std::slice::from_ref(task), config.batch);
+    let (model, graphs, source) = (network.model.as_ref(), &network.graphs, &network.prepared.source);
+    let output = predict(model, source, graphs, &fold.test, batch)?;
+    result.outputs.extend(outputs(tasks, &output)?);
+    if let (0, Some(i)) = (k, &output.importance) {
+        result.importance = i.to_dtype(DType::F64)?.to_vec2()?;
+    }
+    if !explained {
+        return Ok(());
+    }
+    if k == 0 {
+        result.shares = mean_shares(network, &fold.test, batch)?;
+    }
+    join(&mut result.grid, grid(config, cohort, network, tasks, &fold.test)?);
+    Ok(())
+}
+
 /// Tensors of a model as risks and probabilities.
-fn outputs(tasks: &[TaskConfig], output: &OmicsOutput) -> anyhow::Result<Outputs> {
+pub fn outputs(tasks: &[TaskConfig], output: &OmicsOutput) -> anyhow::Result<Outputs> {
     let mut all = BTreeMap::new();
     for task in tasks {
         let Some(x) = output.tasks.get(&task.name) else { continue };
@@ -261,13 +214,12 @@ fn outputs(tasks: &[TaskConfig], output: &OmicsOutput) -> anyhow::Result<Outputs
 fn grid(
     config: &RunConfig,
     cohort: &Cohort,
-    prepared: &Prepared,
-    (model, tasks): (&dyn OmicsModel, &[TaskConfig]),
-    graphs: &SharedGraphs,
-    fold: &Fold,
+    network: &Network,
+    tasks: &[TaskConfig],
+    patients: &[usize],
 ) -> anyhow::Result<Grid> {
     let names = modality_names(cohort);
-    if fold.repeat > 0 || names.len() < 2 {
+    if names.len() < 2 {
         return Ok(vec![]);
     }
     let mut grid = vec![];
@@ -275,8 +227,8 @@ fn grid(
         let kept: Vec<String> =
             names.iter().enumerate().filter(|(i, _)| subset >> i & 1 == 1).map(|(_, n)| n.clone()).collect();
         let gone: Vec<&str> = names.iter().filter(|n| !kept.contains(n)).map(|n| pooled_type(n)).collect();
-        let source = prepared.source.clone().without(&gone);
-        let output = predict(model, &source, graphs, &fold.test, config.batch)?;
+        let source = network.prepared.source.clone().without(&gone);
+        let output = predict(network.model.as_ref(), &source, &network.graphs, patients, config.batch)?;
         grid.push((kept, outputs(tasks, &output)?));
     }
     Ok(grid)
@@ -289,45 +241,6 @@ fn join(all: &mut Grid, of_task: Grid) {
         return;
     }
     all.iter_mut().zip(of_task).for_each(|(a, t)| a.1.extend(t.1));
-}
-
-/// The mean magnitude of the gradient of the first task's output with respect to each node's value (defect 10: asked of
-/// the tensor of values). For classes, of the predicted one.
-fn gradients(
-    prepared: &Prepared,
-    model: &dyn OmicsModel,
-    graphs: &SharedGraphs,
-    patients: &[usize],
-    batch: usize,
-) -> anyhow::Result<BTreeMap<String, Vec<(String, f64)>>> {
-    let mut sums: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-    for chunk in patients.chunks(batch) {
-        let mut inputs = prepared.source.batch(chunk)?;
-        let mut vars = vec![];
-        for (name, nodes) in inputs.nodes.iter_mut() {
-            if let Nodes::Values { values, .. } = nodes {
-                let var = Var::from_tensor(values)?;
-                *values = var.as_tensor().clone();
-                vars.push((name.clone(), var));
-            }
-        }
-        let out = model.forward(&inputs, graphs, Mode::Eval)?;
-        let task = &model.config().tasks[0];
-        let Some(x) = out.tasks.get(&task.name) else { continue };
-        let scalar = if task.kind.is_survival() { x.sum_all()? } else { x.max(1)?.sum_all()? };
-        let all = scalar.backward()?;
-        for (name, var) in vars {
-            let Some(g) = all.get(&var) else { continue };
-            let g = g.abs()?.sum(0)?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
-            let sum = sums.entry(name).or_insert_with(|| vec![0.0; g.len()]);
-            sum.iter_mut().zip(g).for_each(|(s, g)| *s += g / patients.len() as f64);
-        }
-    }
-    let named = |(t, sums): (String, Vec<f64>)| {
-        let names = prepared.scalers.get(&t).map(|s| s.features.clone()).unwrap_or_default();
-        (t, names.into_iter().zip(sums).collect())
-    };
-    Ok(sums.into_iter().map(named).collect())
 }
 
 /// The average of the unimodal models' outputs, fold by fold; risks in units of their spread, since log risks of two
@@ -360,19 +273,8 @@ pub fn late_fusion(
             let width = (mean.len() / fold.test.len()).max(1);
             outputs.insert(task.name.clone(), mean.chunks(width).map(<[f64]>::to_vec).collect());
         }
-        fused.push(FoldResult {
-            model: LATE.into(),
-            repeat: fold.repeat,
-            fold: fold.fold,
-            test: fold.test.clone(),
-            outputs,
-            importance: vec![],
-            grid: vec![],
-            gradients: BTreeMap::new(),
-            history: vec![],
-            best_epoch: 0,
-            parameters: parts.iter().map(|r| r.parameters).sum(),
-        });
+        let parameters = parts.iter().map(|r| r.parameters).sum();
+        fused.push(FoldResult { outputs, parameters, ..FoldResult::empty(LATE, fold) });
     }
     Ok(fused)
 }

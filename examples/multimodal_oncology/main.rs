@@ -1,13 +1,21 @@
 //! The multi-modal network on omics: from tables to a report. See `--help`.
 
+mod attribute;
 mod baselines;
 mod cli;
+mod clinical;
 mod cohort;
 mod config;
 mod evaluate;
 mod explain;
+mod explanation;
+mod federation;
 mod folds;
+mod network;
 mod report;
+mod score;
+mod variants;
+mod workers;
 
 use clap::Parser;
 use cli::Args;
@@ -39,18 +47,17 @@ fn run(args: &Args) -> anyhow::Result<()> {
 
 fn train(config: &RunConfig, run: &RunDir, stop: &StopFlag) -> anyhow::Result<()> {
     let cohort = Cohort::load(config)?;
+    let reported = clinical::patient(config, &cohort)?;
     let all = folds::folds(config, &cohort)?;
-    let variants = folds::variants(config, &cohort)?;
+    let variants = variants::variants(config, &cohort)?;
     let bar = progress((variants.len() * all.len() * config.fit.epochs) as u64, "training");
-    let mut results = vec![];
-    for variant in &variants {
-        for fold in &all {
-            results.push(folds::run_fold(config, &cohort, fold, variant, run, stop, &bar)?);
-        }
-    }
-    for fold in &all {
-        results.extend(baselines::run_fold(config, &cohort, fold, run)?);
-    }
+    let networks = variants.iter().flat_map(|v| all.iter().map(move |f| (Some(v), f)));
+    let jobs: Vec<_> = networks.chain(all.iter().map(|f| (None, f))).collect();
+    let trained = workers::side_by_side(&jobs, |(variant, fold)| match variant {
+        Some(v) => Ok(vec![folds::run_fold(config, &cohort, fold, v, run, stop, &bar)?]),
+        None => baselines::run_fold(config, &cohort, fold, run),
+    });
+    let mut results = trained?.concat();
     bar.finish_with_message("");
     results.extend(folds::late_fusion(&cohort, &all, &results)?);
     let evaluation = evaluate::evaluate(config, &cohort, &results)?;
@@ -65,7 +72,8 @@ fn train(config: &RunConfig, run: &RunDir, stop: &StopFlag) -> anyhow::Result<()
     if cohort.phantom {
         println!("PHANTOM data: generated patients; the numbers say nothing about real ones.");
     }
-    println!("{}\nreport: {}", report::RESEARCH, path.display());
+    let patient = clinical::write(config, &cohort, &all, run, reported)?;
+    println!("{}\npatient: {}\nreport: {}", report::RESEARCH, patient.display(), path.display());
     Ok(())
 }
 

@@ -1,15 +1,18 @@
 //! The report of a run, as one HTML file.
 
-use crate::baselines::CONSTANT;
+use crate::baselines::{CONSTANT, FOREST, LINEAR};
 use crate::cohort::Cohort;
 use crate::config::RunConfig;
 use crate::evaluate::{Estimate, Evaluation, Row};
 use crate::explain::Findings;
-use crate::folds::{FULL, FoldResult, LATE, SHUFFLED};
+use crate::explanation;
+use crate::folds::FoldResult;
+use crate::variants::{ATTENTION, FULL, LATE, SHUFFLED};
 use oncograph::deploy::chart::{Bar, Series, SurvivalGroup, bars, kaplan_meier, learning_curves};
 use oncograph::deploy::{Banner, Cell, Figure, ModelCard, Report, Table};
 use oncograph::metrics::MulticlassConfusion;
 use oncograph::omics::{Target, TaskKind};
+use std::collections::BTreeMap;
 
 pub const RESEARCH: &str =
     "For research only. Not a medical device; not validated for any clinical decision.";
@@ -24,15 +27,20 @@ pub fn tables(cohort: &Cohort, evaluation: &Evaluation) -> Vec<Table> {
     let table = |task: &str| {
         let rows: Vec<&Row> = evaluation.rows.iter().filter(|r| r.task == task).collect();
         let metrics: Vec<&str> = rows.first().map_or(vec![], |r| r.metrics.iter().map(|m| m.0).collect());
-        let header = ["Model", "Patients", "Parameters"].into_iter().chain(metrics);
-        let caption = format!("{task}: {kind}out-of-fold predictions, 95 % bootstrap intervals");
+        let header = ["Model", "Parameters"].into_iter().chain(metrics).chain(["Network ahead"]);
+        let patients = rows.iter().map(|r| r.patients).max().unwrap_or(0);
+        let caption = format!(
+            "{task}: {kind}{patients} patients, out of fold; means over repetitions, each scored by itself, with 95 % \
+             intervals over patients; by how much the graph network is ahead in the first metric"
+        );
         rows.iter().fold(Table::new(caption, header), |table, r| {
             let parameters =
                 if r.parameters == 0 { Cell::missing("no network") } else { Cell::count(r.parameters) };
-            let cells = [Cell::text(r.model.clone()), Cell::count(r.patients), parameters];
+            let cells = [Cell::text(r.model.clone()), parameters];
             let numbers =
                 r.metrics.iter().map(|(_, e)| e.as_ref().map_or_else(|| Cell::missing("undefined"), cell));
-            let cells: Vec<Cell> = cells.into_iter().chain(numbers).collect();
+            let ahead = r.behind.as_ref().map_or_else(|| Cell::text(""), cell);
+            let cells: Vec<Cell> = cells.into_iter().chain(numbers).chain([ahead]).collect();
             if r.model == CONSTANT { table.emphasised_row(cells) } else { table.row(cells) }
         })
     };
@@ -116,7 +124,8 @@ pub fn write(
             s.table(grid(cohort, evaluation));
         }
     });
-    report = explanation(report, cohort, findings);
+    report = explanation::section(report, cohort, findings);
+    report = federation(report, results);
     report = report.section("Training", |s| {
         s.figure_or_reason("Learning curves", curves(results));
     });
@@ -137,82 +146,57 @@ pub fn write(
             config.folds, config.repeats
         ))
         .performance(performance.collect::<Vec<_>>().join("; "))
-        .limitations("No external validation. Out-of-fold risks of several models are ranked together.");
+        .limitations("No external validation. Out-of-fold probabilities of several models are ranked together; risks within a fold.");
     Ok(report.model_card(&card).write(path)?)
-}
-
-fn explanation(report: Report, cohort: &Cohort, findings: &Findings) -> Report {
-    let task = cohort.tasks.first().map_or("", |t| t.name.as_str());
-    report.section("Genes and sets", |s| {
-        for (node_type, genes) in &findings.genes {
-            let caption = format!("{node_type}: mean magnitude of the gradient of {task} over held-out patients, top 20");
-            let table = genes.iter().take(20).enumerate().fold(Table::new(caption, ["Rank", "Name", "Gradient"]), |t, (i, (name, v))| {
-                t.row([Cell::count(i + 1), Cell::text(name.clone()), Cell::number(*v, 5)])
-            });
-            s.table(match findings.stability.get(node_type) {
-                None => table,
-                Some(st) => table.note(format!(
-                    "Between folds: Kendall's tau {:.2}; the top lists share {:.0} % (by chance {:.0} %).",
-                    st.kendall,
-                    100.0 * st.top_overlap,
-                    100.0 * st.chance
-                )),
-            });
-        }
-        for (name, found) in &findings.enrichment {
-            let table = Table::new(
-                format!("{name}: over-representation among the top tenth (at least 20), background: what was measured"),
-                ["Set", "Genes", "Of", "Fold", "p", "FDR"],
-            );
-            let table = found.iter().take(15).fold(table, |t, e| {
-                t.row([
-                    Cell::text(e.name.clone()),
-                    Cell::count(e.genes.len()),
-                    Cell::count(e.size),
-                    Cell::number(e.fold, 1),
-                    Cell::p_value(e.p_value),
-                    Cell::p_value(e.q_value),
-                ])
-            });
-            s.table(table.note("Sets of 3 to 500 measured genes with a hit count as tests."));
-            let strongest: Vec<Bar> =
-                found.iter().take(10).map(|e| Bar::new(e.name.clone(), -e.p_value.max(1e-300).log10())).collect();
-            if !strongest.is_empty() {
-                s.figure_or_reason(name, bars(&strongest, "-log10 p"));
-            }
-        }
-    })
 }
 
 /// In words, what the tables say, whichever way it went.
 fn verdict(cohort: &Cohort, evaluation: &Evaluation) -> String {
     let mut sentences = vec![];
     for task in &cohort.tasks {
-        let first = |model: &str| {
-            let row = evaluation.rows.iter().find(|r| r.task == task.name && r.model == model)?;
-            let (name, e) = row.metrics.first()?;
-            Some((*name, (*e)?))
-        };
-        let Some((metric, full)) = first(FULL) else { continue };
-        for other in
-            [SHUFFLED, LATE, crate::folds::ATTENTION, crate::baselines::LINEAR, crate::baselines::FOREST]
-        {
-            if let Some((_, e)) = first(other) {
-                let word = if full.value > e.high {
-                    "above the interval of"
-                } else if full.value < e.low {
-                    "below the interval of"
-                } else {
-                    "not distinguishable from"
-                };
-                sentences.push(format!(
-                    "{}: the graph network's {metric} {:.3} is {word} {other} ({:.3}).",
-                    task.name, full.value, e.value
-                ));
-            }
+        let row = |model: &str| evaluation.rows.iter().find(|r| r.task == task.name && r.model == model);
+        let Some(metric) = row(FULL).and_then(|r| Some(r.metrics.first()?.0)) else { continue };
+        for other in [SHUFFLED, LATE, ATTENTION, LINEAR, FOREST] {
+            let Some(d) = row(other).and_then(|r| r.behind) else { continue };
+            let word = match (d.low > 0.0, d.high < 0.0) {
+                (true, _) => "above",
+                (_, true) => "below",
+                _ => "not distinguishable from",
+            };
+            sentences.push(format!(
+                "{}: the graph network's {metric} is {word} that of {other} (difference {:.3}, {:.3} to {:.3}).",
+                task.name, d.value, d.low, d.high
+            ));
         }
     }
     sentences.join(" ")
+}
+
+/// What a federation cost, where there was one.
+fn federation(report: Report, results: &[FoldResult]) -> Report {
+    let mut names: Vec<&str> = results.iter().filter(|r| r.sent > 0).map(|r| r.model.as_str()).collect();
+    names.dedup();
+    if names.is_empty() {
+        return report;
+    }
+    let table = Table::new("Per fold, means over folds", ["Model", "Rounds", "Best round", "MB sent"]);
+    let table = names.into_iter().fold(table, |table, name| {
+        let of: Vec<&FoldResult> = results.iter().filter(|r| r.model == name).collect();
+        let mean = |f: fn(&FoldResult) -> f64| of.iter().map(|r| f(r)).sum::<f64>() / of.len() as f64;
+        table.row([
+            Cell::text(name),
+            Cell::number(mean(|r| r.history.len() as f64), 1),
+            Cell::number(mean(|r| r.best_epoch as f64 + 1.0), 1),
+            Cell::number(mean(|r| r.sent as f64) / 1e6, 1),
+        ])
+    });
+    report.section("Federation", |s| {
+        s.paragraph(
+            "Centres train in turns; only parameters move, there and back in each round, until the last. Simulated on one \
+             machine, without encryption or noise. The graph network of the tables above is the one with pooled patients.",
+        );
+        s.table(table);
+    })
 }
 
 /// Section 7's rows, which nobody can check.
@@ -234,18 +218,30 @@ fn published() -> Table {
     })
 }
 
-/// Kaplan-Meier curves of patients by thirds of predicted risk.
+/// Years, and whether they end in the event.
+type FollowUp = (f64, bool);
+
+/// Kaplan-Meier curves of patients by thirds of predicted risk, each among those of its fold: risks of different models
+/// have no common zero.
 fn tertiles(cohort: &Cohort, evaluation: &Evaluation, task: &str) -> anyhow::Result<Figure> {
     let Some(Target::Survival(truth)) = cohort.targets.get(task) else { anyhow::bail!("there are no times") };
     let Some(model) = evaluation.model(FULL) else { anyhow::bail!("there is no model") };
-    let mut known: Vec<(f64, f64, bool)> = (0..cohort.len())
-        .filter_map(|p| Some((model.outputs[task][p].as_ref()?[0], truth[p]?.0, truth[p]?.1)))
-        .collect();
-    known.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let n = known.len();
-    let group =
-        |r: std::ops::Range<usize>| -> (Vec<f64>, Vec<bool>) { known[r].iter().map(|k| (k.1, k.2)).unzip() };
-    let groups = [group(0..n / 3), group(n / 3..2 * n / 3), group(2 * n / 3..n)];
+    let mut folds: BTreeMap<usize, Vec<(f64, FollowUp)>> = BTreeMap::new();
+    for (held, outcome) in model.outputs[task][0].iter().zip(truth) {
+        if let (Some(held), Some(outcome)) = (held, outcome) {
+            folds.entry(held.fold).or_default().push((held.output[0], *outcome));
+        }
+    }
+    let mut groups: [(Vec<f64>, Vec<bool>); 3] = Default::default();
+    for mut fold in folds.into_values() {
+        fold.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let n = fold.len();
+        for (i, (_, (time, event))) in fold.into_iter().enumerate() {
+            let group = &mut groups[3 * i / n];
+            group.0.push(time);
+            group.1.push(event);
+        }
+    }
     let named: Vec<_> = ["low risk", "middle", "high risk"]
         .into_iter()
         .zip(&groups)
@@ -256,17 +252,16 @@ fn tertiles(cohort: &Cohort, evaluation: &Evaluation, task: &str) -> anyhow::Res
 
 fn confusion(cohort: &Cohort, evaluation: &Evaluation, task: &str, classes: usize) -> Option<Table> {
     let Target::Class(truth) = &cohort.targets[task] else { return None };
-    let outputs = &evaluation.model(FULL)?.outputs[task];
+    let outputs = &evaluation.model(FULL)?.outputs[task][0];
     let (mut actual, mut called) = (vec![], vec![]);
-    for (t, out) in truth.iter().zip(outputs) {
-        if let (Some(t), Some(out)) = (t, out) {
+    for (t, held) in truth.iter().zip(outputs) {
+        if let (Some(t), Some(held)) = (t, held) {
             actual.push(*t);
-            called.push((0..classes).max_by(|&a, &b| out[a].total_cmp(&out[b]))?);
+            called.push((0..classes).max_by(|&a, &b| held.output[a].total_cmp(&held.output[b]))?);
         }
     }
     MulticlassConfusion::new(&actual, &called, classes).ok()?;
-    let fallback = ["none", "partial", "complete"].map(String::from).to_vec();
-    let names = cohort.data.classes.get(task).cloned().unwrap_or(fallback);
+    let names = cohort.class_names(task);
     let header = std::iter::once("Truth".to_string()).chain(names.iter().map(|n| format!("called {n}")));
     let table = Table::new(format!("{task}: out-of-fold calls of the graph network"), header);
     Some((0..classes).fold(table, |t, a| {

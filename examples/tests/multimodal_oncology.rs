@@ -14,6 +14,7 @@ fn main() {
     let trials = vec![
         Trial::test("the phantom run writes its files and its configuration repeats it", phantom),
         Trial::test("killed and resumed equals uninterrupted, with one thread and two", resumed),
+        Trial::test("centres train together, and are held out one at a time", centres),
         Trial::test("bad input is named in one line", bad_input),
         trial("the rats", &["data/omics/rat_liver_toxicity_gene.csv.gz"], rats),
     ];
@@ -71,6 +72,8 @@ fn phantom() -> Outcome {
     {
         ensure(html.to_lowercase().contains(&part.to_lowercase()), format!("the report lacks {part}"))?;
     }
+    let patient = std::fs::read_to_string(run.join("clinical/PHANTOM-0001.json"))?;
+    ensure(patient.contains("blake3:") && patient.contains("\"phantom\": true"), &patient)?;
     let again = tempfile::tempdir()?;
     succeed(program().arg("--config").arg(run.join("config.json")).arg("--out").arg(again.path()))?;
     ensure(results(out.path())? == results(again.path())?, "--config gives other numbers")
@@ -93,6 +96,24 @@ fn resumed() -> Outcome {
     child.wait()?;
     succeed(program().arg("--resume").arg("--out").arg(killed.path()))?;
     ensure(results(killed.path())? == results(whole.path())?, "the resumed run has other numbers")
+}
+
+fn centres() -> Outcome {
+    let out = tempfile::tempdir()?;
+    let of = |options: &[&str]| {
+        let mut command = program();
+        command.args(["--patients", "300", "--epochs", "2", "--out"]).arg(out.path()).args(options);
+        command
+    };
+    let asked = ["--federate", "--folds", "2", "--model", "federated, FedAvg", "--model", "centre A alone"];
+    let said = String::from_utf8(succeed(&mut of(&asked))?.stdout)?;
+    ensure(said.contains("federated, FedAvg") && said.contains("centre A alone"), &said)?;
+    let html = std::fs::read_to_string(only_run(out.path())?.join("report.html"))?;
+    ensure(html.contains("MB sent"), "the report does not say what was sent")?;
+    succeed(&mut of(&["--leave-centre-out", "--model", "clinical only"]))?;
+    let output = program().args(["--federate", "--patients", "60", "--out"]).arg(out.path()).output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure(output.status.code() == Some(2) && said.contains("two centres"), said)
 }
 
 fn bad_input() -> Outcome {

@@ -98,7 +98,7 @@ impl OmicsBatch {
             let Some(t) = config.node_type(name) else { continue };
             let what = format!("nodes of type {name}");
             let fits = match (nodes, t.input) {
-                (Nodes::Values { values, present }, NodeInput::Diag) => {
+                (Nodes::Values { values, present }, NodeInput::Diag | NodeInput::Named) => {
                     values.dims() == [b, t.features] && present.len() == b
                 }
                 (Nodes::Rows { features, patient, edges }, NodeInput::Rows) => {

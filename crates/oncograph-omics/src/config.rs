@@ -10,6 +10,9 @@ pub enum NodeInput {
     /// One value per named node: node `g` has its value at position `g` of an otherwise empty vector, so that its
     /// embedding is column `g` of the weight times the value, plus the bias. The vectors are never made.
     Diag,
+    /// One value per named node, embedded by a line that all nodes of the type share plus one of the node's own, which
+    /// begins small. What neighbours tell points the same way then, so that an average over them takes off their noise.
+    Named,
     /// A dense vector per node, and any number of nodes per patient, for example one per image slice.
     Rows,
 }
@@ -20,16 +23,21 @@ pub enum NodeInput {
 pub struct NodeTypeConfig {
     /// Its name, which graphs, batches and parameters use.
     pub name: String,
-    /// [`NodeInput::Diag`]: how many nodes; [`NodeInput::Rows`]: how wide a node's vector is.
+    /// [`NodeInput::Rows`]: how wide a node's vector is; else how many nodes there are.
     pub features: usize,
     /// What a node carries.
     pub input: NodeInput,
 }
 
 impl NodeTypeConfig {
-    /// Named nodes with one value each.
+    /// Named nodes with one value each, [`NodeInput::Diag`].
     pub fn diag(name: impl Into<String>, nodes: usize) -> Self {
         NodeTypeConfig { name: name.into(), features: nodes, input: NodeInput::Diag }
+    }
+
+    /// Named nodes with one value each, [`NodeInput::Named`].
+    pub fn named(name: impl Into<String>, nodes: usize) -> Self {
+        NodeTypeConfig { name: name.into(), features: nodes, input: NodeInput::Named }
     }
 
     /// Nodes with a vector each.

@@ -103,7 +103,7 @@ impl SharedGraphs {
                 [(&e.from, e.pairs.iter().map(|p| p.0).max()), (&e.to, e.pairs.iter().map(|p| p.1).max())]
             {
                 let what = format!("edges {} -> {}", e.from, e.to);
-                let Some(t) = config.node_type(name).filter(|t| t.input == NodeInput::Diag) else {
+                let Some(t) = config.node_type(name).filter(|t| t.input != NodeInput::Rows) else {
                     return Err(Error::input(what, "node types with one value per node", name));
                 };
                 if largest.is_some_and(|l| l as usize >= t.features) {

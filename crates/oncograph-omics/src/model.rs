@@ -214,10 +214,10 @@ impl MultimodalNet {
             }
         };
         let mut vectors = match &modality.gate {
-            None => pooled.mean(0)?,
+            None => (sum_nodes(&pooled)? / pooled.dim(0)? as f64)?,
             Some(gate) => {
                 let weight = softmax(&gate.forward(&pooled)?, 0)?;
-                pooled.broadcast_mul(&weight)?.sum(0)?
+                sum_nodes(&pooled.broadcast_mul(&weight)?)?
             }
         };
         if let (Some(hetero), HeteroEdges::Gat { threshold }) = (&modality.hetero, self.config.hetero_edges) {
@@ -274,6 +274,13 @@ impl MultimodalNet {
         }
         Ok(vec![Tokens { patients, vectors }])
     }
+}
+
+/// \[nodes, samples, H\] -> \[samples, H\]. As a matrix product: candle sums over a first dimension element by element.
+fn sum_nodes(x: &Tensor) -> Result<Tensor> {
+    let (nodes, samples, h) = x.dims3()?;
+    let ones = Tensor::ones((1, nodes), x.dtype(), x.device())?;
+    Ok(ones.matmul(&x.reshape((nodes, samples * h))?)?.reshape((samples, h))?)
 }
 
 /// What each patient attends to among its nodes.

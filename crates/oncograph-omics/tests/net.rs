@@ -91,8 +91,11 @@ fn largest_difference(a: &Tensor, b: &Tensor) -> f64 {
 
 fn all_variants() -> Vec<MultimodalConfig> {
     let base = config();
+    let mut named = base.clone();
+    named.node_types.iter_mut().take(3).for_each(|t| t.input = NodeInput::Named);
     vec![
         base.clone(),
+        named,
         base.clone().fusion_tokens(FusionTokens::Set),
         base.clone().token_norm(TokenNorm::None),
         base.clone().token_norm(TokenNorm::Layer),

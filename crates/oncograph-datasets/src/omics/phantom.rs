@@ -6,10 +6,14 @@ use serde::{Deserialize, Serialize};
 
 /// A generated cohort with a planted signal. **Phantom data**: nothing in it was measured on anybody.
 ///
-/// A quarter of the genes form pathways, whose genes share a latent activity and are joined in the network; proteins
-/// follow their genes with noise. The risk is the sum of a gene pathway's activity, of a protein module's, of a
-/// laboratory value's, and of the *product* of the gene pathway's and the protein module's: that last part is in no
-/// single modality, and in no sum of predictions from single ones.
+/// Four fifths of the genes form pathways, whose genes share a latent activity `a` and are joined in the network; so do
+/// proteins in modules. What is measured of one is `0.7 a` and noise, more of it where a patient's sample is worse: one
+/// gene says little of its pathway, and the size of all genes' values tells of the sample. A pathway is dysregulated where
+/// `|a|` is large, up or down; the burden of the genes is the mean of `|a|` over pathways, likewise that of the proteins.
+///
+/// The log hazard is a weighted sum of the activity of one pathway, of one module, of a laboratory value, of both burdens,
+/// and of the *product* of the burdens, which is in no single modality and in no sum of predictions from single ones. The
+/// burdens are in no single gene and, being even, in no linear model: they take an average over true neighbours.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct OmicsPhantomConfig {
@@ -21,7 +25,7 @@ pub struct OmicsPhantomConfig {
     pub proteins: usize,
     /// Laboratory values; 12.
     pub labs: usize,
-    /// Genes per pathway; 10.
+    /// Genes per pathway and proteins per module; 12.
     pub pathway: usize,
     /// The share of patients that lack proteins; 0.15.
     pub missing: f64,
@@ -39,7 +43,7 @@ impl OmicsPhantomConfig {
             genes: 120,
             proteins: 60,
             labs: 12,
-            pathway: 10,
+            pathway: 12,
             missing: 0.15,
             strength: 1.5,
             seed,
@@ -93,7 +97,12 @@ impl OmicsPhantomConfig {
 
     /// Pathways of genes.
     pub fn pathways(&self) -> usize {
-        (self.genes / self.pathway / 2).max(2)
+        (self.genes * 4 / 5 / self.pathway).max(2)
+    }
+
+    /// Modules of proteins.
+    pub fn modules(&self) -> usize {
+        (self.proteins * 4 / 5 / self.pathway).max(2)
     }
 
     /// What patient `p` is like, from a stream of its own, so that a cohort of any size is made row by row.
@@ -102,29 +111,23 @@ impl OmicsPhantomConfig {
         let mut rng = seed.rng();
         let mut normal = |scale: f64| scale * Distribution::<f64>::sample(&StandardNormal, &mut rng);
         let activity: Vec<f64> = (0..self.pathways()).map(|_| normal(1.0)).collect();
-        let modules = (self.proteins / self.pathway / 2).max(2);
-        let module: Vec<f64> = (0..modules).map(|_| normal(1.0)).collect();
-        // One gene says little about its pathway; its pathway's genes together say it.
-        let genes: Vec<f32> = (0..self.genes)
-            .map(|g| match activity.get(g / self.pathway) {
-                Some(a) => (0.6 * a + normal(0.8)) as f32,
-                None => normal(1.0) as f32,
-            })
-            .collect();
-        let proteins: Vec<f32> = (0..self.proteins)
-            .map(|g| match module.get(g / self.pathway) {
-                Some(a) => (0.6 * a + normal(0.8)) as f32,
-                None => normal(1.0) as f32,
-            })
-            .collect();
+        let module: Vec<f64> = (0..self.modules()).map(|_| normal(1.0)).collect();
+        let mut measured = |count: usize, latent: &[f64]| -> Vec<f32> {
+            // How bad the sample is.
+            let noise = 0.51f64.sqrt() * normal(0.4).exp();
+            let one = |g: usize| latent.get(g / self.pathway).map_or(0.0, |a| 0.7 * a) + normal(noise);
+            (0..count).map(one).map(|x| x as f32).collect()
+        };
+        let (genes, proteins) = (measured(self.genes, &activity), measured(self.proteins, &module));
         let labs: Vec<f32> = (0..self.labs).map(|_| normal(1.0) as f32).collect();
         let age = 60.0 + normal(10.0);
         let lab = f64::from(labs[0]);
-        let planted = 0.6 * activity[0] + 0.6 * module[0] + 0.5 * lab + 0.7 * activity[0] * module[0];
+        let (g, p) = (burden(&activity), burden(&module));
+        let planted = 0.2 * (activity[0] + module[0] + lab) + 0.6 * (g + p) + 0.9 * g * p;
         let risk = self.strength * planted + normal(0.5);
-        let severity =
-            [0.5 * lab + module[1], 0.5 * lab + activity[1]].map(|s| self.strength * s + normal(0.5));
-        let response = self.strength * (activity[0] * module[0] + 0.7 * activity[1]) + normal(0.5);
+        let severity = [0.5 * lab + 0.7 * p, 0.5 * lab + 0.7 * g].map(|s| self.strength * s + normal(0.5));
+        let response =
+            self.strength * (0.4 * activity[1] + 0.4 * lab + 0.5 * (g + p) + 0.5 * g * p) + normal(0.5);
         let mut rng = seed.stream("outcome").rng();
         let uniform: f64 = rng.random_range(1e-9..1.0);
         let years = (-uniform.ln() / 0.25 / risk.exp()).min(40.0);
@@ -142,8 +145,8 @@ impl OmicsPhantomConfig {
         }
     }
 
-    /// Gene–gene, gene–protein and protein–protein edges: all pairs within a pathway or module, and as many between
-    /// genes at random.
+    /// Gene–gene, gene–protein and protein–protein edges: all pairs within a pathway or module, and a tenth as many
+    /// between genes at random.
     #[allow(clippy::type_complexity)] // three lists of pairs
     pub fn edges(&self) -> [Vec<(u32, u32)>; 3] {
         let within = |groups: usize| {
@@ -156,14 +159,14 @@ impl OmicsPhantomConfig {
         };
         let mut genes = within(self.pathways());
         let mut rng = Seed::new(self.seed).stream("omics phantom edges").rng();
-        for _ in 0..genes.len() {
+        for _ in 0..genes.len() / 10 {
             let (a, b) = (rng.random_range(0..self.genes as u32), rng.random_range(0..self.genes as u32));
             if a != b {
                 genes.push((a, b));
             }
         }
         let codes = (0..self.genes.min(self.proteins) as u32).map(|i| (i, i)).collect();
-        [genes, codes, within((self.proteins / self.pathway / 2).max(2))]
+        [genes, codes, within(self.modules())]
     }
 
     /// The genes' names: `G001` and so on, so that nobody takes them for real ones.
@@ -177,14 +180,21 @@ impl OmicsPhantomConfig {
         let set = |p: usize| {
             let genes = names[p * self.pathway..(p + 1) * self.pathway].to_vec();
             let role = match p {
-                0 => "planted: survival and response",
-                1 => "planted: response and toxicity",
-                _ => "without effect",
+                0 => "planted: survival",
+                1 => "planted: response",
+                _ => "planted: burden",
             };
             (format!("PHANTOM_PATHWAY_{}", p + 1), role.to_string(), genes)
         };
         super::GeneSets { sets: (0..self.pathways()).map(set).collect() }
     }
+}
+
+/// The mean magnitude of some activities, with mean 0 and variance 1 over patients.
+fn burden(activity: &[f64]) -> f64 {
+    let mean = (2.0 / std::f64::consts::PI).sqrt();
+    let sum: f64 = activity.iter().map(|a| a.abs() - mean).sum();
+    sum / (activity.len() as f64 * (1.0 - mean * mean)).sqrt()
 }
 
 /// One generated patient.
