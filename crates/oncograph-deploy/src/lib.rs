@@ -7,6 +7,7 @@
 //! - [`chart`]: learning curves, Kaplan–Meier curves with numbers at risk, scatter, calibration, ROC, bars,
 //!   histograms and enrichment curves, as SVG.
 //! - [`connectome`]: a network drawn on the brain, flat, or on a page of its own to turn in a browser.
+//! - [`fhir`]: a patient's values out of a FHIR R4 bundle, and predictions as a `RiskAssessment`.
 //! - [`overlay`]: image slices with masks and heat maps, as PNG.
 //!
 //! The report carries a content security policy that forbids every request, has no script, and escapes every
@@ -19,6 +20,7 @@ mod clinical_report;
 mod clinical_text;
 pub mod connectome;
 mod error;
+pub mod fhir;
 mod figure;
 mod model_card;
 pub mod overlay;
