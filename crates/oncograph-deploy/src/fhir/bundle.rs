@@ -33,7 +33,11 @@ impl CodeMap {
         let map: Self = serde_json::from_str(text).map_err(|e| Error::document("code map", "JSON", e))?;
         for (i, a) in map.0.iter().enumerate() {
             if map.0[..i].iter().any(|b| a.system == b.system && a.code == b.code) {
-                return Err(Error::document("code map", format!("{}|{}", a.system, a.code), "stands there twice"));
+                return Err(Error::document(
+                    "code map",
+                    format!("{}|{}", a.system, a.code),
+                    "stands there twice",
+                ));
             }
         }
         Ok(map)
@@ -41,7 +45,9 @@ impl CodeMap {
 
     /// The first of some codings that is known.
     fn of(&self, codings: &[(String, String)]) -> Option<&Coded> {
-        codings.iter().find_map(|(system, code)| self.0.iter().find(|c| c.system == *system && c.code == *code))
+        codings
+            .iter()
+            .find_map(|(system, code)| self.0.iter().find(|c| c.system == *system && c.code == *code))
     }
 }
 
@@ -175,7 +181,8 @@ impl<'a> Resource<'a> {
     fn of(entry: &'a Value, number: usize) -> Result<Self> {
         let body = &entry["resource"];
         let text = |field: &str| {
-            let bad = || Error::document(BUNDLE, format!("entry[{number}].resource.{field}"), "expected a text");
+            let bad =
+                || Error::document(BUNDLE, format!("entry[{number}].resource.{field}"), "expected a text");
             body[field].as_str().ok_or_else(bad)
         };
         Ok(Resource { kind: text("resourceType")?, id: text("id")?, body })
@@ -208,7 +215,14 @@ impl<'a> Resource<'a> {
     }
 
     fn when(&self) -> Option<String> {
-        let fields = ["effectiveDateTime", "effectiveInstant", "issued", "onsetDateTime", "recordedDate", "dateAsserted"];
+        let fields = [
+            "effectiveDateTime",
+            "effectiveInstant",
+            "issued",
+            "onsetDateTime",
+            "recordedDate",
+            "dateAsserted",
+        ];
         let period = self.body["effectivePeriod"]["start"].as_str();
         fields.iter().find_map(|f| self.body[*f].as_str()).or(period).map(str::to_owned)
     }
@@ -244,7 +258,11 @@ impl FhirPatient {
                     return;
                 };
                 if given != unit {
-                    self.converted.push(Converted { source: source.clone(), from: given.into(), to: unit.clone() });
+                    self.converted.push(Converted {
+                        source: source.clone(),
+                        from: given.into(),
+                        to: unit.clone(),
+                    });
                 }
                 value
             }
@@ -354,7 +372,8 @@ mod tests {
         assert!(said.contains("Observation/1") && said.contains("no patient of the bundle"), "{said}");
         let nameless = bundle(vec![json!({"resource": {"resourceType": "Observation"}})]);
         assert!(message(&nameless).contains("entry[0].resource.id"));
-        let twice = r#"[{"system": "a", "code": "1", "feature": "x"}, {"system": "a", "code": "1", "feature": "y"}]"#;
+        let twice =
+            r#"[{"system": "a", "code": "1", "feature": "x"}, {"system": "a", "code": "1", "feature": "y"}]"#;
         assert!(CodeMap::from_json(twice).unwrap_err().to_string().contains("a|1"));
     }
 }

@@ -110,7 +110,8 @@ impl RiskAssessment {
     pub fn new(report: &ClinicalReport, patient: &FhirPatient, when: &str) -> Result<Self> {
         report.validate()?;
         if report.patient != patient.id {
-            let detail = format!("the report is of {}, the bundle's patient is {}", report.patient, patient.id);
+            let detail =
+                format!("the report is of {}, the bundle's patient is {}", report.patient, patient.id);
             return Err(Error::document(DOCUMENT, "subject", detail));
         }
         let prediction: Vec<RiskPrediction> = report.predictions.iter().flat_map(outcomes).collect();
@@ -167,7 +168,10 @@ impl RiskAssessment {
     pub fn write(&self, folder: impl AsRef<Path>) -> Result<PathBuf> {
         let id = self.subject.reference.trim_start_matches("Patient/");
         // FHIR's own rule for identifiers, which also keeps a path from leaving the folder.
-        if id.is_empty() || !id.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.')) || id.contains("..") {
+        if id.is_empty()
+            || !id.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.'))
+            || id.contains("..")
+        {
             return Err(Error::document(DOCUMENT, "subject", format!("{id:?} is no FHIR identifier")));
         }
         let path = folder.as_ref().join(format!("RiskAssessment-{id}.json"));
@@ -241,7 +245,12 @@ mod tests {
         let classes = classes.map(|(n, p)| Probability { name: n.into(), probability: p }).to_vec();
         ClinicalReport::new("p1", model)
             .phantom(true)
-            .prediction(Prediction::Survival { task: "survival".into(), risk: 0.3, percentile: 0.6, survival })
+            .prediction(Prediction::Survival {
+                task: "survival".into(),
+                risk: 0.3,
+                percentile: 0.6,
+                survival,
+            })
             .prediction(Prediction::Classes { task: "response".into(), classes })
     }
 
