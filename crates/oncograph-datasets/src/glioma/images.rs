@@ -88,6 +88,9 @@ const ANISOTROPIES: [&str; 3] = ["_dti_eddy_fa", "_fa", "-fa"];
 
 const NAMES: [&str; 4] = ["T1", "contrast T1", "T2", "FLAIR"];
 
+/// What stands before the ending of a name, and the file.
+type Found<'a> = (&'a str, &'a Path);
+
 /// The NIfTI files of a folder without their extensions.
 struct Listing {
     folder: PathBuf,
@@ -110,8 +113,8 @@ impl Listing {
         Ok(Listing { folder: folder.into(), files })
     }
 
-    /// The file whose name has this ending, in small or in capital letters, and what stands before it.
-    fn file(&self, ending: &str) -> Result<Option<(&str, &Path)>> {
+    /// The file whose name has this ending, in small or in capital letters.
+    fn file(&self, ending: &str) -> Result<Option<Found<'_>>> {
         let before = |stem: &str| {
             let cut = stem.len().checked_sub(ending.len())?;
             let end = stem.get(cut..)?;
@@ -156,9 +159,9 @@ impl GliomaFiles {
     /// ending.
     pub fn find(folder: impl AsRef<Path>, segmentation: Option<&str>) -> Result<Self> {
         let listing = Listing::of(folder.as_ref())?;
-        let mut best: (usize, [Option<(&str, &Path)>; 4], &[&str; 4]) = (0, [None; 4], &ENDINGS[0]);
+        let mut best = (0, [None; 4], &ENDINGS[0]);
         for endings in &ENDINGS {
-            let mut found = [None; 4];
+            let mut found: [Option<Found>; 4] = [None; 4];
             for (place, ending) in found.iter_mut().zip(endings) {
                 *place = listing.file(ending)?;
             }
