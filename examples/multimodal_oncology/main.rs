@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env();
     let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
-    exit_with(run(&args))
+    exit_with(workers::one_thread_per_tensor().and_then(|()| run(&args)))
 }
 
 fn run(args: &Args) -> anyhow::Result<()> {

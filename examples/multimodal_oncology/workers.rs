@@ -3,10 +3,41 @@
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// How many jobs run at once, where the program has started itself anew.
+const WORKERS: &str = "ONCOGRAPH_WORKERS";
+
+/// Starts the program anew with one thread for each tensor and as many jobs at once as it would have had threads.
+///
+/// candle keeps a pool of its own, as wide as `RAYON_NUM_THREADS` says or as there are processors, whose threads wait in a loop: on two
+/// processors they took 40 % of a run whose folds train side by side. It can only be told so by the environment of the process.
+#[cfg(unix)]
+pub fn one_thread_per_tensor() -> anyhow::Result<()> {
+    use std::os::unix::process::CommandExt;
+    let threads = rayon::current_num_threads();
+    if threads == 1 || std::env::var_os(WORKERS).is_some() {
+        return Ok(());
+    }
+    let mut again = std::process::Command::new(std::env::current_exe()?);
+    again.args(std::env::args_os().skip(1)).env("RAYON_NUM_THREADS", "1").env(WORKERS, threads.to_string());
+    // Gives an error or does not return: the process becomes the new program.
+    Err(again.exec().into())
+}
+
+/// As on other systems, where a process cannot become another program.
+#[cfg(not(unix))]
+pub fn one_thread_per_tensor() -> anyhow::Result<()> {
+    Ok(())
+}
+
+fn workers() -> usize {
+    let told = std::env::var(WORKERS).ok().and_then(|n| n.parse().ok());
+    told.unwrap_or_else(rayon::current_num_threads)
+}
+
 /// As the main thread has; gradients are walked recursively.
 const STACK: usize = 8 << 20;
 
-/// What `job` makes of each of `items`, in their order; as many at once as rayon has threads.
+/// What `job` makes of each of `items`, in their order.
 ///
 /// # Errors
 /// The first error that a worker meets; jobs that have not begun are left out then.
@@ -29,7 +60,7 @@ pub fn side_by_side<T: Sync, R: Send>(
         }
         Ok(done)
     };
-    let workers = rayon::current_num_threads().clamp(1, items.len().max(1));
+    let workers = workers().clamp(1, items.len().max(1));
     let parts: Vec<anyhow::Result<Vec<(usize, R)>>> = std::thread::scope(|scope| {
         let started: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
         started.into_iter().map(|w| w.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
