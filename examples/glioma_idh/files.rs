@@ -1,7 +1,7 @@
 //! A cohort from files: every patient is read, checked, brought to the standard brain and kept there.
 
 use crate::cohort::{Cohort, Subject};
-use crate::patient::{Overlap, Space, normalise};
+use crate::patient::{NAMES, Overlap, Space, normalise};
 use crate::templates;
 use anyhow::{Context, bail};
 use oncograph::datasets::cache::{CacheKey, FeatureCache, Features};
@@ -130,15 +130,13 @@ fn on_the_standard_brain(
     Ok((restored(&files.id, &stored, grid)?, key.hex()))
 }
 
-const SEQUENCES: [&str; 4] = ["t1", "t1c", "t2", "flair"];
-
 fn features(subject: &Subject, overlap: &Overlap) -> anyhow::Result<Features> {
     let [x, y, z] = subject.tumour.shape();
     let mut stored = Features::new()
         .array("tumour", &[z, y, x], subject.tumour.as_slice().iter().map(|v| f32::from(*v)).collect())?
         .text("flags", serde_json::to_string(&subject.flags)?)
         .text("registration", serde_json::to_string(overlap)?);
-    let volumes = SEQUENCES.into_iter().zip(&subject.volumes).chain(subject.fa.iter().map(|fa| ("fa", fa)));
+    let volumes = NAMES.into_iter().zip(&subject.volumes).chain(subject.fa.iter().map(|fa| ("fa", fa)));
     for (name, volume) in volumes {
         stored = stored.array(name, &[z, y, x], volume.as_slice().to_vec())?;
     }
@@ -152,7 +150,7 @@ fn restored(id: &str, stored: &Features, grid: &Grid) -> anyhow::Result<Subject>
         Ok(Some(Volume::new(grid.clone(), frame.clone(), array.data.clone())?))
     };
     let needed = |name: &str| volume(name)?.with_context(|| format!("the cache has no {name}"));
-    let [t1, t1c, t2, flair] = SEQUENCES;
+    let [t1, t1c, t2, flair] = NAMES;
     Ok(Subject {
         id: id.into(),
         idh: None,

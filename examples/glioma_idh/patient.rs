@@ -19,6 +19,9 @@ pub struct Overlap {
     pub after: f64,
 }
 
+/// What files of the four sequences are called.
+pub const NAMES: [&str; 4] = ["t1", "t1c", "t2", "flair"];
+
 /// Where the patient's images lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -39,31 +42,27 @@ pub fn normalise(
 ) -> anyhow::Result<(Subject, Overlap)> {
     let standard = templates::brain_mask(folder)?;
     let before = overlap(&raw.sequences[0], &standard)?;
-    let (images, overlap) = match space {
-        Space::Standard => {
-            let tool = "none: the images are on the standard brain".to_string();
-            (raw.clone(), Overlap { tool, before, after: before })
-        }
-        Space::Native => {
-            let template: Volume<f32> = nifti::read(templates::brain(folder))?;
-            let registrar = Elastix::new();
-            let transform = registrar.register(&template, &raw.sequences[0], work)?;
-            let moved = moved(raw, transform.as_ref())?;
-            let after = overlap(&moved.sequences[0], &standard)?;
-            (moved, Overlap { tool: registrar.version()?, before, after })
-        }
-    };
-    Ok((subject(&images, grid)?, overlap))
+    if space == Space::Standard {
+        let tool = "none: the images are on the standard brain".to_string();
+        return Ok((subject(raw, grid)?, Overlap { tool, before, after: before }));
+    }
+    let template: Volume<f32> = nifti::read(templates::brain(folder))?;
+    let registrar = Elastix::new();
+    let transform = registrar.register(&template, &raw.sequences[0], work)?;
+    let moved = moved(raw, transform.as_ref())?;
+    let after = overlap(&moved.sequences[0], &standard)?;
+    Ok((subject(&moved, grid)?, Overlap { tool: registrar.version()?, before, after }))
 }
 
 fn moved(raw: &GliomaImages, transform: &dyn Transform) -> anyhow::Result<GliomaImages> {
-    let mut moved = raw.clone();
-    for (volume, name) in moved.sequences.iter_mut().zip(["t1", "t1c", "t2", "flair"]) {
-        *volume = transform.apply(volume, name)?;
-    }
-    moved.tumour = transform.apply_labels(&raw.tumour, "tumour")?;
-    moved.anisotropy = raw.anisotropy.as_ref().map(|fa| transform.apply(fa, "fa")).transpose()?;
-    Ok(moved)
+    let [t1, t1c, t2, flair] = [0, 1, 2, 3].map(|k| transform.apply(&raw.sequences[k], NAMES[k]));
+    Ok(GliomaImages {
+        id: raw.id.clone(),
+        sequences: [t1?, t1c?, t2?, flair?],
+        tumour: transform.apply_labels(&raw.tumour, "tumour")?,
+        anisotropy: raw.anisotropy.as_ref().map(|fa| transform.apply(fa, "fa")).transpose()?,
+        flags: raw.flags.clone(),
+    })
 }
 
 fn subject(images: &GliomaImages, grid: &Grid) -> anyhow::Result<Subject> {
