@@ -30,6 +30,7 @@ mod message_passing;
 mod nnconv;
 mod pool;
 mod sage;
+mod sage_pooled;
 mod self_loops;
 mod sequential;
 

@@ -1,9 +1,10 @@
 use crate::{Aggregation, Aggregator, Error, MessagePassing, Result};
-use candle_core::{D, Module, Tensor};
+use candle_core::{D, DType, Module, Tensor};
 use candle_nn::{Linear, VarBuilder};
 use oncograph_graph::Graph;
 use oncograph_nn::segment::{
-    Adjacency, Neighbourhood, Reduce, gather_reduce, propagate, propagate_fits, segment_reduce,
+    Adjacency, Neighbourhood, Reduce, SharedNeighbourhoods, gather_reduce, propagate, propagate_fits,
+    row_linear, row_linear_onto, segment_reduce,
 };
 use oncograph_nn::{linear, linear_no_bias};
 use serde::{Deserialize, Serialize};
@@ -147,7 +148,8 @@ impl SageConfig {
 ///
 /// With `closed`, the literal form of several papers: `h_i = W mean(x_i, {x_j}) + b`, the node counted once among
 /// its neighbours. A node without neighbours aggregates 0. Where the reduction is linear and the output narrower
-/// than the input, the matrix is applied first, so that fewer numbers travel along edges.
+/// than the input, the matrix is applied first, so that fewer numbers travel along edges; where many nodes have the same
+/// neighbours, their sum goes through the matrix once.
 ///
 /// # Shapes
 /// \[nodes, F\] -> \[nodes, out\]
@@ -233,24 +235,39 @@ impl SageConv {
             lin_r: self.lin_r.as_ref().map(|lin| part(lin, None)).transpose()?,
             edge: self.edge.clone(),
         };
-        let own = own.forward(x, graph)?.unsqueeze(0)?;
-        // The mean of the neighbours' context is the context itself, and 0 where there is no neighbour.
-        let shared_part = |lin: &Linear| -> Result<Tensor> {
-            let weight = lin.weight().narrow(1, width, shared)?.t()?.contiguous()?;
-            Ok(context.matmul(&weight)?.unsqueeze(1)?)
+        let own = own.forward(x, graph)?;
+        let part = |lin: &Linear| -> Result<Tensor> {
+            Ok(context.matmul(&lin.weight().narrow(1, width, shared)?.t()?.contiguous()?)?)
         };
-        let reached =
-            graph.adjacency().in_degrees().into_iter().map(|d| if d > 0 || c.closed { 1f32 } else { 0.0 });
-        let reached = Tensor::from_vec(reached.collect(), (1, graph.node_count(), 1), x.device())?;
-        let mut out =
-            own.broadcast_add(&reached.to_dtype(x.dtype())?.broadcast_mul(&shared_part(&self.lin_l)?)?)?;
-        if let Some(lin_r) = &self.lin_r {
-            out = out.broadcast_add(&shared_part(lin_r)?)?;
-        }
-        Ok(out)
+        let mut parts = vec![own, part(&self.lin_l)?];
+        parts.extend(self.lin_r.as_ref().map(part).transpose()?);
+        let out = Tensor::cat(&parts, 0)?;
+        let terms = self.terms_with_context(context.dim(0)?, graph)?;
+        let out = gather_reduce(&out, &Arc::new(terms), Reduce::Sum)?;
+        Ok(out.reshape((context.dim(0)?, graph.node_count(), c.out))?)
     }
 
-    fn messages(&self, adjacency: &Adjacency, attributes: Option<&Tensor>) -> Result<Option<Tensor>> {
+    /// What is summed for each step and node: the node's own row, and the rows of the step's context through `lin_l`
+    /// and `lin_r`. The mean of the neighbours' context is the context itself, and 0 where there is no neighbour.
+    fn terms_with_context(&self, steps: usize, graph: &Graph) -> Result<Adjacency> {
+        let nodes = graph.node_count();
+        let rows = graph.adjacency().by_target();
+        let (mut sources, mut targets) = (vec![], vec![]);
+        for (step, node) in (0..steps).flat_map(|s| (0..nodes).map(move |n| (s, n))) {
+            sources.push(node as u32);
+            if rows.degree(node) > 0 || self.config.closed {
+                sources.push((nodes + step) as u32);
+            }
+            if self.lin_r.is_some() {
+                sources.push((nodes + steps + step) as u32);
+            }
+            targets.resize(sources.len(), (step * nodes + node) as u32);
+        }
+        let rows = nodes + steps * (1 + usize::from(self.lin_r.is_some()));
+        Ok(Adjacency::new(rows, steps * nodes, &sources, &targets)?)
+    }
+
+    pub(crate) fn messages(&self, adjacency: &Adjacency, attributes: Option<&Tensor>) -> Result<Option<Tensor>> {
         let Some(edge) = &self.edge else { return Ok(None) };
         let Some(attributes) = attributes else {
             let expected = format!("{} attributes per edge", self.config.edge_attributes);
@@ -298,6 +315,30 @@ impl SageConv {
         }
     }
 
+    /// Targets that have the same neighbours, if there are enough to take each mean through `lin_l` once.
+    fn shared<'a>(&self, source: &Tensor, adjacency: &'a Adjacency) -> Option<&'a SharedNeighbourhoods> {
+        let c = &self.config;
+        let linear = matches!(c.aggr, Aggregation::Mean | Aggregation::Sum) && !c.closed && !c.project;
+        if linear && has_kernel(source) { adjacency.shared_neighbourhoods().map(|s| &**s) } else { None }
+    }
+
+    fn by_neighbourhood(
+        &self,
+        shared: &SharedNeighbourhoods,
+        source: &Tensor,
+        target: &Tensor,
+    ) -> Result<Tensor> {
+        let sums = self.config.aggr.apply(source, &shared.distinct)?;
+        let base = row_linear(&sums, self.lin_l.weight(), self.lin_l.bias(), false)?;
+        match &self.lin_r {
+            Some(lin_r) => Ok(row_linear_onto(target, lin_r.weight(), &base, &shared.of_target)?),
+            None => {
+                let lists = shared.of_target.targets();
+                Ok(base.index_select(&Tensor::from_slice(lists, lists.len(), base.device())?, 0)?)
+            }
+        }
+    }
+
     /// The plain form, for every aggregation, size and device.
     fn composed(&self, source: &Tensor, target: &Tensor, adjacency: &Arc<Adjacency>) -> Result<Tensor> {
         let mut out = if self.config.closed {
@@ -312,14 +353,14 @@ impl SageConv {
             out = out.broadcast_add(bias)?;
         }
         if let Some(lin_r) = &self.lin_r {
-            out = (out + lin_r.forward(target)?)?;
+            out = (out + mapped(target, lin_r.weight())?)?;
         }
         Ok(out)
     }
 
     /// `(x_i + sum_j x_j) / (1 + degree)` through the one matrix.
     fn closed_mean(&self, x: &Tensor, adjacency: &Arc<Adjacency>) -> Result<Tensor> {
-        let mapped = x.matmul(&self.lin_l.weight().t()?)?;
+        let mapped = mapped(x, self.lin_l.weight())?;
         let sum = (gather_reduce(&mapped, adjacency, Reduce::Sum)? + mapped)?;
         let counts: Vec<f64> = adjacency.in_degrees().iter().map(|d| 1.0 / (d + 1) as f64).collect();
         let counts =
@@ -328,13 +369,26 @@ impl SageConv {
     }
 
     fn aggregate(&self, source: &Tensor, adjacency: &Arc<Adjacency>) -> Result<Tensor> {
-        let weight = self.lin_l.weight().t()?;
+        let weight = self.lin_l.weight();
         let linear = matches!(self.config.aggr, Aggregation::Sum | Aggregation::Mean);
         if linear && self.config.out < self.config.in_source {
-            return self.config.aggr.apply(&source.matmul(&weight)?, adjacency);
+            return self.config.aggr.apply(&mapped(source, weight)?, adjacency);
         }
-        Ok(self.aggregator.forward(source, adjacency)?.matmul(&weight)?)
+        mapped(&self.aggregator.forward(source, adjacency)?, weight)
     }
+}
+
+/// Whether the row operations have a kernel for `x`.
+fn has_kernel(x: &Tensor) -> bool {
+    x.device().is_cpu() && matches!(x.dtype(), DType::F32 | DType::F64)
+}
+
+/// `x W^T`, without a gradient for an `x` that needs none where there is a kernel.
+fn mapped(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    if has_kernel(x) {
+        return Ok(row_linear(x, weight, None, false)?);
+    }
+    Ok(x.matmul(&weight.t()?)?)
 }
 
 impl MessagePassing for SageConv {
@@ -345,9 +399,10 @@ impl MessagePassing for SageConv {
         adjacency: &Arc<Adjacency>,
         edge_attributes: Option<&Tensor>,
     ) -> Result<Tensor> {
-        let mut out = match self.neighbourhood(source) {
-            Some(how) => self.in_one_pass(how, source, target, adjacency)?,
-            None => self.composed(source, target, adjacency)?,
+        let mut out = match (self.shared(source, adjacency), self.neighbourhood(source)) {
+            (Some(shared), _) => self.by_neighbourhood(shared, source, target)?,
+            (_, Some(how)) => self.in_one_pass(how, source, target, adjacency)?,
+            _ => self.composed(source, target, adjacency)?,
         };
         if let Some(message) = self.messages(adjacency, edge_attributes)? {
             out = (out + message)?;

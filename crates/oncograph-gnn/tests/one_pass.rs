@@ -25,9 +25,19 @@ fn graph(nodes: usize, edges: usize) -> Arc<Adjacency> {
     Arc::new(Adjacency::new(nodes, nodes, &s, &t).unwrap())
 }
 
-/// No edges, one node, one block and several.
-fn graphs() -> [Arc<Adjacency>; 4] {
-    [graph(5, 0), graph(1, 3), graph(40, 170), graph(600, 1500)]
+/// Parties of five and two nodes, each of the five joined to each of the two in both directions: many nodes have the same
+/// neighbours.
+fn parties(count: u32) -> Arc<Adjacency> {
+    let edges = (0..count).flat_map(|p| (0..5).flat_map(move |a| [5, 6].map(|b| (7 * p + a, 7 * p + b))));
+    let (s, t): (Vec<_>, Vec<_>) = edges.flat_map(|(a, b)| [(a, b), (b, a)]).unzip();
+    let adjacency = Adjacency::new(7 * count as usize, 7 * count as usize, &s, &t).unwrap();
+    assert_eq!(adjacency.shared_neighbourhoods().unwrap().distinct.target_count(), 2 * count as usize);
+    Arc::new(adjacency)
+}
+
+/// No edges, one node, one block and several; nodes that share neighbours.
+fn graphs() -> [Arc<Adjacency>; 5] {
+    [graph(5, 0), graph(1, 3), graph(40, 170), graph(600, 1500), parties(180)]
 }
 
 fn random(rows: usize, width: usize, salt: u64, dtype: DType) -> Tensor {

@@ -3,12 +3,14 @@ use crate::{NodeFeatures, Result, StgConfig};
 use candle_core::{D, Tensor};
 use candle_nn::{Init, VarBuilder};
 use oncograph_gnn::{
-    EdgeFill, GatConfig, GcnConfig, MessagePassing, Reduce, SageConfig, SageConv, global_pool,
+    Adjacency, EdgeFill, GatConfig, GcnConfig, MessagePassing, Reduce, SageConfig, SageConv, global_pool,
 };
 use oncograph_graph::Graph;
 use oncograph_losses::survival_curve;
 use oncograph_nn::lstm::{Lstm, LstmConfig};
+use oncograph_nn::segment::gather_reduce;
 use oncograph_nn::{Linear, Module, linear, relu};
+use std::sync::Arc;
 
 /// What the network says about a batch of patients.
 #[derive(Debug, Clone)]
@@ -92,22 +94,42 @@ impl Stack {
         if self.last_linear && layer + 1 == self.layers.len() { Ok(x) } else { Ok(relu(&x)?) }
     }
 
-    fn rest(&self, mut x: Tensor, from: usize, graph: &Graph) -> Result<Tensor> {
+    /// The layers from `from` on; only the mean over the nodes of each segment, if there are segments.
+    fn rest(&self, mut x: Tensor, from: usize, graph: &Graph, segments: Segments) -> Result<Tensor> {
         for (i, layer) in self.layers.iter().enumerate().skip(from) {
+            let last = i + 1 == self.layers.len();
+            if let (Some(segments), Conv::Sage(sage), true, true) = (segments, layer, last, self.last_linear) {
+                return Ok(sage.forward_pooled(&x, graph, segments)?);
+            }
             x = self.activate(layer.forward(&x, graph)?, i)?;
         }
-        Ok(x)
+        match segments {
+            Some(segments) => Ok(gather_reduce(&x, segments, Reduce::Mean)?),
+            None => Ok(x),
+        }
     }
 
-    fn forward(&self, x: &Tensor, graph: &Graph) -> Result<Tensor> {
-        self.rest(x.clone(), 0, graph)
+    /// \[nodes, F\] -> \[nodes or segments, hidden\]
+    fn forward(&self, x: &Tensor, graph: &Graph, segments: Segments) -> Result<Tensor> {
+        self.rest(x.clone(), 0, graph, segments)
     }
 
-    /// \[nodes, F\], \[steps, K\] -> \[steps * nodes, hidden\], each step on a graph of its own.
-    fn over_steps(&self, x: &Tensor, context: &Tensor, graph: &Graph) -> Result<Tensor> {
+    /// \[nodes, F\], \[steps, K\] -> \[steps * nodes or segments, hidden\], each step on a graph of its own.
+    fn over_steps(&self, x: &Tensor, context: &Tensor, graph: &Graph, segments: Segments) -> Result<Tensor> {
         let first = self.activate(self.layers[0].over_steps(x, context, graph)?, 0)?;
-        self.rest(first, 1, &graph.unroll(context.dim(0)?, false)?)
+        self.rest(first, 1, &graph.unroll(context.dim(0)?, false)?, segments)
     }
+}
+
+/// From the nodes to what they are averaged by, where only the averages are wanted: a linear layer and a mean commute,
+/// so that a last layer without activation needs no row per node.
+type Segments<'a> = Option<&'a Arc<Adjacency>>;
+
+/// From the copy of each node at each step, `step * nodes + node`, to its graph at that step, `graph * steps + step`.
+fn graphs_at_steps(graph: &Graph, steps: usize) -> Result<Arc<Adjacency>> {
+    let graphs = graph.membership().targets();
+    let at = (0..steps as u32).flat_map(|step| graphs.iter().map(move |g| g * steps as u32 + step));
+    Ok(Arc::new(Adjacency::from_segments(&at.collect::<Vec<_>>(), steps * graph.graph_count())?))
 }
 
 /// The two ways to join space and time.
@@ -243,19 +265,16 @@ impl Stg {
 
     fn full(&self, x: &Tensor, graph: &Graph, steps: &Stack, unified: &Stack) -> Result<(Tensor, Tensor)> {
         let (t, n, b) = (self.config.steps, graph.node_count(), graph.graph_count());
-        let h = steps.over_steps(x, &self.time, graph)?;
+        let h = steps.over_steps(x, &self.time, graph, None)?;
         if self.config.unify == Unify::Concat {
             let states = self.pool_steps(&h.reshape((t, n, self.config.hidden))?.transpose(0, 1)?, graph)?;
             let wide = h.reshape((t, n, self.config.hidden))?.transpose(0, 1)?.flatten(1, 2)?.contiguous()?;
-            let fused = global_pool(&unified.forward(&wide, graph)?, graph, Reduce::Mean)?;
-            return Ok((fused, states));
+            return Ok((unified.forward(&wide, graph, Some(graph.membership()))?, states));
         }
         let joint = graph.unroll(t, self.config.unify == Unify::StackChained)?;
-        let z = unified.forward(&h, &joint)?;
-        let by_node = z.reshape((t, n, self.config.hidden))?.transpose(0, 1)?;
-        let states = self.pool_steps(&by_node, graph)?;
+        let states = unified.forward(&h, &joint, Some(&graphs_at_steps(graph, t)?))?;
+        let states = states.reshape((b, t, self.config.hidden))?;
         // Every step has the same nodes, so the mean over all nodes is the mean over steps of the step means.
-        debug_assert_eq!(states.dims(), [b, t, self.config.hidden]);
         Ok((states.mean(1)?, states))
     }
 
@@ -267,35 +286,43 @@ impl Stg {
         reconstruction: Option<&Stack>,
         lstm: &Lstm,
     ) -> Result<(Tensor, Tensor)> {
-        let (t, n) = (self.config.steps, graph.node_count());
+        let (t, n, b) = (self.config.steps, graph.node_count(), graph.graph_count());
         let by_step = |h: Tensor| h.reshape((t, n, self.config.hidden));
+        let pooled = |space: &Tensor| global_pool(space, graph, Reduce::Mean);
+        // What the LSTM sees: [graphs, steps, F] if nodes are pooled before it, else [nodes, steps, F].
+        let seen = |sequence: Tensor| match self.config.pool_first {
+            true => self.pool_steps(&sequence, graph),
+            false => Ok(sequence),
+        };
         let (space, sequence) = match (self.config.temporal_input, reconstruction) {
             (TemporalInput::Share2, _) => {
                 // Step 0 of the joint run is the static graph, whose context is zero.
                 let context = Tensor::cat(&[&self.time.narrow(0, 0, 1)?.zeros_like()?, &self.time], 0)?;
-                let all = spatial.over_steps(x, &context, graph)?;
-                (all.narrow(0, 0, n)?, by_step(all.narrow(0, n, t * n)?)?.transpose(0, 1)?)
+                let all = spatial.over_steps(x, &context, graph, None)?;
+                let space = all.narrow(0, 0, n)?.contiguous()?;
+                (pooled(&space)?, seen(by_step(all.narrow(0, n, t * n)?)?.transpose(0, 1)?)?)
             }
             (_, Some(stack)) => {
-                let sequence = by_step(stack.over_steps(x, &self.time, graph)?)?.transpose(0, 1)?;
-                (spatial.forward(x, graph)?, sequence)
+                let sequence = if self.config.pool_first {
+                    let steps = graphs_at_steps(graph, t)?;
+                    let means = stack.over_steps(x, &self.time, graph, Some(&steps))?;
+                    means.reshape((b, t, self.config.hidden))?
+                } else {
+                    by_step(stack.over_steps(x, &self.time, graph, None)?)?.transpose(0, 1)?
+                };
+                (spatial.forward(x, graph, Some(graph.membership()))?, sequence)
             }
             (_, None) => {
-                let space = spatial.forward(x, graph)?;
+                let space = spatial.forward(x, graph, None)?;
                 let repeated = space.unsqueeze(1)?.broadcast_as((n, t, self.config.hidden))?;
                 let time = self.time.unsqueeze(0)?.broadcast_as((n, t, self.config.time_dim))?;
-                let sequence = Tensor::cat(&[repeated, time], D::Minus1)?;
-                (space, sequence)
+                (pooled(&space)?, seen(Tensor::cat(&[repeated, time], D::Minus1)?)?)
             }
         };
-        let pooled = global_pool(&space.contiguous()?, graph, Reduce::Mean)?;
-        let states = if self.config.pool_first {
-            lstm.forward(&self.pool_steps(&sequence, graph)?)?.output
-        } else {
-            self.pool_steps(&lstm.forward(&sequence.contiguous()?)?.output, graph)?
-        };
+        let output = lstm.forward(&sequence.contiguous()?)?.output;
+        let states = if self.config.pool_first { output } else { self.pool_steps(&output, graph)? };
         // The mean over time and over nodes commute.
-        Ok((Tensor::cat(&[&pooled, &states.mean(1)?], 1)?, states))
+        Ok((Tensor::cat(&[&space, &states.mean(1)?], 1)?, states))
     }
 
     /// \[nodes, steps, F\] -> \[graphs, steps, F\], the mean over the nodes of a graph.

@@ -1,4 +1,5 @@
 use crate::{Error, Result};
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 /// Compressed sparse rows: for each row the other ends of its edges, in the order of the edge list.
@@ -95,6 +96,7 @@ struct Derived {
     self_loops: OnceLock<Arc<SelfLoops>>,
     loop_counts: OnceLock<Vec<u32>>,
     edges_to_targets: OnceLock<Arc<Adjacency>>,
+    shared: OnceLock<Option<Arc<SharedNeighbourhoods>>>,
 }
 
 // Equal edges have equal derivatives, made or not.
@@ -116,6 +118,16 @@ pub struct SelfLoops {
     pub kept: Vec<u32>,
     /// The old position of each self loop, in order.
     pub loops: Vec<u32>,
+}
+
+/// Edges of which many targets have the same sources, as where every node of one kind is joined to every node of
+/// another: what is summed over neighbours is the same for all of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedNeighbourhoods {
+    /// From the sources to each list of sources that occurs, once.
+    pub distinct: Arc<Adjacency>,
+    /// From each target to its list.
+    pub of_target: Arc<Adjacency>,
 }
 
 impl Adjacency {
@@ -234,6 +246,39 @@ impl Adjacency {
         })
     }
 
+    /// The edges by lists of sources, if there are at most half as many lists as targets. Made once and kept.
+    ///
+    /// Targets share a list if they have the same sources in the same order, so that a sum over it has the same bits.
+    pub fn shared_neighbourhoods(&self) -> Option<&Arc<SharedNeighbourhoods>> {
+        /// Targets after which lists that hardly repeat are given up, so that a large graph costs no more than these.
+        const PROBE: usize = 1024;
+        let find = || {
+            let count = self.target_count();
+            let mut lists = HashMap::new();
+            let (mut sources, mut targets) = (vec![], vec![]);
+            let mut of_target = Vec::with_capacity(count);
+            for target in 0..count {
+                let columns = self.by_target.columns(target);
+                let next = lists.len() as u32;
+                let list = *lists.entry(columns).or_insert(next);
+                if list == next {
+                    sources.extend_from_slice(columns);
+                    targets.resize(sources.len(), list);
+                }
+                of_target.push(list);
+                let seen = if target == PROBE { target } else { count };
+                if 2 * lists.len() > seen {
+                    return None;
+                }
+            }
+            let distinct = Arc::new(Self::sorted(self.source_count(), lists.len(), sources, targets));
+            let items = (0..count as u32).collect();
+            let of_target = Arc::new(Self::sorted(count, lists.len(), items, of_target));
+            Some(Arc::new(SharedNeighbourhoods { distinct, of_target }))
+        };
+        self.derived.shared.get_or_init(find).as_ref()
+    }
+
     /// How many edges end in each target.
     pub fn in_degrees(&self) -> Vec<usize> {
         (0..self.target_count()).map(|t| self.by_target.degree(t)).collect()
@@ -268,6 +313,26 @@ mod tests {
         assert_eq!(loops.adjacency.targets(), [2, 0, 0, 1]);
         assert_eq!((&loops.kept[..], &loops.loops[..]), (&[0, 2][..], &[1][..]));
         assert_eq!(a.loop_counts(), [0, 1, 0]);
+    }
+
+    #[test]
+    fn equal_lists_of_sources_are_found() {
+        // Targets 0, 2 and 4 have sources 1, 0; 1 and 5 have 0, 1; 3 has none.
+        let (sources, targets) = ([1, 0, 1, 0, 1, 0, 0, 1, 0, 1], [0, 0, 2, 2, 4, 4, 1, 1, 5, 5]);
+        let a = Adjacency::new(2, 6, &sources, &targets).unwrap();
+        let shared = a.shared_neighbourhoods().unwrap();
+        assert_eq!(shared.of_target.targets(), [0, 1, 0, 2, 0, 1]);
+        assert_eq!((shared.distinct.sources(), shared.distinct.targets()), (&[1, 0, 0, 1][..], &[0, 0, 1, 1][..]));
+        assert_eq!(shared.distinct.target_count(), 3);
+        for target in 0..6 {
+            let list = shared.of_target.targets()[target] as usize;
+            assert_eq!(shared.distinct.by_target().columns(list), a.by_target().columns(target));
+        }
+        // Four lists of six targets are too many, and so are many at the beginning of a large graph.
+        assert!(Adjacency::new(4, 6, &[0, 1, 2, 3], &[0, 1, 2, 3]).unwrap().shared_neighbourhoods().is_none());
+        let own: Vec<u32> = (0..1000).collect();
+        assert!(Adjacency::new(1000, 9000, &own, &own).unwrap().shared_neighbourhoods().is_none());
+        assert!(Adjacency::new(0, 0, &[], &[]).unwrap().shared_neighbourhoods().is_some());
     }
 
     #[test]

@@ -19,13 +19,13 @@ mod row_linear;
 mod simd;
 mod softmax;
 
-pub use adjacency::{Adjacency, Csr, SelfLoops};
+pub use adjacency::{Adjacency, Csr, SelfLoops, SharedNeighbourhoods};
 pub use attention::graph_attention;
 pub use attention_v2::graph_attention_v2;
 pub use edge_conditioned::{edge_conditioned, edge_conditioned_fits};
 pub use gather_reduce::{Reduce, gather_reduce, gather_reduce_weighted, segment_reduce};
 pub use loop_fill::with_loop_rows;
 pub use propagate::{Neighbourhood, propagate, propagate_fits};
-pub use row_linear::row_linear;
+pub use row_linear::{row_linear, row_linear_onto};
 pub(crate) use simd::{Kernel, vectorized};
 pub use softmax::segment_softmax;

@@ -1,6 +1,7 @@
 use super::Adjacency;
 use super::gather::{Own, Rows, Sum};
 use super::kernel::{Real, dispatch, slice, with_values};
+use super::row_linear::column_sums;
 use super::simd::vectorized;
 use crate::element::Element;
 use crate::gemm::{Mat, matmul};
@@ -275,18 +276,6 @@ impl Propagate {
         }
         (dx, packed)
     }
-}
-
-/// The sum of the rows of a matrix.
-fn column_sums<T: Real>(values: &[T], width: usize) -> Vec<T> {
-    const ROWS: usize = 4096;
-    let rows = values.len() / width.max(1);
-    let add = |first: usize, _: &mut [T], sum: &mut [T]| {
-        for row in values[first * width..].chunks(width).take(ROWS) {
-            sum.iter_mut().zip(row).for_each(|(s, &v)| *s += v);
-        }
-    };
-    build_rows_and_sums(rows, 0, ROWS, width, add).1
 }
 
 impl CustomOp2 for Propagate {
