@@ -5,10 +5,10 @@ use crate::config::{EncoderSettings, RunConfig};
 use anyhow::{Context, anyhow};
 use candle_core::{DType, Device};
 use oncograph::datasets::cache::{CacheKey, FeatureCache, Features};
-use oncograph::datasets::crlm::{CrlmImages, ImageFiles, SubjectFiles};
+use oncograph::datasets::crlm::{ImageFiles, SubjectFiles};
 use oncograph::encoder::{Checkpoint, FoldedVideoResNet, VideoResNetConfig};
 use oncograph::nn::{ParamStore, Seed};
-use oncograph::spatiotemporal::{ANATOMY, image_features, preprocess};
+use oncograph::spatiotemporal::{ANATOMY, PreparedImages, image_features, preprocess};
 use std::path::{Path, PathBuf};
 
 /// Changes with every change to what is computed here.
@@ -47,9 +47,12 @@ impl Encoder {
             }
             Ok(network.folded()?)
         };
+        let organs = build("organs")?;
+        // With the same weights both are one, in memory as well.
+        let ct = if settings.weights.is_some() { organs.clone() } else { build("ct")? };
         Ok(Encoder {
-            organs: build("organs")?,
-            ct: build("ct")?,
+            organs,
+            ct,
             cache: FeatureCache::open(cache)?,
             weights: settings.weights.clone(),
             device: device.clone(),
@@ -69,14 +72,15 @@ impl Encoder {
         {
             return Ok(features);
         }
-        let features = self.images(&subject.load(&config.load)?, config).context(subject.id.clone())?;
+        let images = subject.load(&config.load)?;
+        let prepared = preprocess(&images.ct, &masks(&images), &config.preprocess);
+        let features = self.images(&prepared.with_context(|| subject.id.clone())?)?;
         self.cache.put(&key, &to_stored(&features, self.features)?)?;
         Ok(features)
     }
 
     /// The features of images that are in memory.
-    pub fn images(&self, images: &CrlmImages, config: &RunConfig) -> anyhow::Result<PatientFeatures> {
-        let prepared = preprocess(&images.ct, &masks(images), &config.preprocess)?;
+    pub fn images(&self, prepared: &PreparedImages) -> anyhow::Result<PatientFeatures> {
         let input = prepared.to_tensor(&self.device)?;
         let mut values = vec![];
         for node in 0..6 {

@@ -74,7 +74,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let loaded = subject.load(&config.load.clone().empty_as_missing(true).skip_unknown_labels(true))?;
     steps.inc(1);
     let encoder = Encoder::new(&config.encoder, config.seed, &args.out.join("cache"), &device)?;
-    let features = encoder.images(&loaded, &config)?;
+    let prepared = preprocess(&loaded.ct, &masks(&loaded), &config.preprocess)?;
+    let features = encoder.images(&prepared)?;
     steps.inc(1);
     let (clinical, missing_covariates) = covariates(args, &config)?;
     let tasks = ensemble(&trained, &config, &clinical, &features, &reference, &device)?;
@@ -89,7 +90,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         missing_structures: missing,
         missing_covariates,
     };
-    let prepared = preprocess(&loaded.ct, &masks(&loaded), &config.preprocess)?;
     let out = RunDir::create(&args.out.join("stg_crlm_predictions"))?;
     out.write_json("prediction.json", &answer)?;
     report(&answer, &trained, vec![(id, prepared)])?.write(out.file("report.html"))?;

@@ -131,10 +131,10 @@ def network(path, features, centroids):
 
 
 def missing(pipeline):
-    """The fitted pipeline's row of a patient of whom nothing is known: medians, flagged."""
-    scaler = pipeline["scaler"]
-    raw = list(pipeline["imputer"]["medians"]) + [1.0] * len(pipeline["imputer"]["flagged"])
-    return [(v - m) / s if s else 0.0 for v, m, s in zip(raw, scaler["means"], scaler["deviations"])]
+    """The fitted pipeline's row of a patient of whom nothing is known: scaled medians, then the flags."""
+    ends = pipeline["scaler"]["min_max"]
+    scaled = [(v - a) / (b - a) if b > a else 0.0 for v, a, b in zip(pipeline["imputer"]["median"], ends["min"], ends["max"])]
+    return scaled + [1.0] * len(pipeline["flagged"])
 
 
 def report(block, masks, said, path):
