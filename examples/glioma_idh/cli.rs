@@ -50,6 +50,13 @@ pub struct Args {
     /// their regions, and tracts generated between them. Needed by --data, and to predict patients
     #[arg(long, value_name = "DIR", conflicts_with = "clinical")]
     pub templates: Option<PathBuf>,
+    /// A probabilistic atlas of tracts on the standard brain in place of generated ones: a volume of four dimensions, one tract
+    /// after the other [.nii, .nii.gz]
+    #[arg(long, value_name = "FILE", requires = "templates", requires = "tract_ends")]
+    pub tracts: Option<PathBuf>,
+    /// The numbers of the two AAL regions that each volume of --tracts joins, one line per tract [.txt]
+    #[arg(long, value_name = "FILE", requires = "tracts")]
+    pub tract_ends: Option<PathBuf>,
     /// Predict one patient with the models of a run instead of training: a folder with T1, contrast T1, T2 and FLAIR on one
     /// grid, without skull. Needs --mask, --labels and an installed elastix
     #[arg(long, value_name = "DIR", requires = "mask", requires = "labels", conflicts_with_all = ["clinical", "resume"])]

@@ -5,7 +5,7 @@ use crate::phantom::{PhantomConfig, generate};
 use oncograph::imaging::{Mask, Volume};
 use oncograph::train::StopFlag;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The sequences, in the order of every array of four in this program.
 pub const SEQUENCES: [&str; 4] = ["T1", "contrast T1", "T2", "FLAIR"];
@@ -77,8 +77,22 @@ pub enum Source {
 /// The standard brain that patients are on.
 pub struct Standard<'a> {
     pub templates: &'a Path,
+    /// Millimetres per voxel.
     pub spacing: f64,
+    /// Tracts to generate, where there are no maps of them.
     pub tracts: usize,
+    pub tract_maps: Option<&'a TractMaps>,
+}
+
+/// A probabilistic atlas of tracts on the standard brain.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TractMaps {
+    /// A volume of four dimensions, one tract after the other.
+    pub maps: PathBuf,
+    /// The AAL numbers of the regions that each joins.
+    pub ends: PathBuf,
+    /// The probability from which a voxel belongs to a tract.
+    pub threshold: f32,
 }
 
 impl Cohort {
@@ -94,11 +108,9 @@ impl Cohort {
 impl Source {
     /// The standard brain, if the patients are on one: those of a generated head are not.
     pub fn standard(&self) -> Option<Standard<'_>> {
-        Some(match self {
-            Source::Phantom(p) => {
-                Standard { templates: p.templates.as_deref()?, spacing: p.spacing, tracts: p.tracts }
-            }
-            Source::Files(f) => Standard { templates: &f.templates, spacing: f.spacing, tracts: f.tracts },
-        })
+        match self {
+            Source::Phantom(p) => p.standard(),
+            Source::Files(f) => Some(f.standard()),
+        }
     }
 }

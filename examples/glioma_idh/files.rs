@@ -1,6 +1,6 @@
 //! A cohort from files: every patient is read, checked, brought to the standard brain and kept there.
 
-use crate::cohort::{Cohort, Subject};
+use crate::cohort::{Cohort, Standard, Subject, TractMaps};
 use crate::patient::{NAMES, Overlap, Space, normalise};
 use crate::templates;
 use anyhow::{Context, bail};
@@ -32,6 +32,21 @@ pub struct FilesConfig {
     pub spacing: f64,
     /// Generated tracts.
     pub tracts: usize,
+    /// Tracts of the user's in place of generated ones.
+    #[serde(default)]
+    pub tract_maps: Option<TractMaps>,
+}
+
+impl FilesConfig {
+    /// The standard brain that the patients are brought to.
+    pub fn standard(&self) -> Standard<'_> {
+        Standard {
+            templates: &self.templates,
+            spacing: self.spacing,
+            tracts: self.tracts,
+            tract_maps: self.tract_maps.as_ref(),
+        }
+    }
 }
 
 /// Patients of each class: a third of them train the classifiers, of which the SVM's inner folds need five.
@@ -58,10 +73,10 @@ pub fn open(config: &FilesConfig, kept: &Path, stop: &StopFlag) -> anyhow::Resul
             patients.len()
         );
     }
-    let (grid, atlas) = templates::atlas(&config.templates, config.spacing, config.tracts)?;
+    let (grid, atlas) = templates::atlas(&config.standard())?;
     let cache = FeatureCache::open(kept)?;
     let bar = progress(patients.len() as u64, "standard brain");
-    let (mut subjects, mut keys) = (vec![], vec![]);
+    let (mut subjects, mut keys) = (vec![], vec![templates::fingerprint(config.tract_maps.as_ref())?]);
     for files in &patients {
         if stop.is_requested() {
             return Err(oncograph::train::Error::Stopped.into());

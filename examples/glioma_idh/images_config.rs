@@ -1,7 +1,7 @@
 //! Every setting of a run on images.
 
 use crate::cli::{Args, Preset};
-use crate::cohort::Source;
+use crate::cohort::{Source, TractMaps};
 use crate::files::FilesConfig;
 use crate::patient::Space;
 use crate::phantom::PhantomConfig;
@@ -94,6 +94,7 @@ impl ImagesConfig {
             None => {
                 let mut phantom = PhantomConfig::new(args.patients.unwrap_or(240), seed);
                 phantom.templates.clone_from(&args.templates);
+                phantom.tract_maps = tract_maps(args);
                 Source::Phantom(phantom)
             }
         };
@@ -133,7 +134,14 @@ fn files(args: &Args, folder: &Path, preset: Preset) -> anyhow::Result<FilesConf
         space: if args.registered { Space::Standard } else { Space::Native },
         spacing,
         tracts,
+        tract_maps: tract_maps(args),
     })
+}
+
+/// The atlas that `--tracts` and `--tract-ends` name.
+fn tract_maps(args: &Args) -> Option<TractMaps> {
+    let (maps, ends) = (args.tracts.clone()?, args.tract_ends.clone()?);
+    Some(TractMaps { maps, ends, threshold: 0.1 })
 }
 
 /// Section 8: rate 1e-3, times 0.9 every 50 epochs, decay 5e-4; the last epoch is kept (G-24).

@@ -1,7 +1,7 @@
 //! A generated cohort: heads with regions and tracts, and tumours whose shape, texture and spread along tracts depend on a
 //! made-up IDH status, each signal by itself. Nothing in it was measured on a person.
 
-use crate::cohort::{Atlas, Cohort, Subject, Tract};
+use crate::cohort::{Atlas, Cohort, Standard, Subject, Tract, TractMaps};
 use crate::templates;
 use oncograph::imaging::{Frame, Grid, Volume};
 use oncograph::nn::Seed;
@@ -21,6 +21,9 @@ pub struct PhantomConfig {
     pub seed: u64,
     /// A folder with templates and atlases whose regions the heads have; without one the head is generated as well.
     pub templates: Option<PathBuf>,
+    /// Tracts of the user's in place of generated ones; needs `templates`.
+    #[serde(default)]
+    pub tract_maps: Option<TractMaps>,
     /// Voxels along x, y and z of a generated head.
     pub shape: [usize; 3],
     /// Millimetres per voxel.
@@ -44,6 +47,7 @@ impl PhantomConfig {
             labelled,
             seed,
             templates: None,
+            tract_maps: None,
             shape: [30, 36, 30],
             spacing: 5.0,
             regions: 90,
@@ -54,6 +58,16 @@ impl PhantomConfig {
             prevalence: 0.4,
         }
     }
+
+    /// The standard brain, if the heads are copies of one.
+    pub fn standard(&self) -> Option<Standard<'_>> {
+        Some(Standard {
+            templates: self.templates.as_deref()?,
+            spacing: self.spacing,
+            tracts: self.tracts,
+            tract_maps: self.tract_maps.as_ref(),
+        })
+    }
 }
 
 fn normal(rng: &mut impl Rng) -> f64 {
@@ -62,8 +76,8 @@ fn normal(rng: &mut impl Rng) -> f64 {
 
 /// Generates the cohort; the labelled patients follow the others.
 pub fn generate(config: &PhantomConfig) -> anyhow::Result<Cohort> {
-    let (grid, atlas) = match &config.templates {
-        Some(folder) => templates::atlas(folder, config.spacing, config.tracts)?,
+    let (grid, atlas) = match config.standard() {
+        Some(standard) => templates::atlas(&standard)?,
         None => {
             let grid = grid(config)?;
             let atlas = atlas(config, &grid);
@@ -82,7 +96,7 @@ pub fn generate(config: &PhantomConfig) -> anyhow::Result<Cohort> {
         phantom: true,
         origin: "phantom cohort".into(),
         notes: vec![],
-        fingerprint: String::new(),
+        fingerprint: templates::fingerprint(config.tract_maps.as_ref())?,
     })
 }
 

@@ -83,7 +83,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let raw = files.read(labels.into(), TumourLabel::Core)?;
     clock.lap("reading and checks");
     steps.inc(1);
-    let (grid, atlas) = crate::templates::atlas(standard.templates, standard.spacing, standard.tracts)?;
+    let (grid, atlas) = crate::templates::atlas(&standard)?;
     clock.lap("atlas");
     steps.inc(1);
     let out = RunDir::create(&args.out.join("glioma_idh_predictions"))?;

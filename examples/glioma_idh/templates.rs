@@ -1,8 +1,9 @@
 //! Regions and tracts of a standard brain: AAL regions, and tracts generated through the white matter between them.
 
-use crate::cohort::{Atlas, Tract};
+use crate::cohort::{Atlas, Standard, Tract, TractMaps};
 use anyhow::Context;
-use oncograph::imaging::atlas::{GeodesicOptions, LabelMap, geodesic_tracts};
+use oncograph::datasets::cache::CacheKey;
+use oncograph::imaging::atlas::{GeodesicOptions, LabelMap, TractAtlas, geodesic_tracts};
 use oncograph::imaging::{Grid, Interpolation, Mask, ResampleOptions, Volume, nifti, resample};
 use std::path::{Path, PathBuf};
 
@@ -25,8 +26,17 @@ pub fn anisotropy(folder: &Path, grid: &Grid) -> anyhow::Result<Volume<f32>> {
     Ok(resample(&fa, grid, &linear)?.map(|v| v.max(0.0)))
 }
 
-/// The atlas on a grid of `spacing` mm that holds the brain; its axes point right, anterior and superior.
-pub fn atlas(folder: &Path, spacing: f64, tracts: usize) -> anyhow::Result<(Grid, Atlas)> {
+/// What changes whenever the content of a user's atlas of tracts does; empty where tracts are generated.
+pub fn fingerprint(tracts: Option<&TractMaps>) -> anyhow::Result<String> {
+    Ok(match tracts {
+        Some(t) => CacheKey::new(&[&t.maps, &t.ends], &t.threshold, "tracts")?.hex(),
+        None => String::new(),
+    })
+}
+
+/// The atlas on a grid that holds the brain; its axes point right, anterior and superior.
+pub fn atlas(standard: &Standard) -> anyhow::Result<(Grid, Atlas)> {
+    let (folder, spacing) = (standard.templates, standard.spacing);
     let mask = brain_mask(folder)?;
     let (low, high) = mask.bounding_box().context("the brain mask of the template is empty")?;
     let ends = [low, high].map(|corner| mask.grid().index_to_world(corner.map(|i| i as f64)));
@@ -36,13 +46,17 @@ pub fn atlas(folder: &Path, spacing: f64, tracts: usize) -> anyhow::Result<(Grid
     let grid = Grid::axis_aligned(shape, [spacing; 3], origin)?;
     let nearest = ResampleOptions::new(Interpolation::Nearest).outside(0.0);
     let inside = resample(&mask, &grid, &nearest)?;
-    let fa = anisotropy(folder, &grid)?;
     let labels = folder.join("atlases");
     // Labels 1 to 90 are the cerebrum.
     let regions = LabelMap::read(labels.join("aal.nii.gz"), labels.join("aal.nii.txt"))?;
     let regions = regions.keep(|l| l <= 90).onto(&grid)?;
-    let options = GeodesicOptions::new(tracts).sigma(0.6 * spacing);
-    let found = geodesic_tracts(&regions, &fa, &inside, &options)?;
+    let found = match standard.tract_maps {
+        Some(tracts) => TractAtlas::read(&tracts.maps, &tracts.ends, tracts.threshold, &grid)?,
+        None => {
+            let options = GeodesicOptions::new(standard.tracts).sigma(0.6 * spacing);
+            geodesic_tracts(&regions, &anisotropy(folder, &grid)?, &inside, &options)?
+        }
+    };
     let numbers: Vec<i16> = regions.regions().map(|(label, _)| label).collect();
     let pairs = found.between(&numbers)?;
     let tracts = found.tracts().iter().zip(pairs);

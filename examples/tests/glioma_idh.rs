@@ -266,7 +266,49 @@ fn a_cohort_of_files(shared: &Path) -> Outcome {
     predict.args(["--registered", "--labels", "brats2020", "--predict"]).arg(&patient);
     predict.arg("--mask").arg(patient.join("P-0047_seg.nii.gz")).arg("--out").arg(out.path());
     let said = String::from_utf8(succeed(&mut predict)?.stdout)?;
-    ensure(said.contains("Probability of a mutation") && !said.contains("generated patients"), &said)
+    ensure(said.contains("Probability of a mutation") && !said.contains("generated patients"), &said)?;
+    // With an atlas of tracts of one's own.
+    let [maps, ends] = tubes(shared, out.path())?;
+    let with_tracts = || {
+        let mut command = on_files(shared, root.path(), "brats2020", out.path());
+        command.arg("--tracts").arg(&maps).arg("--tract-ends").arg(&ends);
+        command
+    };
+    succeed(&mut with_tracts())?;
+    let html = std::fs::read_to_string(last(out.path())?.join("report.html"))?;
+    ensure(html.contains("tubes.nii.gz") && !html.contains("geodesic"), "the report's atlas")?;
+    std::fs::write(&ends, std::fs::read_to_string(&ends)?.replacen("1 2\n", "1 91\n", 1))?;
+    let output = with_tracts().output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure(!output.status.success() && said.contains("tract 0 with ends Some([1, 91])"), &said)
+}
+
+/// An atlas of straight tubes between neighbouring numbers of AAL, as a user would bring one.
+fn tubes(shared: &Path, folder: &Path) -> Result<[PathBuf; 2], Failed> {
+    use oncograph::imaging::atlas::LabelMap;
+    use oncograph::imaging::{Frame, Grid, Volume, nifti};
+    let aal = shared.join("data/glioma/atlases");
+    let regions = LabelMap::read(aal.join("aal.nii.gz"), aal.join("aal.nii.txt"))?;
+    let grid = Grid::axis_aligned([46, 55, 46], [4.0; 3], [-92.0, -128.0, -74.0])?;
+    let (mut maps, mut ends) = (vec![], String::new());
+    for label in (1..90).step_by(2) {
+        let at = |label| regions.centroid(label).ok_or("a region without voxels");
+        let (from, to) = (at(label)?, at(label + 1)?);
+        let near = |voxel: [usize; 3]| {
+            let world = grid.index_to_world(voxel.map(|i| i as f64));
+            let square = |f: &dyn Fn(usize) -> f64| (0..3).map(|k| f(k) * f(k)).sum::<f64>();
+            let along = (0..3).map(|k| (world[k] - from[k]) * (to[k] - from[k])).sum::<f64>();
+            let share = (along / square(&|k| to[k] - from[k])).clamp(0.0, 1.0);
+            let off = square(&|k| from[k] + share * (to[k] - from[k]) - world[k]);
+            (1.0 - off.sqrt() / 12.0).max(0.0) as f32
+        };
+        maps.push(Volume::from_fn(grid.clone(), Frame::described("mni"), near));
+        ends += &format!("{label} {}\n", label + 1);
+    }
+    let paths = [folder.join("tubes.nii.gz"), folder.join("tubes.txt")];
+    nifti::write_4d(&paths[0], &maps, &nifti::WriteOptions::new())?;
+    std::fs::write(&paths[1], ends)?;
+    Ok(paths)
 }
 
 fn what_is_wrong_with_files(shared: &Path) -> Outcome {

@@ -4,6 +4,7 @@ mod bench;
 mod ci;
 mod cuda;
 mod mutate;
+mod sanitize;
 mod tidy;
 
 use anyhow::{Context, Result};
@@ -34,6 +35,8 @@ enum Task {
     Tidy,
     /// Type-checks the feature `cuda` where `nvcc` is on PATH.
     CheckCuda,
+    /// Runs the tests of the crates with unsafe code under AddressSanitizer, where a nightly toolchain is installed.
+    Sanitize,
     /// Times the workspace beside its peers and writes docs/benchmarks.md.
     Bench {
         /// A Python with the peers; without one only our side is timed.
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Task::Ci { quick, only } => ci::run(&root, quick, only.as_deref()),
         Task::Tidy => tidy::run(&root),
         Task::CheckCuda => cuda::run(&root),
+        Task::Sanitize => sanitize::run(&root),
         Task::Bench { peers, only, runs, page } => {
             bench::run(&root, &bench::Options { peers, only, runs, page })
         }
@@ -80,10 +84,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// The root of the workspace: the folder above this package.
+/// The root of the workspace: the folder above this package. Cargo says where that is now; a target folder that several
+/// clones share may hold a program that was built in another one.
 fn root() -> Result<PathBuf> {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    package.parent().map(Path::to_path_buf).context("xtask has no folder above it")
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&package).parent().map(Path::to_path_buf).context("xtask has no folder above it")
 }
 
 /// The cargo that runs this program, in the workspace's root.

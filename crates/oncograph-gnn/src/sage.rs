@@ -267,7 +267,11 @@ impl SageConv {
         Ok(Adjacency::new(rows, steps * nodes, &sources, &targets)?)
     }
 
-    pub(crate) fn messages(&self, adjacency: &Adjacency, attributes: Option<&Tensor>) -> Result<Option<Tensor>> {
+    pub(crate) fn messages(
+        &self,
+        adjacency: &Adjacency,
+        attributes: Option<&Tensor>,
+    ) -> Result<Option<Tensor>> {
         let Some(edge) = &self.edge else { return Ok(None) };
         let Some(attributes) = attributes else {
             let expected = format!("{} attributes per edge", self.config.edge_attributes);

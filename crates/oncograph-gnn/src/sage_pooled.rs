@@ -86,9 +86,12 @@ mod tests {
     fn equals_the_mean_of_the_output() {
         let (sources, targets) = ([0, 1, 1, 2, 4, 4, 5], [1, 0, 0, 1, 3, 5, 1]);
         let segments = Arc::new(Adjacency::from_segments(&[0, 2, 0, 1, 1, 2], 3).unwrap());
-        for (attributes, root, normalize) in [(0, true, false), (2, true, false), (0, false, false), (0, true, true)] {
+        for (attributes, root, normalize) in
+            [(0, true, false), (2, true, false), (0, false, false), (0, true, true)]
+        {
             let store = ParamStore::new(Seed::new(3));
-            let config = SageConfig::new(5, 4).edge_attributes(attributes).root_weight(root).normalize(normalize);
+            let config =
+                SageConfig::new(5, 4).edge_attributes(attributes).root_weight(root).normalize(normalize);
             let conv = config.build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
             let edge = (attributes > 0).then(|| pattern(&[7, attributes], 2).unwrap());
             let adjacency = Arc::new(Adjacency::new(6, 6, &sources, &targets).unwrap());

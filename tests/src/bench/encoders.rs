@@ -4,6 +4,7 @@ use super::{Bench, random};
 use anyhow::Result;
 use candle_core::Tensor;
 use oncograph_encoder::{MonaiResNetConfig, VideoResNetConfig};
+use oncograph_nn::conv3d::{BlockedConv3d, BlockedVolume, Conv3dConfig};
 use oncograph_nn::optim::{AdamW, AdamWConfig, Optimizer};
 
 type Run = fn(&mut Bench) -> Result<()>;
@@ -14,6 +15,9 @@ pub(super) const CASES: &[(&str, Run)] = &[
     ("encoder/r2plus1d_18", |b| inference(b, &VideoResNetConfig::r2plus1d_18(1), 1)),
     ("encoder/monai_resnet18", monai),
     ("encoder/r3d_18_training", training),
+    ("encoder/conv_1e5", |b| convolution(b, 46)),
+    ("encoder/conv_1e6", |b| convolution(b, 100)),
+    ("encoder/conv_1e7", |b| convolution(b, 215)),
 ];
 
 fn scans(batch: usize) -> Result<Tensor> {
@@ -26,6 +30,16 @@ fn inference(bench: &mut Bench, config: &VideoResNetConfig, batch: usize) -> Res
     bench.give("x", &x);
     let y = bench.time(|| Ok(model.forward(&x)?))?;
     bench.result("y", &y);
+    Ok(())
+}
+
+/// One convolution of a cube, as in a network that is folded for inference.
+fn convolution(bench: &mut Bench, side: usize) -> Result<()> {
+    let weight = random(&[8, 8, 3, 3, 3], 2)?;
+    let blocked = BlockedConv3d::new(&weight, None, Conv3dConfig::new().padding([1; 3]))?;
+    let x = BlockedVolume::from_tensor(&random(&[1, 8, side, side, side], 1)?)?;
+    let y = bench.time(|| Ok(blocked.forward(&x, None, true)?))?;
+    bench.result("sum", &y.to_tensor()?.sum_all()?);
     Ok(())
 }
 

@@ -6,7 +6,9 @@ use candle_core::{Device, Tensor};
 use oncograph_imaging::dicom::{SeriesOptions, read_series};
 use oncograph_imaging::mesh::{MarchingCubesOptions, marching_cubes};
 use oncograph_imaging::morphology::{Edge, close};
-use oncograph_imaging::{Interpolation, ResampleOptions, Volume, match_histogram, nifti, resample};
+use oncograph_imaging::{
+    Frame, Grid, Interpolation, ResampleOptions, Volume, match_histogram, nifti, resample,
+};
 
 type Run = fn(&mut Bench) -> Result<()>;
 
@@ -14,6 +16,9 @@ pub(super) const CASES: &[(&str, Run)] = &[
     ("image/nifti_gz", read_nifti),
     ("image/dicom_series", read_dicom),
     ("image/resample_cubic", resample_cubic),
+    ("image/resample_1e5", |b| halve(b, 46)),
+    ("image/resample_1e6", |b| halve(b, 100)),
+    ("image/resample_1e7", |b| halve(b, 215)),
     ("image/closing", closing),
     ("image/histogram_matching", histogram),
     ("image/marching_cubes", surface),
@@ -51,6 +56,16 @@ fn resample_cubic(bench: &mut Bench) -> Result<()> {
     let small = ct.grid().resized([128, 128, 40])?;
     let options = ResampleOptions::new(Interpolation::Cubic);
     let volume = bench.time(|| Ok(resample(&ct, &small, &options)?))?;
+    keep(bench, "volume", &volume)
+}
+
+/// A cube to half its side.
+fn halve(bench: &mut Bench, side: usize) -> Result<()> {
+    let value = |[i, j, k]: [usize; 3]| ((i * 7 + j * 13 + k * 29) % 17) as f32;
+    let cube = Volume::from_fn(Grid::axis_aligned([side; 3], [1.0; 3], [0.0; 3])?, Frame::default(), value);
+    let half = cube.grid().resized([side / 2; 3])?;
+    let options = ResampleOptions::new(Interpolation::Cubic);
+    let volume = bench.time(|| Ok(resample(&cube, &half, &options)?))?;
     keep(bench, "volume", &volume)
 }
 

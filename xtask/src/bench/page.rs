@@ -128,16 +128,17 @@ fn line(row: &Row, all: &Value) -> String {
 /// The peers that were not the fastest.
 fn others(measured: &[(&Row, Value)]) -> String {
     let mut text =
-        "## The other peers\n\n| work | peer | time | memory, MB | difference |\n|---|---|---|---|---|\n"
+        "## The other peers\n\n| work | peer | time | ours / peer | memory, MB | difference |\n|---|---|---|---|---|---|\n"
             .to_string();
     for (row, all) in measured {
         let first = fastest(&all["peers"]).map(|(name, _)| name);
         for (name, peer) in all["peers"].as_object().into_iter().flatten() {
             if Some(name) != first {
+                let ratio = median(&all["ours"], "wall") / median(peer, "wall");
                 let (memory, error) = (number(&peer["peak_mb"]), number(&peer["error"]));
                 let _ = writeln!(
                     text,
-                    "| {} | {name} | {} | {memory:.0} | {error:.0e} |",
+                    "| {} | {name} | {} | {ratio:.2} | {memory:.0} | {error:.0e} |",
                     row.work,
                     spread(peer)
                 );

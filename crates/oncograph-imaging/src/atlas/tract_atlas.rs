@@ -1,7 +1,11 @@
 use super::LabelMap;
 use crate::error::{Error, Result};
+use crate::frame::Frame;
 use crate::grid::Grid;
+use crate::nifti::{self, ReadOptions};
+use crate::resample::{Interpolation, ResampleOptions, resample};
 use crate::volume::Volume;
+use std::path::Path;
 
 /// A bundle of fibres.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,6 +104,48 @@ impl TractAtlas {
         Self::new(labels.volume().grid().clone(), tracts, source, false)
     }
 
+    /// Reads a probabilistic atlas: a volume of four dimensions with the probabilities of one tract after the other, and a
+    /// text with the numbers of the two regions that each joins, one line per tract. The maps are interpolated on `grid`;
+    /// voxels from `threshold` on belong to a tract.
+    ///
+    /// # Errors
+    /// An unreadable file; [`Error::Format`] for a line that is not two numbers, for another number of lines than volumes,
+    /// and for a probability outside 0 to 1, which percentages are; as [`TractAtlas::new`] for a tract without a voxel on
+    /// the grid.
+    pub fn read(maps: impl AsRef<Path>, ends: impl AsRef<Path>, threshold: f32, grid: &Grid) -> Result<Self> {
+        let (path, of_ends) = (maps.as_ref(), ends.as_ref());
+        let ends = read_ends(of_ends)?;
+        let maps: Vec<Volume<f32>> = nifti::read_4d(path, &ReadOptions::new())?;
+        if maps.len() != ends.len() {
+            let detail = format!("{} lines for the {} volumes of {}", ends.len(), maps.len(), path.display());
+            return Err(Error::Format { path: of_ends.into(), format: "ends of tracts", detail });
+        }
+        let linear = ResampleOptions::new(Interpolation::Linear).outside(0.0);
+        let mut tracts = Vec::with_capacity(maps.len());
+        for (i, (map, ends)) in maps.iter().zip(ends).enumerate() {
+            if let Some(p) = map.as_slice().iter().find(|p| !(0.0..=1.0).contains(*p)) {
+                let detail = format!("volume {i}: {p} is no probability");
+                return Err(Error::Format { path: path.into(), format: "probabilities of tracts", detail });
+            }
+            let here = resample(map, grid, &linear)?;
+            let all = here.as_slice().iter().enumerate().map(|(v, p)| (v as u32, p.min(1.0)));
+            let voxels = all.filter(|(_, p)| *p > 0.0 && *p >= threshold).collect();
+            tracts.push(Tract { ends: Some(ends), voxels });
+        }
+        Self::new(grid.clone(), tracts, path.display().to_string(), false)
+    }
+
+    /// The probabilities of each tract, as [`TractAtlas::read`] takes them.
+    pub fn maps(&self) -> impl Iterator<Item = Volume<f32>> {
+        self.tracts.iter().map(|tract| {
+            let mut map = Volume::filled(self.grid.clone(), Frame::default(), 0.0_f32);
+            for &(voxel, p) in &tract.voxels {
+                map.as_mut_slice()[voxel as usize] = p;
+            }
+            map
+        })
+    }
+
     /// The grid of the voxels.
     pub fn grid(&self) -> &Grid {
         &self.grid
@@ -139,10 +185,26 @@ impl TractAtlas {
     }
 }
 
+/// Two numbers of regions on each line that is not empty.
+fn read_ends(path: &Path) -> Result<Vec<[i16; 2]>> {
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let read = |(i, line): (usize, &str)| {
+        let numbers: Vec<Option<i16>> = line.split_whitespace().map(|w| w.parse().ok()).collect();
+        match numbers[..] {
+            [Some(a), Some(b)] => Ok([a, b]),
+            _ => {
+                let detail = format!("line {}: expected two numbers of regions, got {line:?}", i + 1);
+                Err(Error::Format { path: path.into(), format: "ends of tracts", detail })
+            }
+        }
+    };
+    lines.map(read).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Frame;
 
     #[test]
     fn bad_lists_are_refused_by_number() {
@@ -167,5 +229,35 @@ mod tests {
         assert_eq!(atlas.tracts()[0].voxels, [(3, 1.0)]);
         assert_eq!(atlas.tracts()[1].voxels, [(0, 1.0), (2, 1.0)]);
         assert!(atlas.between(&[3, 5]).is_err());
+    }
+
+    #[test]
+    fn a_probabilistic_atlas_is_read_onto_another_grid() {
+        let folder = tempfile::tempdir().unwrap();
+        let (maps, ends) = (folder.path().join("maps.nii"), folder.path().join("ends.txt"));
+        let coarse = Grid::axis_aligned([3, 1, 1], [2.0; 3], [0.0; 3]).unwrap();
+        let fine = Grid::axis_aligned([5, 1, 1], [1.0, 2.0, 2.0], [0.0; 3]).unwrap();
+        let volume = |v: [f32; 3]| Volume::new(coarse.clone(), Frame::default(), v.to_vec()).unwrap();
+        let write = |second: f32| {
+            let volumes = [volume([0.0, 0.5, 1.0]), volume([second, 0.0, 0.0])];
+            nifti::write_4d(&maps, &volumes, &nifti::WriteOptions::new()).unwrap();
+        };
+        write(0.2);
+        std::fs::write(&ends, "3 7\n\n2 1\n").unwrap();
+        let atlas = TractAtlas::read(&maps, &ends, 0.15, &fine).unwrap();
+        assert_eq!(atlas.tracts()[0].voxels, [(1, 0.25), (2, 0.5), (3, 0.75), (4, 1.0)]);
+        assert_eq!(atlas.tracts()[1], Tract { ends: Some([2, 1]), voxels: vec![(0, 0.2)] });
+        assert!(!atlas.is_generated());
+        let again: Vec<f32> = atlas.maps().flat_map(|m| m.as_slice().to_vec()).collect();
+        assert_eq!(again, [0.0, 0.25, 0.5, 0.75, 1.0, 0.2, 0.0, 0.0, 0.0, 0.0]);
+        let message = |threshold| TractAtlas::read(&maps, &ends, threshold, &fine).unwrap_err().to_string();
+        assert!(message(0.3).contains("tract 1"), "{}", message(0.3));
+        std::fs::write(&ends, "3 7\n2 left\n").unwrap();
+        assert!(message(0.1).contains("ends.txt") && message(0.1).contains("line 2"), "{}", message(0.1));
+        std::fs::write(&ends, "3 7\n").unwrap();
+        assert!(message(0.1).contains("1 lines for the 2 volumes"), "{}", message(0.1));
+        std::fs::write(&ends, "3 7\n2 1\n").unwrap();
+        write(20.0);
+        assert!(message(0.1).contains("volume 1: 20 is no probability"), "{}", message(0.1));
     }
 }

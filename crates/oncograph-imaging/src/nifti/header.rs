@@ -87,17 +87,18 @@ fn qform_fields(grid: &Grid) -> Option<(f32, [f32; 3])> {
 pub(super) fn encode(
     grid: &Grid,
     frame: &Frame,
-    datatype: i16,
-    bytes_per_voxel: usize,
+    volumes: i16,
+    (datatype, bytes_per_voxel): (i16, usize),
     text: &str,
 ) -> Vec<u8> {
     let mut bytes = vec![0_u8; DATA_OFFSET];
     let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
     put(0, &348_i32.to_le_bytes());
     put(38, b"r");
-    put(40, &3_i16.to_le_bytes());
+    put(40, &if volumes == 1 { 3_i16 } else { 4 }.to_le_bytes());
     for axis in 0..7 {
-        let size = grid.shape().get(axis).copied().unwrap_or(1) as i16;
+        let along = |axis: usize| grid.shape().get(axis).map_or(1, |&size| size as i16);
+        let size = if axis == 3 { volumes } else { along(axis) };
         put(42 + 2 * axis, &size.to_le_bytes());
     }
     put(70, &datatype.to_le_bytes());
@@ -107,6 +108,7 @@ pub(super) fn encode(
     for (axis, spacing) in grid.spacing().into_iter().enumerate() {
         put(80 + 4 * axis, &(spacing as f32).to_le_bytes());
     }
+    put(92, &1.0_f32.to_le_bytes());
     put(108, &(DATA_OFFSET as f32).to_le_bytes());
     put(112, &1.0_f32.to_le_bytes());
     // Spatial unit millimetre.
@@ -136,7 +138,7 @@ mod tests {
     proptest! {
         #[test]
         fn both_forms_encode_the_same_affine(grid in any_grid()) {
-            let bytes = encode(&grid, &Frame::described("scanner"), 16, 4, "");
+            let bytes = encode(&grid, &Frame::described("scanner"), 1, (16, 4), "");
             let header = NiftiHeader::from_reader(bytes.as_slice())?;
             prop_assert_eq!((header.qform_code, header.sform_code), (1, 1));
             // Three f32 numbers of a quaternion give the fourth as the root of a difference: near half a turn it is off
@@ -154,7 +156,7 @@ mod tests {
         affine[(0, 1)] = 0.2;
         let grid = Grid::new([2, 2, 2], affine).unwrap();
         let header =
-            NiftiHeader::from_reader(encode(&grid, &Frame::default(), 16, 4, "x").as_slice()).unwrap();
+            NiftiHeader::from_reader(encode(&grid, &Frame::default(), 1, (16, 4), "x").as_slice()).unwrap();
         assert_eq!((header.qform_code, header.sform_code), (0, 2));
         assert_eq!(&header.descrip[..2], b"x\0");
     }

@@ -12,4 +12,4 @@ mod read;
 mod write;
 
 pub use read::{ReadOptions, read, read_4d, read_with};
-pub use write::{WriteOptions, write, write_with};
+pub use write::{WriteOptions, write, write_4d, write_with};

@@ -84,31 +84,55 @@ pub fn write_with<T: Voxel>(
     volume: &Volume<T>,
     options: &WriteOptions,
 ) -> Result<()> {
-    let path = path.as_ref();
+    write_volumes(path.as_ref(), std::slice::from_ref(volume), options)
+}
+
+/// Writes volumes of one grid as one of four dimensions, as [`super::read_4d`] reads it; a single one has three.
+///
+/// # Units
+/// Millimetres.
+///
+/// # Errors
+/// As [`write_with`]; no volume, more than 32767, or one on another grid than the first.
+pub fn write_4d<T: Voxel>(
+    path: impl AsRef<Path>,
+    volumes: &[Volume<T>],
+    options: &WriteOptions,
+) -> Result<()> {
+    write_volumes(path.as_ref(), volumes, options)
+}
+
+fn write_volumes<T: Voxel>(path: &Path, volumes: &[Volume<T>], options: &WriteOptions) -> Result<()> {
     options.validate()?;
-    if volume.shape().iter().any(|&n| n > i16::MAX as usize) {
-        return Err(Error::Size {
-            operation: "nifti::write",
-            expected: "at most 32767 voxels along an axis".to_owned(),
-            got: format!("shape {:?}", volume.shape()),
-        });
+    let size = |expected: &str, got: String| {
+        Err(Error::Size { operation: "nifti::write", expected: expected.to_owned(), got })
+    };
+    let (Some(first), Ok(count)) = (volumes.first(), i16::try_from(volumes.len())) else {
+        return size("1 to 32767 volumes", volumes.len().to_string());
+    };
+    if first.shape().iter().any(|&n| n > i16::MAX as usize) {
+        return size("at most 32767 voxels along an axis", format!("shape {:?}", first.shape()));
     }
-    let header = encode(volume.grid(), volume.frame(), T::NIFTI_CODE, T::BYTES, &options.description);
+    if let Some(i) = volumes.iter().position(|v| !v.grid().approx_eq(first.grid(), 1e-4)) {
+        return size("volumes of one grid", format!("another one for volume {i}"));
+    }
+    let number = (T::NIFTI_CODE, T::BYTES);
+    let header = encode(first.grid(), first.frame(), count, number, &options.description);
     write_atomically(path, |file| {
         if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gz")) {
             let mut encoder = GzEncoder::new(file, Compression::new(options.compression));
-            write_all(&mut encoder, &header, volume.as_slice())?;
+            write_all(&mut encoder, &header, volumes)?;
             encoder.finish().map(|_| ())
         } else {
-            write_all(file, &header, volume.as_slice())
+            write_all(file, &header, volumes)
         }
     })
 }
 
-fn write_all<T: Voxel>(sink: &mut impl Write, header: &[u8], values: &[T]) -> std::io::Result<()> {
+fn write_all<T: Voxel>(sink: &mut impl Write, header: &[u8], volumes: &[Volume<T>]) -> std::io::Result<()> {
     sink.write_all(header)?;
     let mut buffer = Vec::with_capacity(T::BYTES << 16);
-    for chunk in values.chunks(1 << 16) {
+    for chunk in volumes.iter().flat_map(|v| v.as_slice().chunks(1 << 16)) {
         buffer.clear();
         T::extend_le(chunk, &mut buffer);
         sink.write_all(&buffer)?;
@@ -131,6 +155,12 @@ mod tests {
         let grid = Grid::axis_aligned([1, 1, 1], [1.0; 3], [0.0; 3]).unwrap();
         let small = Volume::filled(grid, Frame::default(), 0_u8);
         assert!(matches!(write(folder.path().join("none/a.nii"), &small), Err(Error::Io { .. })));
+        let other = Grid::axis_aligned([1, 1, 1], [2.0; 3], [0.0; 3]).unwrap();
+        let pair = [small, Volume::filled(other, Frame::default(), 0_u8)];
+        let four =
+            |volumes| write_4d(folder.path().join("a.nii"), volumes, &WriteOptions::new()).unwrap_err();
+        assert!(four(&pair).to_string().contains("volume 1"), "{}", four(&pair));
+        assert!(four(&[]).to_string().contains("1 to 32767 volumes"));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

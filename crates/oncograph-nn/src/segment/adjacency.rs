@@ -322,14 +322,19 @@ mod tests {
         let a = Adjacency::new(2, 6, &sources, &targets).unwrap();
         let shared = a.shared_neighbourhoods().unwrap();
         assert_eq!(shared.of_target.targets(), [0, 1, 0, 2, 0, 1]);
-        assert_eq!((shared.distinct.sources(), shared.distinct.targets()), (&[1, 0, 0, 1][..], &[0, 0, 1, 1][..]));
+        assert_eq!(
+            (shared.distinct.sources(), shared.distinct.targets()),
+            (&[1, 0, 0, 1][..], &[0, 0, 1, 1][..])
+        );
         assert_eq!(shared.distinct.target_count(), 3);
         for target in 0..6 {
             let list = shared.of_target.targets()[target] as usize;
             assert_eq!(shared.distinct.by_target().columns(list), a.by_target().columns(target));
         }
         // Four lists of six targets are too many, and so are many at the beginning of a large graph.
-        assert!(Adjacency::new(4, 6, &[0, 1, 2, 3], &[0, 1, 2, 3]).unwrap().shared_neighbourhoods().is_none());
+        assert!(
+            Adjacency::new(4, 6, &[0, 1, 2, 3], &[0, 1, 2, 3]).unwrap().shared_neighbourhoods().is_none()
+        );
         let own: Vec<u32> = (0..1000).collect();
         assert!(Adjacency::new(1000, 9000, &own, &own).unwrap().shared_neighbourhoods().is_none());
         assert!(Adjacency::new(0, 0, &[], &[]).unwrap().shared_neighbourhoods().is_some());

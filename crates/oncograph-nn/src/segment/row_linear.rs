@@ -296,8 +296,7 @@ mod tests {
             cases.into_iter().chain([(0, 133, 131, true), (1, 133, 131, false), (300, 133, 131, true)])
         {
             let store = ParamStore::new(Seed::new(1));
-            let layer =
-                crate::linear(features, out, store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+            let layer = crate::linear(features, out, store.var_builder(DType::F64, &Device::Cpu)).unwrap();
             let x = match rows {
                 0 => Tensor::zeros((0, features), DType::F64, &Device::Cpu).unwrap(),
                 _ => pattern(&[rows, features], 2).unwrap(),
