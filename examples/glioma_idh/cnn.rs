@@ -45,7 +45,8 @@ pub fn run(stages: &Stages, tumours: &[Tumour], roles: &Roles, network: Network)
         Network::DenseNet121 => {
             let mut net = DenseNetConfig::densenet121(4, 1);
             if quick {
-                net = net.init_features(8).growth_rate(4).block_config([3, 6, 12, 8]);
+                // Twelve voxels are halved three times: by the stem, its pooling and the one transition.
+                net = net.init_features(8).growth_rate(4).block_config([6, 12]);
             }
             let net = net.build(vb)?;
             Box::new(move |x, train| net.forward(x, train))

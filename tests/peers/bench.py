@@ -276,6 +276,33 @@ def glioma_image(t):
     return steps(m, lambda: m.fc(m.features(t["in.x"]).flatten(1)).pow(2).mean(), t)
 
 
+@peer("model/glioma_geometry", "PyG", "torch_geometric")
+def glioma_geometry(t):
+    torch = torch_()
+    from torch import nn
+    from torch_cluster import fps, radius_graph
+    from torch_geometric.nn import AttentionalAggregation, NNConv
+    m, width = nn.Module(), 3
+    m.convs = nn.ModuleList()
+    for out in (32, 64, 64, 128, 128):
+        edge = nn.Sequential(nn.Linear(1, 16), nn.ReLU(), nn.Linear(16, width * out))
+        m.convs.append(NNConv(width, out, edge, aggr="mean")); width = out
+    m.pool = AttentionalAggregation(nn.Sequential(nn.Linear(128, 1)))
+    m.fc = nn.Sequential(nn.Linear(128, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 32))
+    load(m, t)
+    positions = t["in.positions"]; owner = torch.arange(positions.size(0)) // 1024
+
+    def forward():
+        x, at, batch, radius = positions, positions, owner, 0.2
+        for c in m.convs:
+            e = radius_graph(at, radius, batch, max_num_neighbors=1024)
+            x = c(x, e, (at[e[0]] - at[e[1]]).norm(dim=1, keepdim=True)).relu()
+            keep = fps(at, batch, ratio=0.5, random_start=False)
+            x, at, batch, radius = x[keep], at[keep], batch[keep], radius * 2 ** 0.5
+        return m.fc(m.pool(x, batch)).pow(2).mean()
+    return steps(m, forward, t)
+
+
 @peer("model/glioma_network", "PyG", "torch_geometric")
 def glioma_network(t):
     torch = torch_()

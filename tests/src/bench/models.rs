@@ -8,6 +8,7 @@ use oncograph_gnn::Adjacency;
 use oncograph_graph::Graph;
 use oncograph_nn::optim::{AdamW, AdamWConfig, Optimizer};
 use oncograph_spatiotemporal::{EdgeMode, Stg, StgConfig, TemporalInput};
+use std::f64::consts::SQRT_2;
 use std::sync::Arc;
 
 type Run = fn(&mut Bench) -> Result<()>;
@@ -63,7 +64,8 @@ fn glioma_image(bench: &mut Bench) -> Result<()> {
 
 fn glioma_geometry(bench: &mut Bench) -> Result<()> {
     let (surfaces, points) = (20, 1024);
-    let model = GeometryEncoderConfig::default().build(bench.vb())?;
+    // No point has more neighbours than are taken: which ones are left out is the peer's own affair.
+    let model = GeometryEncoderConfig::default().radius(0.2, SQRT_2, points).build(bench.vb())?;
     // Points near the unit sphere.
     let direction = random(&[surfaces * points, 3], 1)?;
     let length = direction.sqr()?.sum_keepdim(1)?.sqrt()?;

@@ -61,6 +61,7 @@ const OTHERS: &[(&str, &str, &str)] = &[
         "the composed form, values and gradients (`one_pass`); torch_geometric through `nnconv_*`",
     ),
     ("nn", "row_linear", "`linear`, through the layers above"),
+    ("nn", "row_linear_onto", "the composed form, values and gradients; torch_geometric through `sage_*`"),
     ("nn", "with_loop_rows", "by the fills of `gat_edge_attr*`, `gatv2_edge_attr*`"),
     ("nn", "linear", "torch.nn.Linear through every layer"),
     ("nn", "linear_no_bias", "torch.nn.Linear(bias=False) through every layer"),

@@ -48,7 +48,7 @@ pub const ROWS: &[Row] = &[
     row("model/stg_full", "STG full, batch 64", 0.8),
     row("model/stg_decoupled", "STG decoupled, batch 64", 0.4),
     row("model/glioma_image", "glioma image encoder, batch 2", 0.6),
-    scale("model/glioma_geometry", "glioma geometry encoder, batch 20"),
+    row("model/glioma_geometry", "glioma geometry encoder, batch 20, radius times 1.41 per level", 0.6),
     row("model/glioma_network", "glioma network encoder, batch 20", 0.6),
     row("survival/concordance", "concordance index, 100k subjects", 0.05),
     row("survival/cox_f32", "Cox loss and gradient, 100k subjects, f32", 0.8),

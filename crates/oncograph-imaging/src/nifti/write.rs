@@ -155,7 +155,7 @@ mod tests {
         let grid = Grid::axis_aligned([1, 1, 1], [1.0; 3], [0.0; 3]).unwrap();
         let small = Volume::filled(grid, Frame::default(), 0_u8);
         assert!(matches!(write(folder.path().join("none/a.nii"), &small), Err(Error::Io { .. })));
-        let other = Grid::axis_aligned([1, 1, 1], [2.0; 3], [0.0; 3]).unwrap();
+        let other = Grid::axis_aligned([1, 1, 1], [1.0; 3], [2.0; 3]).unwrap();
         let pair = [small, Volume::filled(other, Frame::default(), 0_u8)];
         let four =
             |volumes| write_4d(folder.path().join("a.nii"), volumes, &WriteOptions::new()).unwrap_err();
