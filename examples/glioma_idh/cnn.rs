@@ -16,8 +16,19 @@ pub enum Network {
     DenseNet121,
 }
 
-pub const NETWORKS: [(&str, Network); 2] =
-    [("3D ResNet-34", Network::ResNet34), ("3D DenseNet-121", Network::DenseNet121)];
+pub const NETWORKS: [Network; 2] = [Network::ResNet34, Network::DenseNet121];
+
+impl Network {
+    /// What the preset makes of it.
+    pub fn name(self, preset: Preset) -> &'static str {
+        match (self, preset) {
+            (Network::ResNet34, Preset::Quick) => "3D ResNet-34, narrow",
+            (Network::ResNet34, _) => "3D ResNet-34",
+            (Network::DenseNet121, Preset::Quick) => "3D DenseNet, two narrow blocks",
+            (Network::DenseNet121, _) => "3D DenseNet-121",
+        }
+    }
+}
 
 /// From images to logits, in training or not.
 type Forward = Box<dyn Fn(&Tensor, bool) -> oncograph::encoder::Result<Tensor>>;

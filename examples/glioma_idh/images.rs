@@ -137,7 +137,7 @@ pub fn run(
     stages.spent("explanations", start, false);
     evaluation.costs.clone_from(&stages.costs);
     evaluation.curves.clone_from(&stages.curves);
-    write(config, &cohort, &roles, &evaluation, run)?;
+    write(&cohort, &roles, &evaluation, run)?;
     images_report::write(
         &run.file("report.html"),
         config,
@@ -570,7 +570,8 @@ fn baselines(
     let heads = Heads { stages, roles, cohort: stages.cohort };
     let reference = heads.scores(REFERENCE, heads.covariates()?);
     let mut rows = vec![];
-    for (name, network) in crate::cnn::NETWORKS {
+    for network in crate::cnn::NETWORKS {
+        let name = network.name(stages.config.preset);
         let logits = crate::cnn::run(stages, tumours, roles, network)?;
         let scores = heads.scores(name, Heads::probabilities(logits));
         rows.push(row(&scores, &evaluation.labels, Some(&reference), heads.seed("bootstrap"))?);
@@ -581,13 +582,7 @@ fn baselines(
     Ok(())
 }
 
-fn write(
-    config: &ImagesConfig,
-    cohort: &Cohort,
-    roles: &Roles,
-    evaluation: &Evaluation,
-    run: &RunDir,
-) -> anyhow::Result<()> {
+fn write(cohort: &Cohort, roles: &Roles, evaluation: &Evaluation, run: &RunDir) -> anyhow::Result<()> {
     let mut metrics = METRICS_HEADER.to_string();
     for (caption, rows) in &evaluation.tables {
         metrics += &metrics_csv(caption, rows);
@@ -603,6 +598,5 @@ fn write(
     run.write("metrics.csv", metrics.as_bytes())?;
     run.write("predictions.csv", predictions.as_bytes())?;
     run.write_json("costs.json", &evaluation.costs)?;
-    let _ = config;
     Ok(())
 }

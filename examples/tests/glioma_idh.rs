@@ -16,6 +16,7 @@ fn main() {
         ["data/glioma/UCSF-PDGM-metadata_v2.csv", "data/glioma/tcga_lgg_gbm_subtype_ceccarelli2016.csv"];
     let trials = vec![
         Trial::test("glioma: the phantom run writes its files", the_phantom_run_writes_its_files),
+        Trial::test("glioma: the paper's tables have their rows", the_papers_tables_have_their_rows),
         Trial::test(
             "glioma: killed and resumed equals uninterrupted",
             killed_and_resumed_equals_uninterrupted,
@@ -112,6 +113,24 @@ fn the_phantom_run_writes_its_files() -> Outcome {
     succeed(small(early.path()).args(["--stage", "2"]))?;
     let cached = std::fs::read_dir(early.path().join("cache/glioma_idh"))?.count();
     ensure(cached == 4, format!("{cached} files of two stages"))
+}
+
+fn the_papers_tables_have_their_rows() -> Outcome {
+    let out = tempfile::tempdir()?;
+    for (table, rows) in [
+        (
+            &["--table", "3"][..],
+            ["3D ResNet-34, narrow", "3D DenseNet, two narrow blocks", "multi-modal + SVM"],
+        ),
+        (&["--table", "4", "--ablate"], ["f^B+f^P+L", "no L_multi", "G-16: raw cosine"]),
+    ] {
+        let said = String::from_utf8(succeed(small(out.path()).args(table))?.stdout)?;
+        let metrics = std::fs::read_to_string(last(out.path())?.join("metrics.csv"))?;
+        for row in rows {
+            ensure(said.contains(row) && metrics.contains(row), format!("{table:?} has no {row}"))?;
+        }
+    }
+    Ok(())
 }
 
 /// Kills the program, wherever it is, as soon as `ready`.
