@@ -1,7 +1,7 @@
 //! `cargo xtask sanitize`: the tests of the crates with unsafe code under AddressSanitizer.
 //!
-//! Their kernels read and write through pointers and SIMD registers, which Miri does not execute; the sanitizer sees every
-//! access of the machine code that runs on this processor.
+//! Their kernels read and write through pointers and SIMD registers; the sanitizer sees every access of the machine code
+//! that runs on this processor.
 
 use anyhow::{Context, Result};
 use std::path::Path;
