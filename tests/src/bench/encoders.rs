@@ -57,9 +57,8 @@ fn training(bench: &mut Bench) -> Result<()> {
     let model = VideoResNetConfig::r3d_18(1).classes(Some(2)).build(bench.vb())?;
     let x = scans(2)?;
     bench.give("x", &x);
-    // The first loss, before any step, is what the two sides can agree on.
-    let first = model.forward(&x, true)?.sqr()?.mean_all()?;
-    bench.result("loss", &first);
+    // The first loss, before any step, is what the two sides can agree on; its maps must not outlive it.
+    bench.result("loss", &model.forward(&x, true)?.sqr()?.mean_all()?);
     let store = bench.store.clone();
     let mut optimizer = AdamW::new(AdamWConfig::new(1e-4))?;
     bench.time(|| {
