@@ -74,7 +74,8 @@ impl Encoder {
         }
         let images = subject.load(&config.load)?;
         let prepared = preprocess(&images.ct, &masks(&images), &config.preprocess);
-        let features = self.images(&prepared.with_context(|| subject.id.clone())?)?;
+        let prepared = prepared.context(subject.id.clone())?;
+        let features = self.images(&prepared).context(subject.id.clone())?;
         self.cache.put(&key, &to_stored(&features, self.features)?)?;
         Ok(features)
     }

@@ -383,7 +383,7 @@ impl SageConv {
 }
 
 /// Whether the row operations have a kernel for `x`.
-fn has_kernel(x: &Tensor) -> bool {
+pub(crate) fn has_kernel(x: &Tensor) -> bool {
     x.device().is_cpu() && matches!(x.dtype(), DType::F32 | DType::F64)
 }
 

@@ -1,3 +1,4 @@
+use crate::sage::has_kernel;
 use crate::{Aggregation, MessagePassing, Result, SageConv};
 use candle_core::Tensor;
 use oncograph_graph::Graph;
@@ -20,7 +21,7 @@ impl SageConv {
         let c = self.config();
         let empty = (0..segments.target_count()).any(|s| segments.by_target().degree(s) == 0);
         let linear = c.aggr == Aggregation::Mean && !c.closed && !c.project && !c.normalize;
-        if !linear || empty || !x.device().is_cpu() {
+        if !linear || empty || !has_kernel(x) {
             return Ok(gather_reduce(&self.forward(x, graph)?, segments, Reduce::Mean)?);
         }
         let (terms, weights) = terms(graph.adjacency(), segments)?;

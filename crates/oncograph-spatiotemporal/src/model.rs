@@ -98,7 +98,9 @@ impl Stack {
     fn rest(&self, mut x: Tensor, from: usize, graph: &Graph, segments: Segments) -> Result<Tensor> {
         for (i, layer) in self.layers.iter().enumerate().skip(from) {
             let last = i + 1 == self.layers.len();
-            if let (Some(segments), Conv::Sage(sage), true, true) = (segments, layer, last, self.last_linear)
+            if let (Some(segments), Conv::Sage(sage)) = (segments, layer)
+                && last
+                && self.last_linear
             {
                 return Ok(sage.forward_pooled(&x, graph, segments)?);
             }

@@ -84,10 +84,8 @@ impl TractAtlas {
             let (expected, got) = ("maps on one grid".into(), format!("another one for map {i}"));
             return Err(Error::Size { operation: "TractAtlas", expected, got });
         }
-        let tracts = maps.iter().zip(ends).map(|(map, ends)| {
-            let all = map.as_slice().iter().enumerate().map(|(i, p)| (i as u32, p.min(1.0)));
-            Tract { ends: *ends, voxels: all.filter(|(_, p)| *p > 0.0 && *p >= threshold).collect() }
-        });
+        let tracts =
+            maps.iter().zip(ends).map(|(map, ends)| Tract { ends: *ends, voxels: likely(map, threshold) });
         Self::new(grid, tracts.collect(), source, false)
     }
 
@@ -122,14 +120,12 @@ impl TractAtlas {
         }
         let linear = ResampleOptions::new(Interpolation::Linear).outside(0.0);
         let mut tracts = Vec::with_capacity(maps.len());
-        for (i, (map, ends)) in maps.iter().zip(ends).enumerate() {
+        for (i, (map, ends)) in maps.into_iter().zip(ends).enumerate() {
             if let Some(p) = map.as_slice().iter().find(|p| !(0.0..=1.0).contains(*p)) {
                 let detail = format!("volume {i}: {p} is no probability");
                 return Err(Error::Format { path: path.into(), format: "probabilities of tracts", detail });
             }
-            let here = resample(map, grid, &linear)?;
-            let all = here.as_slice().iter().enumerate().map(|(v, p)| (v as u32, p.min(1.0)));
-            let voxels = all.filter(|(_, p)| *p > 0.0 && *p >= threshold).collect();
+            let voxels = likely(&resample(&map, grid, &linear)?, threshold);
             tracts.push(Tract { ends: Some(ends), voxels });
         }
         Self::new(grid.clone(), tracts, path.display().to_string(), false)
@@ -183,6 +179,12 @@ impl TractAtlas {
         };
         self.tracts.iter().enumerate().map(pair).collect()
     }
+}
+
+/// The voxels of a map above 0 that reach `threshold`, in its order.
+fn likely(map: &Volume<f32>, threshold: f32) -> Vec<(u32, f32)> {
+    let all = map.as_slice().iter().enumerate().map(|(voxel, p)| (voxel as u32, p.min(1.0)));
+    all.filter(|(_, p)| *p > 0.0 && *p >= threshold).collect()
 }
 
 /// Two numbers of regions on each line that is not empty.

@@ -97,8 +97,11 @@ pub(super) fn encode(
     put(38, b"r");
     put(40, &if volumes == 1 { 3_i16 } else { 4 }.to_le_bytes());
     for axis in 0..7 {
-        let along = |axis: usize| grid.shape().get(axis).map_or(1, |&size| size as i16);
-        let size = if axis == 3 { volumes } else { along(axis) };
+        let size = match axis {
+            0..3 => grid.shape()[axis] as i16,
+            3 => volumes,
+            _ => 1,
+        };
         put(42 + 2 * axis, &size.to_le_bytes());
     }
     put(70, &datatype.to_le_bytes());

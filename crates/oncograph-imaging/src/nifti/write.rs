@@ -84,7 +84,7 @@ pub fn write_with<T: Voxel>(
     volume: &Volume<T>,
     options: &WriteOptions,
 ) -> Result<()> {
-    write_volumes(path.as_ref(), std::slice::from_ref(volume), options)
+    write_4d(path, std::slice::from_ref(volume), options)
 }
 
 /// Writes volumes of one grid as one of four dimensions, as [`super::read_4d`] reads it; a single one has three.
@@ -99,10 +99,7 @@ pub fn write_4d<T: Voxel>(
     volumes: &[Volume<T>],
     options: &WriteOptions,
 ) -> Result<()> {
-    write_volumes(path.as_ref(), volumes, options)
-}
-
-fn write_volumes<T: Voxel>(path: &Path, volumes: &[Volume<T>], options: &WriteOptions) -> Result<()> {
+    let path = path.as_ref();
     options.validate()?;
     let size = |expected: &str, got: String| {
         Err(Error::Size { operation: "nifti::write", expected: expected.to_owned(), got })
