@@ -291,7 +291,8 @@ mod tests {
     /// sides of the border between the two ways back.
     #[test]
     fn equals_the_composed_form_even_without_rows() {
-        let cases = [(0, 3, 5, false), (1, 3, 5, true), (7, 3, 5, false), (600, 3, 5, true)];
+        let cases =
+            [(0, 3, 5, false), (1, 3, 5, true), (7, 3, 5, false), (300, 3, 5, true), (600, 3, 5, true)];
         for (rows, features, out, relu) in
             cases.into_iter().chain([(0, 133, 131, true), (1, 133, 131, false), (300, 133, 131, true)])
         {
@@ -311,16 +312,18 @@ mod tests {
                 assert_eq!(found.get(layer.weight()).unwrap().dims(), [out, features]);
                 continue;
             }
-            assert!(gap(&fused, &composed) < 1e-11);
+            // Ten times as much where sums are longer.
+            let bound = if features * out > 1 << 14 || rows > 300 { 1e-11 } else { 1e-12 };
+            assert!(gap(&fused, &composed) < bound);
             let (a, b) = (gradients(&fused), gradients(&composed));
-            assert!(gap(a.get(&x).unwrap(), b.get(&x).unwrap()) < 1e-10);
+            assert!(gap(a.get(&x).unwrap(), b.get(&x).unwrap()) < 10.0 * bound);
             for (name, var) in store.trainable() {
-                assert!(gap(a.get(&var).unwrap(), b.get(&var).unwrap()) < 1e-9, "{name}");
+                assert!(gap(a.get(&var).unwrap(), b.get(&var).unwrap()) < 100.0 * bound, "{name}");
             }
             // An input that needs no gradient costs none.
             let fixed = row_linear(&x.detach(), layer.weight(), layer.bias(), relu).unwrap();
             let c = gradients(&fixed);
-            assert!(gap(c.get(layer.weight()).unwrap(), b.get(layer.weight()).unwrap()) < 1e-9);
+            assert!(gap(c.get(layer.weight()).unwrap(), b.get(layer.weight()).unwrap()) < 100.0 * bound);
         }
     }
 
