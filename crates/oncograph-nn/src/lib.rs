@@ -38,7 +38,6 @@ mod parallel;
 mod params;
 pub mod pool;
 pub mod scheduler;
-mod seed;
 pub mod segment;
 #[doc(hidden)]
 pub mod testing;
@@ -55,7 +54,7 @@ pub use interpolate::{InterpolateConfig, InterpolateMode, interpolate};
 pub use mlp::{Mlp, MlpConfig};
 pub use mode::Mode;
 pub use params::{ParamStore, save_tensors};
-pub use seed::Seed;
+pub use oncograph_core::Seed;
 
 // The examples of the README are compiled and run as doctests.
 #[cfg(doctest)]

@@ -4,6 +4,7 @@
 //!
 //! | module | crate | what it is for |
 //! |---|---|---|
+//! | [`core`] | `oncograph-core` | seeds, censored times, splits, patient tables |
 //! | [`nn`] | `oncograph-nn` | the layers and optimizers that candle lacks |
 //! | [`imaging`] | `oncograph-imaging` | oriented volumes: NIfTI, DICOM, DICOM SEG, resampling |
 //! | [`metrics`] | `oncograph-metrics` | statistics for clinical prediction |
@@ -20,6 +21,7 @@
 //! | [`deploy`] | `oncograph-deploy` | reports |
 
 pub use oncograph_brain as brain;
+pub use oncograph_core as core;
 pub use oncograph_datasets as datasets;
 pub use oncograph_deploy as deploy;
 pub use oncograph_encoder as encoder;

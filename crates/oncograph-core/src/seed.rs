@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// # Example
 ///
 /// ```
-/// use oncograph_nn::Seed;
+/// use oncograph_core::Seed;
 /// use rand::Rng;
 ///
 /// let seed = Seed::new(42);

@@ -1,0 +1,23 @@
+//! The words that all oncograph crates share: seeds, censored times, splits, patient tables, whole-file writes, and the
+//! two parts that every error enum embeds. There is no tensor in it.
+
+mod error;
+mod file;
+mod follow_up;
+mod seed;
+mod split;
+mod table;
+
+pub use error::{Argument, AtFile};
+pub use file::{WholeFile, write_file, write_file_with};
+pub use follow_up::{FollowUp, TimeUnit};
+pub use seed::Seed;
+pub use split::Split;
+pub use table::Table;
+
+pub use rand_chacha;
+
+// The examples of the README are compiled and run as doctests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;
