@@ -1,6 +1,6 @@
 //! `--paper-audit`: which class sizes the published tables are possible with, by integer search (section 9).
 
-use oncograph::deploy::{Cell, Table};
+use oncograph::report::{Cell, Table};
 
 /// A published row: AUC, accuracy, sensitivity, specificity.
 pub struct Printed {

@@ -13,11 +13,11 @@ use oncograph::brain::{
 use oncograph::datasets::glioma::{GliomaFeatures, GliomaTable, GliomaTableKind};
 use oncograph::datasets::scaler::{PipelineConfig, ScalerKind, TabularPipeline};
 use oncograph::datasets::splits::{Fold, repeated_stratified_k_fold, stratified_split};
-use oncograph::deploy::chart::{RocSeries, roc};
-use oncograph::deploy::{Banner, Report};
 use oncograph::metrics::{Covariates, LogisticRegression, LogisticRegressionConfig, RocCurve};
 use oncograph::nn::optim::AdamConfig;
 use oncograph::nn::{ParamStore, Seed};
+use oncograph::report::chart::{RocSeries, roc};
+use oncograph::report::{Banner, Report};
 use oncograph::train::{FitConfig, OptimizerConfig, RunDir, StopFlag, fit};
 use oncograph_examples::progress;
 use serde::{Deserialize, Serialize};

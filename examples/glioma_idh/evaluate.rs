@@ -1,11 +1,11 @@
 //! The numbers of a classifier of IDH: every metric with its interval, and the trivial baselines beside it.
 
-use oncograph::deploy::{Cell, Table};
 use oncograph::metrics::{
     Binning, BootstrapConfig, Confusion, IntervalMethod, average_precision, bootstrap, brier_loss,
     calibration_slope, delong_interval, delong_test, expected_calibration_error,
 };
 use oncograph::nn::Seed;
+use oncograph::report::{Cell, Table};
 use serde::{Deserialize, Serialize};
 
 /// What a model says of patients: the probability of a mutation.
@@ -103,10 +103,10 @@ fn inside(p: &[f64]) -> Vec<f64> {
 }
 
 /// Points of the calibration plot of a model.
-pub fn calibration(scores: &Scores, labels: &[bool]) -> anyhow::Result<oncograph::deploy::Figure> {
+pub fn calibration(scores: &Scores, labels: &[bool]) -> anyhow::Result<oncograph::report::Figure> {
     let bins = oncograph::metrics::calibration_curve(labels, &scores.probability, 10, Binning::Quantile)?;
     let points: Vec<_> = bins.iter().map(Into::into).collect();
-    Ok(oncograph::deploy::chart::calibration(&points, "probability of an IDH mutation")?
+    Ok(oncograph::report::chart::calibration(&points, "probability of an IDH mutation")?
         .titled(&scores.model))
 }
 

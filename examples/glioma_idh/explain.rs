@@ -7,13 +7,13 @@ use crate::prepare::crop_grid;
 use crate::stages::{Roles, Stages};
 use candle_core::Tensor;
 use oncograph::brain::{MultiModal, Tumour, TumourBatch};
-use oncograph::deploy::{Cell, Table};
 use oncograph::explain::{
     GnnExplainer, GnnExplainerConfig, ModelResult, NodeMaskType, Objective, TractComparison,
     cam_point_correlation, cam_volume, compare_tracts, grad_cam, kept_tracts, tract_density,
 };
 use oncograph::imaging::{Volume, nifti};
 use oncograph::nn::Seed;
+use oncograph::report::{Cell, Table};
 use oncograph::train::RunDir;
 use oncograph_examples::progress;
 

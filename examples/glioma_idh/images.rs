@@ -15,9 +15,9 @@ use oncograph::brain::{
     PopulationEdges, Tumour, feature_matrix,
 };
 use oncograph::datasets::scaler::ZScore;
-use oncograph::deploy::{Cell, Table};
 use oncograph::metrics::{Covariates, LogisticRegression, LogisticRegressionConfig, delong_interval};
 use oncograph::nn::{MlpConfig, Mode, ParamStore, Seed};
+use oncograph::report::{Cell, Table};
 use oncograph::train::{FitConfig, Keep, RunDir, StopFlag, fit};
 use oncograph_examples::{device, progress};
 use serde::{Deserialize, Serialize};

@@ -9,10 +9,10 @@ use crate::pictures;
 use crate::report::{RESEARCH, command};
 use crate::stages::{Roles, StageCost};
 use oncograph::brain::{MultiModal, Tumour};
-use oncograph::deploy::chart::{RocSeries, Series, learning_curves, roc};
-use oncograph::deploy::overlay::{Mask as Marked, Slice, contact_sheet};
-use oncograph::deploy::palette::OKABE_ITO;
-use oncograph::deploy::{Banner, Cell, Figure, ModelCard, Report, Table};
+use oncograph::report::chart::{RocSeries, Series, learning_curves, roc};
+use oncograph::report::overlay::{Mask as Marked, Slice, contact_sheet};
+use oncograph::report::palette::OKABE_ITO;
+use oncograph::report::{Banner, Cell, Figure, ModelCard, Report, Table};
 
 use oncograph::imaging::{Volume, percentile, reorient, window};
 use oncograph::metrics::RocCurve;

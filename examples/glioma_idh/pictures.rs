@@ -3,13 +3,13 @@
 use crate::cohort::{Cohort, Subject};
 use anyhow::Context;
 use oncograph::brain::PopulationBank;
-use oncograph::deploy::chart::population_graph;
-use oncograph::deploy::connectome::{Connectome, Link, Region, Surface};
-use oncograph::deploy::palette::OKABE_ITO;
-use oncograph::deploy::{Banner, Figure};
 use oncograph::imaging::filters::{GaussianOptions, gaussian};
 use oncograph::imaging::mesh::{MarchingCubesOptions, marching_cubes};
 use oncograph::imaging::{Mask, Volume};
+use oncograph::report::chart::population_graph;
+use oncograph::report::connectome::{Connectome, Link, Region, Surface};
+use oncograph::report::palette::OKABE_ITO;
+use oncograph::report::{Banner, Figure};
 use std::path::Path;
 
 /// Tracts that are drawn; all 2,309 would hide each other.

@@ -2,9 +2,9 @@
 
 use crate::cohort::Cohort;
 use crate::explain::Findings;
-use oncograph::deploy::chart::{Bar, bars, enrichment};
-use oncograph::deploy::{Cell, Report, Section, Table};
 use oncograph::explain::Prerank;
+use oncograph::report::chart::{Bar, bars, enrichment};
+use oncograph::report::{Cell, Report, Section, Table};
 
 /// Genes, proteins and sets.
 pub fn section(report: Report, cohort: &Cohort, findings: &Findings) -> Report {

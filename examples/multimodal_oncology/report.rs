@@ -8,10 +8,10 @@ use crate::explain::Findings;
 use crate::explanation;
 use crate::folds::FoldResult;
 use crate::variants::{ATTENTION, FULL, LATE, SHUFFLED};
-use oncograph::deploy::chart::{Bar, Series, SurvivalGroup, bars, kaplan_meier, learning_curves};
-use oncograph::deploy::{Banner, Cell, Figure, ModelCard, Report, Table};
 use oncograph::metrics::MulticlassConfusion;
 use oncograph::omics::{Target, TaskKind};
+use oncograph::report::chart::{Bar, Series, SurvivalGroup, bars, kaplan_meier, learning_curves};
+use oncograph::report::{Banner, Cell, Figure, ModelCard, Report, Table};
 use std::collections::BTreeMap;
 
 pub const RESEARCH: &str =
@@ -282,7 +282,7 @@ fn grid(cohort: &Cohort, evaluation: &Evaluation) -> Table {
     })
 }
 
-fn curves(results: &[FoldResult]) -> oncograph::deploy::Result<Figure> {
+fn curves(results: &[FoldResult]) -> oncograph::report::Result<Figure> {
     let shown = results.iter().filter(|r| r.repeat == 0 && r.model == FULL);
     let line = |result: &FoldResult| {
         let points = result.history.iter().map(|e| (e.epoch as f64 + 1.0, e.score)).collect();

@@ -92,8 +92,8 @@ fn command() -> String {
 /// Section 10: the parameter report.
 fn params(args: &Args) -> anyhow::Result<()> {
     use candle_core::{DType, Device};
-    use oncograph::deploy::{Cell, Table};
     use oncograph::nn::{ParamStore, Seed};
+    use oncograph::report::{Cell, Table};
     use std::collections::BTreeMap;
 
     let mut config = RunConfig::from_args(args)?.model;

@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use candle_core::Tensor;
 use oncograph::datasets::crlm::{ClinicalTable, ImageFiles, SubjectFiles};
 use oncograph::datasets::scaler::FeatureTable;
-use oncograph::deploy::{Banner, Cell, Report, Table};
+use oncograph::report::{Banner, Cell, Report, Table};
 use oncograph::spatiotemporal::{ANATOMY, Outcome, PreparedImages, predict, preprocess};
 use oncograph::train::RunDir;
 use oncograph_examples::{device, progress};

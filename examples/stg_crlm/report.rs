@@ -5,10 +5,10 @@ use crate::config::{RunConfig, Source};
 use crate::cross_validation::{FoldResult, FollowUp, STG, WITHOUT_IMAGES};
 use crate::encode::PatientFeatures;
 use crate::evaluate::{CONSTANT, Estimate, Evaluation, OutOfFold, Row, TASKS};
-use oncograph::deploy::chart::{Series, SurvivalGroup, kaplan_meier, learning_curves, scatter};
-use oncograph::deploy::overlay::{Mask, Slice, contact_sheet};
-use oncograph::deploy::palette::OKABE_ITO;
-use oncograph::deploy::{Banner, Cell, Figure, ModelCard, Report, Table};
+use oncograph::report::chart::{Series, SurvivalGroup, kaplan_meier, learning_curves, scatter};
+use oncograph::report::overlay::{Mask, Slice, contact_sheet};
+use oncograph::report::palette::OKABE_ITO;
+use oncograph::report::{Banner, Cell, Figure, ModelCard, Report, Table};
 use oncograph::spatiotemporal::{ANATOMY, PreparedImages, preprocess};
 
 /// Patients whose slices are shown.
@@ -196,7 +196,7 @@ pub fn verdict(evaluation: &Evaluation) -> String {
 }
 
 /// Kaplan-Meier curves of patients by thirds of predicted risk.
-fn tertiles(model: &OutOfFold, patients: &Patients, task: usize) -> oncograph::deploy::Result<Figure> {
+fn tertiles(model: &OutOfFold, patients: &Patients, task: usize) -> oncograph::report::Result<Figure> {
     let truth = FollowUp::of_task(&patients.outcomes, task);
     let mut order: Vec<usize> = (0..patients.len()).collect();
     order.sort_by(|&a, &b| model.risk[task][a].total_cmp(&model.risk[task][b]));
@@ -214,7 +214,7 @@ fn tertiles(model: &OutOfFold, patients: &Patients, task: usize) -> oncograph::d
     Ok(figure.titled(format!("Freedom from {} by tertile of out-of-fold risk", TASKS[task])))
 }
 
-fn curves(results: &[FoldResult]) -> oncograph::deploy::Result<Figure> {
+fn curves(results: &[FoldResult]) -> oncograph::report::Result<Figure> {
     // One model is enough to read: the first, which has images where there are any.
     let shown = results.iter().filter(|r| r.repeat == 0 && r.model == results[0].model);
     let line = |result: &FoldResult| {

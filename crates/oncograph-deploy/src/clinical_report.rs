@@ -1,10 +1,10 @@
-use crate::atomic::write_atomically;
 use crate::error::{Error, Result};
-use crate::report::RESEARCH_ONLY;
+use oncograph_core::write_file;
+use oncograph_report::RESEARCH_ONLY;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// What a [`ClinicalReport`] says it is, and in which version; `schema/clinical_report.schema.json` describes it.
+/// The name and version of the format of a [`ClinicalReport`]; `schema/clinical_report.schema.json` describes it.
 pub const CLINICAL_REPORT_FORMAT: &str = "oncograph-clinical-report/1";
 
 /// The model behind a report.
@@ -118,7 +118,7 @@ pub struct FeatureShare {
     pub direction: Direction,
 }
 
-/// What a model says of one patient, to be read by people (Markdown) and programs (JSON). For research only.
+/// A model's predictions for one patient, to be read by people (Markdown) and programs (JSON). For research only.
 ///
 /// # Example
 /// ```
@@ -149,9 +149,9 @@ pub struct ClinicalReport {
     pub notice: String,
     /// Whether the patient was generated.
     pub phantom: bool,
-    /// Who it is of.
+    /// The patient's identifier.
     pub patient: String,
-    /// Who says it.
+    /// The model behind the report.
     pub model: ModelIdentity,
     /// What of the patient's data is there.
     pub data: Vec<Completeness>,
@@ -297,11 +297,11 @@ impl ClinicalReport {
     /// Writes `NAME.json` and `NAME.md` into a folder.
     ///
     /// # Errors
-    /// As [`ClinicalReport::validate`], and [`Error::Io`].
+    /// As [`ClinicalReport::validate`], and [`Error::File`].
     pub fn write(&self, folder: impl AsRef<Path>, name: &str) -> Result<()> {
         let folder = folder.as_ref();
-        write_atomically(&folder.join(format!("{name}.json")), self.to_json()?.as_bytes())?;
-        write_atomically(&folder.join(format!("{name}.md")), self.to_markdown().as_bytes())
+        write_file(folder.join(format!("{name}.json")), self.to_json()?.as_bytes())?;
+        Ok(write_file(folder.join(format!("{name}.md")), self.to_markdown().as_bytes())?)
     }
 }
 

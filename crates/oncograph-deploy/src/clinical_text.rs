@@ -1,7 +1,7 @@
 //! The clinical report for people.
 
 use crate::clinical_report::{ClinicalReport, Direction, Prediction};
-use crate::table::{Cell, Table};
+use oncograph_report::{Cell, Table};
 use std::fmt::Write;
 
 impl ClinicalReport {

@@ -18,7 +18,8 @@
 //! | [`brain`] | `oncograph-brain` | encoders for glioma: tumour image, surface, brain network |
 //! | [`omics`] | `oncograph-omics` | the multi-modal network on genes, proteins, laboratory values and images |
 //! | [`explain`] | `oncograph-explain` | Grad-CAM, GNNExplainer, integrated gradients |
-//! | [`deploy`] | `oncograph-deploy` | reports |
+//! | [`report`] | `oncograph-report` | tables, charts, overlays, connectomes and pages of them |
+//! | [`deploy`] | `oncograph-deploy` | the clinical report of one patient, FHIR |
 
 pub use oncograph_brain as brain;
 pub use oncograph_core as core;
@@ -33,6 +34,7 @@ pub use oncograph_losses as losses;
 pub use oncograph_metrics as metrics;
 pub use oncograph_nn as nn;
 pub use oncograph_omics as omics;
+pub use oncograph_report as report;
 pub use oncograph_spatiotemporal as spatiotemporal;
 pub use oncograph_train as train;
 

@@ -1,5 +1,5 @@
-//! Exchange with hospital systems in FHIR R4: a patient's values out of a bundle, and what a model says of the patient as a
-//! `RiskAssessment`.
+//! Exchange with hospital systems in FHIR R4: a patient's values out of a bundle, and a model's predictions for the
+//! patient as a `RiskAssessment`.
 //!
 //! Nothing is sent anywhere: documents are read from text and written to files, and a person decides what enters a record.
 //! Only the elements that are used are read; a bundle is not validated against its profile.

@@ -1,7 +1,7 @@
 use super::FhirPatient;
-use crate::atomic::write_atomically;
 use crate::clinical_report::{ClinicalReport, Prediction};
 use crate::error::{Error, Result};
+use oncograph_core::{AtFile, write_file};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -62,7 +62,8 @@ pub struct RiskPrediction {
     pub when_range: Option<WhenRange>,
 }
 
-/// What a model says of a patient, as a FHIR R4 resource of that name. Its status is `preliminary`: it is for research only.
+/// A model's predictions for a patient, as a FHIR R4 resource of that name. Its status is `preliminary`: it is for research
+/// only.
 ///
 /// # Example
 /// ```
@@ -74,9 +75,9 @@ pub struct RiskPrediction {
 /// let events = vec![Probability { name: "neutropenia".into(), probability: 0.2 }];
 /// let report = ClinicalReport::new("p1", model).prediction(Prediction::Events { task: "toxicity".into(), events });
 /// let patient = FhirPatient { id: "p1".into(), ..Default::default() };
-/// let said = RiskAssessment::new(&report, &patient, "2026-03-02T10:00:00Z")?;
-/// assert_eq!(said.prediction[0].outcome.text, "toxicity: neutropenia");
-/// assert_eq!(RiskAssessment::from_json(&said.to_json()?)?, said);
+/// let assessment = RiskAssessment::new(&report, &patient, "2026-03-02T10:00:00Z")?;
+/// assert_eq!(assessment.prediction[0].outcome.text, "toxicity: neutropenia");
+/// assert_eq!(RiskAssessment::from_json(&assessment.to_json()?)?, assessment);
 /// # Ok::<(), oncograph_deploy::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -164,7 +165,7 @@ impl RiskAssessment {
     /// Writes `RiskAssessment-ID.json` into a folder, whole or not at all; gives the file.
     ///
     /// # Errors
-    /// As [`RiskAssessment::to_json`]; [`Error::Document`] for a patient whose identifier is no file name; [`Error::Io`].
+    /// As [`RiskAssessment::to_json`]; [`Error::Document`] for a patient whose identifier is no file name; [`Error::File`].
     pub fn write(&self, folder: impl AsRef<Path>) -> Result<PathBuf> {
         let id = self.subject.reference.trim_start_matches("Patient/");
         // FHIR's own rule for identifiers, which also keeps a path from leaving the folder.
@@ -175,7 +176,7 @@ impl RiskAssessment {
             return Err(Error::document(DOCUMENT, "subject", format!("{id:?} is no FHIR identifier")));
         }
         let path = folder.as_ref().join(format!("RiskAssessment-{id}.json"));
-        write_atomically(&path, self.to_json()?.as_bytes())?;
+        write_file(&path, self.to_json()?.as_bytes())?;
         Ok(path)
     }
 }
@@ -210,7 +211,7 @@ fn outcomes(prediction: &Prediction) -> Vec<RiskPrediction> {
 /// the values themselves.
 ///
 /// # Errors
-/// [`Error::Io`] if the line cannot be written.
+/// [`Error::File`] if the line cannot be written.
 pub fn append_audit(folder: impl AsRef<Path>, said: &RiskAssessment) -> Result<()> {
     let path = folder.as_ref().join("audit.jsonl");
     let line = serde_json::json!({
@@ -224,7 +225,7 @@ pub fn append_audit(folder: impl AsRef<Path>, said: &RiskAssessment) -> Result<(
         // One call, so that lines of two processes do not mix.
         file.write_all(format!("{line}\n").as_bytes())
     };
-    write().map_err(|e| Error::io("write", &path, e))
+    Ok(write().map_err(|e| AtFile::new(&path, e).during("write"))?)
 }
 
 #[cfg(test)]

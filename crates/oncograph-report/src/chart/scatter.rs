@@ -20,10 +20,10 @@ use crate::text::{plural, short};
 ///
 /// # Example
 /// ```
-/// use oncograph_deploy::chart::scatter;
+/// use oncograph_report::chart::scatter;
 /// let figure = scatter(&[10.0, 22.0, 31.0], &[12.0, 20.0, 40.0], &[true, true, false], "months")?;
 /// assert!(figure.caption().contains("1 censored"));
-/// # Ok::<(), oncograph_deploy::Error>(())
+/// # Ok::<(), oncograph_report::Error>(())
 /// ```
 pub fn scatter(predicted: &[f64], observed: &[f64], event: &[bool], unit: &str) -> Result<Figure> {
     let operation = "scatter";

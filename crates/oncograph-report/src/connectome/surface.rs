@@ -36,12 +36,8 @@ impl Surface {
         check_not_empty(OP, "vertices", vertices.len(), "at least one vertex")?;
         check_values(OP, "vertices", vertices.as_flattened(), MILLIMETRES, in_reach)?;
         if let Some(bad) = triangles.iter().find(|t| t.iter().any(|i| *i as usize >= vertices.len())) {
-            return Err(Error::Option {
-                operation: OP,
-                option: "triangles",
-                expected: "numbers of vertices",
-                got: format!("{bad:?} of {} vertices", vertices.len()),
-            });
+            let got = format!("{bad:?} of {} vertices", vertices.len());
+            return Err(Error::argument(OP, "triangles", "numbers of vertices", got));
         }
         let (vertices, triangles) = coarse(vertices, triangles);
         Ok(Self { name: name.into(), vertices, triangles, colour, glass: false })

@@ -1,16 +1,17 @@
-use crate::atomic::write_atomically;
 use crate::error::Result;
 use crate::figure::Figure;
 use crate::model_card::ModelCard;
 use crate::table::Table;
 use crate::text::escape;
+use oncograph_core::write_file;
 use std::fmt::{Display, Write};
 use std::path::Path;
 
 /// Nothing may be loaded from anywhere; styles stand in the page and pictures are data URIs.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
-pub(crate) const RESEARCH_ONLY: &str =
-    "For research only. Not a medical device; not for diagnosis or treatment.";
+
+/// The sentence at the end of every report.
+pub const RESEARCH_ONLY: &str = "For research only. Not a medical device; not for diagnosis or treatment.";
 
 /// A message at the top of a report, repeated at its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,7 +107,7 @@ impl Section {
 ///
 /// # Example
 /// ```
-/// use oncograph_deploy::{Banner, Cell, Report, Table, chart};
+/// use oncograph_report::{Banner, Cell, Report, Table, chart};
 /// let low = chart::SurvivalGroup::new("low risk", &[12.0, 20.0, 31.0], &[false, true, false]);
 /// let high = chart::SurvivalGroup::new("high risk", &[3.0, 8.0, 11.0], &[true, true, true]);
 /// let report = Report::new("Liver metastases: survival")
@@ -119,11 +120,11 @@ impl Section {
 ///                 .emphasised_row([Cell::text("no covariates"), Cell::number(0.5, 2)]),
 ///         );
 ///         s.figure(chart::kaplan_meier(&[low, high], "months", 0.95)?.titled("Survival by risk group"));
-///         Ok::<(), oncograph_deploy::Error>(())
+///         Ok::<(), oncograph_report::Error>(())
 ///     })?;
 /// let folder = tempfile::tempdir().unwrap();
 /// report.write(folder.path().join("report.html"))?;
-/// # Ok::<(), oncograph_deploy::Error>(())
+/// # Ok::<(), oncograph_report::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
@@ -196,7 +197,7 @@ impl Report {
             "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
              <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <meta name=\"generator\" content=\"oncograph-deploy {}\">\n\
+             <meta name=\"generator\" content=\"oncograph-report {}\">\n\
              <title>{prefix}{title}</title>\n<style>\n{}</style>\n</head>\n<body>\n{banners}",
             env!("CARGO_PKG_VERSION"),
             include_str!("report.css"),
@@ -213,7 +214,7 @@ impl Report {
         self.sections.iter().for_each(|s| out.push_str(&s.to_html(tag)));
         let _ = write!(
             out,
-            "</main>\n<footer>\n{banners}<p>{RESEARCH_ONLY}</p>\n<p>Made with oncograph-deploy {}.</p>\n\
+            "</main>\n<footer>\n{banners}<p>{RESEARCH_ONLY}</p>\n<p>Made with oncograph-report {}.</p>\n\
              </footer>\n</body>\n</html>\n",
             env!("CARGO_PKG_VERSION"),
         );
@@ -225,7 +226,7 @@ impl Report {
     /// # Errors
     /// The folder does not exist or cannot be written.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
-        write_atomically(path.as_ref(), self.to_html().as_bytes())
+        Ok(write_file(path, self.to_html().as_bytes())?)
     }
 }
 
@@ -312,6 +313,19 @@ mod tests {
         let path = folder.path().join("report.html");
         report.write(&path).unwrap();
         assert_eq!(std::fs::read_to_string(path).unwrap(), html);
+    }
+
+    #[test]
+    fn a_page_replaces_the_old_one_and_leaves_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.html");
+        Report::new("old").write(&path).unwrap();
+        Report::new("new").write(&path).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), Report::new("new").to_html());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        let absent = folder.path().join("absent").join("report.html");
+        let error = Report::new("new").write(absent).unwrap_err().to_string();
+        assert!(error.starts_with("write ") && error.contains("report.html"), "{error}");
     }
 
     #[test]

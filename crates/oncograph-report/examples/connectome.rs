@@ -1,10 +1,10 @@
 //! A made-up network on a made-up head, flat and to turn, and a made-up graph of patients.
 //!
-//! `cargo run -p oncograph-deploy --example connectome [FOLDER]` writes `report.html` and `brain.html` there.
+//! `cargo run -p oncograph-report --example connectome [FOLDER]` writes `report.html` and `brain.html` there.
 
-use oncograph_deploy::chart::population_graph;
-use oncograph_deploy::connectome::{Connectome, Link, Region, Surface};
-use oncograph_deploy::{Banner, Error, Report};
+use oncograph_report::chart::population_graph;
+use oncograph_report::connectome::{Connectome, Link, Region, Surface};
+use oncograph_report::{Banner, Error, Report};
 use std::f64::consts::PI;
 use std::path::PathBuf;
 

@@ -147,7 +147,7 @@ struct Row {
 ///
 /// # Example
 /// ```
-/// use oncograph_deploy::{Cell, Table};
+/// use oncograph_report::{Cell, Table};
 /// let table = Table::new("Performance on the test patients", ["Model", "C-index"])
 ///     .row([Cell::text("network"), Cell::interval(0.71, 0.63, 0.78, 2)])
 ///     .emphasised_row([Cell::text("stage only"), Cell::missing("no event")]);

@@ -45,7 +45,7 @@ impl<'a> RocSeries<'a> {
 ///
 /// # Example
 /// ```
-/// use oncograph_deploy::chart::{RocSeries, roc};
+/// use oncograph_report::chart::{RocSeries, roc};
 /// use oncograph_metrics::RocCurve;
 /// let curve = RocCurve::new(&[true, false, true], &[0.9, 0.5, 0.5])?;
 /// let figure = roc(&[RocSeries::new("network", &curve)])?;

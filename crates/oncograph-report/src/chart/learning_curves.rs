@@ -50,12 +50,12 @@ impl Series {
 ///
 /// # Example
 /// ```
-/// use oncograph_deploy::chart::{Series, learning_curves};
+/// use oncograph_report::chart::{Series, learning_curves};
 /// let train = Series::new("train", vec![(1.0, 0.9), (2.0, 0.6), (3.0, 0.5)]).colour(0).dashed();
 /// let validation = Series::new("validation", vec![(1.0, 0.9), (2.0, 0.7), (3.0, 0.8)]).colour(0).mark(2.0);
 /// let figure = learning_curves(&[train, validation], "Epoch", "Loss")?;
 /// assert!(figure.svg().is_some());
-/// # Ok::<(), oncograph_deploy::Error>(())
+/// # Ok::<(), oncograph_report::Error>(())
 /// ```
 pub fn learning_curves(series: &[Series], x_label: &str, y_label: &str) -> Result<Figure> {
     let operation = "learning_curves";
@@ -72,12 +72,7 @@ pub fn learning_curves(series: &[Series], x_label: &str, y_label: &str) -> Resul
         if let Some(mark) = s.mark {
             let point = s.points.iter().find(|p| p.0 == mark && p.1.is_finite());
             let expected = "the x of a finite point";
-            let point = *point.ok_or_else(|| Error::Option {
-                operation,
-                option: "mark",
-                expected,
-                got: mark.to_string(),
-            })?;
+            let point = *point.ok_or_else(|| Error::argument(operation, "mark", expected, mark))?;
             marks.push((s.name.clone(), point));
         }
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// # Example
 /// ```
-/// use oncograph_deploy::ModelCard;
+/// use oncograph_report::ModelCard;
 /// let card = ModelCard::new("STG", "Research on survival after resection of colorectal liver metastases")
 ///     .data("197 patients, one centre")
 ///     .outcome("Overall survival: months from resection to death of any cause");

@@ -34,7 +34,7 @@ impl From<&CalibrationBin> for CalibrationPoint {
 
 /// Observed against predicted probability by groups, with the line of identity.
 ///
-/// `quantity` says what is predicted, for example `probability of recurrence`. Groups without an observed
+/// `quantity` names what is predicted, for example `probability of recurrence`. Groups without an observed
 /// value are not drawn, and the caption counts them.
 ///
 /// # Errors
@@ -42,7 +42,7 @@ impl From<&CalibrationBin> for CalibrationPoint {
 ///
 /// # Example
 /// ```
-/// use oncograph_deploy::chart::calibration;
+/// use oncograph_report::chart::calibration;
 /// use oncograph_metrics::{Binning, calibration_curve};
 /// let bins = calibration_curve(&[false, true, true, false], &[0.1, 0.6, 0.9, 0.4], 2, Binning::Uniform)?;
 /// let points: Vec<_> = bins.iter().map(Into::into).collect();
@@ -89,7 +89,7 @@ pub fn calibration(points: &[CalibrationPoint], quantity: &str) -> Result<Figure
 ///
 /// # Example
 /// ```
-/// use oncograph_deploy::chart::survival_calibration;
+/// use oncograph_report::chart::survival_calibration;
 /// use oncograph_metrics::{self as metrics, Survival};
 /// let follow_up = Survival::new(&[1.0, 2.0, 3.0, 4.0], &[true, false, true, true])?;
 /// let calibration = metrics::survival_calibration(&follow_up, &[0.2, 0.4, 0.7, 0.9], 2.5, 2)?;

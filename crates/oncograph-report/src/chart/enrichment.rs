@@ -17,9 +17,9 @@ use crate::text::{fixed, plural};
 ///
 /// # Example
 /// ```
-/// let figure = oncograph_deploy::chart::enrichment(&[0.5, 0.0, 0.5, 0.0], &[0, 2], "growth")?;
+/// let figure = oncograph_report::chart::enrichment(&[0.5, 0.0, 0.5, 0.0], &[0, 2], "growth")?;
 /// assert!(figure.alt().contains("2 genes"));
-/// # Ok::<(), oncograph_deploy::Error>(())
+/// # Ok::<(), oncograph_report::Error>(())
 /// ```
 pub fn enrichment(sums: &[f64], hits: &[usize], name: &str) -> Result<Figure> {
     let operation = "enrichment";
@@ -28,7 +28,7 @@ pub fn enrichment(sums: &[f64], hits: &[usize], name: &str) -> Result<Figure> {
     check_values(operation, "sums", sums, "a finite number", f64::is_finite)?;
     if hits.windows(2).any(|w| w[0] >= w[1]) || hits[hits.len() - 1] >= sums.len() {
         let expected = "ascending positions in the ranking";
-        return Err(Error::Option { operation, option: "hits", expected, got: format!("{hits:?}") });
+        return Err(Error::argument(operation, "hits", expected, format!("{hits:?}")));
     }
     // Between two hits the sum is a straight line: its corners are enough.
     let corners = hits.iter().flat_map(|h| [h.saturating_sub(1), *h]).chain([sums.len() - 1]);

@@ -33,7 +33,7 @@ impl<'a> SurvivalGroup<'a> {
 ///
 /// # Example
 /// ```
-/// use oncograph_deploy::chart::numbers_at_risk;
+/// use oncograph_report::chart::numbers_at_risk;
 /// assert_eq!(numbers_at_risk(&[2.0, 5.0, 5.0, 9.0], &[0.0, 5.0, 6.0]), [4, 3, 1]);
 /// ```
 pub fn numbers_at_risk(time: &[f64], ticks: &[f64]) -> Vec<usize> {
@@ -56,12 +56,12 @@ pub fn numbers_at_risk(time: &[f64], ticks: &[f64]) -> Vec<usize> {
 ///
 /// # Example
 /// ```
-/// use oncograph_deploy::chart::{SurvivalGroup, kaplan_meier};
+/// use oncograph_report::chart::{SurvivalGroup, kaplan_meier};
 /// let low = SurvivalGroup::new("low risk", &[12.0, 20.0, 31.0], &[false, true, false]);
 /// let high = SurvivalGroup::new("high risk", &[3.0, 8.0, 11.0], &[true, true, true]);
 /// let figure = kaplan_meier(&[low, high], "months", 0.95)?;
 /// assert!(figure.caption().contains("Log-rank test"));
-/// # Ok::<(), oncograph_deploy::Error>(())
+/// # Ok::<(), oncograph_report::Error>(())
 /// ```
 ///
 /// # Reference
@@ -69,7 +69,7 @@ pub fn numbers_at_risk(time: &[f64], ticks: &[f64]) -> Vec<usize> {
 pub fn kaplan_meier(groups: &[SurvivalGroup], time_unit: &str, level: f64) -> Result<Figure> {
     if groups.is_empty() || groups.len() > MOST_GROUPS {
         let got = groups.len().to_string();
-        return Err(Error::Option { operation: OPERATION, option: "groups", expected: "1 to 4 groups", got });
+        return Err(Error::argument(OPERATION, "groups", "1 to 4 groups", got));
     }
     let mut curves = Vec::new();
     for group in groups {

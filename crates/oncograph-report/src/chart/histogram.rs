@@ -16,16 +16,16 @@ use crate::text::{plural, short};
 ///
 /// # Example
 /// ```
-/// use oncograph_deploy::chart::histogram;
+/// use oncograph_report::chart::histogram;
 /// let figure = histogram(&[61.0, 64.0, 70.0, 72.0, 58.0], 5, "Age (years)")?;
 /// assert!(figure.caption().contains("5 values"));
-/// # Ok::<(), oncograph_deploy::Error>(())
+/// # Ok::<(), oncograph_report::Error>(())
 /// ```
 pub fn histogram(values: &[f64], bins: usize, x_label: &str) -> Result<Figure> {
     let operation = "histogram";
     if !(1..=1000).contains(&bins) {
         let expected = "1 to 1000 bins";
-        return Err(Error::Option { operation, option: "bins", expected, got: bins.to_string() });
+        return Err(Error::argument(operation, "bins", expected, bins));
     }
     let finite: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
     check_not_empty(operation, "values", finite.len(), "at least one finite value")?;

@@ -1,12 +1,12 @@
 //! A report with one of everything, from made-up numbers.
 //!
-//! `cargo run -p oncograph-deploy --example deploy_report [report.html]`
+//! `cargo run -p oncograph-report --example report [report.html]`
 
-use oncograph_deploy::chart::{self, Bar, RocSeries, Series, SurvivalGroup};
-use oncograph_deploy::overlay::{Mask, Slice, contact_sheet};
-use oncograph_deploy::palette::OKABE_ITO;
-use oncograph_deploy::{Banner, Cell, Error, ModelCard, Report, Section, Table};
 use oncograph_metrics::{RocCurve, Survival, survival_calibration};
+use oncograph_report::chart::{self, Bar, RocSeries, Series, SurvivalGroup};
+use oncograph_report::overlay::{Mask, Slice, contact_sheet};
+use oncograph_report::palette::OKABE_ITO;
+use oncograph_report::{Banner, Cell, Error, ModelCard, Report, Section, Table};
 
 /// Numbers between 0 and 1 that look random and are the same in every run.
 fn noise(index: usize) -> f64 {
@@ -160,7 +160,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             ("Data", "phantom cohort, 120 subjects".to_owned()),
             ("Seed", "42".to_owned()),
             ("Version", env!("CARGO_PKG_VERSION").to_owned()),
-            ("Command", "cargo run -p oncograph-deploy --example deploy_report".to_owned()),
+            ("Command", "cargo run -p oncograph-report --example report".to_owned()),
         ])
         .try_section("Training", training)?
         .try_section("Performance", |s| performance(s, &cohort))?

@@ -1,10 +1,10 @@
 use super::Connectome;
 use super::config::link_colour;
-use crate::atomic::write_atomically;
 use crate::error::Result;
 use crate::palette::hex;
 use crate::report::{Banner, RESEARCH_ONLY};
 use crate::text::{escape, fixed};
+use oncograph_core::write_file;
 use std::path::Path;
 
 /// Nothing may be loaded from anywhere. The one script of the page is this crate's own; what the caller gives goes into a
@@ -22,7 +22,7 @@ impl Connectome {
     /// # Errors
     /// As [`Connectome::figure`]; the folder does not exist or cannot be written.
     pub fn write_view(&self, path: impl AsRef<Path>, title: &str, banner: Option<&Banner>) -> Result<()> {
-        write_atomically(path.as_ref(), self.to_view(title, banner)?.as_bytes())
+        Ok(write_file(path, self.to_view(title, banner)?.as_bytes())?)
     }
 
     /// The page of [`Connectome::write_view`].
@@ -50,7 +50,7 @@ impl Connectome {
              <noscript><p>Without scripts only the projections below are shown.</p></noscript>\n\
              <p class=\"note\">Drag or use the arrow keys to turn, the wheel or + and - to zoom. Point at a region for its \
              name.</p>\n{}</main>\n<footer>\n<p>{RESEARCH_ONLY}</p>\n\
-             <p>Made with oncograph-deploy {}.</p>\n</footer>\n\
+             <p>Made with oncograph-report {}.</p>\n</footer>\n\
              <script type=\"application/json\" id=\"data\">{}</script>\n<script>\n{}</script>\n</body>\n</html>\n",
             figure.to_html(tag),
             env!("CARGO_PKG_VERSION"),

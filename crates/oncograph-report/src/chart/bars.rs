@@ -44,13 +44,13 @@ impl Bar {
 ///
 /// # Example
 /// ```
-/// use oncograph_deploy::chart::{Bar, bars};
+/// use oncograph_report::chart::{Bar, bars};
 /// let bars = bars(
 ///     &[Bar::new("full model", 0.71).interval(0.63, 0.78), Bar::new("stage only", 0.62).reference()],
 ///     "C-index",
 /// )?;
 /// assert!(bars.alt().contains("full model 0.710 (0.630 to 0.780)"));
-/// # Ok::<(), oncograph_deploy::Error>(())
+/// # Ok::<(), oncograph_report::Error>(())
 /// ```
 pub fn bars(bars: &[Bar], x_label: &str) -> Result<Figure> {
     let operation = "bars";
@@ -63,7 +63,7 @@ pub fn bars(bars: &[Bar], x_label: &str) -> Result<Figure> {
         if !(l <= h && l.is_finite() && h.is_finite()) {
             let got = format!("{l} to {h} of `{}`", bar.label);
             let expected = "finite ends in ascending order";
-            return Err(Error::Option { operation, option: "interval", expected, got });
+            return Err(Error::argument(operation, "interval", expected, got));
         }
         low = low.min(bar.value).min(l);
         high = high.max(bar.value).max(h);

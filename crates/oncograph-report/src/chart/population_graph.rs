@@ -32,11 +32,11 @@ const STEPS: usize = 200;
 ///
 /// # Example
 /// ```
-/// use oncograph_deploy::chart::population_graph;
+/// use oncograph_report::chart::population_graph;
 /// let edges = [(0, 1, 0.9), (1, 2, 0.6), (2, 3, 0.8)];
 /// let figure = population_graph(&[0, 0, 1, 1], &["wild type", "mutant"], &[true, true, true, false], &edges)?;
 /// assert!(figure.caption().contains("66.7 % of edges join patients of one group"));
-/// # Ok::<(), oncograph_deploy::Error>(())
+/// # Ok::<(), oncograph_report::Error>(())
 /// ```
 ///
 /// # Reference
@@ -50,7 +50,7 @@ pub fn population_graph(
     const OP: &str = "population_graph";
     check_not_empty(OP, "groups", groups.len(), "at least one patient")?;
     check_length(OP, "known", known.len(), groups.len())?;
-    let refuse = |option, expected, got: String| Err(Error::Option { operation: OP, option, expected, got });
+    let refuse = |option, expected, got: String| Err(Error::argument(OP, option, expected, got));
     if let Some(group) = groups.iter().find(|g| **g >= names.len()) {
         return refuse("groups", "places in `names`", format!("{group} of {}", names.len()));
     }
@@ -242,10 +242,10 @@ mod tests {
         assert!(population_graph(&[], &["a"], &[], &[]).is_err());
         assert!(population_graph(&[0], &["a"], &[], &[]).is_err());
         let error = population_graph(&[1], &["a"], &[true], &[]).unwrap_err().to_string();
-        assert!(error.contains("`groups` is 1 of 1"), "{error}");
+        assert!(error.contains("groups must be places in `names`, got 1 of 1"), "{error}");
         for bad in [(0, 1, 1.0), (0, 0, 0.0), (0, 0, f64::NAN)] {
             let error = population_graph(&[0], &["a"], &[true], &[bad]).unwrap_err().to_string();
-            assert!(error.contains("`edges`"), "{error}");
+            assert!(error.contains("edges must be two patients and a weight above 0"), "{error}");
         }
     }
 }

@@ -38,7 +38,7 @@ pub struct Link {
 ///
 /// # Example
 /// ```
-/// use oncograph_deploy::connectome::{Connectome, Link, Region};
+/// use oncograph_report::connectome::{Connectome, Link, Region};
 ///
 /// let regions = vec![Region::new("left", [-30.0, 0.0, 10.0]), Region::new("right", [30.0, 5.0, 12.0])];
 /// let links = vec![Link { ends: [0, 1], weight: 0.8 }];
@@ -46,7 +46,7 @@ pub struct Link {
 /// assert!(network.figure()?.caption().contains("generated tracts"));
 /// let folder = tempfile::tempdir().unwrap();
 /// network.write_view(folder.path().join("brain.html"), "One patient", None)?;
-/// # Ok::<(), oncograph_deploy::Error>(())
+/// # Ok::<(), oncograph_report::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Connectome {
@@ -61,7 +61,7 @@ pub struct Connectome {
 }
 
 impl Connectome {
-    /// A network; `weight` says what the weights of the links are.
+    /// A network; `weight` names what the weights of the links are.
     ///
     /// # Errors
     /// No region; a position beyond 10 m or a weight that is not finite; a link to a region that is not there.
@@ -74,12 +74,8 @@ impl Connectome {
         let weights: Vec<f64> = links.iter().map(|l| l.weight).collect();
         check_values(OP, "weight", &weights, "a finite number", f64::is_finite)?;
         if let Some(link) = links.iter().find(|l| l.ends.iter().any(|e| *e >= regions.len())) {
-            return Err(Error::Option {
-                operation: OP,
-                option: "ends",
-                expected: "numbers of regions",
-                got: format!("{:?} of {} regions", link.ends, regions.len()),
-            });
+            let got = format!("{:?} of {} regions", link.ends, regions.len());
+            return Err(Error::argument(OP, "ends", "numbers of regions", got));
         }
         // Equally strong links stay in the order given.
         links.sort_by(|a, b| a.weight.abs().total_cmp(&b.weight.abs()));
@@ -87,7 +83,7 @@ impl Connectome {
         Ok(Self { regions, links, all, weight: weight.into(), source: String::new(), surfaces: vec![] })
     }
 
-    /// Says where the links come from, in every caption; an atlas that was generated must be called so here.
+    /// Sets where the links come from, for every caption; an atlas that was generated must be called so here.
     pub fn source(mut self, source: impl Into<String>) -> Self {
         self.source = source.into();
         self
@@ -153,11 +149,17 @@ pub(super) mod tests {
     fn bad_networks_are_refused() {
         let region = || vec![Region::new("a", [0.0; 3])];
         let refuse = |regions, links| Connectome::new(regions, links, "w").unwrap_err().to_string();
-        assert!(refuse(vec![], vec![]).contains("`regions` is empty"));
-        assert!(refuse(vec![Region::new("a", [0.0, f64::NAN, 0.0])], vec![]).contains("`position`[1]"));
+        assert!(refuse(vec![], vec![]).contains("regions must be at least one region, got none"));
+        assert!(
+            refuse(vec![Region::new("a", [0.0, f64::NAN, 0.0])], vec![])
+                .contains("position[1] must be a number of mm")
+        );
         let bad = refuse(region(), vec![Link { ends: [0, 1], weight: 1.0 }]);
         assert!(bad.contains("[0, 1] of 1 regions"), "{bad}");
-        assert!(refuse(region(), vec![Link { ends: [0, 0], weight: f64::NAN }]).contains("`weight`[0]"));
+        assert!(
+            refuse(region(), vec![Link { ends: [0, 0], weight: f64::NAN }])
+                .contains("weight[0] must be a finite number, got NaN")
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::error::{Error, Result, check_length, check_not_empty};
 use crate::figure::Figure;
 use crate::palette::Rgb;
 use crate::text::short;
+use oncograph_core::Argument;
 use picture::{Picture, heat_colour, mix};
 
 /// How much of a mask's colour covers the gray inside its contour.
@@ -14,6 +15,7 @@ const MASK_OPACITY: f32 = 0.35;
 const MOST_PIXELS: f64 = 64e6;
 /// Black pixels between the slices of a contact sheet.
 const GUTTER: usize = 6;
+
 /// A mask to be drawn over a slice: every value above zero belongs to it.
 #[derive(Debug, Clone, Copy)]
 pub struct Mask<'a> {
@@ -29,13 +31,13 @@ pub struct Mask<'a> {
 ///
 /// # Example
 /// ```
-/// use oncograph_deploy::{overlay::{Mask, Slice, slice_overlay}, palette::OKABE_ITO};
+/// use oncograph_report::{overlay::{Mask, Slice, slice_overlay}, palette::OKABE_ITO};
 /// let gray = [0.1, 0.2, 0.8, 0.9];
 /// let tumour = Mask { name: "tumour", pixels: &[0, 0, 1, 1], colour: OKABE_ITO[1] };
 /// let slice = Slice::new(&gray, 2, 2).spacing([0.8, 2.5]).mask(tumour);
 /// let figure = slice_overlay(&slice, 10.0)?;
 /// assert!(figure.png().is_some());
-/// # Ok::<(), oncograph_deploy::Error>(())
+/// # Ok::<(), oncograph_report::Error>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct Slice<'a> {
@@ -96,7 +98,7 @@ impl<'a> Slice<'a> {
         {
             if !(value.is_finite() && value > 0.0) {
                 let expected = "a finite number above 0";
-                return Err(Error::Option { operation, option, expected, got: value.to_string() });
+                return Err(Error::argument(operation, option, expected, value));
             }
         }
         let side = |n: usize, mm: f64| (n as f64 * mm * scale).round().max(1.0);
@@ -190,11 +192,11 @@ pub fn slice_overlay(slice: &Slice, scale: f64) -> Result<Figure> {
 ///
 /// # Example
 /// ```
-/// use oncograph_deploy::overlay::{Slice, contact_sheet};
+/// use oncograph_report::overlay::{Slice, contact_sheet};
 /// let gray = [0.5; 12];
 /// let slices = [1, 2, 3].map(|z| Slice::new(&gray, 4, 3).titled(format!("z = {z}")));
 /// assert!(contact_sheet(&slices, 2, 8.0)?.caption().contains("z = 1, z = 2; z = 3"));
-/// # Ok::<(), oncograph_deploy::Error>(())
+/// # Ok::<(), oncograph_report::Error>(())
 /// ```
 pub fn contact_sheet(slices: &[Slice], columns: usize, scale: f64) -> Result<Figure> {
     contact("contact_sheet", slices, columns, scale)
@@ -204,7 +206,7 @@ fn contact(operation: &'static str, slices: &[Slice], columns: usize, scale: f64
     check_not_empty(operation, "slices", slices.len(), "at least one slice")?;
     if columns == 0 {
         let expected = "at least 1";
-        return Err(Error::Option { operation, option: "columns", expected, got: "0".to_owned() });
+        return Err(Error::argument(operation, "columns", expected, 0));
     }
     let columns = columns.min(slices.len());
     let sizes = slices.iter().map(|s| s.check(operation, scale)).collect::<Result<Vec<_>>>()?;
@@ -229,14 +231,14 @@ fn check_size(operation: &'static str, pixels: f64) -> Result<()> {
         return Ok(());
     }
     let expected = "a picture of at most 64 million pixels";
-    Err(Error::Option { operation, option: "scale", expected, got: format!("{pixels:.0} pixels") })
+    Err(Error::argument(operation, "scale", expected, format!("{pixels:.0} pixels")))
 }
 
 fn check_finite(operation: &'static str, argument: &'static str, values: &[f32]) -> Result<()> {
     match values.iter().position(|v| !v.is_finite()) {
         Some(index) => {
-            let got = f64::from(values[index]);
-            Err(Error::Value { operation, argument, index, expected: "a finite number", got })
+            let at = format!("{argument}[{index}]");
+            Err(Argument::new(operation, at, "a finite number", values[index]).into())
         }
         None => Ok(()),
     }
