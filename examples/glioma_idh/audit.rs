@@ -1,6 +1,6 @@
 //! `--paper-audit`: which class sizes the published tables are possible with, by integer search (section 9).
 
-use oncograph::report::{Cell, Table};
+use oncograph::report::{Cell, ReportTable};
 
 /// A published row: AUC, accuracy, sensitivity, specificity.
 pub struct Printed {
@@ -82,7 +82,7 @@ pub fn run() {
     let found = search();
     let best = found[0];
     let sizes = found.iter().take(5).fold(
-        Table::new(
+        ReportTable::new(
             "Class sizes by the published rows that they fit",
             ["Positive", "Negative", "All", "Rows of 21"],
         ),
@@ -91,7 +91,7 @@ pub fn run() {
     println!("{}", sizes.to_text());
     let header = ["Table", "Row", "AUC", "ACC", "SEN", "SPE", "True positives", "True negatives"];
     let caption = format!("Every row with {} positives and {} negatives", best.1, best.2);
-    let rows = ROWS.iter().fold(Table::new(caption, header), |table, r| {
+    let rows = ROWS.iter().fold(ReportTable::new(caption, header), |table, r| {
         let counts = counts(r, best.1, best.2);
         let why = "does not close";
         table.row([

@@ -5,7 +5,7 @@ use oncograph::metrics::{
     calibration_slope, delong_interval, delong_test, expected_calibration_error,
 };
 use oncograph::nn::Seed;
-use oncograph::report::{Cell, Table};
+use oncograph::report::{Cell, ReportTable};
 use serde::{Deserialize, Serialize};
 
 /// What a model says of patients: the probability of a mutation.
@@ -111,7 +111,7 @@ pub fn calibration(scores: &Scores, labels: &[bool]) -> anyhow::Result<oncograph
 }
 
 /// The table of rows; constants are emphasised.
-pub fn table(caption: impl Into<String>, rows: &[Row], reference: Option<&str>) -> Table {
+pub fn table(caption: impl Into<String>, rows: &[Row], reference: Option<&str>) -> ReportTable {
     let mut header: Vec<String> =
         ["Model", "AUC", "AUPRC", "Accuracy", "Sensitivity", "Specificity", "Brier", "ECE"]
             .map(String::from)
@@ -136,7 +136,7 @@ pub fn table(caption: impl Into<String>, rows: &[Row], reference: Option<&str>) 
         }
         cells
     };
-    let table = rows.iter().fold(Table::new(caption, header), |table, row| {
+    let table = rows.iter().fold(ReportTable::new(caption, header), |table, row| {
         if row.auc.is_none() { table.emphasised_row(cells(row)) } else { table.row(cells(row)) }
     });
     table.note(

@@ -13,7 +13,7 @@ use oncograph::explain::{
 };
 use oncograph::imaging::{Volume, nifti};
 use oncograph::nn::Seed;
-use oncograph::report::{Cell, Table};
+use oncograph::report::{Cell, ReportTable};
 use oncograph::train::RunDir;
 use oncograph_examples::progress;
 
@@ -137,7 +137,7 @@ fn activation(
 
 impl Explanations {
     /// The tracts that the first patient's answer rests on: those whose mask exceeds a half or, where there is none, the first.
-    pub fn tract_table(&self, cohort: &Cohort) -> Option<Table> {
+    pub fn tract_table(&self, cohort: &Cohort) -> Option<ReportTable> {
         let first = self.patients.first()?;
         let id = &cohort.subjects[first.patient].id;
         let mut caption =
@@ -150,7 +150,7 @@ impl Explanations {
             );
             rows = kept_tracts(&first.tracts, 0.0, 10);
         }
-        let table = rows.into_iter().fold(Table::new(caption, ["From", "To", "Mask"]), |table, t| {
+        let table = rows.into_iter().fold(ReportTable::new(caption, ["From", "To", "Mask"]), |table, t| {
             let [a, b] = cohort.atlas.tracts[t].pair;
             table.row([
                 Cell::text(cohort.atlas.names[a as usize].clone()),
@@ -162,7 +162,7 @@ impl Explanations {
     }
 
     /// Mutants against wild types, in words and by tract.
-    pub fn comparison_table(&self, cohort: &Cohort) -> Option<Table> {
+    pub fn comparison_table(&self, cohort: &Cohort) -> Option<ReportTable> {
         let found = self.comparison.as_ref()?;
         let p = found.p_value.map_or_else(|| "undefined".into(), |p| format!("{p:.3}"));
         let caption = format!(
@@ -171,7 +171,7 @@ impl Explanations {
         );
         let header = ["From", "To", "Mutants", "Wild types", "Fisher p", "Benjamini-Hochberg"];
         let rows = found.tracts.iter().take(8);
-        Some(rows.fold(Table::new(caption, header), |table, t| {
+        Some(rows.fold(ReportTable::new(caption, header), |table, t| {
             let [a, b] = cohort.atlas.tracts[t.tract].pair;
             table.row([
                 Cell::text(cohort.atlas.names[a as usize].clone()),

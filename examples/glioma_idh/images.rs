@@ -17,7 +17,7 @@ use oncograph::brain::{
 use oncograph::datasets::scaler::ZScore;
 use oncograph::metrics::{Covariates, LogisticRegression, LogisticRegressionConfig, delong_interval};
 use oncograph::nn::{MlpConfig, Mode, ParamStore, Seed};
-use oncograph::report::{Cell, Table};
+use oncograph::report::{Cell, ReportTable};
 use oncograph::train::{FitConfig, Keep, RunDir, StopFlag, fit};
 use oncograph_examples::{device, progress};
 use serde::{Deserialize, Serialize};
@@ -169,7 +169,8 @@ pub fn planted(config: &ImagesConfig, stop: &StopFlag, out: &std::path::Path) ->
     let rows = table_4(&config.model);
     let encoders = ["f^I", "f^P", "f^B", "f^B+f^P", "full"];
     let header = std::iter::once("Signal").chain(encoders).chain([REFERENCE]);
-    let mut found = Table::new("AUC on the test patients by planted signal and encoders, MLP head", header);
+    let mut found =
+        ReportTable::new("AUC on the test patients by planted signal and encoders, MLP head", header);
     for signal in signals {
         let mut config = config.clone();
         let Source::Phantom(phantom) = &mut config.source else { bail!("--planted needs a phantom cohort") };

@@ -9,10 +9,10 @@ use crate::pictures;
 use crate::report::{RESEARCH, command};
 use crate::stages::{Roles, StageCost};
 use oncograph::brain::{MultiModal, Tumour};
-use oncograph::report::chart::{RocSeries, Series, learning_curves, roc};
-use oncograph::report::overlay::{Mask as Marked, Slice, contact_sheet};
+use oncograph::report::chart::{LearningCurve, RocSeries, learning_curves, roc};
+use oncograph::report::overlay::{OverlayMask, OverlaySlice, contact_sheet};
 use oncograph::report::palette::OKABE_ITO;
-use oncograph::report::{Banner, Cell, Figure, ModelCard, Report, Table};
+use oncograph::report::{Banner, Cell, Figure, ModelCard, Report, ReportTable};
 
 use oncograph::imaging::{Volume, percentile, reorient, window};
 use oncograph::metrics::RocCurve;
@@ -89,8 +89,8 @@ pub fn write(
                 curve.history.iter().map(|e| (e.epoch as f64 + 1.0, f(e))).collect::<Vec<_>>()
             };
             let series = [
-                Series::new("training", points(|e| e.train_loss)),
-                Series::new("score", points(|e| e.score)).dashed().colour(1),
+                LearningCurve::new("training", points(|e| e.train_loss)),
+                LearningCurve::new("score", points(|e| e.score)).dashed().colour(1),
             ];
             let figure = learning_curves(&series, "Epoch", "Loss");
             s.figure_or_reason(&curve.stage, figure.map(|f| f.titled(format!("Stage {}", curve.stage))));
@@ -121,9 +121,9 @@ fn facts(config: &ImagesConfig, cohort: &Cohort, roles: &Roles) -> Vec<(&'static
 }
 
 /// Time and memory per stage.
-pub fn costs(costs: &[StageCost]) -> Table {
+pub fn costs(costs: &[StageCost]) -> ReportTable {
     let rows = costs.iter().fold(
-        Table::new("Time and memory", ["Stage", "Seconds", "Peak so far (MB)", "From the cache"]),
+        ReportTable::new("Time and memory", ["Stage", "Seconds", "Peak so far (MB)", "From the cache"]),
         |table, c| {
             table.row([
                 Cell::text(c.stage.clone()),
@@ -169,8 +169,8 @@ pub fn slices_of(shown: &[&Subject]) -> anyhow::Result<Figure> {
         let ([x, y, _], [dx, dy, _]) = (volume.shape(), volume.grid().spacing());
         let range = *start..start + x * y;
         let pixels = &tumour.as_slice()[range.clone()];
-        let mask = Marked { name: "tumour", pixels, colour: OKABE_ITO[1] };
-        Slice::new(&volume.as_slice()[range], x, y).spacing([dx, dy]).mask(mask).titled(title)
+        let mask = OverlayMask { name: "tumour", pixels, colour: OKABE_ITO[1] };
+        OverlaySlice::new(&volume.as_slice()[range], x, y).spacing([dx, dy]).mask(mask).titled(title)
     });
     let figure = contact_sheet(&sheet.collect::<Vec<_>>(), 4, 2.0)?;
     Ok(figure
@@ -185,11 +185,11 @@ fn windowed(volume: &Volume<f32>) -> anyhow::Result<Volume<f32>> {
 }
 
 /// The most alike training patients of a few test patients.
-fn nearest(cohort: &Cohort, roles: &Roles, evaluation: &Evaluation) -> Table {
+fn nearest(cohort: &Cohort, roles: &Roles, evaluation: &Evaluation) -> ReportTable {
     let header = ["Patient", "IDH", "Probability of mutation", "Nearest training patients (similarity, IDH)"];
     let status = |mutant: bool| if mutant { "mutant" } else { "wild type" };
     let rows = roles.test.iter().enumerate().take(8);
-    rows.fold(Table::new("Nearest patients in the population graph", header), |table, (k, &i)| {
+    rows.fold(ReportTable::new("Nearest patients in the population graph", header), |table, (k, &i)| {
         let near = evaluation.bank.nearest(&evaluation.links[k], 3);
         let near = near.iter().map(|n| format!("{} ({:.2}, {})", n.id, n.similarity, status(n.mutant)));
         let subject = &cohort.subjects[i];
@@ -227,13 +227,13 @@ impl<'a> Crossed<'a> {
     }
 
     /// The tracts that it weighs most.
-    fn table(&self, cohort: &Cohort) -> Table {
+    fn table(&self, cohort: &Cohort) -> ReportTable {
         let Crossed { subject, attention, crossings } = self;
         let mut order: Vec<usize> = (0..attention.len()).filter(|&t| crossings[t] > 0).collect();
         order.sort_by(|a, b| attention[*b].total_cmp(&attention[*a]).then(a.cmp(b)));
         let caption = format!("Tracts that the tumour surface of {} crosses, by attention", subject.id);
         let header = ["From", "To", "Attention (mean 1)", "Points that cross"];
-        order.into_iter().take(10).fold(Table::new(caption, header), |table, t| {
+        order.into_iter().take(10).fold(ReportTable::new(caption, header), |table, t| {
             let [a, b] = cohort.atlas.tracts[t].pair;
             table.row([
                 Cell::text(cohort.atlas.names[a as usize].clone()),

@@ -17,7 +17,7 @@ use candle_core::DType;
 use oncograph::brain::{BrainNetwork, Neighbour, TumourBatch};
 use oncograph::datasets::glioma::{GliomaFiles, TumourLabel};
 use oncograph::nn::{ParamStore, Seed};
-use oncograph::report::{Banner, Cell, Figure, Report, Table};
+use oncograph::report::{Banner, Cell, Figure, Report, ReportTable};
 use oncograph::train::RunDir;
 use oncograph_examples::{device, progress};
 use serde::Serialize;
@@ -238,9 +238,9 @@ fn caution(answer: &Answer) -> String {
     said.join("\n")
 }
 
-fn table(answer: &Answer) -> Table {
+fn table(answer: &Answer) -> ReportTable {
     let r = &answer.registration;
-    Table::new(format!("IDH genotype of {}", answer.patient), ["", ""])
+    ReportTable::new(format!("IDH genotype of {}", answer.patient), ["", ""])
         .row([Cell::text("Probability of a mutation"), Cell::number(answer.probability, 3)])
         .row([Cell::text("Dice of the brain masks before registration"), Cell::number(r.before, 3)])
         .row([Cell::text("after"), Cell::number(r.after, 3)])
@@ -269,13 +269,16 @@ fn report(
     ];
     let status = |mutant: bool| if mutant { "mutant" } else { "wild type" };
     let header = ["Patient of the run", "Similarity", "IDH"];
-    let nearest =
-        answer.nearest.iter().fold(Table::new("Nearest patients in the population graph", header), |t, n| {
+    let nearest = answer
+        .nearest
+        .iter()
+        .fold(ReportTable::new("Nearest patients in the population graph", header), |t, n| {
             t.row([Cell::text(n.id.clone()), Cell::number(n.similarity, 3), Cell::text(status(n.mutant))])
         });
     let header = ["From", "To", "Attention (mean 1)", "Points that cross"];
-    let tracts =
-        answer.tracts.iter().fold(Table::new("Tracts that the tumour surface crosses", header), |t, row| {
+    let tracts = answer.tracts.iter().fold(
+        ReportTable::new("Tracts that the tumour surface crosses", header),
+        |t, row| {
             let (a, b, attention, points) = row;
             t.row([
                 Cell::text(a.clone()),
@@ -283,7 +286,8 @@ fn report(
                 Cell::number(f64::from(*attention), 3),
                 Cell::count(*points),
             ])
-        });
+        },
+    );
     Ok(report
         .banner(Banner::Notice(format!("Atlas: {}.", answer.atlas)))
         .banner(Banner::Notice(RESEARCH.into()))

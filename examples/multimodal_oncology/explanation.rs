@@ -4,7 +4,7 @@ use crate::cohort::Cohort;
 use crate::explain::Findings;
 use oncograph::explain::Prerank;
 use oncograph::report::chart::{Bar, bars, enrichment};
-use oncograph::report::{Cell, Report, Section, Table};
+use oncograph::report::{Cell, Report, ReportTable, Section};
 
 /// Genes, proteins and sets.
 pub fn section(report: Report, cohort: &Cohort, findings: &Findings) -> Report {
@@ -16,7 +16,7 @@ pub fn section(report: Report, cohort: &Cohort, findings: &Findings) -> Report {
         ));
         for (node_type, genes) in &findings.genes {
             let caption = format!("{node_type}: top 20");
-            let table = genes.iter().take(20).enumerate().fold(Table::new(caption, ["Rank", "Name", "Share"]), |t, (i, (name, v))| {
+            let table = genes.iter().take(20).enumerate().fold(ReportTable::new(caption, ["Rank", "Name", "Share"]), |t, (i, (name, v))| {
                 t.row([Cell::count(i + 1), Cell::text(name.clone()), Cell::number(*v, 5)])
             });
             s.table(match findings.stability.get(node_type) {
@@ -30,7 +30,7 @@ pub fn section(report: Report, cohort: &Cohort, findings: &Findings) -> Report {
             });
         }
         for (name, found) in &findings.enrichment {
-            let table = Table::new(
+            let table = ReportTable::new(
                 format!("{name}: over-representation among the top tenth (at least 20), background: what was measured"),
                 ["Set", "Genes", "Of", "Fold", "p", "FDR"],
             );
@@ -63,7 +63,7 @@ fn preranked(s: &mut Section, name: &str, found: &Prerank) {
         format!("{name}: sets in the ranking of all that was measured (GSEA prerank, 1000 permutations)");
     let header = ["Set", "Ranked", "ES", "NES", "p", "FDR", "Leading edge"];
     let p = |v: Option<f64>| v.map_or_else(|| Cell::missing("undefined"), Cell::p_value);
-    let table = found.sets.iter().take(10).fold(Table::new(caption, header), |t, e| {
+    let table = found.sets.iter().take(10).fold(ReportTable::new(caption, header), |t, e| {
         t.row([
             Cell::text(e.name.clone()),
             Cell::count(e.size),

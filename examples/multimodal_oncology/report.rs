@@ -10,8 +10,8 @@ use crate::folds::FoldResult;
 use crate::variants::{ATTENTION, FULL, LATE, SHUFFLED};
 use oncograph::metrics::MulticlassConfusion;
 use oncograph::omics::{Target, TaskKind};
-use oncograph::report::chart::{Bar, Series, SurvivalGroup, bars, kaplan_meier, learning_curves};
-use oncograph::report::{Banner, Cell, Figure, ModelCard, Report, Table};
+use oncograph::report::chart::{Bar, LearningCurve, SurvivalGroup, bars, kaplan_meier, learning_curves};
+use oncograph::report::{Banner, Cell, Figure, ModelCard, Report, ReportTable};
 use std::collections::BTreeMap;
 
 pub const RESEARCH: &str =
@@ -22,7 +22,7 @@ fn cell(estimate: &Estimate) -> Cell {
 }
 
 /// One table per task, the constant predictor emphasised.
-pub fn tables(cohort: &Cohort, evaluation: &Evaluation) -> Vec<Table> {
+pub fn tables(cohort: &Cohort, evaluation: &Evaluation) -> Vec<ReportTable> {
     let kind = if cohort.phantom { "PHANTOM data; " } else { "" };
     let table = |task: &str| {
         let rows: Vec<&Row> = evaluation.rows.iter().filter(|r| r.task == task).collect();
@@ -33,7 +33,7 @@ pub fn tables(cohort: &Cohort, evaluation: &Evaluation) -> Vec<Table> {
             "{task}: {kind}{patients} patients, out of fold; means over repetitions, each scored by itself, with 95 % \
              intervals over patients; by how much the graph network is ahead in the first metric"
         );
-        rows.iter().fold(Table::new(caption, header), |table, r| {
+        rows.iter().fold(ReportTable::new(caption, header), |table, r| {
             let parameters =
                 if r.parameters == 0 { Cell::missing("no network") } else { Cell::count(r.parameters) };
             let cells = [Cell::text(r.model.clone()), parameters];
@@ -82,7 +82,7 @@ pub fn write(
         for note in &cohort.data.notes {
             s.paragraph(note.clone());
         }
-        let table = Table::new("Tables", ["Table", "Columns", "Patients"]);
+        let table = ReportTable::new("Tables", ["Table", "Columns", "Patients"]);
         s.table(cohort.data.tables.iter().fold(table, |t, (name, (features, rows))| {
             let here = rows.iter().flatten().count();
             t.row([Cell::text(name.clone()), Cell::count(features.len()), Cell::count(here)])
@@ -179,7 +179,7 @@ fn federation(report: Report, results: &[FoldResult]) -> Report {
     if names.is_empty() {
         return report;
     }
-    let table = Table::new("Per fold, means over folds", ["Model", "Rounds", "Best round", "MB sent"]);
+    let table = ReportTable::new("Per fold, means over folds", ["Model", "Rounds", "Best round", "MB sent"]);
     let table = names.into_iter().fold(table, |table, name| {
         let of: Vec<&FoldResult> = results.iter().filter(|r| r.model == name).collect();
         let mean = |f: fn(&FoldResult) -> f64| of.iter().map(|r| f(r)).sum::<f64>() / of.len() as f64;
@@ -200,8 +200,8 @@ fn federation(report: Report, results: &[FoldResult]) -> Report {
 }
 
 /// Section 7's rows, which nobody can check.
-fn published() -> Table {
-    let table = Table::new(
+fn published() -> ReportTable {
+    let table = ReportTable::new(
         "The article's table, on 2,847 patients that are not released: reference only, not reproducible",
         ["Method", "C-index", "Response accuracy", "Toxicity AUROC"],
     );
@@ -250,7 +250,7 @@ fn tertiles(cohort: &Cohort, evaluation: &Evaluation, task: &str) -> anyhow::Res
     Ok(kaplan_meier(&named, "years", 0.95)?.titled("Survival by tertile of out-of-fold risk"))
 }
 
-fn confusion(cohort: &Cohort, evaluation: &Evaluation, task: &str, classes: usize) -> Option<Table> {
+fn confusion(cohort: &Cohort, evaluation: &Evaluation, task: &str, classes: usize) -> Option<ReportTable> {
     let Target::Class(truth) = &cohort.targets[task] else { return None };
     let outputs = &evaluation.model(FULL)?.outputs[task][0];
     let (mut actual, mut called) = (vec![], vec![]);
@@ -263,7 +263,7 @@ fn confusion(cohort: &Cohort, evaluation: &Evaluation, task: &str, classes: usiz
     MulticlassConfusion::new(&actual, &called, classes).ok()?;
     let names = cohort.class_names(task);
     let header = std::iter::once("Truth".to_string()).chain(names.iter().map(|n| format!("called {n}")));
-    let table = Table::new(format!("{task}: out-of-fold calls of the graph network"), header);
+    let table = ReportTable::new(format!("{task}: out-of-fold calls of the graph network"), header);
     Some((0..classes).fold(table, |t, a| {
         let count = |c: usize| actual.iter().zip(&called).filter(|(x, y)| **x == a && **y == c).count();
         let cells = (0..classes).map(|c| Cell::count(count(c)));
@@ -271,12 +271,12 @@ fn confusion(cohort: &Cohort, evaluation: &Evaluation, task: &str, classes: usiz
     }))
 }
 
-fn grid(cohort: &Cohort, evaluation: &Evaluation) -> Table {
+fn grid(cohort: &Cohort, evaluation: &Evaluation) -> ReportTable {
     let header = std::iter::once("Modalities that are there".to_string())
         .chain(cohort.tasks.iter().map(|t| t.name.clone()));
     let caption =
         "The one network, when modalities are missing: the first metric of each task (first repetition)";
-    evaluation.grid.iter().fold(Table::new(caption, header), |t, (names, values)| {
+    evaluation.grid.iter().fold(ReportTable::new(caption, header), |t, (names, values)| {
         let cells = values.iter().map(|(_, v)| Cell::number_or(*v, 3, "undefined"));
         t.row(std::iter::once(Cell::text(names.join(" + "))).chain(cells).collect::<Vec<_>>())
     })
@@ -286,10 +286,10 @@ fn curves(results: &[FoldResult]) -> oncograph::report::Result<Figure> {
     let shown = results.iter().filter(|r| r.repeat == 0 && r.model == FULL);
     let line = |result: &FoldResult| {
         let points = result.history.iter().map(|e| (e.epoch as f64 + 1.0, e.score)).collect();
-        Series::new(format!("fold {}", result.fold + 1), points)
+        LearningCurve::new(format!("fold {}", result.fold + 1), points)
             .colour(result.fold)
             .mark(result.best_epoch as f64 + 1.0)
     };
-    let series: Vec<Series> = shown.map(line).collect();
+    let series: Vec<LearningCurve> = shown.map(line).collect();
     learning_curves(&series, "Epoch", "Validation loss")
 }

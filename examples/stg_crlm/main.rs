@@ -93,7 +93,7 @@ fn command() -> String {
 fn params(args: &Args) -> anyhow::Result<()> {
     use candle_core::{DType, Device};
     use oncograph::nn::{ParamStore, Seed};
-    use oncograph::report::{Cell, Table};
+    use oncograph::report::{Cell, ReportTable};
     use std::collections::BTreeMap;
 
     let mut config = RunConfig::from_args(args)?.model;
@@ -106,9 +106,10 @@ fn params(args: &Args) -> anyhow::Result<()> {
         *groups.entry(group).or_default() += var.elem_count();
     }
     let caption = format!("Parameters, {:?}, {} clinical covariates", config.architecture, config.clinical);
-    let rows = groups.iter().fold(Table::new(caption, ["Group", "Parameters"]), |table, (name, count)| {
-        table.row([Cell::text(name.clone()), Cell::count(*count)])
-    });
+    let rows =
+        groups.iter().fold(ReportTable::new(caption, ["Group", "Parameters"]), |table, (name, count)| {
+            table.row([Cell::text(name.clone()), Cell::count(*count)])
+        });
     let graph_part: usize = groups.iter().filter(|(n, _)| *n != "nodes").map(|(_, c)| c).sum();
     println!("{}", rows.row([Cell::text("all"), Cell::count(store.parameter_count())]).to_text());
     println!("Without node inputs (clinical layer, pooling), as the paper counts: {graph_part}");

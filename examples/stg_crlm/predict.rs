@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use candle_core::Tensor;
 use oncograph::datasets::crlm::{ClinicalTable, ImageFiles, SubjectFiles};
 use oncograph::datasets::scaler::FeatureTable;
-use oncograph::report::{Banner, Cell, Report, Table};
+use oncograph::report::{Banner, Cell, Report, ReportTable};
 use oncograph::spatiotemporal::{ANATOMY, Outcome, PreparedImages, predict, preprocess};
 use oncograph::train::RunDir;
 use oncograph_examples::{device, progress};
@@ -170,10 +170,10 @@ fn ensemble(
     Ok(vec![of(0), of(1)])
 }
 
-fn table(answer: &Answer) -> Table {
+fn table(answer: &Answer) -> ReportTable {
     let header = ["Endpoint", "Years", "Range of the models", "Risk group"];
     let caption = format!("Prediction for {} by {} models", answer.patient, answer.models);
-    answer.tasks.iter().fold(Table::new(caption, header), |table, t| {
+    answer.tasks.iter().fold(ReportTable::new(caption, header), |table, t| {
         let range = format!("{:.1} to {:.1}", t.models_years[0], t.models_years[1]);
         table.row([Cell::text(t.task), Cell::number(t.years, 1), Cell::text(range), Cell::text(t.risk_group)])
     })

@@ -5,10 +5,10 @@ use crate::config::{RunConfig, Source};
 use crate::cross_validation::{FoldResult, FollowUp, STG, WITHOUT_IMAGES};
 use crate::encode::PatientFeatures;
 use crate::evaluate::{CONSTANT, Estimate, Evaluation, OutOfFold, Row, TASKS};
-use oncograph::report::chart::{Series, SurvivalGroup, kaplan_meier, learning_curves, scatter};
-use oncograph::report::overlay::{Mask, Slice, contact_sheet};
+use oncograph::report::chart::{LearningCurve, SurvivalGroup, kaplan_meier, learning_curves, scatter};
+use oncograph::report::overlay::{OverlayMask, OverlaySlice, contact_sheet};
 use oncograph::report::palette::OKABE_ITO;
-use oncograph::report::{Banner, Cell, Figure, ModelCard, Report, Table};
+use oncograph::report::{Banner, Cell, Figure, ModelCard, Report, ReportTable};
 use oncograph::spatiotemporal::{ANATOMY, PreparedImages, preprocess};
 
 /// Patients whose slices are shown.
@@ -22,7 +22,7 @@ fn cell(estimate: &Estimate) -> Cell {
 }
 
 /// The metrics of one task, the constant predictor emphasised.
-pub fn table(evaluation: &Evaluation, task: usize) -> Table {
+pub fn table(evaluation: &Evaluation, task: usize) -> ReportTable {
     let header = [
         "Model",
         "C-index",
@@ -50,7 +50,7 @@ pub fn table(evaluation: &Evaluation, task: usize) -> Table {
         ]
     };
     let rows = evaluation.rows.iter().filter(|r| r.task == TASKS[task]);
-    let table = rows.fold(Table::new(caption, header), |table, row| {
+    let table = rows.fold(ReportTable::new(caption, header), |table, row| {
         if row.model == CONSTANT { table.emphasised_row(cells(row)) } else { table.row(cells(row)) }
     });
     table.note(
@@ -110,7 +110,7 @@ pub fn write(
         if !evaluation.node_drop.is_empty() {
             let points = evaluation.node_drop.iter().map(|(share, c)| (100.0 * share, *c)).collect();
             let figure = learning_curves(
-                &[Series::new("survival C-index", points)],
+                &[LearningCurve::new("survival C-index", points)],
                 "anatomical nodes removed (%)",
                 "C-index",
             );
@@ -165,9 +165,9 @@ fn data_paragraph(config: &RunConfig, patients: &Patients) -> String {
     )
 }
 
-fn missing_structures(images: &[PatientFeatures]) -> Table {
+fn missing_structures(images: &[PatientFeatures]) -> ReportTable {
     let table =
-        Table::new("Anatomical nodes without a mask (their image is all zeros)", ["Node", "Patients"]);
+        ReportTable::new("Anatomical nodes without a mask (their image is all zeros)", ["Node", "Patients"]);
     ANATOMY.iter().enumerate().fold(table, |table, (node, name)| {
         let missing = images.iter().filter(|p| p.empty[node]).count();
         table.row([Cell::text(*name), Cell::count(missing)])
@@ -220,9 +220,9 @@ fn curves(results: &[FoldResult]) -> oncograph::report::Result<Figure> {
     let line = |result: &FoldResult| {
         let points = result.history.iter().map(|e| (e.epoch as f64 + 1.0, e.score)).collect();
         let best = result.best_epoch as f64 + 1.0;
-        Series::new(format!("fold {}", result.fold + 1), points).colour(result.fold).mark(best)
+        LearningCurve::new(format!("fold {}", result.fold + 1), points).colour(result.fold).mark(best)
     };
-    let series: Vec<Series> = shown.map(line).collect();
+    let series: Vec<LearningCurve> = shown.map(line).collect();
     learning_curves(&series, "Epoch", "Validation loss")
 }
 
@@ -252,10 +252,10 @@ pub fn figure_of(shown: &[(String, PreparedImages)]) -> anyhow::Result<Figure> {
         let step = (z / 8).max(1);
         for k in [middle.saturating_sub(step), middle, (middle + step).min(z - 1)] {
             let range = k * pixels..(k + 1) * pixels;
-            let slice =
-                Slice::new(&images.ct.as_slice()[range.clone()], x, y).spacing([spacing[0], spacing[1]]);
+            let slice = OverlaySlice::new(&images.ct.as_slice()[range.clone()], x, y)
+                .spacing([spacing[0], spacing[1]]);
             let slice = images.masks.iter().enumerate().fold(slice, |slice, (m, mask)| {
-                slice.mask(Mask {
+                slice.mask(OverlayMask {
                     name: ANATOMY[m],
                     pixels: &mask.as_slice()[range.clone()],
                     colour: colours[m],

@@ -1,7 +1,7 @@
 //! The clinical report for people.
 
 use crate::clinical_report::{ClinicalReport, Direction, Prediction};
-use oncograph_report::{Cell, Table};
+use oncograph_report::{Cell, ReportTable};
 use std::fmt::Write;
 
 impl ClinicalReport {
@@ -20,7 +20,7 @@ impl ClinicalReport {
         for prediction in &self.predictions {
             section(&mut out, prediction);
         }
-        let table = Table::new("Data of the patient", ["Table", "Values", "Of"]);
+        let table = ReportTable::new("Data of the patient", ["Table", "Values", "Of"]);
         let table = self.data.iter().fold(table, |t, d| {
             let observed = match d.observed {
                 0 => Cell::missing("not there"),
@@ -29,7 +29,7 @@ impl ClinicalReport {
             t.row([Cell::text(d.table.clone()), observed, Cell::count(d.columns)])
         });
         out += &part("Data", &table);
-        let table = Table::new(
+        let table = ReportTable::new(
             "Share of attention; the network looked there, which is not what it needed",
             ["Modality", "Share"],
         );
@@ -39,7 +39,7 @@ impl ClinicalReport {
         out += &part("Modalities", &table);
         if !self.features.is_empty() {
             let caption = format!("Against a patient with average values; {}", self.explained);
-            let table = Table::new(caption, ["Table", "Feature", "z-score", "Attribution", "Effect"]);
+            let table = ReportTable::new(caption, ["Table", "Feature", "z-score", "Attribution", "Effect"]);
             let table = self.features.iter().fold(table, |t, f| {
                 let effect = match f.direction {
                     Direction::Raises => "raises",
@@ -72,22 +72,24 @@ fn section(out: &mut String, prediction: &Prediction) {
                 100.0 * percentile
             );
             if !survival.is_empty() {
-                let table = survival.iter().fold(Table::new("Alive", ["Years", "Probability"]), |t, s| {
-                    t.row([Cell::number(s.years, 1), Cell::number(s.probability, 3)])
-                });
+                let table =
+                    survival.iter().fold(ReportTable::new("Alive", ["Years", "Probability"]), |t, s| {
+                        t.row([Cell::number(s.years, 1), Cell::number(s.probability, 3)])
+                    });
                 let _ = writeln!(out, "{}", table.to_markdown());
             }
         }
         Prediction::Classes { task, classes: list } | Prediction::Events { task, events: list } => {
-            let table = list.iter().fold(Table::new(task.clone(), ["Outcome", "Probability"]), |t, p| {
-                t.row([Cell::text(p.name.clone()), Cell::number(p.probability, 3)])
-            });
+            let table =
+                list.iter().fold(ReportTable::new(task.clone(), ["Outcome", "Probability"]), |t, p| {
+                    t.row([Cell::text(p.name.clone()), Cell::number(p.probability, 3)])
+                });
             *out += &part(task, &table);
         }
     }
 }
 
-fn part(heading: &str, table: &Table) -> String {
+fn part(heading: &str, table: &ReportTable) -> String {
     format!("## {}\n\n{}\n", plain(heading), table.to_markdown())
 }
 

@@ -3,10 +3,10 @@
 //! `cargo run -p oncograph-report --example report [report.html]`
 
 use oncograph_metrics::{RocCurve, Survival, survival_calibration};
-use oncograph_report::chart::{self, Bar, RocSeries, Series, SurvivalGroup};
-use oncograph_report::overlay::{Mask, Slice, contact_sheet};
+use oncograph_report::chart::{self, Bar, LearningCurve, RocSeries, SurvivalGroup};
+use oncograph_report::overlay::{OverlayMask, OverlaySlice, contact_sheet};
 use oncograph_report::palette::OKABE_ITO;
-use oncograph_report::{Banner, Cell, Error, ModelCard, Report, Section, Table};
+use oncograph_report::{Banner, Cell, Error, ModelCard, Report, ReportTable, Section};
 
 /// Numbers between 0 and 1 that look random and are the same in every run.
 fn noise(index: usize) -> f64 {
@@ -40,10 +40,10 @@ fn training(s: &mut Section) -> Result<(), Error> {
     let mut series = Vec::new();
     for fold in 0..3 {
         let name = |kind: &str| format!("fold {}, {kind}", fold + 1);
-        series.push(Series::new(name("training"), curve(fold, 0.3, 0.0)).colour(fold).dashed());
+        series.push(LearningCurve::new(name("training"), curve(fold, 0.3, 0.0)).colour(fold).dashed());
         let validation = curve(fold + 5, 0.45 + 0.05 * fold as f64, 0.6);
         let best = validation.iter().min_by(|a, b| a.1.total_cmp(&b.1)).map_or(0.0, |p| p.0);
-        series.push(Series::new(name("validation"), validation).colour(fold).mark(best));
+        series.push(LearningCurve::new(name("validation"), validation).colour(fold).mark(best));
     }
     s.paragraph("Three folds, 40 epochs; the weights of the epoch with the lowest validation loss are kept.");
     s.figure(chart::learning_curves(&series, "Epoch", "Loss")?.titled("Learning curves"));
@@ -52,7 +52,7 @@ fn training(s: &mut Section) -> Result<(), Error> {
 
 fn performance(s: &mut Section, cohort: &Cohort) -> Result<(), Error> {
     let table =
-        Table::new("Test patients (n = 120)", ["Model", "C-index (95 % interval)", "MAE, months", "p"])
+        ReportTable::new("Test patients (n = 120)", ["Model", "C-index (95 % interval)", "MAE, months", "p"])
             .row([
                 Cell::text("network"),
                 Cell::interval(0.712, 0.634, 0.781, 2),
@@ -88,7 +88,7 @@ fn performance(s: &mut Section, cohort: &Cohort) -> Result<(), Error> {
     let follow_up = Survival::new(&cohort.months, &cohort.died)?;
     let survival: Vec<f64> = cohort.risk.iter().map(|r| (-24.0 / 36.0 * (1.2 * r).exp()).exp()).collect();
     let calibration = survival_calibration(&follow_up, &survival, 24.0, 5)?;
-    s.figure(chart::survival_calibration(&calibration, "months")?.titled("Calibration at two years"));
+    s.figure(chart::calibration_at_horizon(&calibration, "months")?.titled("Calibration at two years"));
     let roc = RocCurve::new(&cohort.died, &cohort.risk)?;
     let weak: Vec<f64> = cohort.risk.iter().enumerate().map(|(i, r)| r + 3.0 * noise(i + 40)).collect();
     let weak = RocCurve::new(&cohort.died, &weak)?;
@@ -128,12 +128,11 @@ fn explanation(s: &mut Section, cohort: &Cohort) -> Result<(), Error> {
             (-(x * x + 2.56 * y * y) / 60.0).exp()
         })
         .collect();
-    let plain = Slice::new(&gray, width, height).spacing([5.0, 8.0]);
-    let masks = plain.clone().mask(Mask { name: "liver", pixels: &liver, colour: OKABE_ITO[6] }).mask(Mask {
-        name: "metastasis",
-        pixels: &tumour,
-        colour: OKABE_ITO[1],
-    });
+    let plain = OverlaySlice::new(&gray, width, height).spacing([5.0, 8.0]);
+    let masks = plain
+        .clone()
+        .mask(OverlayMask { name: "liver", pixels: &liver, colour: OKABE_ITO[6] })
+        .mask(OverlayMask { name: "metastasis", pixels: &tumour, colour: OKABE_ITO[1] });
     let slices = [
         plain.clone().titled("image"),
         masks.titled("segmentation"),

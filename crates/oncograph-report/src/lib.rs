@@ -1,7 +1,7 @@
 //! Reports as one self-contained HTML file: tables, charts, image overlays, connectomes and model cards.
 //!
 //! Plain numbers go in; nothing is trained or loaded here. A [`Report`] is built from [`Section`]s of
-//! paragraphs, [`Table`]s and [`Figure`]s; a [`ModelCard`] states what a prediction model is for and what is
+//! paragraphs, [`ReportTable`]s and [`Figure`]s; a [`ModelCard`] states what a prediction model is for and what is
 //! known about it. Statistics come from `oncograph-metrics`.
 //!
 //! - [`chart`]: learning curves, Kaplan–Meier curves with numbers at risk, scatter, calibration, ROC, bars,
@@ -12,7 +12,7 @@
 //!
 //! The report carries a content security policy that forbids every request, has no script, and escapes every
 //! string that it is given. The file `examples/report.rs` makes a report with one of everything. Tables also print
-//! on a terminal ([`Table::to_text`]) and as Markdown ([`Table::to_markdown`]).
+//! on a terminal ([`ReportTable::to_text`]) and as Markdown ([`ReportTable::to_markdown`]).
 
 pub mod chart;
 pub mod connectome;
@@ -29,7 +29,7 @@ pub use error::{Error, Result};
 pub use figure::Figure;
 pub use model_card::ModelCard;
 pub use report::{Banner, RESEARCH_ONLY, Report, Section};
-pub use table::{Cell, Table};
+pub use table::{Cell, ReportTable};
 
 // The examples of the README are compiled and run as doctests.
 #[cfg(doctest)]

@@ -1,4 +1,4 @@
-use crate::table::{Cell, Table};
+use crate::table::{Cell, ReportTable};
 use serde::{Deserialize, Serialize};
 
 /// What a reader must know to judge a prediction model, field by field.
@@ -116,10 +116,10 @@ impl ModelCard {
     }
 
     /// The card as a table of two columns; the status row always says that it is for research only.
-    pub fn to_table(&self) -> Table {
+    pub fn to_table(&self) -> ReportTable {
         let status = "For research only. Not a medical device.";
         let set = [("Status", status), ("Intended use", &self.intended_use)];
-        let table = Table::new(format!("Model card of {}", self.name), ["Item", "Description"]);
+        let table = ReportTable::new(format!("Model card of {}", self.name), ["Item", "Description"]);
         let table = set.into_iter().fold(table, |table, (item, text)| table.row([item, text]));
         let optional = [
             ("Version", &self.version),

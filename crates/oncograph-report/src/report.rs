@@ -1,7 +1,7 @@
 use crate::error::Result;
 use crate::figure::Figure;
 use crate::model_card::ModelCard;
-use crate::table::Table;
+use crate::table::ReportTable;
 use crate::text::escape;
 use oncograph_core::write_file;
 use std::fmt::{Display, Write};
@@ -41,7 +41,7 @@ impl Banner {
 enum Block {
     Paragraph(String),
     Absent { what: String, why: String },
-    Table(Table),
+    Table(ReportTable),
     Figure(Box<Figure>),
 }
 
@@ -59,7 +59,7 @@ impl Section {
     }
 
     /// Adds a table.
-    pub fn table(&mut self, table: Table) -> &mut Self {
+    pub fn table(&mut self, table: ReportTable) -> &mut Self {
         self.push(Block::Table(table))
     }
 
@@ -107,7 +107,7 @@ impl Section {
 ///
 /// # Example
 /// ```
-/// use oncograph_report::{Banner, Cell, Report, Table, chart};
+/// use oncograph_report::{Banner, Cell, Report, ReportTable, chart};
 /// let low = chart::SurvivalGroup::new("low risk", &[12.0, 20.0, 31.0], &[false, true, false]);
 /// let high = chart::SurvivalGroup::new("high risk", &[3.0, 8.0, 11.0], &[true, true, true]);
 /// let report = Report::new("Liver metastases: survival")
@@ -115,7 +115,7 @@ impl Section {
 ///     .facts(&[("Seed", "42".to_owned()), ("Data", "phantom cohort, 6 patients".to_owned())])
 ///     .try_section("Performance", |s| {
 ///         s.table(
-///             Table::new("Test patients", ["Model", "C-index"])
+///             ReportTable::new("Test patients", ["Model", "C-index"])
 ///                 .row([Cell::text("network"), Cell::interval(0.71, 0.63, 0.78, 2)])
 ///                 .emphasised_row([Cell::text("no covariates"), Cell::number(0.5, 2)]),
 ///         );
@@ -245,7 +245,9 @@ mod tests {
             .facts(&[(bad, bad.to_owned())])
             .section(bad, |s| {
                 s.paragraph(bad);
-                s.table(Table::new(bad, [bad]).row([Cell::text(bad)]).row([Cell::missing(bad)]).note(bad));
+                s.table(
+                    ReportTable::new(bad, [bad]).row([Cell::text(bad)]).row([Cell::missing(bad)]).note(bad),
+                );
                 s.figure(kaplan_meier(&[group], bad, 0.95).unwrap().titled(bad).with_remark(bad));
                 s.figure_or_reason(bad, Err(bad));
             })

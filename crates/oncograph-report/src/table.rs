@@ -3,7 +3,7 @@
 use crate::text::{escape, fixed};
 use std::fmt::Write;
 
-/// One cell of a [`Table`].
+/// One cell of a [`ReportTable`].
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Cell {
@@ -147,22 +147,22 @@ struct Row {
 ///
 /// # Example
 /// ```
-/// use oncograph_report::{Cell, Table};
-/// let table = Table::new("Performance on the test patients", ["Model", "C-index"])
+/// use oncograph_report::{Cell, ReportTable};
+/// let table = ReportTable::new("Performance on the test patients", ["Model", "C-index"])
 ///     .row([Cell::text("network"), Cell::interval(0.71, 0.63, 0.78, 2)])
 ///     .emphasised_row([Cell::text("stage only"), Cell::missing("no event")]);
 /// assert!(table.to_text().contains("network     0.71 (0.63 to 0.78)"));
 /// assert!(table.to_markdown().contains("| network | 0.71 (0.63 to 0.78) |"));
 /// ```
 #[derive(Debug, Clone, PartialEq)]
-pub struct Table {
+pub struct ReportTable {
     caption: String,
     header: Vec<String>,
     rows: Vec<Row>,
     notes: Vec<String>,
 }
 
-impl Table {
+impl ReportTable {
     /// A table without rows.
     pub fn new<S: Into<String>>(caption: impl Into<String>, header: impl IntoIterator<Item = S>) -> Self {
         let header = header.into_iter().map(Into::into).collect();
@@ -328,8 +328,8 @@ impl Table {
 mod tests {
     use super::*;
 
-    fn table() -> Table {
-        Table::new("Errors", ["Model", "MAE", "Patients"])
+    fn table() -> ReportTable {
+        ReportTable::new("Errors", ["Model", "MAE", "Patients"])
             .row([Cell::text("network"), Cell::interval(7.25, 6.0, 8.5, 1), Cell::count(120)])
             .emphasised_row([Cell::text("median"), Cell::number(-0.001, 1), Cell::missing("no follow-up")])
             .note("Months.")
@@ -352,7 +352,7 @@ mod tests {
 
     #[test]
     fn markdown_escapes_pipes_and_marks_emphasis() {
-        let text = Table::new("a", ["x|y"]).emphasised_row(["<b>"]).to_markdown();
+        let text = ReportTable::new("a", ["x|y"]).emphasised_row(["<b>"]).to_markdown();
         assert_eq!(text, "a\n\n| x\\|y |\n|---|\n| **&lt;b&gt;** |\n");
     }
 
@@ -372,7 +372,7 @@ mod tests {
 
     #[test]
     fn values_that_are_not_finite_are_missing() {
-        let text = Table::new("t", ["a"])
+        let text = ReportTable::new("t", ["a"])
             .row([Cell::number(f64::NAN, 2)])
             .row([Cell::p_value(f64::INFINITY)])
             .row([Cell::interval(0.5, f64::NAN, 1.0, 2)])
@@ -385,13 +385,13 @@ mod tests {
 
     #[test]
     fn ragged_rows_lose_nothing() {
-        let text = Table::new("t", ["a", "b"]).row(["1"]).row(["2", "3", "4"]).to_text();
+        let text = ReportTable::new("t", ["a", "b"]).row(["1"]).row(["2", "3", "4"]).to_text();
         assert!(text.contains("n/a (not given)") && text.contains('4'), "{text}");
-        assert_eq!(Table::new("t", Vec::<String>::new()).to_text(), "t\n\n\n");
+        assert_eq!(ReportTable::new("t", Vec::<String>::new()).to_text(), "t\n\n\n");
     }
 
     #[test]
     fn control_characters_cannot_reach_the_terminal() {
-        assert!(!Table::new("t\u{1b}[2J", ["a"]).row(["x\ny\u{1b}"]).to_text().contains('\u{1b}'));
+        assert!(!ReportTable::new("t\u{1b}[2J", ["a"]).row(["x\ny\u{1b}"]).to_text().contains('\u{1b}'));
     }
 }

@@ -89,15 +89,15 @@ pub fn calibration(points: &[CalibrationPoint], quantity: &str) -> Result<Figure
 ///
 /// # Example
 /// ```
-/// use oncograph_report::chart::survival_calibration;
+/// use oncograph_report::chart::calibration_at_horizon;
 /// use oncograph_metrics::{self as metrics, Survival};
 /// let follow_up = Survival::new(&[1.0, 2.0, 3.0, 4.0], &[true, false, true, true])?;
 /// let calibration = metrics::survival_calibration(&follow_up, &[0.2, 0.4, 0.7, 0.9], 2.5, 2)?;
-/// let figure = survival_calibration(&calibration, "months")?;
+/// let figure = calibration_at_horizon(&calibration, "months")?;
 /// assert!(figure.alt().contains("survival at 2.5 months"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn survival_calibration(calibration: &SurvivalCalibration, time_unit: &str) -> Result<Figure> {
+pub fn calibration_at_horizon(calibration: &SurvivalCalibration, time_unit: &str) -> Result<Figure> {
     let points: Vec<CalibrationPoint> = calibration.groups.iter().map(Into::into).collect();
     let horizon = short(calibration.horizon);
     let figure = self::calibration(&points, &format!("survival at {horizon} {time_unit}"))?;

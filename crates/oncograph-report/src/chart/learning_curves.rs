@@ -8,7 +8,7 @@ use crate::text::{plural, short};
 
 /// One line of [`learning_curves`].
 #[derive(Debug, Clone, PartialEq)]
-pub struct Series {
+pub struct LearningCurve {
     name: String,
     points: Vec<Point>,
     dashed: bool,
@@ -16,7 +16,7 @@ pub struct Series {
     mark: Option<f64>,
 }
 
-impl Series {
+impl LearningCurve {
     /// A solid line through `points` (x, y), in the next colour of the palette.
     pub fn new(name: impl Into<String>, points: Vec<(f64, f64)>) -> Self {
         Self { name: name.into(), points, dashed: false, colour: None, mark: None }
@@ -50,14 +50,14 @@ impl Series {
 ///
 /// # Example
 /// ```
-/// use oncograph_report::chart::{Series, learning_curves};
-/// let train = Series::new("train", vec![(1.0, 0.9), (2.0, 0.6), (3.0, 0.5)]).colour(0).dashed();
-/// let validation = Series::new("validation", vec![(1.0, 0.9), (2.0, 0.7), (3.0, 0.8)]).colour(0).mark(2.0);
+/// use oncograph_report::chart::{LearningCurve, learning_curves};
+/// let train = LearningCurve::new("train", vec![(1.0, 0.9), (2.0, 0.6), (3.0, 0.5)]).colour(0).dashed();
+/// let validation = LearningCurve::new("validation", vec![(1.0, 0.9), (2.0, 0.7), (3.0, 0.8)]).colour(0).mark(2.0);
 /// let figure = learning_curves(&[train, validation], "Epoch", "Loss")?;
 /// assert!(figure.svg().is_some());
 /// # Ok::<(), oncograph_report::Error>(())
 /// ```
-pub fn learning_curves(series: &[Series], x_label: &str, y_label: &str) -> Result<Figure> {
+pub fn learning_curves(series: &[LearningCurve], x_label: &str, y_label: &str) -> Result<Figure> {
     let operation = "learning_curves";
     check_not_empty(operation, "series", series.len(), "at least one series")?;
     let mut bounds = Bounds::new();
@@ -77,8 +77,8 @@ pub fn learning_curves(series: &[Series], x_label: &str, y_label: &str) -> Resul
         }
     }
     bounds.check(operation)?;
-    let colour_of = |index: usize, s: &Series| colour(s.colour.unwrap_or(index));
-    let entry = |(i, s): (usize, &Series)| Entry {
+    let colour_of = |index: usize, s: &LearningCurve| colour(s.colour.unwrap_or(index));
+    let entry = |(i, s): (usize, &LearningCurve)| Entry {
         name: s.name.clone(),
         colour: colour_of(i, s),
         key: Key::Line { dashed: s.dashed },
@@ -99,7 +99,12 @@ pub fn learning_curves(series: &[Series], x_label: &str, y_label: &str) -> Resul
     Ok(Figure::svg_chart(svg, caption(y_label, x_label, &marks, gaps), alt(series, x_label, y_label, &marks)))
 }
 
-fn draw_series(canvas: &mut super::canvas::Canvas, plot: &Plot, s: &Series, colour: Rgb) -> Result<()> {
+fn draw_series(
+    canvas: &mut super::canvas::Canvas,
+    plot: &Plot,
+    s: &LearningCurve,
+    colour: Rgb,
+) -> Result<()> {
     let stroke = Stroke::new(colour, 2.0).dashed(s.dashed);
     for run in s.points.split(|p| !p.1.is_finite()).filter(|r| !r.is_empty()) {
         let path: Vec<Point> = run.iter().map(|p| plot.at(*p)).collect();
@@ -134,7 +139,7 @@ fn lower_first(text: &str) -> String {
     chars.next().map_or(String::new(), |c| c.to_lowercase().chain(chars).collect())
 }
 
-fn alt(series: &[Series], x: &str, y: &str, marks: &[(String, Point)]) -> String {
+fn alt(series: &[LearningCurve], x: &str, y: &str, marks: &[(String, Point)]) -> String {
     let mut text = format!("Line chart of {y} against {x} with {}", plural(series.len(), "line"));
     for s in series {
         let finite = || s.points.iter().filter(|p| p.1.is_finite());
@@ -179,17 +184,20 @@ mod tests {
     #[test]
     fn gaps_are_counted_and_marks_are_checked() {
         let points = vec![(1.0, 0.5), (2.0, f64::NAN), (3.0, 0.4)];
-        let figure = learning_curves(&[Series::new("a", points.clone()).mark(3.0)], "Epoch", "Loss").unwrap();
+        let figure =
+            learning_curves(&[LearningCurve::new("a", points.clone()).mark(3.0)], "Epoch", "Loss").unwrap();
         assert!(figure.caption().contains("1 value is not finite"), "{}", figure.caption());
         assert!(figure.alt().contains("a marked at 3, value 0.4"), "{}", figure.alt());
-        assert!(learning_curves(&[Series::new("a", points).mark(2.0)], "Epoch", "Loss").is_err());
+        assert!(learning_curves(&[LearningCurve::new("a", points).mark(2.0)], "Epoch", "Loss").is_err());
     }
 
     #[test]
     fn nothing_to_draw_is_an_error() {
         assert!(learning_curves(&[], "x", "y").is_err());
-        assert!(learning_curves(&[Series::new("a", vec![(1.0, f64::NAN)])], "x", "y").is_err());
-        assert!(learning_curves(&[Series::new("a", vec![(f64::NAN, 1.0)])], "x", "y").is_err());
-        assert!(learning_curves(&[Series::new("a", vec![(0.0, -1e308), (1.0, 1e308)])], "x", "y").is_err());
+        assert!(learning_curves(&[LearningCurve::new("a", vec![(1.0, f64::NAN)])], "x", "y").is_err());
+        assert!(learning_curves(&[LearningCurve::new("a", vec![(f64::NAN, 1.0)])], "x", "y").is_err());
+        assert!(
+            learning_curves(&[LearningCurve::new("a", vec![(0.0, -1e308), (1.0, 1e308)])], "x", "y").is_err()
+        );
     }
 }

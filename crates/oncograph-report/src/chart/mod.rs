@@ -17,11 +17,11 @@ mod roc;
 mod scatter;
 
 pub use bars::{Bar, bars};
-pub use calibration::{CalibrationPoint, calibration, survival_calibration};
+pub use calibration::{CalibrationPoint, calibration, calibration_at_horizon};
 pub use enrichment::enrichment;
 pub use histogram::histogram;
 pub use kaplan_meier::{SurvivalGroup, kaplan_meier, numbers_at_risk};
-pub use learning_curves::{Series, learning_curves};
+pub use learning_curves::{LearningCurve, learning_curves};
 pub use population_graph::population_graph;
 pub use roc::{RocSeries, roc};
 pub use scatter::scatter;
@@ -46,7 +46,7 @@ mod tests {
                 check(scatter(&[a], &[b], &[true], "x"));
                 check(histogram(&[a, b], 3, "x"));
                 check(bars(&[Bar::new("a", a), Bar::new("b", b)], "x"));
-                check(learning_curves(&[Series::new("a", vec![(a, b), (b, a)]).dashed()], "x", "y"));
+                check(learning_curves(&[LearningCurve::new("a", vec![(a, b), (b, a)]).dashed()], "x", "y"));
                 check(kaplan_meier(&[SurvivalGroup::new("a", &[a, b], &[true, false])], "months", 0.95));
             }
         }
@@ -58,7 +58,7 @@ mod tests {
         let curve = oncograph_metrics::RocCurve::new(&[true, false], &[1.0, 0.0]).unwrap();
         let point = CalibrationPoint { count: 1, predicted: 0.5, observed: Some(0.5), interval: None };
         let figures = [
-            learning_curves(&[Series::new(bad, vec![(0.0, 1.0)])], bad, bad),
+            learning_curves(&[LearningCurve::new(bad, vec![(0.0, 1.0)])], bad, bad),
             kaplan_meier(&[SurvivalGroup::new(bad, &[1.0], &[true])], bad, 0.95),
             scatter(&[1.0], &[1.0], &[true], bad),
             calibration(&[point], bad),

@@ -18,7 +18,7 @@ const GUTTER: usize = 6;
 
 /// A mask to be drawn over a slice: every value above zero belongs to it.
 #[derive(Debug, Clone, Copy)]
-pub struct Mask<'a> {
+pub struct OverlayMask<'a> {
     /// The name in the legend.
     pub name: &'a str,
     /// One value per pixel, in the layout of the slice.
@@ -31,26 +31,26 @@ pub struct Mask<'a> {
 ///
 /// # Example
 /// ```
-/// use oncograph_report::{overlay::{Mask, Slice, slice_overlay}, palette::OKABE_ITO};
+/// use oncograph_report::{overlay::{OverlayMask, OverlaySlice, slice_overlay}, palette::OKABE_ITO};
 /// let gray = [0.1, 0.2, 0.8, 0.9];
-/// let tumour = Mask { name: "tumour", pixels: &[0, 0, 1, 1], colour: OKABE_ITO[1] };
-/// let slice = Slice::new(&gray, 2, 2).spacing([0.8, 2.5]).mask(tumour);
+/// let tumour = OverlayMask { name: "tumour", pixels: &[0, 0, 1, 1], colour: OKABE_ITO[1] };
+/// let slice = OverlaySlice::new(&gray, 2, 2).spacing([0.8, 2.5]).mask(tumour);
 /// let figure = slice_overlay(&slice, 10.0)?;
 /// assert!(figure.png().is_some());
 /// # Ok::<(), oncograph_report::Error>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct Slice<'a> {
+pub struct OverlaySlice<'a> {
     gray: &'a [f32],
     width: usize,
     height: usize,
     spacing: [f64; 2],
-    masks: Vec<Mask<'a>>,
+    masks: Vec<OverlayMask<'a>>,
     heat: Option<(&'a str, &'a [f32])>,
     title: String,
 }
 
-impl<'a> Slice<'a> {
+impl<'a> OverlaySlice<'a> {
     /// A slice of gray values in [0, 1], row by row from the top; values outside are drawn black or white.
     pub fn new(gray: &'a [f32], width: usize, height: usize) -> Self {
         Self { gray, width, height, spacing: [1.0; 2], masks: Vec::new(), heat: None, title: String::new() }
@@ -63,7 +63,7 @@ impl<'a> Slice<'a> {
     }
 
     /// Adds a mask over those already there.
-    pub fn mask(mut self, mask: Mask<'a>) -> Self {
+    pub fn mask(mut self, mask: OverlayMask<'a>) -> Self {
         self.masks.push(mask);
         self
     }
@@ -140,7 +140,7 @@ impl<'a> Slice<'a> {
     /// A pixel of the mask is on its contour if a neighbour is outside it, or outside the picture.
     fn is_edge(
         &self,
-        mask: &Mask,
+        mask: &OverlayMask,
         (x, y): (usize, usize),
         (width, height): (usize, usize),
         nearest: impl Fn(usize, usize) -> usize,
@@ -178,7 +178,7 @@ impl<'a> Slice<'a> {
 /// # Errors
 /// No pixel, a layer of another size, values that are not finite, a spacing or scale that is not above 0, a
 /// picture of more than 64 million pixels.
-pub fn slice_overlay(slice: &Slice, scale: f64) -> Result<Figure> {
+pub fn slice_overlay(slice: &OverlaySlice, scale: f64) -> Result<Figure> {
     contact("slice_overlay", std::slice::from_ref(slice), 1, scale)
 }
 
@@ -192,17 +192,17 @@ pub fn slice_overlay(slice: &Slice, scale: f64) -> Result<Figure> {
 ///
 /// # Example
 /// ```
-/// use oncograph_report::overlay::{Slice, contact_sheet};
+/// use oncograph_report::overlay::{OverlaySlice, contact_sheet};
 /// let gray = [0.5; 12];
-/// let slices = [1, 2, 3].map(|z| Slice::new(&gray, 4, 3).titled(format!("z = {z}")));
+/// let slices = [1, 2, 3].map(|z| OverlaySlice::new(&gray, 4, 3).titled(format!("z = {z}")));
 /// assert!(contact_sheet(&slices, 2, 8.0)?.caption().contains("z = 1, z = 2; z = 3"));
 /// # Ok::<(), oncograph_report::Error>(())
 /// ```
-pub fn contact_sheet(slices: &[Slice], columns: usize, scale: f64) -> Result<Figure> {
+pub fn contact_sheet(slices: &[OverlaySlice], columns: usize, scale: f64) -> Result<Figure> {
     contact("contact_sheet", slices, columns, scale)
 }
 
-fn contact(operation: &'static str, slices: &[Slice], columns: usize, scale: f64) -> Result<Figure> {
+fn contact(operation: &'static str, slices: &[OverlaySlice], columns: usize, scale: f64) -> Result<Figure> {
     check_not_empty(operation, "slices", slices.len(), "at least one slice")?;
     if columns == 0 {
         let expected = "at least 1";
@@ -245,7 +245,7 @@ fn check_finite(operation: &'static str, argument: &'static str, values: &[f32])
 }
 
 /// Every mask that has a pixel somewhere, and the heat maps, each once, in order of appearance.
-fn legend(slices: &[Slice]) -> Vec<(String, Rgb)> {
+fn legend(slices: &[OverlaySlice]) -> Vec<(String, Rgb)> {
     let mut entries: Vec<(String, Rgb)> = Vec::new();
     let mut add = |entry: (String, Rgb)| {
         if !entries.contains(&entry) {
@@ -262,7 +262,7 @@ fn legend(slices: &[Slice]) -> Vec<(String, Rgb)> {
     entries
 }
 
-fn words(slices: &[Slice], columns: usize, legend: &[(String, Rgb)], scale: f64) -> (String, String) {
+fn words(slices: &[OverlaySlice], columns: usize, legend: &[(String, Rgb)], scale: f64) -> (String, String) {
     let titles: Vec<&str> = slices.iter().map(|s| s.title.as_str()).collect();
     let rows: Vec<String> = titles.chunks(columns).map(|row| row.join(", ")).collect();
     let titles = match titles.iter().all(|t| t.is_empty()) {
@@ -301,7 +301,7 @@ mod tests {
 
     #[test]
     fn pixels_are_square_in_millimetres() {
-        let slice = Slice::new(&[0.5; 6], 3, 2).spacing([1.0, 4.5]);
+        let slice = OverlaySlice::new(&[0.5; 6], 3, 2).spacing([1.0, 4.5]);
         let (width, height, rgb) = decode(&slice_overlay(&slice, 2.0).unwrap());
         assert_eq!((width, height), (6, 18));
         assert!(rgb.iter().all(|v| *v == 128));
@@ -313,8 +313,11 @@ mod tests {
         for (x, y) in [(1, 1), (2, 1), (3, 1), (1, 2), (2, 2), (3, 2), (1, 3), (2, 3), (3, 3)] {
             mask[y * 5 + x] = 7;
         }
-        let slice =
-            Slice::new(&[1.0; 25], 5, 5).mask(Mask { name: "m", pixels: &mask, colour: [0, 100, 200] });
+        let slice = OverlaySlice::new(&[1.0; 25], 5, 5).mask(OverlayMask {
+            name: "m",
+            pixels: &mask,
+            colour: [0, 100, 200],
+        });
         let (width, _, rgb) = decode(&slice_overlay(&slice, 1.0).unwrap());
         assert_eq!(pixel(&rgb, width, 0, 0), [255; 3], "outside");
         assert_eq!(pixel(&rgb, width, 1, 2), [0, 100, 200], "contour");
@@ -325,9 +328,10 @@ mod tests {
     #[test]
     fn a_sheet_centres_its_slices_and_leaves_gutters() {
         let (white, one) = ([1.0; 4], [1.0; 1]);
-        let slices = [Slice::new(&white, 2, 2), Slice::new(&white, 2, 2), Slice::new(&one, 1, 2)];
+        let slices =
+            [OverlaySlice::new(&white, 2, 2), OverlaySlice::new(&white, 2, 2), OverlaySlice::new(&one, 1, 2)];
         assert!(contact_sheet(&slices, 2, 1.0).is_err(), "the third slice lacks a pixel");
-        let slices = [slices[0].clone(), slices[1].clone(), Slice::new(&one, 1, 1)];
+        let slices = [slices[0].clone(), slices[1].clone(), OverlaySlice::new(&one, 1, 1)];
         let (width, height, rgb) = decode(&contact_sheet(&slices, 2, 1.0).unwrap());
         assert_eq!((width, height), (2 + GUTTER + 2, 2 + GUTTER + 2));
         assert_eq!(pixel(&rgb, width, 2 + GUTTER, 0), [255; 3]);
@@ -338,7 +342,7 @@ mod tests {
 
     #[test]
     fn heat_is_clear_at_zero_and_bright_at_one() {
-        let slice = Slice::new(&[0.5; 2], 2, 1).heat("Grad-CAM", &[0.0, 1.0]);
+        let slice = OverlaySlice::new(&[0.5; 2], 2, 1).heat("Grad-CAM", &[0.0, 1.0]);
         let figure = slice_overlay(&slice, 1.0).unwrap();
         let (width, _, rgb) = decode(&figure);
         assert_eq!(pixel(&rgb, width, 0, 0), [128; 3]);
@@ -349,8 +353,8 @@ mod tests {
 
     #[test]
     fn the_legend_has_only_what_is_drawn() {
-        let mask = |name, pixels| Mask { name, pixels, colour: [1, 2, 3] };
-        let slice = Slice::new(&[0.0], 1, 1).mask(mask("liver", &[1])).mask(mask("tumour <b>", &[0]));
+        let mask = |name, pixels| OverlayMask { name, pixels, colour: [1, 2, 3] };
+        let slice = OverlaySlice::new(&[0.0], 1, 1).mask(mask("liver", &[1])).mask(mask("tumour <b>", &[0]));
         let html = slice_overlay(&slice, 1.0).unwrap().to_html("");
         assert!(html.contains("<li><span style=\"background:#010203\"></span>liver</li>"), "{html}");
         assert!(!html.contains("tumour"), "{html}");
@@ -358,16 +362,17 @@ mod tests {
 
     #[test]
     fn bad_input_is_an_error() {
-        let good = Slice::new(&[0.5; 4], 2, 2);
-        assert!(slice_overlay(&Slice::new(&[0.5; 3], 2, 2), 1.0).is_err());
-        assert!(slice_overlay(&Slice::new(&[], 0, 2), 1.0).is_err());
-        assert!(slice_overlay(&Slice::new(&[f32::NAN], 1, 1), 1.0).is_err());
+        let good = OverlaySlice::new(&[0.5; 4], 2, 2);
+        assert!(slice_overlay(&OverlaySlice::new(&[0.5; 3], 2, 2), 1.0).is_err());
+        assert!(slice_overlay(&OverlaySlice::new(&[], 0, 2), 1.0).is_err());
+        assert!(slice_overlay(&OverlaySlice::new(&[f32::NAN], 1, 1), 1.0).is_err());
         assert!(slice_overlay(&good.clone().spacing([0.0, 1.0]), 1.0).is_err());
         assert!(slice_overlay(&good, f64::NAN).is_err());
         assert!(slice_overlay(&good, 1e9).is_err());
         assert!(slice_overlay(&good.clone().heat("h", &[0.0]), 1.0).is_err());
         assert!(
-            slice_overlay(&good.clone().mask(Mask { name: "m", pixels: &[1], colour: [0; 3] }), 1.0).is_err()
+            slice_overlay(&good.clone().mask(OverlayMask { name: "m", pixels: &[1], colour: [0; 3] }), 1.0)
+                .is_err()
         );
         assert!(contact_sheet(&[], 1, 1.0).is_err());
         assert!(contact_sheet(&[good], 0, 1.0).is_err());
