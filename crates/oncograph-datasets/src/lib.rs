@@ -16,10 +16,10 @@
 //!
 //! # Example
 //! ```
+//! use oncograph_core::Seed;
 //! use oncograph_datasets::crlm::{CrlmCohort, FeatureSet, LoadOptions, PhantomConfig, Structure, write_phantom};
 //! use oncograph_datasets::scaler::{PipelineConfig, TabularPipeline};
 //! use oncograph_datasets::splits::{merge_small_strata, stratified_split};
-//! use oncograph_nn::Seed;
 //!
 //! # let folder = tempfile::tempdir()?;
 //! // A small generated cohort; a folder of real data is opened the same way.

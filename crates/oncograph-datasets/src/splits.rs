@@ -3,7 +3,7 @@
 //! Every split is a function of the strata and a [`Seed`] only. Indices refer to positions in the slice of strata.
 
 use crate::error::{Error, Result};
-use oncograph_nn::Seed;
+use oncograph_core::Seed;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -93,7 +93,7 @@ pub fn stratified_k_fold(strata: &[usize], k: usize, seed: Seed) -> Result<Vec<F
 /// # Example
 /// ```
 /// use oncograph_datasets::splits::repeated_stratified_k_fold;
-/// use oncograph_nn::Seed;
+/// use oncograph_core::Seed;
 ///
 /// let strata = [0, 0, 0, 0, 1, 1, 1, 1, 1, 1];
 /// let folds = repeated_stratified_k_fold(&strata, 2, 5, Seed::new(1))?;
@@ -151,7 +151,7 @@ pub fn repeated_stratified_k_fold(
 /// # Example
 /// ```
 /// use oncograph_datasets::splits::stratified_split;
-/// use oncograph_nn::Seed;
+/// use oncograph_core::Seed;
 ///
 /// let strata: Vec<usize> = (0..50).map(|i| i % 2).collect();
 /// let split = stratified_split(&strata, [0.6, 0.2, 0.2], Seed::new(3))?;

@@ -65,7 +65,7 @@ fn read_xlsx(path: &Path) -> Result<Sheet> {
             });
         }
     }
-    Err(Error::NoSheet { path: path.to_owned(), column: ID, sheets: names })
+    Err(Error::at(path, format!("no sheet has a column `{ID}`; sheets: {}", names.join(", "))))
 }
 
 fn text_of(cell: &Data) -> String {
@@ -119,7 +119,7 @@ fn parse(sheet: Sheet) -> Result<ClinicalTable> {
         });
     }
     if patients.is_empty() {
-        return Err(Error::EmptyTable { path: sheet.path, sheet: sheet.name });
+        return Err(Error::empty_table(&sheet.path, sheet.name.as_deref()));
     }
     Ok(ClinicalTable { path: sheet.path, patients })
 }

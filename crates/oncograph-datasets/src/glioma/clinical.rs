@@ -103,7 +103,7 @@ impl GliomaTable {
                 "neither UCSF-PDGM (columns `ID`, `IDH`) nor Ceccarelli 2016 (`patient`, `IDH.status`); found: {}",
                 table.header.join(", ")
             );
-            return Err(Error::layout(path.as_ref(), detail));
+            return Err(Error::at(path.as_ref(), detail));
         };
         let mut seen: BTreeMap<String, usize> = BTreeMap::new();
         let mut patients = Vec::with_capacity(table.rows.len());
@@ -120,7 +120,7 @@ impl GliomaTable {
             patients.push(patient);
         }
         if patients.is_empty() {
-            return Err(Error::EmptyTable { path: table.path, sheet: None });
+            return Err(Error::empty_table(&table.path, None));
         }
         Ok(GliomaTable { path: table.path, kind, patients })
     }

@@ -1,5 +1,5 @@
 use crate::{Error, Result};
-use oncograph_nn::Seed;
+use oncograph_core::Seed;
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
