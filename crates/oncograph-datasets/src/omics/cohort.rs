@@ -1,6 +1,6 @@
 use super::OmicsTable;
-use super::parquet_table::{ParquetTable, is_parquet};
-use super::table::{bad, delimited, table_file};
+use super::parquet_table::ParquetTable;
+use super::table::{bad, delimited, is_parquet, table_file};
 use crate::{Error, Result};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;

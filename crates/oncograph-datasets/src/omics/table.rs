@@ -1,4 +1,4 @@
-use super::parquet_table::{ParquetTable, is_parquet};
+use super::parquet_table::ParquetTable;
 use crate::{Error, Result};
 use std::collections::HashMap;
 use std::fs::File;
@@ -109,6 +109,11 @@ pub(super) fn bad(path: &Path, error: csv::Error) -> Error {
     }
 }
 
+/// Whether a file is taken for Parquet: by its name, as `.gz` is.
+pub(super) fn is_parquet(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet"))
+}
+
 /// The file of a table that is published as `name` (`.csv` or `.csv.gz`): that one, or a `.parquet` of the same name.
 pub(super) fn table_file(root: &Path, name: &str) -> Result<PathBuf> {
     let stem = name.trim_end_matches(".gz").trim_end_matches(".csv");
@@ -126,12 +131,12 @@ pub(super) fn table_file(root: &Path, name: &str) -> Result<PathBuf> {
 /// cell of one of the file's row groups and the text of one column. The answer are the names of the features. `row` is
 /// called with the row's number, the header being row 1, its identifier and its values.
 ///
-/// Of Parquet, flat tables of integers, floats and text are read, uncompressed or with Snappy, gzip or LZ4. The identifiers
-/// are the column that pandas notes as index, else the first one.
+/// Parquet needs the feature `parquet`. Of it, flat tables of integers, floats and text are read, uncompressed or with
+/// Snappy, gzip or LZ4. The identifiers are the column that pandas notes as index, else the first one.
 ///
 /// # Errors
-/// [`Error::AtFile`] for a file that cannot be read or is damaged, or a Parquet column of another type;
-/// [`Error::Cell`] for what is no number or a row without identifier; errors of `row`.
+/// [`Error::AtFile`] for a file that cannot be read or is damaged, a Parquet column of another type, or a Parquet file
+/// where the feature `parquet` is off; [`Error::Cell`] for what is no number or a row without identifier; errors of `row`.
 pub fn for_each_row(
     path: impl AsRef<Path>,
     mut row: impl FnMut(usize, &str, &[f32]) -> Result<()>,
