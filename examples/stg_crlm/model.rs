@@ -4,10 +4,11 @@ use crate::config::{ImageScaling, RunConfig};
 use crate::encode::PatientFeatures;
 use anyhow::Context;
 use candle_core::{DType, Device, Tensor};
-use oncograph::datasets::scaler::{FeatureTable as Table, PipelineConfig, TabularPipeline};
+use oncograph::core::{FollowUp, Table};
+use oncograph::datasets::scaler::{PipelineConfig, TabularPipeline};
 use oncograph::graph::HeteroGraph;
 use oncograph::nn::{ParamStore, Seed, save_tensors};
-use oncograph::spatiotemporal::{FeatureTable, ImageScaler, Outcome, Stg, StgConfig, TimeScale};
+use oncograph::spatiotemporal::{ImageScaler, FeatureTable, Stg, StgConfig, TimeScale};
 use oncograph::train::RunDir;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -20,7 +21,7 @@ pub struct Fitted {
     pub scales: [TimeScale; 2],
     /// Outcomes of the training patients, and the network's outputs for them (recurrence, survival), from which a Cox
     /// model's baseline comes.
-    pub training: Vec<[Outcome; 2]>,
+    pub training: Vec<[FollowUp; 2]>,
     pub training_outputs: [Vec<f64>; 2],
 }
 

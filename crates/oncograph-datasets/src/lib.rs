@@ -31,7 +31,7 @@
 //! let features = cohort.clinical.features(FeatureSet::PreopOnly)?;
 //! let pipeline = TabularPipeline::fit(&features, &split.train, &PipelineConfig::new())?;
 //! let scaled = pipeline.transform(&features)?;
-//! assert_eq!(scaled.rows.len(), 20);
+//! assert_eq!((features.ids().len(), scaled.rows.len()), (20, 20));
 //!
 //! let images = cohort.subjects[0].load(&LoadOptions::new())?;
 //! assert_eq!(images.masks[&Structure::Liver].shape(), images.ct.shape());

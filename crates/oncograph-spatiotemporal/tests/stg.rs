@@ -3,13 +3,14 @@
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
 use candle_core::{DType, Device, Tensor};
+use oncograph_core::FollowUp;
 use oncograph_gnn::Adjacency;
 use oncograph_graph::{Graph, HeteroGraph};
 use oncograph_nn::optim::AdamWConfig;
 use oncograph_nn::testing::{check_module, pattern};
 use oncograph_nn::{ParamStore, Seed};
 use oncograph_spatiotemporal::{
-    Architecture, Contrast, FeatureTable, GnnKind, LossConfig, NodeType, Outcome, Stg, StgConfig, StgLearner,
+    Architecture, Contrast, GnnKind, LossConfig, FeatureTable, NodeType, Stg, StgConfig, StgLearner,
     SurvivalLoss, TemporalInput, TrainingConfig, Unify,
 };
 use oncograph_train::{FitConfig, Learner, OptimizerConfig, StopFlag, fit};
@@ -29,10 +30,10 @@ fn graphs(table: &FeatureTable) -> Vec<HeteroGraph> {
     (0..PATIENTS).map(|p| table.graph(p, [[0.1 * p as f32, 0.5, 0.3]; 5]).unwrap()).collect()
 }
 
-fn outcomes() -> Vec<[Outcome; 2]> {
-    let of =
-        |p: usize, shift: f64| Outcome { years: 0.5 + p as f64 * 0.9 + shift, event: !p.is_multiple_of(3) };
-    (0..PATIENTS).map(|p| [of(p, 0.0), of(p, 0.4)]).collect()
+fn outcomes() -> Vec<[FollowUp; 2]> {
+    let time =
+        |p: usize, shift: f64| FollowUp::years(0.5 + p as f64 * 0.9 + shift, !p.is_multiple_of(3)).unwrap();
+    (0..PATIENTS).map(|p| [time(p, 0.0), time(p, 0.4)]).collect()
 }
 
 fn small(config: StgConfig) -> StgConfig {
@@ -64,7 +65,7 @@ fn variants() -> Vec<StgConfig> {
 struct Setup {
     table: FeatureTable,
     graphs: Vec<HeteroGraph>,
-    outcomes: Vec<[Outcome; 2]>,
+    outcomes: Vec<[FollowUp; 2]>,
 }
 
 impl Setup {

@@ -25,7 +25,7 @@ mod row_store;
 mod scaler;
 mod table;
 
-pub use cohort::{NamedRows, OmicsCohort, Outcome, brca, gbmlgg, rat};
+pub use cohort::{NamedRows, OmicsCohort, OmicsOutcomes, brca, gbmlgg, rat};
 pub use edges::{associated, correlated};
 pub use gmt::GeneSets;
 pub use networks::{antibody_edges, named_edges, read_bioplex, read_map, read_scored_edges, read_trrust};

@@ -385,7 +385,7 @@ mod tests {
         let cohort = CrlmCohort::open(folder.path()).unwrap();
         assert_eq!((cohort.layout, cohort.phantom, cohort.subjects.len()), (Layout::Nifti, true, 6));
         assert!(cohort.clinical.audit().is_empty(), "{:?}", cohort.clinical.audit());
-        assert_eq!(cohort.clinical.features(FeatureSet::All).unwrap().names.len(), 25);
+        assert_eq!(cohort.clinical.features(FeatureSet::All).unwrap().width(), 25);
         assert_eq!(cohort.clinical.outcomes(Endpoint::Recurrence).len(), 6);
         let mut orientations = std::collections::BTreeSet::new();
         for (subject, truth) in cohort.subjects.iter().zip(&truth.patients) {
