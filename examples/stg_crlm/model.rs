@@ -8,7 +8,7 @@ use oncograph::core::{FollowUp, Table};
 use oncograph::datasets::scaler::{PipelineConfig, TabularPipeline};
 use oncograph::graph::HeteroGraph;
 use oncograph::nn::{ParamStore, Seed, save_tensors};
-use oncograph::spatiotemporal::{ImageScaler, FeatureTable, Stg, StgConfig, TimeScale};
+use oncograph::spatiotemporal::{ImageScaler, NodeTable, Stg, StgConfig, TimeScale};
 use oncograph::train::RunDir;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -27,7 +27,7 @@ pub struct Fitted {
 
 /// The inputs of all patients as one network sees them: scaled by what its training patients say.
 pub struct Inputs {
-    pub table: FeatureTable,
+    pub table: NodeTable,
     pub graphs: Vec<HeteroGraph>,
     pub pipeline: TabularPipeline,
     pub scaler: Option<ImageScaler>,
@@ -76,7 +76,7 @@ impl Inputs {
             }
             _ => (None, 0),
         };
-        let table = FeatureTable::new(values, features, rows, covariates, device)?;
+        let table = NodeTable::new(values, features, rows, covariates, device)?;
         let centroids = |p: usize| images.map_or([[0.5; 3]; 5], |images| images[p].centroids);
         let graphs = (0..table.patients()).map(|p| table.graph(p, centroids(p))).collect::<Result<_, _>>()?;
         Ok(Inputs { table, graphs, pipeline, scaler, covariates })

@@ -21,14 +21,14 @@ use std::sync::Arc;
 ///
 /// The graphs that go with it have one feature per node: the row of this table that the node stands for.
 #[derive(Debug, Clone)]
-pub struct FeatureTable {
+pub struct NodeTable {
     /// \[patients * 6, 3, features\]; empty without images.
     images: Arc<Vec<f32>>,
     clinical: Tensor,
     device: Device,
 }
 
-impl FeatureTable {
+impl NodeTable {
     /// From the pyramid vectors of six nodes per patient and the clinical covariates, patient by patient.
     ///
     /// # Shapes
@@ -55,7 +55,7 @@ impl FeatureTable {
         }
         let images = Arc::new(images.unwrap_or_default());
         let clinical = Tensor::from_vec(clinical, (patients, covariates), device)?;
-        Ok(FeatureTable { images, clinical, device: device.clone() })
+        Ok(NodeTable { images, clinical, device: device.clone() })
     }
 
     /// How many patients there are.
@@ -149,7 +149,7 @@ impl FeatureTable {
 #[derive(Debug)]
 pub struct StgLearner<'a> {
     model: &'a Stg,
-    table: &'a FeatureTable,
+    table: &'a NodeTable,
     graphs: &'a [HeteroGraph],
     outcomes: &'a [[FollowUp; 2]],
     train: Vec<usize>,
@@ -169,7 +169,7 @@ impl<'a> StgLearner<'a> {
     #[allow(clippy::too_many_arguments)] // each is a thing of its own, given once
     pub fn new(
         model: &'a Stg,
-        table: &'a FeatureTable,
+        table: &'a NodeTable,
         graphs: &'a [HeteroGraph],
         outcomes: &'a [[FollowUp; 2]],
         train: &[usize],

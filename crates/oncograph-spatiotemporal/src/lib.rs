@@ -36,7 +36,7 @@ pub use config::{
 };
 pub use error::{Error, Result};
 pub use features::{PYRAMID_LEVELS, image_features};
-pub use learner::{FeatureTable, StgLearner};
+pub use learner::{NodeTable, StgLearner};
 pub use model::{Stg, StgOutput};
 pub use nodes::NodeFeatures;
 pub use patient::{ANATOMY, PatientNodes, patient_graph, patient_schema};
