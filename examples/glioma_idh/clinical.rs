@@ -108,7 +108,7 @@ pub fn run(config: &ClinicalConfig, run: &RunDir, stop: &StopFlag) -> anyhow::Re
     let mut seen: Vec<Vec<String>> = vec![];
     for set in &config.features {
         // A table without a covariate of a set has two sets alike.
-        let names = patients.table.features(*set).names;
+        let names = patients.table.features(*set)?.columns().to_vec();
         if seen.contains(&names) {
             continue;
         }
@@ -171,7 +171,7 @@ fn evaluate_set(
 
 /// Scaled covariates of all patients; only the training rows are fitted on.
 fn scaled(patients: &Patients, set: GliomaFeatures, train: &[usize]) -> anyhow::Result<Vec<Vec<f64>>> {
-    let features = patients.table.features(set);
+    let features = patients.table.features(set)?;
     let config = PipelineConfig::new().scaler(ScalerKind::ZScore);
     Ok(TabularPipeline::fit(&features, train, &config)?.transform(&features)?.rows)
 }
@@ -283,16 +283,16 @@ fn population(
     Ok(learner.logits(&held_out)?)
 }
 
-fn caption(config: &ClinicalConfig, patients: &Patients, set: GliomaFeatures) -> String {
+fn caption(config: &ClinicalConfig, patients: &Patients, set: GliomaFeatures) -> anyhow::Result<String> {
     let mutants = patients.labels.iter().filter(|l| **l).count();
-    let names = patients.table.features(set).names.join(", ");
-    format!(
+    let names = patients.table.features(set)?.columns().join(", ");
+    Ok(format!(
         "{}: {} patients, {mutants} mutants; {names}. Mean of {} x {}-fold out-of-fold probabilities",
         cohort(patients.table.kind),
         patients.labels.len(),
         config.repeats,
         config.folds,
-    )
+    ))
 }
 
 fn cohort(kind: GliomaTableKind) -> &'static str {
@@ -356,7 +356,7 @@ fn write(
         .facts(&facts);
     for (set, (scores, rows)) in results {
         let title = serde_json::to_value(set)?.as_str().unwrap_or_default().to_string();
-        let table = table(caption(config, patients, *set), rows, Some(LOGISTIC));
+        let table = table(caption(config, patients, *set)?, rows, Some(LOGISTIC));
         println!("{}", table.to_text());
         println!("{}\n", verdict(rows));
         metrics += &metrics_csv(&title, rows);

@@ -5,6 +5,7 @@ use crate::cohort::{Cohort, Prepared};
 use crate::config::RunConfig;
 use crate::folds::{FoldResult, Outputs};
 use anyhow::Context;
+use oncograph::core::{FollowUp, TimeUnit};
 use oncograph::datasets::splits::Fold;
 use oncograph::metrics::{Covariates, CoxConfig, CoxModel, NelsonAalen, Survival};
 use oncograph::nn::Seed;
@@ -51,10 +52,11 @@ fn fit(config: &RunConfig, cohort: &Cohort, fold: &Fold) -> anyhow::Result<Vec<F
         let test: Vec<Vec<f64>> = fold.test.iter().map(|&p| x[p].clone()).collect();
         match target {
             Target::Survival(follow_up) => {
-                let (time, event): (Vec<f64>, Vec<bool>) = known.iter().filter_map(|&p| follow_up[p]).unzip();
+                let seen: Vec<FollowUp> = known.iter().filter_map(|&p| follow_up[p]).collect();
+                let survival = Survival::of(&seen, TimeUnit::Years)?;
                 let train: Vec<Vec<f64>> = known.iter().map(|&p| x[p].clone()).collect();
-                linear.insert(task.name.clone(), cox(&train, &time, &event, &test)?);
-                let residuals = martingale(&time, &event)?;
+                linear.insert(task.name.clone(), cox(&train, &survival, &test)?);
+                let residuals = martingale(&survival)?;
                 forest.insert(task.name.clone(), column(grow(&train, &residuals, &test, seed)?));
                 constant.insert(task.name.clone(), vec![vec![0.0]; test.len()]);
             }
@@ -114,8 +116,8 @@ fn normalised(columns: &[Vec<f64>], rows: usize) -> Vec<Vec<f64>> {
 }
 
 /// A Cox model with a ridge on the columns that correlate most with the training patients' martingale residuals.
-fn cox(train: &[Vec<f64>], time: &[f64], event: &[bool], test: &[Vec<f64>]) -> anyhow::Result<Vec<Vec<f64>>> {
-    let residuals = martingale(time, event)?;
+fn cox(train: &[Vec<f64>], survival: &Survival, test: &[Vec<f64>]) -> anyhow::Result<Vec<Vec<f64>>> {
+    let residuals = martingale(survival)?;
     let width = train.first().map_or(0, Vec::len);
     let strength = |c: usize| train.iter().zip(&residuals).map(|(r, m)| r[c] * m).sum::<f64>().abs();
     let mut columns: Vec<usize> = (0..width).collect();
@@ -125,16 +127,15 @@ fn cox(train: &[Vec<f64>], time: &[f64], event: &[bool], test: &[Vec<f64>]) -> a
         |rows: &[Vec<f64>]| rows.iter().flat_map(|r| columns.iter().map(|&c| r[c])).collect::<Vec<f64>>();
     let (fitted, asked) = (take(train), take(test));
     let config = CoxConfig::new().ridge(train.len() as f64 / 10.0);
-    let model =
-        CoxModel::fit(&Survival::new(time, event)?, &Covariates::new(&fitted, columns.len())?, &config)?;
+    let model = CoxModel::fit(survival, &Covariates::new(&fitted, columns.len())?, &config)?;
     Ok(column(model.linear_predictor(&Covariates::new(&asked, columns.len())?)?))
 }
 
 /// What is left of each patient's outcome once everybody's hazard is taken off: 1 or 0 minus the cumulative hazard.
-fn martingale(time: &[f64], event: &[bool]) -> anyhow::Result<Vec<f64>> {
-    let hazard = NelsonAalen::fit(&Survival::new(time, event)?, 0.95)?;
+fn martingale(survival: &Survival) -> anyhow::Result<Vec<f64>> {
+    let hazard = NelsonAalen::fit(survival, 0.95)?;
     let residual = |(t, e): (&f64, &bool)| f64::from(u8::from(*e)) - hazard.at(*t).unwrap_or(0.0);
-    Ok(time.iter().zip(event).map(residual).collect())
+    Ok(survival.time().iter().zip(survival.event()).map(residual).collect())
 }
 
 fn matrix(rows: &[Vec<f64>]) -> anyhow::Result<DenseMatrix<f64>> {

@@ -8,6 +8,7 @@ use crate::network::Network;
 use crate::variants::{Variant, modality_names, pooled_type};
 use anyhow::Context;
 use candle_core::DType;
+use oncograph::core::{FollowUp, TimeUnit};
 use oncograph::datasets::splits::Fold;
 use oncograph::deploy::{ClinicalReport, ModelIdentity, Prediction, Probability, SurvivalAt};
 use oncograph::metrics::{Covariates, CoxConfig, CoxModel, Survival};
@@ -26,7 +27,7 @@ const TOP: usize = 15;
 /// # Errors
 /// A name that is not in the cohort.
 pub fn patient(config: &RunConfig, cohort: &Cohort) -> anyhow::Result<usize> {
-    let ids = &cohort.data.ids;
+    let ids = cohort.data.ids();
     let Some(id) = &config.patient else { return Ok(0) };
     let place = ids.iter().position(|i| i == id);
     place.with_context(|| format!("--patient {id}: not in the cohort, whose first patient is {}", ids[0]))
@@ -41,7 +42,7 @@ pub fn write(
     p: usize,
 ) -> anyhow::Result<PathBuf> {
     let fold = folds.iter().find(|f| f.repeat == 0 && f.test.contains(&p));
-    let fold = fold.with_context(|| format!("{}: held out in no fold", cohort.data.ids[p]))?;
+    let fold = fold.with_context(|| format!("{}: held out in no fold", cohort.data.ids()[p]))?;
     let (train, validation) = inner_split(config, cohort, fold)?;
     let name = fold_name(&Variant::Full, fold);
     let network = Network::new(config, cohort, &Variant::Full, &train, &name)?;
@@ -61,7 +62,7 @@ pub fn write(
     report.model.hash = format!("blake3:{}", hash.finalize().to_hex());
     report = predictions.into_iter().fold(report, ClinicalReport::prediction);
     let folder = run.folder("clinical")?;
-    let id = &cohort.data.ids[p];
+    let id = &cohort.data.ids()[p];
     report.write(&folder, id)?;
     Ok(folder.join(format!("{id}.md")))
 }
@@ -73,10 +74,10 @@ fn explained(cohort: &Cohort, network: &Network, p: usize) -> anyhow::Result<Cli
         version: format!("oncograph {}", env!("CARGO_PKG_VERSION")),
         hash: String::new(),
     };
-    let mut report = ClinicalReport::new(&cohort.data.ids[p], identity).phantom(cohort.phantom);
+    let mut report = ClinicalReport::new(&cohort.data.ids()[p], identity).phantom(cohort.phantom);
     let observed = |row: &[f32]| row.iter().filter(|v| v.is_finite()).count();
-    let covariates = &cohort.data.patient[p];
-    report = report.data("patient", covariates.len(), observed(covariates));
+    let covariates = cohort.data.covariates.row(p);
+    report = report.data("patient", covariates.len(), covariates.iter().flatten().count());
     for (table, (_, rows)) in &cohort.data.tables {
         let columns = &network.prepared.scalers[table].columns;
         let kept: Vec<f32> = rows[p].iter().flat_map(|r| columns.iter().map(|c| r[*c])).collect();
@@ -151,19 +152,15 @@ fn prediction(
 
 /// Survival by a Cox model of the risk alone, on patients that the network was not trained on; as far as their times
 /// reach, and nothing where they are too few for it.
-fn survival(times: &[Option<(f64, bool)>], patients: &[usize], risks: &[f64], own: f64) -> Vec<SurvivalAt> {
-    let known = patients.iter().zip(risks).filter_map(|(p, r)| times[*p].map(|(t, e)| (t, e, *r)));
-    let (mut time, mut event, mut risk) = (vec![], vec![], vec![]);
-    for (t, e, r) in known {
-        time.push(t);
-        event.push(e);
-        risk.push(r);
-    }
-    let last = time.iter().copied().fold(0.0, f64::max);
+fn survival(times: &[Option<FollowUp>], patients: &[usize], risks: &[f64], own: f64) -> Vec<SurvivalAt> {
+    let known = patients.iter().zip(risks).filter_map(|(p, r)| times[*p].map(|f| (f, *r)));
+    let (follow_up, risk): (Vec<FollowUp>, Vec<f64>) = known.unzip();
+    let last = follow_up.iter().map(|f| f.in_years()).fold(0.0, f64::max);
     let years: Vec<f64> = YEARS.into_iter().filter(|y| *y <= last).collect();
     let fitted = || -> oncograph::metrics::Result<Vec<f64>> {
         let options = CoxConfig::new().ridge(1.0);
-        let model = CoxModel::fit(&Survival::new(&time, &event)?, &Covariates::new(&risk, 1)?, &options)?;
+        let survival = Survival::of(&follow_up, TimeUnit::Years)?;
+        let model = CoxModel::fit(&survival, &Covariates::new(&risk, 1)?, &options)?;
         model.survival(&Covariates::new(&[own], 1)?, &years)
     };
     let at = |(years, probability)| SurvivalAt { years, probability };

@@ -3,8 +3,9 @@
 use crate::cli::CohortArg;
 use crate::config::{RunConfig, Source};
 use candle_core::Device;
+use oncograph::core::Table;
 use oncograph::datasets::omics::{
-    GeneSets, OmicsCohort, OmicsPhantomConfig, OmicsScaler, OmicsScalerConfig, Outcome, Selection,
+    GeneSets, OmicsCohort, OmicsOutcomes, OmicsPhantomConfig, OmicsScaler, OmicsScalerConfig, Selection,
     antibody_edges, brca, correlated, gbmlgg, named_edges, rat, read_bioplex, read_map, read_trrust,
 };
 use oncograph::nn::Seed;
@@ -53,15 +54,15 @@ impl Cohort {
 
     fn phantom(config: &RunConfig, phantom: &OmicsPhantomConfig) -> anyhow::Result<Self> {
         phantom.validate()?;
-        let all: Vec<_> = (0..phantom.patients).map(|p| phantom.patient(p)).collect();
+        let all = (0..phantom.patients).map(|p| phantom.patient(p)).collect::<Result<Vec<_>, _>>()?;
         let genes = phantom.gene_names();
         let proteins: Vec<String> = (1..=phantom.proteins).map(|p| format!("P{p:05}")).collect();
         let labs: Vec<String> = (1..=phantom.labs).map(|l| format!("L{l:02}")).collect();
-        let outcomes = all.iter().map(|p| Outcome {
-            survival: Some((p.years, p.event)),
+        let outcomes = all.iter().map(|p| OmicsOutcomes {
+            survival: Some(p.survival),
             response: Some(p.response),
             toxicity: p.toxicity.iter().map(|t| Some(*t)).collect(),
-            ..Outcome::default()
+            ..OmicsOutcomes::default()
         });
         let [gg, gp, pp] = phantom.edges();
         let named = |pairs: &[(u32, u32)], a: &[String], b: &[String]| {
@@ -75,9 +76,11 @@ impl Cohort {
         let sets =
             phantom.gene_sets().sets.into_iter().map(|(n, role, g)| (format!("{n} ({role})"), g)).collect();
         let data = OmicsCohort {
-            ids: (1..=phantom.patients).map(|p| format!("PHANTOM-{p:04}")).collect(),
-            covariates: vec!["age".into(), "sex".into()],
-            patient: all.iter().map(|p| vec![p.age as f32, f32::from(u8::from(p.sex))]).collect(),
+            covariates: Table::new(
+                (1..=phantom.patients).map(|p| format!("PHANTOM-{p:04}")).collect(),
+                vec!["age".into(), "sex".into()],
+                all.iter().map(|p| vec![Some(p.age), Some(f64::from(u8::from(p.sex)))]).collect(),
+            )?,
             outcomes: outcomes.collect(),
             tables: BTreeMap::from([
                 ("gene".to_string(), (genes, all.iter().map(|p| Some(p.genes.clone())).collect())),
@@ -151,14 +154,14 @@ impl Cohort {
         if !data.events.is_empty() {
             add("toxicity", TaskKind::Labels(data.events.len()), Target::Labels(labels));
         }
-        let stratum = |o: &Outcome| {
-            let event = o.survival.map_or(2, |s| usize::from(s.1));
+        let stratum = |o: &OmicsOutcomes| {
+            let event = o.survival.map_or(2, |s| usize::from(s.event()));
             let class = o.classes.values().next().copied().or(o.response).map_or(0, |c| c + 1);
             let toxic = o.toxicity.first().copied().flatten().map_or(0, |t| 1 + usize::from(t));
             (event * 8 + class) * 3 + toxic
         };
         let strata = o.iter().map(stratum).collect();
-        let centres = centres(&data.ids, phantom);
+        let centres = centres(data.ids(), phantom);
         anyhow::ensure!(!tasks.is_empty(), "{name}: no outcome is known of any patient");
         Ok(Cohort {
             strata,
@@ -175,7 +178,7 @@ impl Cohort {
     }
 
     pub fn len(&self) -> usize {
-        self.data.ids.len()
+        self.data.ids().len()
     }
 
     /// What the classes of a task are called.
@@ -225,10 +228,12 @@ pub struct Prepared {
 
 impl Prepared {
     pub fn fit(config: &RunConfig, cohort: &Cohort, train: &[usize]) -> anyhow::Result<Self> {
-        let rows: Vec<Option<Vec<f32>>> = cohort.data.patient.iter().cloned().map(Some).collect();
+        let covariates = &cohort.data.covariates;
+        let row = |row: &[Option<f64>]| row.iter().map(|v| v.map_or(f32::NAN, |v| v as f32)).collect();
+        let rows: Vec<Option<Vec<f32>>> = covariates.rows().map(|r| Some(row(r))).collect();
         let all = OmicsScalerConfig::new(0).select(Selection::All);
-        let scaler = OmicsScaler::fit(&cohort.data.covariates, &rows, train, &all)?;
-        let patient: Vec<Vec<f32>> = cohort.data.patient.iter().map(|r| scaler.transform(r)).collect();
+        let scaler = OmicsScaler::fit(covariates.columns(), &rows, train, &all)?;
+        let patient: Vec<Vec<f32>> = rows.iter().flatten().map(|r| scaler.transform(r)).collect();
         let mut source = MemoryCohort::new(&patient, &Device::Cpu)?;
         let mut flat: Vec<Vec<f64>> =
             patient.iter().map(|r| r.iter().map(|v| f64::from(*v)).collect()).collect();

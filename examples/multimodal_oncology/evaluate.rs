@@ -200,7 +200,7 @@ pub fn predictions_csv(cohort: &Cohort, evaluation: &Evaluation) -> String {
     for model in &evaluation.models {
         for (task, repeats) in &model.outputs {
             for (repeat, rows) in repeats.iter().enumerate() {
-                for (id, held) in cohort.data.ids.iter().zip(rows) {
+                for (id, held) in cohort.data.ids().iter().zip(rows) {
                     let Some(held) = held else { continue };
                     let (id, model) = (id.replace('"', "'"), &model.model);
                     for (k, v) in held.output.iter().enumerate() {

@@ -8,6 +8,7 @@ use crate::explain::Findings;
 use crate::explanation;
 use crate::folds::FoldResult;
 use crate::variants::{ATTENTION, FULL, LATE, SHUFFLED};
+use oncograph::core::FollowUp;
 use oncograph::metrics::MulticlassConfusion;
 use oncograph::omics::{Target, TaskKind};
 use oncograph::report::chart::{Bar, LearningCurve, SurvivalGroup, bars, kaplan_meier, learning_curves};
@@ -218,9 +219,6 @@ fn published() -> ReportTable {
     })
 }
 
-/// Years, and whether they end in the event.
-type FollowUp = (f64, bool);
-
 /// Kaplan-Meier curves of patients by thirds of predicted risk, each among those of its fold: risks of different models
 /// have no common zero.
 fn tertiles(cohort: &Cohort, evaluation: &Evaluation, task: &str) -> anyhow::Result<Figure> {
@@ -236,10 +234,10 @@ fn tertiles(cohort: &Cohort, evaluation: &Evaluation, task: &str) -> anyhow::Res
     for mut fold in folds.into_values() {
         fold.sort_by(|a, b| a.0.total_cmp(&b.0));
         let n = fold.len();
-        for (i, (_, (time, event))) in fold.into_iter().enumerate() {
+        for (i, (_, follow_up)) in fold.into_iter().enumerate() {
             let group = &mut groups[3 * i / n];
-            group.0.push(time);
-            group.1.push(event);
+            group.0.push(follow_up.in_years());
+            group.1.push(follow_up.event());
         }
     }
     let named: Vec<_> = ["low risk", "middle", "high risk"]

@@ -1,5 +1,6 @@
 //! The metrics of one repetition of the cross-validation.
 
+use oncograph::core::{FollowUp, TimeUnit};
 use oncograph::metrics::{
     Average, MulticlassConfusion, Survival, average_precision, concordance, roc_auc, roc_auc_one_vs_rest,
 };
@@ -74,8 +75,8 @@ fn classes(truth: &[usize], probability: &[f64], n: usize) -> Vec<Metric> {
 
 /// The share of pairs in the right order among the comparable pairs of patients of one fold: log risks of two folds'
 /// models have no common zero.
-fn concordance_within_folds(rows: impl Iterator<Item = (usize, (f64, bool), f64)>) -> Option<f64> {
-    let mut folds: BTreeMap<usize, (Vec<_>, Vec<f64>)> = BTreeMap::new();
+fn concordance_within_folds(rows: impl Iterator<Item = (usize, FollowUp, f64)>) -> Option<f64> {
+    let mut folds: BTreeMap<usize, (Vec<FollowUp>, Vec<f64>)> = BTreeMap::new();
     for (fold, outcome, risk) in rows {
         let of = folds.entry(fold).or_default();
         of.0.push(outcome);
@@ -83,8 +84,7 @@ fn concordance_within_folds(rows: impl Iterator<Item = (usize, (f64, bool), f64)
     }
     let (mut right, mut pairs) = (0.0, 0.0);
     for (outcomes, risk) in folds.into_values() {
-        let (time, event): (Vec<f64>, Vec<bool>) = outcomes.into_iter().unzip();
-        let counted = Survival::new(&time, &event).and_then(|s| concordance(&s, &risk));
+        let counted = Survival::of(&outcomes, TimeUnit::Years).and_then(|s| concordance(&s, &risk));
         // A fold without a comparable pair has nothing to say.
         let Ok(c) = counted else { continue };
         right += c.concordant as f64 + 0.5 * c.tied_risk as f64;
@@ -99,12 +99,7 @@ mod tests {
 
     #[test]
     fn risks_of_two_folds_are_not_compared() {
-        let target = Target::Survival(vec![
-            Some((1.0, true)),
-            Some((2.0, true)),
-            Some((3.0, true)),
-            Some((4.0, true)),
-        ]);
+        let target = Target::Survival([1.0, 2.0, 3.0, 4.0].map(|t| FollowUp::years(t, true).ok()).to_vec());
         let held = |fold: usize, risk: f64| Some(Held { fold, output: vec![risk] });
         // Right in each fold; the second fold's risks lie far above the first's.
         let all = [held(0, 2.0), held(0, 1.0), held(1, 12.0), held(1, 11.0)];

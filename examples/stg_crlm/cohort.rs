@@ -3,9 +3,9 @@
 use crate::config::{RunConfig, Source};
 use crate::encode::{Encoder, PatientFeatures};
 use anyhow::Context;
+use oncograph::core::{FollowUp, Table};
 use oncograph::datasets::crlm::{CrlmCohort, CrlmImages, Endpoint, Structure, SubjectFiles, write_phantom};
-use oncograph::datasets::scaler::FeatureTable;
-use oncograph::spatiotemporal::{Outcome, PatientMasks};
+use oncograph::spatiotemporal::PatientMasks;
 use oncograph::train::StopFlag;
 use oncograph_examples::progress;
 use rayon::prelude::*;
@@ -13,10 +13,10 @@ use std::path::Path;
 
 /// Everything that cross-validation needs, patient by patient.
 pub struct Patients {
-    pub ids: Vec<String>,
-    pub clinical: FeatureTable,
+    /// Clinical covariates; the identifiers name the rows of everything else.
+    pub clinical: Table,
     /// Recurrence and survival.
-    pub outcomes: Vec<[Outcome; 2]>,
+    pub outcomes: Vec<[FollowUp; 2]>,
     pub strata: Vec<usize>,
     /// `None` where image nodes are absent.
     pub images: Option<Vec<PatientFeatures>>,
@@ -48,18 +48,13 @@ impl Patients {
         }
         let subjects: Vec<SubjectFiles> = keep.iter().map(|&i| cohort.subjects[i].clone()).collect();
         let images = if use_images { Some(encode(config, encoder, &subjects, stop)?) } else { None };
-        let table = cohort.clinical.features(config.features)?;
+        let clinical = cohort.clinical.features(config.features)?.select(&keep);
         let (first, second) =
             (cohort.clinical.outcomes(config.endpoint), cohort.clinical.outcomes(Endpoint::OverallSurvival));
-        let outcome = |o: oncograph::datasets::crlm::Outcome| Outcome { years: o.years(), event: o.event };
         let strata = cohort.clinical.strata();
         Ok(Patients {
-            ids: subjects.iter().map(|s| s.id.clone()).collect(),
-            clinical: FeatureTable {
-                names: table.names,
-                rows: keep.iter().map(|&i| table.rows[i].clone()).collect(),
-            },
-            outcomes: keep.iter().map(|&i| [outcome(first[i]), outcome(second[i])]).collect(),
+            clinical,
+            outcomes: keep.iter().map(|&i| [first[i], second[i]]).collect(),
             strata: keep.iter().map(|&i| strata[i]).collect(),
             images,
             subjects,
@@ -68,8 +63,22 @@ impl Patients {
         })
     }
 
+    pub fn ids(&self) -> &[String] {
+        self.clinical.ids()
+    }
+
     pub fn len(&self) -> usize {
-        self.ids.len()
+        self.clinical.len()
+    }
+
+    /// The times of one task (0 recurrence, 1 survival) of some patients.
+    pub fn follow_up(&self, task: usize, rows: &[usize]) -> Vec<FollowUp> {
+        rows.iter().map(|&i| self.outcomes[i][task]).collect()
+    }
+
+    /// The times of one task of all patients.
+    pub fn task(&self, task: usize) -> Vec<FollowUp> {
+        self.outcomes.iter().map(|o| o[task]).collect()
     }
 }
 

@@ -5,6 +5,7 @@ use crate::config::RunConfig;
 use crate::model::{Fitted, Inputs, build, save, sized};
 use candle_core::{Device, Tensor};
 use indicatif::ProgressBar;
+use oncograph::core::{FollowUp, TimeUnit};
 use oncograph::datasets::scaler::{PipelineConfig, ScalerKind, TabularPipeline};
 use oncograph::datasets::splits::{Fold, merge_small_strata, repeated_stratified_k_fold, stratified_split};
 use oncograph::graph::HeteroGraph;
@@ -12,7 +13,7 @@ use oncograph::losses::predicted_time;
 use oncograph::metrics::{Covariates, CoxConfig, CoxModel, Survival, TaaMode, time_adjacent_accuracy};
 use oncograph::nn::Seed;
 use oncograph::spatiotemporal::{
-    AugmentConfig, ImageScaler, Outcome, Prediction, StgLearner, StgOutput, SurvivalLoss, TimeScale, predict,
+    AugmentConfig, ImageScaler, Prediction, StgLearner, StgOutput, SurvivalLoss, TimeScale, predict,
 };
 use oncograph::train::{EpochRecord, RunDir, StopFlag, fit};
 use serde::{Deserialize, Serialize};
@@ -141,10 +142,10 @@ fn predictions(
     scales: &[TimeScale; 2],
     fitted_on: &StgOutput,
     train: &[usize],
-    outcomes: &[[Outcome; 2]],
+    outcomes: &[[FollowUp; 2]],
 ) -> anyhow::Result<[Vec<Prediction>; 2]> {
     let of = |task: usize, head: &Tensor, training: &Tensor| {
-        let seen: Vec<Outcome> = train.iter().map(|&i| outcomes[i][task]).collect();
+        let seen: Vec<FollowUp> = train.iter().map(|&i| outcomes[i][task]).collect();
         predict(kind, head, &scales[task], HORIZON, Some((training, &seen)))
     };
     Ok([of(0, &output.recurrence, &fitted_on.recurrence)?, of(1, &output.survival, &fitted_on.survival)?])
@@ -182,12 +183,11 @@ pub struct Constants {
 }
 
 impl Constants {
-    pub fn fit(outcomes: &[Outcome]) -> anyhow::Result<Self> {
-        let mut years: Vec<f64> = outcomes.iter().map(|o| o.years).collect();
+    pub fn fit(follow_up: &[FollowUp]) -> anyhow::Result<Self> {
+        let survival = Survival::of(follow_up, TimeUnit::Years)?;
+        let mut years = survival.time().to_vec();
         years.sort_by(f64::total_cmp);
         let n = years.len();
-        let follow_up = FollowUp::new(outcomes);
-        let survival = follow_up.survival()?;
         let mut best = (f64::NEG_INFINITY, 0.0);
         for tenth in 0..=HORIZON * 10 {
             let constant = tenth as f64 / 10.0;
@@ -212,11 +212,10 @@ pub fn cox_fold(patients: &Patients, fold: &Fold, task: usize) -> anyhow::Result
     let columns = pipeline.output_names().len();
     let take = |which: &[usize]| which.iter().flat_map(|&i| rows[i].clone()).collect::<Vec<f64>>();
     let (train, test) = (take(&fold.train), take(&fold.test));
-    let seen: Vec<Outcome> = fold.train.iter().map(|&i| patients.outcomes[i][task]).collect();
+    let survival = Survival::of(&patients.follow_up(task, &fold.train), TimeUnit::Years)?;
     // Ridge, since covariates are many, correlated and some of them rare.
-    let follow_up = FollowUp::new(&seen);
     let config = CoxConfig::new().ridge(10.0);
-    let model = CoxModel::fit(&follow_up.survival()?, &Covariates::new(&train, columns)?, &config)?;
+    let model = CoxModel::fit(&survival, &Covariates::new(&train, columns)?, &config)?;
     let test = Covariates::new(&test, columns)?;
     let risks = model.linear_predictor(&test)?;
     // A baseline is known only as long as its patients were followed.
@@ -229,28 +228,4 @@ pub fn cox_fold(patients: &Patients, fold: &Fold, task: usize) -> anyhow::Result
         survival: Some(curve.to_vec()),
     };
     Ok(risks.into_iter().zip(curves.chunks(years.len().max(1))).map(of).collect())
-}
-
-/// Outcomes as the metrics take them.
-pub struct FollowUp {
-    pub time: Vec<f64>,
-    pub event: Vec<bool>,
-}
-
-impl FollowUp {
-    pub fn new(outcomes: &[Outcome]) -> Self {
-        FollowUp {
-            time: outcomes.iter().map(|o| o.years).collect(),
-            event: outcomes.iter().map(|o| o.event).collect(),
-        }
-    }
-
-    /// The outcomes of one task (0 recurrence, 1 survival).
-    pub fn of_task(outcomes: &[[Outcome; 2]], task: usize) -> Self {
-        FollowUp::new(&outcomes.iter().map(|o| o[task]).collect::<Vec<_>>())
-    }
-
-    pub fn survival(&self) -> anyhow::Result<Survival<'_>> {
-        Ok(Survival::new(&self.time, &self.event)?)
-    }
 }

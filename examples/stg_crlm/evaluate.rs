@@ -2,11 +2,12 @@
 
 use crate::cohort::Patients;
 use crate::config::RunConfig;
-use crate::cross_validation::{Constants, FoldResult, FollowUp, STG, WITHOUT_IMAGES, cox_fold};
+use crate::cross_validation::{Constants, FoldResult, STG, WITHOUT_IMAGES, cox_fold};
+use oncograph::core::TimeUnit;
 use oncograph::datasets::splits::Fold;
 use oncograph::metrics::{
-    BootstrapConfig, BootstrapInterval, IntervalMethod, TimeAdjacentAccuracy, bootstrap, concordance,
-    dynamic_auc, mean_absolute_error, mean_squared_error,
+    BootstrapConfig, BootstrapInterval, IntervalMethod, Survival, TimeAdjacentAccuracy, bootstrap,
+    concordance, dynamic_auc, mean_absolute_error, mean_squared_error,
 };
 use oncograph::nn::Seed;
 use oncograph::spatiotemporal::Prediction;
@@ -144,13 +145,13 @@ struct Said<'a> {
 }
 
 fn score(name: &str, said: &Said, patients: &Patients, task: usize, seed: Seed) -> anyhow::Result<Row> {
-    let truth = FollowUp::of_task(&patients.outcomes, task);
-    let survival = truth.survival()?;
+    let survival = Survival::of(&patients.task(task), TimeUnit::Years)?;
+    let years = survival.time();
     let taa = TimeAdjacentAccuracy::new(&survival, said.taa, 2.0)?;
     let rank = |risk: &[f64]| {
         interval(patients, seed.at(0), |rows| {
-            let picked = pick(&truth, rows);
-            Some(concordance(&picked.survival().ok()?, &at(risk, rows)).ok()?.index)
+            let picked = Survival::of(&patients.follow_up(task, rows), TimeUnit::Years).ok()?;
+            Some(concordance(&picked, &at(risk, rows)).ok()?.index)
         })
     };
     let auc = said.risk.and_then(|risk| dynamic_auc(&survival, &survival, risk, &[3.0]).ok());
@@ -160,16 +161,16 @@ fn score(name: &str, said: &Said, patients: &Patients, task: usize, seed: Seed) 
         patients: patients.len(),
         c_index: said.risk.map(rank).transpose()?,
         taa_all: interval(patients, seed.at(1), |rows| {
-            let hits = rows.iter().filter(|&&i| (said.taa[i] - truth.time[i]).abs() <= 2.0).count();
+            let hits = rows.iter().filter(|&&i| (said.taa[i] - years[i]).abs() <= 2.0).count();
             Some(hits as f64 / rows.len() as f64)
         })?,
         taa_events: taa.events_only,
         taa_censor_aware: taa.censor_aware,
         mse: interval(patients, seed.at(2), |rows| {
-            mean_squared_error(&at(&truth.time, rows), &at(said.mse, rows)).ok()
+            mean_squared_error(&at(years, rows), &at(said.mse, rows)).ok()
         })?,
         mae: interval(patients, seed.at(3), |rows| {
-            mean_absolute_error(&at(&truth.time, rows), &at(said.mae, rows)).ok()
+            mean_absolute_error(&at(years, rows), &at(said.mae, rows)).ok()
         })?,
         auc_3y: auc.and_then(|a| a.auc.first().copied()),
     })
@@ -180,8 +181,7 @@ fn constant_row(patients: &Patients, folds: &[Fold], task: usize, seed: Seed) ->
     let n = patients.len();
     let (mut mean, mut median, mut taa) = (vec![0.0; n], vec![0.0; n], vec![0.0; n]);
     for fold in folds.iter().filter(|f| f.repeat == 0) {
-        let seen: Vec<_> = fold.train.iter().map(|&i| patients.outcomes[i][task]).collect();
-        let constants = Constants::fit(&seen)?;
+        let constants = Constants::fit(&patients.follow_up(task, &fold.train))?;
         for &i in &fold.test {
             (mean[i], median[i], taa[i]) = (constants.mean, constants.median, constants.taa);
         }
@@ -204,15 +204,11 @@ fn at(values: &[f64], rows: &[usize]) -> Vec<f64> {
     rows.iter().map(|&i| values[i]).collect()
 }
 
-fn pick(truth: &FollowUp, rows: &[usize]) -> FollowUp {
-    FollowUp { time: at(&truth.time, rows), event: rows.iter().map(|&i| truth.event[i]).collect() }
-}
-
 fn node_drop(patients: &Patients, results: &[FoldResult]) -> anyhow::Result<Vec<(f64, f64)>> {
     let full = results.iter().filter(|r| r.model == STG && r.repeat == 0 && !r.node_drop.is_empty());
     let full: Vec<_> = full.collect();
     let Some(first) = full.first() else { return Ok(vec![]) };
-    let truth = FollowUp::of_task(&patients.outcomes, 1);
+    let truth = Survival::of(&patients.task(1), TimeUnit::Years)?;
     let mut curve = vec![];
     for step in 0..=first.node_drop.len() {
         let mut risk = vec![0.0; patients.len()];
@@ -222,7 +218,7 @@ fn node_drop(patients: &Patients, results: &[FoldResult]) -> anyhow::Result<Vec<
             result.test.iter().zip(values).for_each(|(&i, &r)| risk[i] = r);
         }
         let share = if step == 0 { 0.0 } else { first.node_drop[step - 1].0 };
-        curve.push((share, concordance(&truth.survival()?, &risk)?.index));
+        curve.push((share, concordance(&truth, &risk)?.index));
     }
     Ok(curve)
 }
@@ -260,12 +256,12 @@ pub fn metrics_csv(
     }
     for r in results {
         for (task, name) in TASKS.iter().enumerate() {
-            let seen: Vec<_> = r.test.iter().map(|&i| patients.outcomes[i][task]).collect();
-            let truth = FollowUp::new(&seen);
+            let seen = patients.follow_up(task, &r.test);
+            let truth: Vec<f64> = seen.iter().map(|o| o.in_years()).collect();
             let years: Vec<f64> = r.predictions[task].iter().map(|p| p.years.clamp(0.0, 12.0)).collect();
             let risk: Vec<f64> = r.predictions[task].iter().map(|p| p.risk).collect();
             // A small fold may have no comparable pair: its cell stays empty.
-            let survival = truth.survival().ok();
+            let survival = Survival::of(&seen, TimeUnit::Years).ok();
             let c = survival.as_ref().and_then(|s| concordance(s, &risk).ok()).map(|c| c.index);
             let taa = survival.as_ref().and_then(|s| TimeAdjacentAccuracy::new(s, &years, 2.0).ok());
             csv += &format!(
@@ -280,8 +276,8 @@ pub fn metrics_csv(
                 cell(taa.map(|t| t.all)),
                 cell(taa.and_then(|t| t.events_only)),
                 cell(taa.map(|t| t.censor_aware)),
-                cell(mean_squared_error(&truth.time, &years).ok()),
-                cell(mean_absolute_error(&truth.time, &years).ok()),
+                cell(mean_squared_error(&truth, &years).ok()),
+                cell(mean_absolute_error(&truth, &years).ok()),
             );
         }
     }
@@ -295,18 +291,18 @@ pub fn predictions_csv(patients: &Patients, evaluation: &Evaluation) -> String {
          survival_years_true,death,survival_years,survival_risk\n",
     );
     for model in &evaluation.models {
-        for (i, id) in patients.ids.iter().enumerate() {
+        for (i, id) in patients.ids().iter().enumerate() {
             let [rec, os] = patients.outcomes[i];
             csv += &format!(
                 "\"{}\",\"{}\",{},{},{},{},{},{},{},{}\n",
                 id.replace('"', "'"),
                 model.model,
-                rec.years,
-                u8::from(rec.event),
+                rec.in_years(),
+                u8::from(rec.event()),
                 model.years[0][i],
                 model.risk[0][i],
-                os.years,
-                u8::from(os.event),
+                os.in_years(),
+                u8::from(os.event()),
                 model.years[1][i],
                 model.risk[1][i],
             );

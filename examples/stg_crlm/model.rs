@@ -4,10 +4,11 @@ use crate::config::{ImageScaling, RunConfig};
 use crate::encode::PatientFeatures;
 use anyhow::Context;
 use candle_core::{DType, Device, Tensor};
-use oncograph::datasets::scaler::{FeatureTable as Table, PipelineConfig, TabularPipeline};
+use oncograph::core::{FollowUp, Table};
+use oncograph::datasets::scaler::{PipelineConfig, TabularPipeline};
 use oncograph::graph::HeteroGraph;
 use oncograph::nn::{ParamStore, Seed, save_tensors};
-use oncograph::spatiotemporal::{FeatureTable, ImageScaler, Outcome, Stg, StgConfig, TimeScale};
+use oncograph::spatiotemporal::{ImageScaler, NodeTable, Stg, StgConfig, TimeScale};
 use oncograph::train::RunDir;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -20,13 +21,13 @@ pub struct Fitted {
     pub scales: [TimeScale; 2],
     /// Outcomes of the training patients, and the network's outputs for them (recurrence, survival), from which a Cox
     /// model's baseline comes.
-    pub training: Vec<[Outcome; 2]>,
+    pub training: Vec<[FollowUp; 2]>,
     pub training_outputs: [Vec<f64>; 2],
 }
 
 /// The inputs of all patients as one network sees them: scaled by what its training patients say.
 pub struct Inputs {
-    pub table: FeatureTable,
+    pub table: NodeTable,
     pub graphs: Vec<HeteroGraph>,
     pub pipeline: TabularPipeline,
     pub scaler: Option<ImageScaler>,
@@ -75,7 +76,7 @@ impl Inputs {
             }
             _ => (None, 0),
         };
-        let table = FeatureTable::new(values, features, rows, covariates, device)?;
+        let table = NodeTable::new(values, features, rows, covariates, device)?;
         let centroids = |p: usize| images.map_or([[0.5; 3]; 5], |images| images[p].centroids);
         let graphs = (0..table.patients()).map(|p| table.graph(p, centroids(p))).collect::<Result<_, _>>()?;
         Ok(Inputs { table, graphs, pipeline, scaler, covariates })

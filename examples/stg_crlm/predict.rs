@@ -10,10 +10,10 @@ use crate::model::{Inputs, load};
 use crate::report::{RESEARCH, figure_of};
 use anyhow::{Context, bail};
 use candle_core::Tensor;
+use oncograph::core::{FollowUp, Table as Covariates};
 use oncograph::datasets::crlm::{ClinicalTable, ImageFiles, SubjectFiles};
-use oncograph::datasets::scaler::FeatureTable;
 use oncograph::report::{Banner, Cell, Report, ReportTable};
-use oncograph::spatiotemporal::{ANATOMY, Outcome, PreparedImages, predict, preprocess};
+use oncograph::spatiotemporal::{ANATOMY, PreparedImages, predict, preprocess};
 use oncograph::train::RunDir;
 use oncograph_examples::{device, progress};
 use serde::{Deserialize, Serialize};
@@ -103,26 +103,30 @@ fn unfinished(run: &RunDir) -> String {
     format!("{}: this run is not finished; resume it with --resume", run.path().display())
 }
 
-/// The patient's row, or one in which everything is missing.
-fn covariates(args: &Args, config: &RunConfig) -> anyhow::Result<(FeatureTable, Vec<String>)> {
-    let names: Vec<String> = config.features.columns().into_iter().map(String::from).collect();
-    let row = match args.row.as_deref() {
+/// The patient's row, or one in which everything is missing, and the names of the columns that are.
+fn covariates(args: &Args, config: &RunConfig) -> anyhow::Result<(Covariates, Vec<String>)> {
+    let table = match args.row.as_deref() {
         Some([file, id]) => {
             let table = ClinicalTable::read(PathBuf::from(file))?;
             let at = table.position(id).with_context(|| format!("{file}: no patient {id}"))?;
-            table.features(config.features)?.rows[at].clone()
+            table.features(config.features)?.select(&[at])
         }
-        _ => vec![None; names.len()],
+        _ => {
+            let names: Vec<String> = config.features.columns().into_iter().map(String::from).collect();
+            let row = vec![None; names.len()];
+            Covariates::numbered(names, vec![row])?
+        }
     };
-    let missing = names.iter().zip(&row).filter(|(_, v)| v.is_none()).map(|(n, _)| n.clone()).collect();
-    Ok((FeatureTable { names, rows: vec![row] }, missing))
+    let gaps = table.columns().iter().zip(table.row(0)).filter(|(_, value)| value.is_none());
+    let missing = gaps.map(|(name, _)| name.clone()).collect();
+    Ok((table, missing))
 }
 
 /// The mean over the models of all folds.
 fn ensemble(
     trained: &RunDir,
     config: &RunConfig,
-    clinical: &FeatureTable,
+    clinical: &Covariates,
     features: &PatientFeatures,
     reference: &Reference,
     device: &candle_core::Device,
@@ -139,7 +143,7 @@ fn ensemble(
             let graphs: Vec<_> = inputs.graphs.iter().collect();
             let output = inputs.table.output(&network, &graphs)?;
             for (task, head) in [output.recurrence, output.survival].iter().enumerate() {
-                let seen: Vec<Outcome> = fitted.training.iter().map(|o| o[task]).collect();
+                let seen: Vec<FollowUp> = fitted.training.iter().map(|o| o[task]).collect();
                 let outputs = &fitted.training_outputs[task];
                 let shape = (seen.len(), outputs.len() / seen.len().max(1));
                 let outputs = Tensor::from_slice(outputs, shape, device)?;

@@ -2,7 +2,7 @@
 
 use crate::cohort::{Patients, masks};
 use crate::config::{RunConfig, Source};
-use crate::cross_validation::{FoldResult, FollowUp, STG, WITHOUT_IMAGES};
+use crate::cross_validation::{FoldResult, STG, WITHOUT_IMAGES};
 use crate::encode::PatientFeatures;
 use crate::evaluate::{CONSTANT, Estimate, Evaluation, OutOfFold, Row, TASKS};
 use oncograph::report::chart::{LearningCurve, SurvivalGroup, kaplan_meier, learning_curves, scatter};
@@ -98,10 +98,11 @@ pub fn write(
     for (task, name) in TASKS.iter().enumerate() {
         report = report.section(format!("Risk groups: {name}"), |s| {
             s.figure_or_reason("Kaplan-Meier by risk tertile", tertiles(main, patients, task));
-            let truth = FollowUp::of_task(&patients.outcomes, task);
+            let (time, event): (Vec<f64>, Vec<bool>) =
+                patients.task(task).iter().map(|o| (o.in_years(), o.event())).unzip();
             s.figure_or_reason(
                 "Predicted against observed",
-                scatter(&main.years[task], &truth.time, &truth.event, "years"),
+                scatter(&main.years[task], &time, &event, "years"),
             );
         });
     }
@@ -152,7 +153,7 @@ fn facts(config: &RunConfig, patients: &Patients, command: &str) -> Vec<(&'stati
 }
 
 fn data_paragraph(config: &RunConfig, patients: &Patients) -> String {
-    let events = |task: usize| patients.outcomes.iter().filter(|o| o[task].event).count();
+    let events = |task: usize| patients.outcomes.iter().filter(|o| o[task].event()).count();
     let kind = if patients.phantom { "phantom (generated)" } else { "real" };
     format!(
         "{} {kind} patients; {} recurrences and {} deaths. {} clinical covariates ({:?}), imputed with the training \
@@ -160,7 +161,7 @@ fn data_paragraph(config: &RunConfig, patients: &Patients) -> String {
         patients.len(),
         events(0),
         events(1),
-        patients.clinical.names.len(),
+        patients.clinical.width(),
         config.features,
     )
 }
@@ -197,12 +198,11 @@ pub fn verdict(evaluation: &Evaluation) -> String {
 
 /// Kaplan-Meier curves of patients by thirds of predicted risk.
 fn tertiles(model: &OutOfFold, patients: &Patients, task: usize) -> oncograph::report::Result<Figure> {
-    let truth = FollowUp::of_task(&patients.outcomes, task);
     let mut order: Vec<usize> = (0..patients.len()).collect();
     order.sort_by(|&a, &b| model.risk[task][a].total_cmp(&model.risk[task][b]));
     let n = order.len();
     let group = |range: std::ops::Range<usize>| -> (Vec<f64>, Vec<bool>) {
-        order[range].iter().map(|&i| (truth.time[i], truth.event[i])).unzip()
+        patients.follow_up(task, &order[range]).iter().map(|o| (o.in_years(), o.event())).unzip()
     };
     let groups = [group(0..n / 3), group(n / 3..2 * n / 3), group(2 * n / 3..n)];
     let named: Vec<_> = ["low risk", "middle", "high risk"]
@@ -233,7 +233,7 @@ fn prepared(config: &RunConfig, patients: &Patients, index: usize) -> anyhow::Re
 
 fn slices(config: &RunConfig, patients: &Patients) -> anyhow::Result<Figure> {
     let shown: Vec<(String, PreparedImages)> = (0..patients.len().min(SHOWN))
-        .map(|i| Ok((patients.ids[i].clone(), prepared(config, patients, i)?)))
+        .map(|i| Ok((patients.ids()[i].clone(), prepared(config, patients, i)?)))
         .collect::<anyhow::Result<_>>()?;
     figure_of(&shown)
 }
@@ -281,7 +281,7 @@ fn card(config: &RunConfig, patients: &Patients, evaluation: &Evaluation) -> Mod
         }
         _ => format!("{}: none", TASKS[task]),
     };
-    let events = |task: usize| patients.outcomes.iter().filter(|o| o[task].event).count();
+    let events = |task: usize| patients.outcomes.iter().filter(|o| o[task].event()).count();
     let model = &config.model;
     ModelCard::new(
         "STG",
@@ -290,7 +290,7 @@ fn card(config: &RunConfig, patients: &Patients, evaluation: &Evaluation) -> Mod
     .version(format!("oncograph {}", config.version))
     .data(data)
     .outcome("Time to recurrence or progression, and overall survival, in years from resection.")
-    .predictors(format!("Covariates: {}.", patients.clinical.names.join(", ")))
+    .predictors(format!("Covariates: {}.", patients.clinical.columns().join(", ")))
     .sample_size(format!("{} patients, {} recurrences, {} deaths", patients.len(), events(0), events(1)))
     .missing_data("Training median and a flag; a missing structure is a node whose image is all zeros.")
     .method(format!(

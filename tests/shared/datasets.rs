@@ -2,6 +2,7 @@
 
 use approx::assert_relative_eq;
 use libtest_mimic::{Failed, Trial};
+use oncograph_core::{Seed, TimeUnit};
 use oncograph_datasets::crlm::{
     ClinicalTable, CrlmCohort, Endpoint, FeatureSet, ImageFiles, Layout, LoadOptions, PhantomConfig,
     Structure, write_phantom,
@@ -41,10 +42,7 @@ pub fn trials() -> Vec<Trial> {
 }
 
 fn median_months(table: &ClinicalTable, endpoint: Endpoint, invert: bool) -> Result<Option<f64>, Failed> {
-    let outcomes = table.outcomes(endpoint);
-    let times: Vec<f64> = outcomes.iter().map(|o| o.months).collect();
-    let events: Vec<bool> = outcomes.iter().map(|o| o.event).collect();
-    let survival = Survival::new(&times, &events)?;
+    let survival = Survival::of(&table.outcomes(endpoint), TimeUnit::Months)?;
     let curve = if invert {
         KaplanMeier::fit_follow_up(&survival, 0.95)?
     } else {
@@ -59,14 +57,14 @@ fn published_counts(root: &Path) -> Outcome {
     for (endpoint, events) in
         [(Endpoint::OverallSurvival, 107), (Endpoint::Recurrence, 131), (Endpoint::DiseaseFreeSurvival, 138)]
     {
-        assert_eq!(table.outcomes(endpoint).iter().filter(|o| o.event).count(), events, "{endpoint:?}");
+        assert_eq!(table.outcomes(endpoint).iter().filter(|o| o.event()).count(), events, "{endpoint:?}");
     }
     assert_eq!(table.strata().iter().filter(|s| **s == 0).count(), 59);
     let features = table.columns(&["carcinoembryonic_antigen", "clinrisk_score"])?;
-    assert_eq!(features.rows.iter().filter(|r| r[0].is_none()).count(), 29);
-    assert_eq!(features.rows.iter().filter(|r| r[1].is_none()).count(), 29);
+    assert_eq!(features.rows().filter(|r| r[0].is_none()).count(), 29);
+    assert_eq!(features.rows().filter(|r| r[1].is_none()).count(), 29);
     let range = |endpoint| {
-        let months: Vec<f64> = table.outcomes(endpoint).iter().map(|o| o.months).collect();
+        let months: Vec<f64> = table.outcomes(endpoint).iter().map(|o| o.time_in(TimeUnit::Months)).collect();
         let bound = |f: fn(f64, f64) -> f64| months.iter().copied().fold(months[0], f);
         (bound(f64::min), bound(f64::max))
     };
@@ -91,7 +89,7 @@ fn workbook_equals_csv(root: &Path) -> Outcome {
     let (book, csv) = (ClinicalTable::read(root.join(WORKBOOK))?, ClinicalTable::read(root.join(TABLE))?);
     assert_eq!(book.ids(), csv.ids());
     let (a, b) = (book.features(FeatureSet::All)?, csv.features(FeatureSet::All)?);
-    for (patient, (a, b)) in book.ids().iter().zip(a.rows.iter().zip(&b.rows)) {
+    for (patient, (a, b)) in book.ids().iter().zip(a.rows().zip(b.rows())) {
         for (a, b) in a.iter().zip(b) {
             assert_eq!(a.is_some(), b.is_some(), "{patient}");
             assert_relative_eq!(a.unwrap_or(0.0), b.unwrap_or(0.0), max_relative = 1e-12);
@@ -102,8 +100,8 @@ fn workbook_equals_csv(root: &Path) -> Outcome {
         for endpoint in [Endpoint::OverallSurvival, Endpoint::Recurrence, Endpoint::LiverDiseaseFreeSurvival]
         {
             let (a, b) = (a.outcome(endpoint), b.outcome(endpoint));
-            assert_eq!(a.event, b.event);
-            assert_relative_eq!(a.months, b.months, max_relative = 1e-12);
+            assert_eq!((a.event(), a.unit()), (b.event(), TimeUnit::Months));
+            assert_relative_eq!(a.time(), b.time_in(TimeUnit::Months), max_relative = 1e-12);
         }
     }
     Ok(())
@@ -122,7 +120,7 @@ fn clinical_only(root: &Path) -> Outcome {
 
 fn splits_and_scaling(root: &Path) -> Outcome {
     let table = ClinicalTable::read(root.join(TABLE))?;
-    let seed = oncograph_nn::Seed::new(1);
+    let seed = Seed::new(1);
     let split = stratified_split(&table.strata(), [0.6, 0.2, 0.2], seed)?;
     assert_eq!((split.train.len(), split.validation.len(), split.test.len()), (118, 39, 40));
     assert_eq!(repeated_stratified_k_fold(&table.strata(), 5, 5, seed)?.len(), 25);
@@ -144,8 +142,6 @@ fn phantom_signal(_: &Path) -> Outcome {
         let truth = write_phantom(folder.path(), &config, |_, _| ())?;
         let table = CrlmCohort::open(folder.path())?.clinical;
         let outcomes = table.outcomes(Endpoint::OverallSurvival);
-        let times: Vec<f64> = outcomes.iter().map(|o| o.months).collect();
-        let events: Vec<bool> = outcomes.iter().map(|o| o.event).collect();
         // Fitted on the first half, judged on the second.
         let train: Vec<usize> = (0..300).collect();
         let features = table.features(FeatureSet::PreopOnly)?;
@@ -154,13 +150,10 @@ fn phantom_signal(_: &Path) -> Outcome {
         let values: Vec<f64> = scaled.rows.into_iter().flatten().collect();
         let (first, second) = values.split_at(300 * columns);
         let covariates = Covariates::new(first, columns)?;
-        let cox = CoxModel::fit(
-            &Survival::new(&times[..300], &events[..300])?,
-            &covariates,
-            &CoxConfig::new().ridge(1.0),
-        )?;
+        let months = |outcomes| Survival::of(outcomes, TimeUnit::Months);
+        let cox = CoxModel::fit(&months(&outcomes[..300])?, &covariates, &CoxConfig::new().ridge(1.0))?;
         let clinical = cox.linear_predictor(&Covariates::new(second, columns)?)?;
-        let test = Survival::new(&times[300..], &events[300..])?;
+        let test = months(&outcomes[300..])?;
         let lp: Vec<f64> = truth.patients[300..].iter().map(|p| p.lp_death).collect();
         Ok((concordance(&test, &lp)?.index, concordance(&test, &clinical)?.index))
     };

@@ -24,25 +24,25 @@ pub fn trials() -> Vec<Trial> {
 }
 
 fn deaths(cohort: &OmicsCohort) -> (usize, usize) {
-    let known: Vec<bool> = cohort.outcomes.iter().filter_map(|o| o.survival).map(|s| s.1).collect();
+    let known: Vec<bool> = cohort.outcomes.iter().filter_map(|o| o.survival).map(|s| s.event()).collect();
     (known.len(), known.iter().filter(|e| **e).count())
 }
 
 fn counts(shared: &Path) -> Outcome {
     let root = shared.join("data/omics");
     let glioma = gbmlgg(&root, None)?;
-    assert_eq!((glioma.ids.len(), glioma.tables["protein"].0.len()), (668, 217));
+    assert_eq!((glioma.ids().len(), glioma.tables["protein"].0.len()), (668, 217));
     let responses = glioma.outcomes.iter().filter(|o| o.response.is_some()).count();
     assert_eq!(responses, 159);
     let (known, died) = deaths(&glioma);
     assert_eq!((known, died), (662, 275));
     let breast = brca(&root)?;
-    assert_eq!((breast.ids.len(), breast.tables["protein"].1.iter().flatten().count()), (220, 150));
+    assert_eq!((breast.ids().len(), breast.tables["protein"].1.iter().flatten().count()), (220, 150));
     assert_eq!(breast.outcomes.iter().filter(|o| o.classes.contains_key("subtype")).count(), 220);
     let (known, died) = deaths(&breast);
     assert_eq!((known, died), (216, 36));
     let rats = rat(&root)?;
-    assert_eq!((rats.ids.len(), rats.tables["gene"].0.len()), (64, 3116));
+    assert_eq!((rats.ids().len(), rats.tables["gene"].0.len()), (64, 3116));
     Ok(())
 }
 

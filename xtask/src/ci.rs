@@ -1,7 +1,7 @@
 //! `cargo xtask ci`: all checks, cheapest first.
 //!
-//! Everything is built with one selection of packages, `--workspace`: with `-p` cargo would choose other features
-//! of shared dependencies and compile candle once more.
+//! Everything is built with one selection of packages and features, `--workspace --features` [`FEATURES`]: with `-p`
+//! cargo would choose other features of shared dependencies and compile candle once more.
 
 use crate::cargo;
 use crate::tidy::{self, LEVELS};
@@ -14,6 +14,9 @@ use std::time::Instant;
 /// Files that every published crate carries.
 const PACKAGED: [&str; 5] = ["Cargo.toml", "README.md", "LICENSE-APACHE", "LICENSE-MIT", "src/lib.rs"];
 
+/// Features that are off by default, so that a program does not compile what it does not read, and that have tests.
+const FEATURES: &str = "oncograph-datasets/parquet";
+
 /// One check: what it is called, how to run it alone, and what it does.
 struct Step {
     name: &'static str,
@@ -25,9 +28,21 @@ struct Step {
 const STEPS: [Step; 6] = [
     Step { name: "fmt", rerun: "cargo fmt --all --check", run: fmt },
     Step { name: "tidy", rerun: "cargo xtask tidy", run: |root, _| tidy::run(root) },
-    Step { name: "clippy", rerun: "cargo clippy --workspace --all-targets -- -D warnings", run: clippy },
-    Step { name: "test", rerun: "cargo test --workspace --no-fail-fast", run: test },
-    Step { name: "doc", rerun: "RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps", run: doc },
+    Step {
+        name: "clippy",
+        rerun: "cargo clippy --workspace --features oncograph-datasets/parquet --all-targets -- -D warnings",
+        run: clippy,
+    },
+    Step {
+        name: "test",
+        rerun: "cargo test --workspace --features oncograph-datasets/parquet --no-fail-fast",
+        run: test,
+    },
+    Step {
+        name: "doc",
+        rerun: "RUSTDOCFLAGS='-D warnings' cargo doc --workspace --features oncograph-datasets/parquet --no-deps",
+        run: doc,
+    },
     Step { name: "package", rerun: "cargo xtask ci --only package", run: package },
 ];
 const QUICK: usize = 3;
@@ -72,17 +87,20 @@ fn fmt(root: &Path, _: &mut Totals) -> Result<bool> {
 }
 
 fn clippy(root: &Path, _: &mut Totals) -> Result<bool> {
-    succeeds(cargo(root).args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    let selection = ["--workspace", "--features", FEATURES];
+    succeeds(cargo(root).arg("clippy").args(selection).args(["--all-targets", "--", "-D", "warnings"]))
 }
 
 fn doc(root: &Path, _: &mut Totals) -> Result<bool> {
-    succeeds(cargo(root).args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+    let arguments = ["doc", "--workspace", "--features", FEATURES, "--no-deps"];
+    succeeds(cargo(root).args(arguments).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
 /// All tests, also after one has failed: the totals should be those of everything.
 fn test(root: &Path, totals: &mut Totals) -> Result<bool> {
     let mut command = cargo(root);
-    command.args(["test", "--workspace", "--no-fail-fast"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(["test", "--workspace", "--features", FEATURES, "--no-fail-fast"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     // Reasons for skipped tests come on the other stream: both are passed on as they arrive.

@@ -5,6 +5,7 @@
 //! nothing ever has to be invalidated.
 
 use crate::error::{Error, Result};
+use oncograph_core::write_file;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
@@ -177,23 +178,9 @@ impl FeatureCache {
     pub fn put(&self, key: &CacheKey, features: &Features) -> Result<()> {
         let path = self.path(key);
         let bytes = encode(features, &key.hex())?;
-        let write = || -> std::io::Result<()> {
-            let folder = path.parent().unwrap_or(&self.root);
-            std::fs::create_dir_all(folder)?;
-            let mut builder = tempfile::Builder::new();
-            builder.prefix(".writing-");
-            // Temporary files are private by default; a shared cache should obey the user's umask.
-            #[cfg(unix)]
-            {
-                use std::os::unix::fs::PermissionsExt;
-                builder.permissions(std::fs::Permissions::from_mode(0o666));
-            }
-            let mut draft = builder.tempfile_in(folder)?;
-            std::io::Write::write_all(&mut draft, &bytes)?;
-            draft.persist(&path).map_err(|e| e.error)?;
-            Ok(())
-        };
-        write().map_err(|e| Error::io("write", &path, e))
+        let folder = path.parent().unwrap_or(&self.root);
+        std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
+        Ok(write_file(&path, &bytes)?)
     }
 
     /// The stored entry, or the computed one, which is then stored.

@@ -1,5 +1,7 @@
 //! The crate's error type.
 
+use oncograph_core::{Argument, AtFile};
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 /// The result of this crate's functions.
@@ -7,31 +9,17 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What can go wrong while reading, splitting, scaling or generating a cohort.
 ///
-/// File errors carry the path and the place in the file; argument errors the operation, what it expected and what
-/// it got.
+/// Every variant prints the file and the place in it, or the call and its argument, with what was expected and what
+/// was found. Those with fields of their own are the ones that a program may want to act on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The operating system refused to read or write a file.
-    #[error("{operation} {}: {source}", path.display())]
-    Io {
-        /// What was attempted, e.g. `read`.
-        operation: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// The system's error.
-        source: std::io::Error,
-    },
-    /// A file that is damaged or not of the format that it claims to be.
-    #[error("{}: not a readable {format} file: {detail}", path.display())]
-    Format {
-        /// The file.
-        path: PathBuf,
-        /// `xlsx`, `CSV`, `JSON` or `safetensors`.
-        format: &'static str,
-        /// What is wrong with it.
-        detail: String,
-    },
+    /// A file or folder that could not be read, written or understood.
+    #[error(transparent)]
+    AtFile(#[from] AtFile),
+    /// An argument outside its range.
+    #[error(transparent)]
+    Argument(#[from] Argument),
     /// A table without a column that is needed.
     #[error("{}{}: no column `{column}`; found: {}", path.display(), in_sheet(sheet), found.join(", "))]
     MissingColumn {
@@ -43,16 +31,6 @@ pub enum Error {
         column: String,
         /// The columns there are.
         found: Vec<String>,
-    },
-    /// A workbook none of whose sheets is the clinical table.
-    #[error("{}: no sheet has a column `{column}`; sheets: {}", path.display(), sheets.join(", "))]
-    NoSheet {
-        /// The file.
-        path: PathBuf,
-        /// The column that marks the table.
-        column: &'static str,
-        /// The sheets there are.
-        sheets: Vec<String>,
     },
     /// A cell whose content is not what its column holds.
     #[error("{}{}: row {row}, column `{column}`: expected {expected}, got {got:?}", path.display(), in_sheet(sheet))]
@@ -83,30 +61,6 @@ pub enum Error {
         first: usize,
         /// Row of the second.
         second: usize,
-    },
-    /// Images that are missing or do not fit together.
-    #[error("{}: {detail}", path.display())]
-    NoImages {
-        /// The file or folder.
-        path: PathBuf,
-        /// What is missing or does not fit.
-        detail: String,
-    },
-    /// A table without a single row.
-    #[error("{}{}: the table has no rows", path.display(), in_sheet(sheet))]
-    EmptyTable {
-        /// The file.
-        path: PathBuf,
-        /// The worksheet, for a workbook.
-        sheet: Option<String>,
-    },
-    /// A folder that is none of the known layouts, or several at once.
-    #[error("{}: {detail}", path.display())]
-    Layout {
-        /// The folder.
-        path: PathBuf,
-        /// What was looked for and what was found.
-        detail: String,
     },
     /// Images of a subject that cannot be used.
     #[error("subject {subject}: {}: {detail}", path.display())]
@@ -141,27 +95,26 @@ pub enum Error {
         /// Members present.
         got: usize,
     },
-    /// An argument outside its range.
-    #[error("{operation}: {argument} must be {expected}, got {got}")]
-    Argument {
-        /// The call.
-        operation: &'static str,
-        /// The argument's name.
-        argument: &'static str,
-        /// Its allowed values.
-        expected: String,
-        /// The value received.
-        got: String,
-    },
 }
 
 impl Error {
     pub(crate) fn io(operation: &'static str, path: impl AsRef<Path>, source: std::io::Error) -> Self {
-        Self::Io { operation, path: path.as_ref().to_owned(), source }
+        AtFile::new(path, source).during(operation).into()
     }
 
-    pub(crate) fn format(path: &Path, format: &'static str, detail: impl ToString) -> Self {
-        Self::Format { path: path.to_owned(), format, detail: detail.to_string() }
+    /// A file that is damaged or not of the format that it claims to be.
+    pub(crate) fn format(path: &Path, format: &str, detail: impl Display) -> Self {
+        AtFile::new(path, format!("not a readable {format} file: {detail}")).into()
+    }
+
+    /// A file or folder whose content is not what is needed.
+    pub(crate) fn at(path: &Path, detail: impl Into<String>) -> Self {
+        AtFile::new(path, detail.into()).into()
+    }
+
+    pub(crate) fn empty_table(path: &Path, sheet: Option<&str>) -> Self {
+        let place = sheet.map(|s| format!("sheet `{s}`")).unwrap_or_default();
+        AtFile::new(path, "the table has no rows").at(place).into()
     }
 
     pub(crate) fn argument(
@@ -170,11 +123,7 @@ impl Error {
         expected: impl Into<String>,
         got: impl ToString,
     ) -> Self {
-        Self::Argument { operation, argument, expected: expected.into(), got: got.to_string() }
-    }
-
-    pub(crate) fn layout(path: &Path, detail: impl Into<String>) -> Self {
-        Self::Layout { path: path.to_owned(), detail: detail.into() }
+        Argument::new(operation, argument, expected.into(), got).into()
     }
 
     pub(crate) fn subject(subject: &str, path: &Path, detail: impl Into<String>) -> Self {
@@ -204,5 +153,7 @@ mod tests {
             error.to_string(),
             "a.xlsx, sheet `S`: row 7, column `age`: expected a number, got \"old\""
         );
+        let empty = Error::empty_table(Path::new("a.xlsx"), Some("S"));
+        assert_eq!(empty.to_string(), "a.xlsx, sheet `S`: the table has no rows");
     }
 }

@@ -16,10 +16,10 @@
 //!
 //! # Example
 //! ```
+//! use oncograph_core::Seed;
 //! use oncograph_datasets::crlm::{CrlmCohort, FeatureSet, LoadOptions, PhantomConfig, Structure, write_phantom};
 //! use oncograph_datasets::scaler::{PipelineConfig, TabularPipeline};
 //! use oncograph_datasets::splits::{merge_small_strata, stratified_split};
-//! use oncograph_nn::Seed;
 //!
 //! # let folder = tempfile::tempdir()?;
 //! // A small generated cohort; a folder of real data is opened the same way.
@@ -31,7 +31,7 @@
 //! let features = cohort.clinical.features(FeatureSet::PreopOnly)?;
 //! let pipeline = TabularPipeline::fit(&features, &split.train, &PipelineConfig::new())?;
 //! let scaled = pipeline.transform(&features)?;
-//! assert_eq!(scaled.rows.len(), 20);
+//! assert_eq!((features.ids().len(), scaled.rows.len()), (20, 20));
 //!
 //! let images = cohort.subjects[0].load(&LoadOptions::new())?;
 //! assert_eq!(images.masks[&Structure::Liver].shape(), images.ct.shape());

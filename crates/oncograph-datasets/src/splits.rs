@@ -3,7 +3,7 @@
 //! Every split is a function of the strata and a [`Seed`] only. Indices refer to positions in the slice of strata.
 
 use crate::error::{Error, Result};
-use oncograph_nn::Seed;
+use oncograph_core::{Seed, Split};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -18,17 +18,6 @@ pub struct Fold {
     /// Indices to fit on.
     pub train: Vec<usize>,
     /// Indices held out: each index is held out once per repetition.
-    pub test: Vec<usize>,
-}
-
-/// A train / validation / test split; the lists are sorted and share no index.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Split {
-    /// Indices to fit on.
-    pub train: Vec<usize>,
-    /// Indices to choose the model on.
-    pub validation: Vec<usize>,
-    /// Indices for the final number.
     pub test: Vec<usize>,
 }
 
@@ -93,7 +82,7 @@ pub fn stratified_k_fold(strata: &[usize], k: usize, seed: Seed) -> Result<Vec<F
 /// # Example
 /// ```
 /// use oncograph_datasets::splits::repeated_stratified_k_fold;
-/// use oncograph_nn::Seed;
+/// use oncograph_core::Seed;
 ///
 /// let strata = [0, 0, 0, 0, 1, 1, 1, 1, 1, 1];
 /// let folds = repeated_stratified_k_fold(&strata, 2, 5, Seed::new(1))?;
@@ -139,7 +128,7 @@ pub fn repeated_stratified_k_fold(
     Ok(folds)
 }
 
-/// Splits into train, validation and test in the given proportions.
+/// Splits into train, validation and test in the given proportions; the lists are sorted and share no index.
 ///
 /// The three totals come from the largest-remainder rule (of equal remainders the later part is rounded up: 197 at
 /// 6:2:2 gives 118 / 39 / 40), and the share of every stratum in every part is its exact share rounded up or down.
@@ -151,7 +140,7 @@ pub fn repeated_stratified_k_fold(
 /// # Example
 /// ```
 /// use oncograph_datasets::splits::stratified_split;
-/// use oncograph_nn::Seed;
+/// use oncograph_core::Seed;
 ///
 /// let strata: Vec<usize> = (0..50).map(|i| i % 2).collect();
 /// let split = stratified_split(&strata, [0.6, 0.2, 0.2], Seed::new(3))?;
@@ -189,7 +178,7 @@ pub fn stratified_split(strata: &[usize], fractions: [f64; 3], seed: Seed) -> Re
     }
     parts.iter_mut().for_each(|p| p.sort_unstable());
     let [train, validation, test] = parts;
-    Ok(Split { train, validation, test })
+    Ok(Split::new(train, validation, test))
 }
 
 /// Members of each stratum, in order of the labels.

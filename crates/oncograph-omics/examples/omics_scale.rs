@@ -55,7 +55,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let mut writer = RowStoreWriter::create(folder.path().join("cohort.rows"), 50 + 100 + genes + proteins)?;
     let (mut times, mut present) = (vec![], vec![]);
     for p in 0..patients {
-        let patient = phantom.patient(p);
+        let patient = phantom.patient(p)?;
         // 50 demographic values, of which the phantom knows two.
         let mut row = vec![0f32; 50];
         row[0] = ((patient.age - 60.0) / 10.0) as f32;
@@ -64,7 +64,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         row.extend(&patient.genes);
         row.extend(patient.proteins.clone().unwrap_or_else(|| vec![0.0; proteins]));
         writer.push(&row)?;
-        times.push(Some((patient.years, patient.event)));
+        times.push(Some(patient.survival));
         present.push(patient.proteins.is_some());
     }
     let source = Stored { rows: writer.finish()?, sizes: [50, 100, genes, proteins], present };

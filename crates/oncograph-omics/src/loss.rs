@@ -1,6 +1,7 @@
 use crate::{Error, MultimodalConfig, Result, TaskKind};
 use candle_core::{D, Tensor};
 use candle_nn::{Init, VarBuilder};
+use oncograph_core::FollowUp;
 use oncograph_losses::{
     BinaryOptions, CrossEntropyOptions, Reduction, Ties, binary_cross_entropy, cox, cross_entropy,
     discrete_hazard, mse,
@@ -11,8 +12,8 @@ use std::collections::BTreeMap;
 /// What is known of one task, patient by patient; `None` where it is not (M-15).
 #[derive(Debug, Clone, PartialEq)]
 pub enum Target {
-    /// Time and whether the event was seen, in the unit of the model's times.
-    Survival(Vec<Option<(f64, bool)>>),
+    /// The time to an event.
+    Survival(Vec<Option<FollowUp>>),
     /// A class.
     Class(Vec<Option<usize>>),
     /// Yes/no labels, each of which may be missing.
@@ -44,7 +45,7 @@ impl Target {
     }
 }
 
-/// The loss of one task on the patients whose label is known; `None` if there is none, or no event among times
+/// The loss of one task on the patients whose label is known, with times in years; `None` if there is none, or no event among times
 /// that are compared with each other (M-15).
 ///
 /// # Shapes
@@ -83,7 +84,8 @@ pub fn task_loss(
             Ok(Some((binary_cross_entropy(&rows, &tensor(labels)?, &options)? / count)?))
         }
         (kind, Target::Survival(v)) if kind.is_survival() => {
-            let (time, event): (Vec<f64>, Vec<bool>) = of.filter_map(|p| v[p]).unzip();
+            let (time, event): (Vec<f64>, Vec<bool>) =
+                of.filter_map(|p| v[p]).map(|f| (f.in_years(), f.event())).unzip();
             match kind {
                 TaskKind::SurvivalMse => Ok(Some(mse(&rows, &time, &vec![1.0; time.len()])?)),
                 TaskKind::SurvivalDiscrete(_) => Ok(Some(discrete_hazard(&rows, &time, &event)?)),
@@ -262,7 +264,8 @@ mod tests {
     #[test]
     fn missing_labels_are_masked_and_a_batch_without_events_has_no_survival_term() {
         let x = Tensor::new(&[[0.0f64], [9.0], [0.0]], &Device::Cpu).unwrap();
-        let target = Target::Survival(vec![Some((1.0, true)), None, Some((2.0, false))]);
+        let years = |time: f64, event: bool| FollowUp::years(time, event).ok();
+        let target = Target::Survival(vec![years(1.0, true), None, years(2.0, false)]);
         let loss = task_loss(TaskKind::SurvivalCox, &x, &target, &[0, 1, 2]).unwrap().unwrap();
         approx::assert_relative_eq!(loss.to_scalar::<f64>().unwrap(), 2f64.ln(), epsilon = 1e-12);
         assert!(task_loss(TaskKind::SurvivalCox, &x, &target, &[1, 2, 2]).unwrap().is_none());

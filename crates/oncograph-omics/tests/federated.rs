@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use candle_core::{DType, Device, Tensor};
+use oncograph_core::FollowUp;
 use oncograph_nn::optim::AdamWConfig;
 use oncograph_nn::testing::pattern;
 use oncograph_nn::{ParamStore, Seed};
@@ -46,7 +47,8 @@ impl World {
         .heads(2);
         let genes: Vec<Vec<f32>> =
             pattern(&[PATIENTS, 6], 8).unwrap().to_dtype(DType::F32).unwrap().to_vec2().unwrap();
-        let times = genes.iter().map(|g| Some(((-2.0 * g[1]).exp() as f64, g[2] > -0.8))).collect();
+        let time = |g: &Vec<f32>| FollowUp::years((-2.0 * g[1]).exp() as f64, g[2] > -0.8).unwrap();
+        let times = genes.iter().map(|g| Some(time(g))).collect();
         let class = |(i, g): (usize, &Vec<f32>)| (i < 32).then_some(usize::from(g[0] > 0.0));
         let targets = BTreeMap::from([
             ("survival".to_string(), Target::Survival(times)),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use candle_core::{DType, Device, Tensor, Var};
+use oncograph_core::FollowUp;
 use oncograph_nn::testing::{assert_gradient_coverage, check_gradients, pattern};
 use oncograph_nn::{Mode, ParamStore, Seed};
 use oncograph_omics::*;
@@ -357,7 +358,8 @@ fn training_learns_a_planted_signal_and_repeats_its_bits() {
     .quick();
     let n = 60;
     let genes: Vec<Vec<f32>> = pattern(&[n, 6], 8).unwrap().to_dtype(DType::F32).unwrap().to_vec2().unwrap();
-    let times = genes.iter().map(|g| Some(((-2.0 * g[1]).exp() as f64, g[2] > -0.8))).collect();
+    let time = |g: &Vec<f32>| FollowUp::years((-2.0 * g[1]).exp() as f64, g[2] > -0.8).unwrap();
+    let times = genes.iter().map(|g| Some(time(g))).collect();
     let classes =
         genes.iter().enumerate().map(|(i, g)| (i % 4 > 0).then_some(usize::from(g[0] > 0.0))).collect();
     let targets = BTreeMap::from([

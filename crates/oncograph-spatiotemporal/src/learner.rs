@@ -2,10 +2,11 @@ use crate::assemble::{Assemble, Source};
 use crate::config::{Contrast, SurvivalLoss};
 use crate::features::{NODES as IMAGES, PYRAMID_LEVELS};
 use crate::{
-    Error, NodeType, Outcome, PatientNodes, Result, Stg, StgOutput, TimeScale, TrainingConfig, patient_graph,
+    Error, NodeType, PatientNodes, Result, Stg, StgOutput, TimeScale, TrainingConfig, patient_graph,
     patient_schema,
 };
 use candle_core::{Device, Tensor};
+use oncograph_core::FollowUp;
 use oncograph_graph::{Graph, HeteroBatch, HeteroGraph};
 use oncograph_losses::{
     Ties, censored_hinge, cosine_alignment, cox, discrete_hazard, info_nce, mse, temporal_consistency,
@@ -20,14 +21,14 @@ use std::sync::Arc;
 ///
 /// The graphs that go with it have one feature per node: the row of this table that the node stands for.
 #[derive(Debug, Clone)]
-pub struct FeatureTable {
+pub struct NodeTable {
     /// \[patients * 6, 3, features\]; empty without images.
     images: Arc<Vec<f32>>,
     clinical: Tensor,
     device: Device,
 }
 
-impl FeatureTable {
+impl NodeTable {
     /// From the pyramid vectors of six nodes per patient and the clinical covariates, patient by patient.
     ///
     /// # Shapes
@@ -54,7 +55,7 @@ impl FeatureTable {
         }
         let images = Arc::new(images.unwrap_or_default());
         let clinical = Tensor::from_vec(clinical, (patients, covariates), device)?;
-        Ok(FeatureTable { images, clinical, device: device.clone() })
+        Ok(NodeTable { images, clinical, device: device.clone() })
     }
 
     /// How many patients there are.
@@ -148,9 +149,9 @@ impl FeatureTable {
 #[derive(Debug)]
 pub struct StgLearner<'a> {
     model: &'a Stg,
-    table: &'a FeatureTable,
+    table: &'a NodeTable,
     graphs: &'a [HeteroGraph],
-    outcomes: &'a [[Outcome; 2]],
+    outcomes: &'a [[FollowUp; 2]],
     train: Vec<usize>,
     validation: Vec<usize>,
     scales: [TimeScale; 2],
@@ -168,9 +169,9 @@ impl<'a> StgLearner<'a> {
     #[allow(clippy::too_many_arguments)] // each is a thing of its own, given once
     pub fn new(
         model: &'a Stg,
-        table: &'a FeatureTable,
+        table: &'a NodeTable,
         graphs: &'a [HeteroGraph],
-        outcomes: &'a [[Outcome; 2]],
+        outcomes: &'a [[FollowUp; 2]],
         train: &[usize],
         validation: &[usize],
         config: TrainingConfig,
@@ -193,7 +194,7 @@ impl<'a> StgLearner<'a> {
         if config.batch == 0 || config.augment.expansion == 0 {
             return Err(Error::config("batch and expansion", "at least 1", 0));
         }
-        let years = |task: usize| train.iter().map(|&i| outcomes[i][task].years).collect::<Vec<_>>();
+        let years = |task: usize| train.iter().map(|&i| outcomes[i][task].in_years()).collect::<Vec<_>>();
         let scales = [TimeScale::fit(&years(0))?, TimeScale::fit(&years(1))?];
         let (train, validation) = (train.to_vec(), validation.to_vec());
         Ok(StgLearner { model, table, graphs, outcomes, train, validation, scales, config, seed })
@@ -232,7 +233,7 @@ impl<'a> StgLearner<'a> {
 
     fn task_losses(&self, output: &StgOutput, patients: &[usize]) -> Result<[Tensor; 2]> {
         let loss = |task: usize, head: &Tensor| {
-            let outcomes: Vec<Outcome> = patients.iter().map(|&i| self.outcomes[i][task]).collect();
+            let outcomes: Vec<FollowUp> = patients.iter().map(|&i| self.outcomes[i][task]).collect();
             task_loss(self.model.config().survival_loss, head, &outcomes, &self.scales[task])
         };
         Ok([loss(0, &output.recurrence)?, loss(1, &output.survival)?])
@@ -326,9 +327,9 @@ fn value(scalar: &Tensor) -> Result<f64> {
 }
 
 /// The loss of one task's head.
-fn task_loss(kind: SurvivalLoss, head: &Tensor, outcomes: &[Outcome], scale: &TimeScale) -> Result<Tensor> {
-    let years: Vec<f64> = outcomes.iter().map(|o| o.years).collect();
-    let events: Vec<bool> = outcomes.iter().map(|o| o.event).collect();
+fn task_loss(kind: SurvivalLoss, head: &Tensor, outcomes: &[FollowUp], scale: &TimeScale) -> Result<Tensor> {
+    let years: Vec<f64> = outcomes.iter().map(|o| o.in_years()).collect();
+    let events: Vec<bool> = outcomes.iter().map(|o| o.event()).collect();
     let normalized: Vec<f64> = years.iter().map(|&y| scale.normalize(y)).collect();
     let all = vec![1.0; outcomes.len()];
     let observed: Vec<f64> = events.iter().map(|&e| f64::from(u8::from(e))).collect();

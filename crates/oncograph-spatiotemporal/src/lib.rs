@@ -23,11 +23,11 @@ mod features;
 mod learner;
 mod model;
 mod nodes;
-mod outcome;
 mod patient;
 mod prediction;
 mod preprocess;
 mod scaler;
+mod time_scale;
 
 pub use augment::AugmentConfig;
 pub use config::{
@@ -36,14 +36,14 @@ pub use config::{
 };
 pub use error::{Error, Result};
 pub use features::{PYRAMID_LEVELS, image_features};
-pub use learner::{FeatureTable, StgLearner};
+pub use learner::{NodeTable, StgLearner};
 pub use model::{Stg, StgOutput};
 pub use nodes::NodeFeatures;
-pub use outcome::{Outcome, TimeScale};
 pub use patient::{ANATOMY, PatientNodes, patient_graph, patient_schema};
 pub use prediction::{Prediction, predict};
 pub use preprocess::{CropCentre, PatientMasks, PreparedImages, PreprocessConfig, preprocess};
 pub use scaler::{FeatureNorm, ImageScaler};
+pub use time_scale::TimeScale;
 
 // The examples of the README are compiled and run as doctests.
 #[cfg(doctest)]

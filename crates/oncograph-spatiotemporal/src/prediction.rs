@@ -1,6 +1,7 @@
 use crate::config::SurvivalLoss;
-use crate::{Error, Outcome, Result, TimeScale};
+use crate::{Error, Result, TimeScale};
 use candle_core::{DType, Tensor};
+use oncograph_core::FollowUp;
 use oncograph_losses::{predicted_time, survival_curve};
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +29,7 @@ pub fn predict(
     head: &Tensor,
     scale: &TimeScale,
     horizon: usize,
-    training: Option<(&Tensor, &[Outcome])>,
+    training: Option<(&Tensor, &[FollowUp])>,
 ) -> Result<Vec<Prediction>> {
     let rows = head.to_dtype(DType::F64)?.to_vec2::<f64>()?;
     Ok(match kind {
@@ -65,15 +66,15 @@ pub fn predict(
 }
 
 /// Breslow's cumulative baseline hazard at the end of each year.
-fn breslow(outcomes: &[Outcome], eta: &[f64], horizon: usize) -> Result<Vec<f64>> {
+fn breslow(outcomes: &[FollowUp], eta: &[f64], horizon: usize) -> Result<Vec<f64>> {
     if outcomes.len() != eta.len() {
         return Err(Error::input("training outputs", outcomes.len(), eta.len()));
     }
     let hazard = |year: f64| -> f64 {
-        let until = outcomes.iter().filter(|o| o.event && o.years <= year);
+        let until = outcomes.iter().filter(|o| o.event() && o.in_years() <= year);
         until
             .map(|o| {
-                let at_risk = outcomes.iter().zip(eta).filter(|(other, _)| other.years >= o.years);
+                let at_risk = outcomes.iter().zip(eta).filter(|(other, _)| other.in_years() >= o.in_years());
                 1.0 / at_risk.map(|(_, eta)| eta.exp()).sum::<f64>()
             })
             .sum()
@@ -86,8 +87,8 @@ mod tests {
     use super::*;
     use candle_core::Device;
 
-    fn outcome(years: f64, event: bool) -> Outcome {
-        Outcome { years, event }
+    fn outcome(years: f64, event: bool) -> FollowUp {
+        FollowUp::years(years, event).unwrap()
     }
 
     #[test]

@@ -3,13 +3,14 @@
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
 use candle_core::{DType, Device, Tensor};
+use oncograph_core::FollowUp;
 use oncograph_gnn::Adjacency;
 use oncograph_graph::{Graph, HeteroGraph};
 use oncograph_nn::optim::AdamWConfig;
 use oncograph_nn::testing::{check_module, pattern};
 use oncograph_nn::{ParamStore, Seed};
 use oncograph_spatiotemporal::{
-    Architecture, Contrast, FeatureTable, GnnKind, LossConfig, NodeType, Outcome, Stg, StgConfig, StgLearner,
+    Architecture, Contrast, GnnKind, LossConfig, NodeTable, NodeType, Stg, StgConfig, StgLearner,
     SurvivalLoss, TemporalInput, TrainingConfig, Unify,
 };
 use oncograph_train::{FitConfig, Learner, OptimizerConfig, StopFlag, fit};
@@ -19,20 +20,20 @@ const PATIENTS: usize = 10;
 const FEATURES: usize = 5;
 const COVARIATES: usize = 3;
 
-fn table(images: bool) -> FeatureTable {
+fn table(images: bool) -> NodeTable {
     let wave = |n: usize, k: f32| (0..n).map(|i| (i as f32 * k).sin()).collect::<Vec<_>>();
     let images = images.then(|| wave(PATIENTS * 6 * 3 * FEATURES, 0.7));
-    FeatureTable::new(images, FEATURES, wave(PATIENTS * COVARIATES, 1.3), COVARIATES, &Device::Cpu).unwrap()
+    NodeTable::new(images, FEATURES, wave(PATIENTS * COVARIATES, 1.3), COVARIATES, &Device::Cpu).unwrap()
 }
 
-fn graphs(table: &FeatureTable) -> Vec<HeteroGraph> {
+fn graphs(table: &NodeTable) -> Vec<HeteroGraph> {
     (0..PATIENTS).map(|p| table.graph(p, [[0.1 * p as f32, 0.5, 0.3]; 5]).unwrap()).collect()
 }
 
-fn outcomes() -> Vec<[Outcome; 2]> {
-    let of =
-        |p: usize, shift: f64| Outcome { years: 0.5 + p as f64 * 0.9 + shift, event: !p.is_multiple_of(3) };
-    (0..PATIENTS).map(|p| [of(p, 0.0), of(p, 0.4)]).collect()
+fn outcomes() -> Vec<[FollowUp; 2]> {
+    let time =
+        |p: usize, shift: f64| FollowUp::years(0.5 + p as f64 * 0.9 + shift, !p.is_multiple_of(3)).unwrap();
+    (0..PATIENTS).map(|p| [time(p, 0.0), time(p, 0.4)]).collect()
 }
 
 fn small(config: StgConfig) -> StgConfig {
@@ -62,9 +63,9 @@ fn variants() -> Vec<StgConfig> {
 }
 
 struct Setup {
-    table: FeatureTable,
+    table: NodeTable,
     graphs: Vec<HeteroGraph>,
-    outcomes: Vec<[Outcome; 2]>,
+    outcomes: Vec<[FollowUp; 2]>,
 }
 
 impl Setup {
@@ -227,5 +228,5 @@ fn configurations_survive_json_and_bad_ones_are_refused() {
     let error = Stg::new(&StgConfig::decoupled(0), vb).unwrap_err();
     assert_eq!(error.to_string(), "clinical must be at least 1, got 0");
     let rows = Tensor::zeros((1, 2), DType::F32, &Device::Cpu);
-    assert!(rows.is_ok() && FeatureTable::new(Some(vec![0.0; 7]), 2, vec![0.0], 1, &Device::Cpu).is_err());
+    assert!(rows.is_ok() && NodeTable::new(Some(vec![0.0; 7]), 2, vec![0.0], 1, &Device::Cpu).is_err());
 }

@@ -3,44 +3,30 @@
 use super::clinical_reader;
 use super::columns::FeatureSet;
 use crate::error::{Error, Result};
-use crate::scaler::FeatureTable;
+use oncograph_core::{FollowUp, Table, TimeUnit};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// A time and whether the event happened then (`true`) or follow-up ended without it (`false`, censored).
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Outcome {
-    /// Months from the operation.
-    pub months: f64,
-    /// False for a censored time.
-    pub event: bool,
-}
-
-impl Outcome {
-    /// The time in years (12 months each).
-    pub fn years(self) -> f64 {
-        self.months / 12.0
-    }
-}
-
-/// What happened to a patient.
+/// What happened to a patient after the operation.
+///
+/// # Units
+/// The times of the table are months from the operation.
 ///
 /// The columns named `vital_status_*` other than the first count recurrence *or* death, despite their name.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Outcomes {
     /// Death from any cause: `overall_survival_months`, `vital_status`.
-    pub overall_survival: Outcome,
+    pub overall_survival: FollowUp,
     /// Recurrence or progression anywhere: `months_to_DFS_progression`, `progression_or_recurrence`. Censored at the
     /// end of follow-up or at death.
-    pub recurrence: Outcome,
+    pub recurrence: FollowUp,
     /// Recurrence or death: `months_to_DFS_progression`, `vital_status_DFS`.
-    pub disease_free_survival: Outcome,
+    pub disease_free_survival: FollowUp,
     /// Recurrence in the liver: `months_to_liver_DFS_progression`, `progression_or_recurrence_liveronly`.
-    pub liver_recurrence: Outcome,
+    pub liver_recurrence: FollowUp,
     /// Recurrence in the liver or death: `months_to_liver_DFS_progression`, `vital_status_liver_DFS`.
-    pub liver_disease_free_survival: Outcome,
+    pub liver_disease_free_survival: FollowUp,
 }
 
 /// Which outcome is predicted (decision S-18; the second task is always [`Endpoint::OverallSurvival`]).
@@ -61,14 +47,12 @@ pub enum Endpoint {
     LiverDiseaseFreeSurvival,
 }
 
-/// One patient.
+/// One patient; the covariates are in [`ClinicalTable::covariates`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ClinicalRecord {
     /// Identifier, e.g. `CRLM-CT-1001`.
     pub id: String,
-    /// Covariates by column name; `None` where missing (-999 or an empty cell).
-    pub covariates: BTreeMap<String, Option<f64>>,
     /// Outcomes.
     pub outcomes: Outcomes,
     /// Free text about the scan, often empty.
@@ -77,7 +61,7 @@ pub struct ClinicalRecord {
 
 impl ClinicalRecord {
     /// The outcome of an endpoint.
-    pub fn outcome(&self, endpoint: Endpoint) -> Outcome {
+    pub fn outcome(&self, endpoint: Endpoint) -> FollowUp {
         match endpoint {
             Endpoint::OverallSurvival => self.outcomes.overall_survival,
             Endpoint::Recurrence => self.outcomes.recurrence,
@@ -95,9 +79,9 @@ impl ClinicalRecord {
 /// use oncograph_datasets::crlm::{ClinicalTable, Endpoint, FeatureSet};
 ///
 /// let table = ClinicalTable::read("Colorectal-Liver-Metastases-Clinical-data-April-2023.xlsx")?;
-/// let deaths = table.outcomes(Endpoint::OverallSurvival).iter().filter(|o| o.event).count();
+/// let deaths = table.outcomes(Endpoint::OverallSurvival).iter().filter(|o| o.event()).count();
 /// let features = table.features(FeatureSet::PreopOnly)?;
-/// println!("{} patients, {deaths} deaths, {} covariates", table.len(), features.names.len());
+/// println!("{} patients, {deaths} deaths, {} covariates", table.len(), features.width());
 /// # Ok::<(), oncograph_datasets::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -107,6 +91,8 @@ pub struct ClinicalTable {
     pub path: PathBuf,
     /// The patients.
     pub patients: Vec<ClinicalRecord>,
+    /// The covariates, with a row for each of `patients`; missing where the file has -999 or an empty cell.
+    pub covariates: Table,
 }
 
 impl ClinicalTable {
@@ -146,7 +132,7 @@ impl ClinicalTable {
     }
 
     /// The outcome of every patient.
-    pub fn outcomes(&self, endpoint: Endpoint) -> Vec<Outcome> {
+    pub fn outcomes(&self, endpoint: Endpoint) -> Vec<FollowUp> {
         self.patients.iter().map(|p| p.outcome(endpoint)).collect()
     }
 
@@ -154,7 +140,7 @@ impl ClinicalTable {
     pub fn strata(&self) -> Vec<usize> {
         let outcomes = self.patients.iter().map(|p| p.outcomes);
         outcomes
-            .map(|o| 2 * usize::from(o.recurrence.event) + usize::from(o.overall_survival.event))
+            .map(|o| 2 * usize::from(o.recurrence.event()) + usize::from(o.overall_survival.event()))
             .collect()
     }
 
@@ -162,7 +148,7 @@ impl ClinicalTable {
     ///
     /// # Errors
     /// [`Error::MissingColumn`] where the file lacks a column of the set.
-    pub fn features(&self, set: FeatureSet) -> Result<FeatureTable> {
+    pub fn features(&self, set: FeatureSet) -> Result<Table> {
         self.columns(&set.columns())
     }
 
@@ -170,20 +156,19 @@ impl ClinicalTable {
     ///
     /// # Errors
     /// [`Error::MissingColumn`] for a name that is no covariate of this table; outcomes are none.
-    pub fn columns(&self, columns: &[&str]) -> Result<FeatureTable> {
-        let row = |patient: &ClinicalRecord| -> Result<Vec<Option<f64>>> {
-            let value = |column| patient.covariates.get(column).copied().ok_or(column);
-            columns.iter().copied().map(value).collect::<Result<_, _>>().map_err(|column| {
-                Error::MissingColumn {
-                    path: self.path.clone(),
-                    sheet: None,
-                    column: column.to_owned(),
-                    found: patient.covariates.keys().cloned().collect(),
-                }
+    pub fn columns(&self, columns: &[&str]) -> Result<Table> {
+        let place = |column: &&str| {
+            self.covariates.column(column).ok_or_else(|| Error::MissingColumn {
+                path: self.path.clone(),
+                sheet: None,
+                column: (*column).to_owned(),
+                found: self.covariates.columns().to_vec(),
             })
         };
-        let rows = self.patients.iter().map(row).collect::<Result<_>>()?;
-        Ok(FeatureTable { names: columns.iter().map(|c| (*c).to_owned()).collect(), rows })
+        let places = columns.iter().map(place).collect::<Result<Vec<_>>>()?;
+        let rows = self.covariates.rows().map(|row| places.iter().map(|&p| row[p]).collect()).collect();
+        let names = columns.iter().map(|c| (*c).to_owned()).collect();
+        Ok(Table::new(self.covariates.ids().to_vec(), names, rows)?)
     }
 
     /// Contradictions between the outcome columns, one line for each; empty for a sound table.
@@ -199,19 +184,22 @@ impl ClinicalTable {
                 ("recurrence", o.recurrence, o.disease_free_survival),
                 ("liver recurrence", o.liver_recurrence, o.liver_disease_free_survival),
             ] {
-                let (id, a, b) = (&patient.id, recurrence.months, os.months);
+                let months = |f: FollowUp| f.time_in(TimeUnit::Months);
+                let (id, a, b) = (&patient.id, months(recurrence), months(os));
                 if a > b + 1e-6 {
                     lines.push(format!("{id}: {name} time {a} is after the end of follow-up at {b} months"));
                 }
-                if !recurrence.event && (a - b).abs() > 1e-6 {
+                if !recurrence.event() && (a - b).abs() > 1e-6 {
                     lines.push(format!(
                         "{id}: no {name}, but its time {a} is not the follow-up of {b} months"
                     ));
                 }
-                if composite.event != (recurrence.event || os.event) {
+                if composite.event() != (recurrence.event() || os.event()) {
                     lines.push(format!(
                         "{id}: {name}-or-death is {}, but recurrence is {} and death {}",
-                        composite.event, recurrence.event, os.event
+                        composite.event(),
+                        recurrence.event(),
+                        os.event()
                     ));
                 }
             }
@@ -266,9 +254,10 @@ mod tests {
         let (_folder, path) = table(rows, None);
         let table = ClinicalTable::read(&path).unwrap();
         let features = table.columns(&["age", "carcinoembryonic_antigen"]).unwrap();
-        assert_eq!(features.rows, [[None, None], [Some(61.5), Some(1.0)]]);
+        assert_eq!(features.rows().collect::<Vec<_>>(), [[None, None], [Some(61.5), Some(1.0)]]);
+        assert_eq!(features.ids(), ["P0", "P1"]);
         assert_eq!(table.strata(), [3, 2]);
-        assert_eq!(table.outcomes(Endpoint::OverallSurvival)[1], Outcome { months: 12.5, event: false });
+        assert_eq!(table.outcomes(Endpoint::OverallSurvival)[1], FollowUp::months(12.5, false).unwrap());
         assert!(table.audit().is_empty());
         assert_eq!(table.position("P1"), Some(1));
         // Post-operative columns may be absent, but then cannot be asked for.

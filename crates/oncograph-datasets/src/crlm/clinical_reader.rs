@@ -1,10 +1,11 @@
 //! Reading the clinical table from xlsx and CSV.
 
-use super::clinical::{ClinicalRecord, ClinicalTable, Outcome, Outcomes};
+use super::clinical::{ClinicalRecord, ClinicalTable, Outcomes};
 use super::columns::{Content, ID, MISSING, NOTES, OUTCOMES, POSTOPERATIVE, PREOPERATIVE};
 use crate::csv_table::CsvTable;
 use crate::error::{Error, Result};
 use calamine::{Data, Reader, Xlsx};
+use oncograph_core::{FollowUp, Table};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -65,7 +66,7 @@ fn read_xlsx(path: &Path) -> Result<Sheet> {
             });
         }
     }
-    Err(Error::NoSheet { path: path.to_owned(), column: ID, sheets: names })
+    Err(Error::at(path, format!("no sheet has a column `{ID}`; sheets: {}", names.join(", "))))
 }
 
 fn text_of(cell: &Data) -> String {
@@ -95,7 +96,9 @@ fn parse(sheet: Sheet) -> Result<ClinicalTable> {
         }
     }
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-    let mut patients = Vec::with_capacity(sheet.rows.len());
+    let covariates: Vec<&str> =
+        PREOPERATIVE.into_iter().chain(POSTOPERATIVE).filter(|c| place(c).is_some()).collect();
+    let (mut patients, mut values) = (Vec::with_capacity(sheet.rows.len()), Vec::new());
     for (row, cells) in &sheet.rows {
         if cells.iter().all(|c| c.trim().is_empty()) {
             continue;
@@ -107,21 +110,16 @@ fn parse(sheet: Sheet) -> Result<ClinicalTable> {
             let (path, sheet) = (sheet.path.clone(), sheet.name.clone());
             return Err(Error::DuplicatePatient { path, sheet, id, first, second: row.number });
         }
-        let mut covariates = BTreeMap::new();
-        for column in PREOPERATIVE.into_iter().chain(POSTOPERATIVE).filter(|c| place(c).is_some()) {
-            covariates.insert(column.to_owned(), row.covariate(column)?);
-        }
-        patients.push(ClinicalRecord {
-            id,
-            covariates,
-            outcomes: row.outcomes()?,
-            notes: cell(NOTES).to_owned(),
-        });
+        values.push(covariates.iter().map(|c| row.covariate(c)).collect::<Result<Vec<_>>>()?);
+        patients.push(ClinicalRecord { id, outcomes: row.outcomes()?, notes: cell(NOTES).to_owned() });
     }
     if patients.is_empty() {
-        return Err(Error::EmptyTable { path: sheet.path, sheet: sheet.name });
+        return Err(Error::empty_table(&sheet.path, sheet.name.as_deref()));
     }
-    Ok(ClinicalTable { path: sheet.path, patients })
+    let ids = patients.iter().map(|p| p.id.clone()).collect();
+    let columns = covariates.into_iter().map(str::to_owned).collect();
+    let covariates = Table::new(ids, columns, values)?;
+    Ok(ClinicalTable { path: sheet.path, patients, covariates })
 }
 
 struct Row<'a> {
@@ -171,7 +169,7 @@ impl Row<'_> {
         }
     }
 
-    fn outcome(&self, time: &str, event: &str) -> Result<Outcome> {
+    fn outcome(&self, time: &str, event: &str) -> Result<FollowUp> {
         let months = match self.number(time)? {
             Some(months) if months.is_finite() && months > 0.0 => months,
             _ => return self.refuse(time, "a number of months greater than 0"),
@@ -181,7 +179,7 @@ impl Row<'_> {
             Some(0.0) => false,
             _ => return self.refuse(event, "1 (event) or 0 (none)"),
         };
-        Ok(Outcome { months, event })
+        Ok(FollowUp::months(months, event)?)
     }
 
     fn outcomes(&self) -> Result<Outcomes> {

@@ -86,7 +86,7 @@ impl CrlmCohort {
         let (layout, mut files) = match (nifti.is_empty(), dicom.is_empty()) {
             (false, false) => {
                 let detail = "both metadata.csv of DICOM series and subjects with ct.nii.gz: keep one layout";
-                return Err(Error::layout(root, detail));
+                return Err(Error::at(root, detail));
             }
             (false, true) => (Layout::Nifti, nifti),
             (true, false) => (Layout::Tcia, dicom),
@@ -101,7 +101,7 @@ impl CrlmCohort {
                 "no subject with images (e.g. {example}) is in {} (e.g. {first})",
                 clinical.path.display()
             );
-            return Err(Error::layout(root, detail));
+            return Err(Error::at(root, detail));
         }
         let without_clinical: Vec<String> = files.into_keys().collect();
         if !without_clinical.is_empty() {
@@ -120,7 +120,7 @@ fn find_table(root: &Path) -> Result<PathBuf> {
     }
     let all = entries(root)?;
     if all.is_empty() {
-        return Err(Error::layout(root, "the folder is empty"));
+        return Err(Error::at(root, "the folder is empty"));
     }
     for folder in [root.to_owned(), root.join("clinical")] {
         let exact = folder.join("clinical.csv");
@@ -138,7 +138,7 @@ fn find_table(root: &Path) -> Result<PathBuf> {
             if tables.len() > 1 {
                 let names: Vec<String> = tables.iter().map(|p| name_of(p)).collect();
                 let detail = format!("several clinical tables, keep one: {}", names.join(", "));
-                return Err(Error::layout(&folder, detail));
+                return Err(Error::at(&folder, detail));
             }
             if let Some(table) = tables.pop() {
                 return Ok(table);
@@ -151,7 +151,7 @@ fn find_table(root: &Path) -> Result<PathBuf> {
         names.join(", "),
         if all.len() > names.len() { " ..." } else { "" }
     );
-    Err(Error::layout(root, detail))
+    Err(Error::at(root, detail))
 }
 
 /// Subjects with `ct.nii.gz` (or `ct.nii`).

@@ -9,7 +9,7 @@ mod phantom;
 mod structure;
 mod tcia;
 
-pub use clinical::{ClinicalRecord, ClinicalTable, Endpoint, Outcome, Outcomes};
+pub use clinical::{ClinicalRecord, ClinicalTable, Endpoint, Outcomes};
 pub use cohort::{CrlmCohort, Layout};
 pub use columns::FeatureSet;
 pub use load::{CrlmImages, ImageFiles, LoadOptions, SubjectFiles};

@@ -1,6 +1,6 @@
 use crate::csv_table::CsvTable;
 use crate::error::{Error, Result};
-use crate::scaler::FeatureTable;
+use oncograph_core::Table;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -66,9 +66,9 @@ pub struct GliomaRecord {
 /// # std::fs::write(&path, "ID,Sex,Age at MRI,WHO CNS Grade,MGMT status,IDH\nA,F,40,2,positive,IDH1 p.R132H\n")?;
 /// let table = GliomaTable::read(&path)?;
 /// assert_eq!(table.patients[0].idh, Some(true));
-/// let features = table.features(GliomaFeatures::AgeSex);
-/// assert_eq!(features.names, ["age", "male"]);
-/// assert_eq!(features.rows[0], [Some(40.0), Some(0.0)]);
+/// let features = table.features(GliomaFeatures::AgeSex)?;
+/// assert_eq!(features.columns(), ["age", "male"]);
+/// assert_eq!(features.row(0), [Some(40.0), Some(0.0)]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -103,7 +103,7 @@ impl GliomaTable {
                 "neither UCSF-PDGM (columns `ID`, `IDH`) nor Ceccarelli 2016 (`patient`, `IDH.status`); found: {}",
                 table.header.join(", ")
             );
-            return Err(Error::layout(path.as_ref(), detail));
+            return Err(Error::at(path.as_ref(), detail));
         };
         let mut seen: BTreeMap<String, usize> = BTreeMap::new();
         let mut patients = Vec::with_capacity(table.rows.len());
@@ -120,7 +120,7 @@ impl GliomaTable {
             patients.push(patient);
         }
         if patients.is_empty() {
-            return Err(Error::EmptyTable { path: table.path, sheet: None });
+            return Err(Error::empty_table(&table.path, None));
         }
         Ok(GliomaTable { path: table.path, kind, patients })
     }
@@ -137,7 +137,11 @@ impl GliomaTable {
     }
 
     /// The covariates of a set, without those that no patient of the table has; histologies one column each.
-    pub fn features(&self, set: GliomaFeatures) -> FeatureTable {
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if two patients have one identifier or a value is not finite; a table that was read has
+    /// neither.
+    pub fn features(&self, set: GliomaFeatures) -> Result<Table> {
         type Get<'a> = Box<dyn Fn(&GliomaRecord) -> Option<f64> + 'a>;
         let flag = |value: Option<bool>| value.map(|v| f64::from(u8::from(v)));
         let mut columns: Vec<(String, Get)> = vec![
@@ -157,10 +161,10 @@ impl GliomaTable {
             }
         }
         columns.retain(|(_, get)| self.patients.iter().any(|p| get(p).is_some()));
-        FeatureTable {
-            names: columns.iter().map(|(name, _)| name.clone()).collect(),
-            rows: self.patients.iter().map(|p| columns.iter().map(|(_, get)| get(p)).collect()).collect(),
-        }
+        let ids = self.patients.iter().map(|p| p.id.clone()).collect();
+        let names = columns.iter().map(|(name, _)| name.clone()).collect();
+        let rows = self.patients.iter().map(|p| columns.iter().map(|(_, get)| get(p)).collect()).collect();
+        Ok(Table::new(ids, names, rows)?)
     }
 }
 
@@ -334,7 +338,7 @@ mod tests {
         assert_eq!((table.kind, table.patients.len()), (GliomaTableKind::Ceccarelli2016, 3));
         let table = table.with_idh();
         assert_eq!(table.patients.len(), 2);
-        let features = table.features(GliomaFeatures::Pathology);
+        let features = table.features(GliomaFeatures::Pathology).unwrap();
         let names = [
             "age",
             "male",
@@ -344,8 +348,8 @@ mod tests {
             "histology_astrocytoma",
             "histology_glioblastoma",
         ];
-        assert_eq!(features.names, names);
-        assert_eq!(features.rows[1], [Some(61.0), Some(1.0), None, Some(4.0), None, Some(0.0), Some(1.0)]);
+        assert_eq!(features.columns(), names);
+        assert_eq!(features.row(1), [Some(61.0), Some(1.0), None, Some(4.0), None, Some(0.0), Some(1.0)]);
         assert_eq!(table.position("B"), Some(1));
     }
 }

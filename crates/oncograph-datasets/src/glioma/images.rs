@@ -99,7 +99,7 @@ struct Listing {
 
 impl Listing {
     fn of(folder: &Path) -> Result<Self> {
-        let io = |source| Error::Io { operation: "read", path: folder.into(), source };
+        let io = |source| Error::io("read", folder, source);
         let mut files = vec![];
         for entry in std::fs::read_dir(folder).map_err(io)? {
             let path = entry.map_err(io)?.path();
@@ -139,7 +139,7 @@ impl Listing {
     }
 
     fn refuse(&self, detail: String) -> Error {
-        Error::NoImages { path: self.folder.clone(), detail }
+        Error::at(&self.folder, detail)
     }
 }
 
@@ -155,7 +155,7 @@ impl GliomaFiles {
     /// `None`, which may be absent.
     ///
     /// # Errors
-    /// [`Error::NoImages`] names the sequences that are missing, the segmentation that was asked for, or two files with one
+    /// [`Error::AtFile`] names the sequences that are missing, the segmentation that was asked for, or two files with one
     /// ending.
     pub fn find(folder: impl AsRef<Path>, segmentation: Option<&str>) -> Result<Self> {
         let listing = Listing::of(folder.as_ref())?;
@@ -201,10 +201,10 @@ impl GliomaFiles {
     /// The patients of a folder of folders, in the order of the folders' names; folders without any sequence are left out.
     ///
     /// # Errors
-    /// [`Error::NoImages`] if there is none; as [`GliomaFiles::find`] for a patient with some of the files.
+    /// [`Error::AtFile`] if there is none; as [`GliomaFiles::find`] for a patient with some of the files.
     pub fn find_all(root: impl AsRef<Path>, segmentation: Option<&str>) -> Result<Vec<Self>> {
         let root = root.as_ref();
-        let io = |source| Error::Io { operation: "read", path: root.into(), source };
+        let io = |source| Error::io("read", root, source);
         let mut folders = vec![];
         for entry in std::fs::read_dir(root).map_err(io)? {
             let path = entry.map_err(io)?.path();
@@ -218,8 +218,7 @@ impl GliomaFiles {
         }
         folders.sort();
         if folders.is_empty() {
-            let detail = "no folder with ID_t1.nii.gz or ID-t1n.nii.gz in it".into();
-            return Err(Error::NoImages { path: root.into(), detail });
+            return Err(Error::at(root, "no folder with ID_t1.nii.gz or ID-t1n.nii.gz in it"));
         }
         folders.iter().map(|folder| Self::find(folder, segmentation)).collect()
     }
@@ -232,14 +231,14 @@ impl GliomaFiles {
     /// Reads the patient.
     ///
     /// # Errors
-    /// An unreadable file or one with NaN voxels; [`Error::NoImages`] for a sequence on another grid than T1, a label that
+    /// An unreadable file or one with NaN voxels; [`Error::AtFile`] for a sequence on another grid than T1, a label that
     /// the convention does not know, or an empty tumour, each with the file.
     pub fn read(&self, convention: LabelConvention, tumour: TumourLabel) -> Result<GliomaImages> {
         let frame = Frame::described(format!("patient {}", self.id));
         let volume = |path: &PathBuf| Ok::<_, Error>(nifti::read::<f32>(path)?.with_frame(frame.clone()));
         let [t1, contrast, t2, flair] = &self.sequences;
         let sequences = [volume(t1)?, volume(contrast)?, volume(t2)?, volume(flair)?];
-        let refuse = |path: &Path, detail: String| Error::NoImages { path: path.into(), detail };
+        let refuse = |path: &Path, detail: String| Error::at(path, detail);
         let grid = sequences[0].grid();
         let same = |path: &Path, other: &oncograph_imaging::Grid| {
             if other.approx_eq(grid, 1e-2) {

@@ -23,7 +23,7 @@ impl BratsNames {
         let years: Vec<usize> = (0..table.header.len()).filter(known).collect();
         if years.is_empty() {
             let detail = "no column such as `BraTS_2020_subject_ID`".to_owned();
-            return Err(Error::layout(path.as_ref(), detail));
+            return Err(Error::at(path.as_ref(), detail));
         }
         let named = |text: &str| !matches!(text, "" | "NA");
         let mut names = BTreeMap::new();

@@ -1,15 +1,16 @@
 use super::OmicsTable;
-use super::parquet_table::{ParquetTable, is_parquet};
-use super::table::{bad, delimited, table_file};
+use super::parquet_table::ParquetTable;
+use super::table::{bad, cell, delimited, is_parquet, table_file};
 use crate::{Error, Result};
+use oncograph_core::{FollowUp, Table};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-/// What is known of a patient's outcome; `None` where it is not.
+/// What is known of a patient's outcomes; `None` where it is not.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Outcome {
-    /// Years from diagnosis and whether they ended with death.
-    pub survival: Option<(f64, bool)>,
+pub struct OmicsOutcomes {
+    /// The time from diagnosis to death.
+    pub survival: Option<FollowUp>,
     /// The best response to a drug: 0 none (stable or progressive disease), 1 partial, 2 complete.
     pub response: Option<usize>,
     /// A class by the name of its task, for example `subtype`.
@@ -24,22 +25,25 @@ pub type NamedRows = (Vec<String>, Vec<Option<Vec<f32>>>);
 /// Patients with molecular tables, a row of covariates and outcomes, in one order.
 #[derive(Debug, Clone)]
 pub struct OmicsCohort {
-    /// Who the rows are of.
-    pub ids: Vec<String>,
-    /// Names of the covariates of the patient node.
-    pub covariates: Vec<String>,
-    /// The covariates; NaN where one is missing.
-    pub patient: Vec<Vec<f32>>,
+    /// The covariates of the patient node, with a row for each patient.
+    pub covariates: Table,
     /// By node type: the names of its nodes, and a row per patient that has any.
     pub tables: BTreeMap<String, NamedRows>,
     /// Outcomes.
-    pub outcomes: Vec<Outcome>,
-    /// Names of the classes of each task in [`Outcome::classes`].
+    pub outcomes: Vec<OmicsOutcomes>,
+    /// Names of the classes of each task in [`OmicsOutcomes::classes`].
     pub classes: BTreeMap<String, Vec<String>>,
     /// Names of the adverse events.
     pub events: Vec<String>,
     /// What a reader of results must know about the data.
     pub notes: Vec<String>,
+}
+
+impl OmicsCohort {
+    /// The patients' identifiers, in the order of all fields.
+    pub fn ids(&self) -> &[String] {
+        self.covariates.ids()
+    }
 }
 
 /// A CSV or Parquet file as rows of text by column name.
@@ -79,14 +83,8 @@ impl Sheet {
     fn largest(&self, row: usize, column: usize) -> Result<Option<f64>> {
         let mut best: Option<f64> = None;
         for part in self.text(row, column).split(';').map(str::trim).filter(|p| !p.is_empty() && *p != "NA") {
-            let value: f64 = part.parse().map_err(|_| Error::Cell {
-                path: self.path.clone(),
-                sheet: None,
-                row: row + 2,
-                column: self.header[column].as_str().into(),
-                expected: "a number of days".into(),
-                got: part.into(),
-            })?;
+            let refused = || cell(&self.path, row + 2, &self.header[column], "a number of days", part);
+            let value: f64 = part.parse().ok().filter(|v: &f64| v.is_finite()).ok_or_else(refused)?;
             best = Some(best.map_or(value, |b| b.max(value)));
         }
         Ok(best)
@@ -97,10 +95,10 @@ impl Sheet {
     }
 }
 
-/// TCGA's clinical columns: survival in years and response of each row.
+/// TCGA's clinical columns: survival in days and response of each row.
 ///
 /// A death in the follow-up forms counts where the first form still says *alive*: `vital_status` alone under-counts.
-fn tcga_outcomes(sheet: &Sheet) -> Result<Vec<Outcome>> {
+fn tcga_outcomes(sheet: &Sheet) -> Result<Vec<OmicsOutcomes>> {
     let at = |name: &str| sheet.column(name);
     let (status, death, last) =
         (at("patient.vital_status")?, at("patient.days_to_death")?, at("patient.days_to_last_followup")?);
@@ -113,20 +111,21 @@ fn tcga_outcomes(sheet: &Sheet) -> Result<Vec<Outcome>> {
         let dead = died.is_some() || sheet.text(row, status) == "dead";
         let seen = most(sheet.largest(row, last)?, sheet.largest(row, later)?);
         let days = if dead { died } else { seen };
-        let survival = days.filter(|d| *d > 0.0).map(|d| (d / 365.25, dead));
+        let survival = days.filter(|d| *d > 0.0).map(|d| FollowUp::days(d, dead)).transpose()?;
         let response = sheet.text(row, drugs).split(';').filter_map(|r| match r.trim() {
             "complete response" => Some(2),
             "partial response" => Some(1),
             "stable disease" | "clinical progressive disease" | "radiographic progressive disease" => Some(0),
             _ => None,
         });
-        outcomes.push(Outcome { survival, response: response.max(), ..Outcome::default() });
+        outcomes.push(OmicsOutcomes { survival, response: response.max(), ..OmicsOutcomes::default() });
     }
     Ok(outcomes)
 }
 
-fn number(text: &str) -> f32 {
-    text.parse().unwrap_or(f32::NAN)
+/// The number in a cell, to the precision of the tables; `None` where it holds none.
+fn number(text: &str) -> Option<f64> {
+    text.parse::<f32>().ok().filter(|v| v.is_finite()).map(f64::from)
 }
 
 /// TCGA-BRCA: 150 patients with mRNA, miRNA and proteins and 70 without proteins; subtype and survival.
@@ -146,7 +145,7 @@ pub fn brca(root: impl AsRef<Path>) -> Result<OmicsCohort> {
     let ids: Vec<String> = mrna.iter().flat_map(|t| t.ids.clone()).collect();
     let place = sheet.by_id();
     let all = tcga_outcomes(&sheet)?;
-    let mut outcomes: Vec<Outcome> =
+    let mut outcomes: Vec<OmicsOutcomes> =
         ids.iter().map(|id| place.get(id).map(|i| all[*i].clone()).unwrap_or_default()).collect();
     let names = ["Basal", "Her2", "LumA"];
     for file in ["brca_subtype_train.csv", "brca_subtype_test.csv"] {
@@ -166,7 +165,7 @@ pub fn brca(root: impl AsRef<Path>) -> Result<OmicsCohort> {
         sheet.column("patient.stage_event.pathologic_stage")?,
     );
     let patient = ids.iter().map(|id| match place.get(id) {
-        None => vec![f32::NAN; 2],
+        None => vec![None; 2],
         Some(i) => vec![number(sheet.text(*i, age)), stage_number(sheet.text(*i, stage))],
     });
     let tables = BTreeMap::from([
@@ -174,9 +173,9 @@ pub fn brca(root: impl AsRef<Path>) -> Result<OmicsCohort> {
         ("mirna".to_string(), joined(&mirna, &ids)),
         ("protein".to_string(), joined(&protein, &ids)),
     ]);
+    let rows = patient.collect();
     Ok(OmicsCohort {
-        covariates: vec!["age".into(), "stage".into()],
-        patient: patient.collect(),
+        covariates: Table::new(ids, vec!["age".into(), "stage".into()], rows)?,
         tables,
         outcomes,
         classes: BTreeMap::from([("subtype".to_string(), names.map(String::from).to_vec())]),
@@ -184,18 +183,17 @@ pub fn brca(root: impl AsRef<Path>) -> Result<OmicsCohort> {
         notes: vec!["TCGA-BRCA. PAM50 subtypes are defined on gene expression: a model that sees mRNA predicts its own \
                      definition."
             .into()],
-        ids,
     })
 }
 
-fn stage_number(text: &str) -> f32 {
+fn stage_number(text: &str) -> Option<f64> {
     let letters = text.trim_start_matches("stage ").trim_end_matches(['a', 'b', 'c']);
     match letters {
-        "i" => 1.0,
-        "ii" => 2.0,
-        "iii" => 3.0,
-        "iv" => 4.0,
-        _ => f32::NAN,
+        "i" => Some(1.0),
+        "ii" => Some(2.0),
+        "iii" => Some(3.0),
+        "iv" => Some(4.0),
+        _ => None,
     }
 }
 
@@ -233,7 +231,7 @@ pub fn gbmlgg(root: impl AsRef<Path>, idh: Option<&Path>) -> Result<OmicsCohort>
     let sheet = Sheet::read(&table_file(root, "gbmlgg_outcomes.csv")?)?;
     let (place, all) = (sheet.by_id(), tcga_outcomes(&sheet)?);
     let ids = table.ids.clone();
-    let mut outcomes: Vec<Outcome> =
+    let mut outcomes: Vec<OmicsOutcomes> =
         ids.iter().map(|id| place.get(id).map(|i| all[*i].clone()).unwrap_or_default()).collect();
     let mut classes = BTreeMap::new();
     if let Some(path) = idh {
@@ -253,21 +251,19 @@ pub fn gbmlgg(root: impl AsRef<Path>, idh: Option<&Path>) -> Result<OmicsCohort>
         sheet.column("patient.karnofsky_performance_score")?,
     );
     let patient = ids.iter().map(|id| match place.get(id) {
-        None => vec![f32::NAN; 2],
+        None => vec![None; 2],
         Some(i) => vec![number(sheet.text(*i, age)), number(sheet.text(*i, karnofsky))],
     });
-    let rows = table.aligned(&ids);
+    let (rows, proteins) = (patient.collect(), table.aligned(&ids));
     Ok(OmicsCohort {
-        covariates: vec!["age".into(), "karnofsky".into()],
-        patient: patient.collect(),
-        tables: BTreeMap::from([("protein".to_string(), (table.features.clone(), rows))]),
+        covariates: Table::new(ids, vec!["age".into(), "karnofsky".into()], rows)?,
+        tables: BTreeMap::from([("protein".to_string(), (table.features, proteins))]),
         outcomes,
         classes,
         events: vec![],
         notes: vec![
             "TCGA GBM and LGG; one RPPA sample per patient, the primary tumour's where there is one.".into(),
         ],
-        ids,
     })
 }
 
@@ -309,7 +305,7 @@ pub fn rat(root: impl AsRef<Path>) -> Result<OmicsCohort> {
         })?;
         let value = |i: usize| chemistry[i].as_ref().map(|r| r[column]).filter(|v| v.is_finite());
         let mut low: Vec<f32> = (0..genes.len())
-            .filter(|&i| number(text(&genes.ids[i], dose)) <= 50.0)
+            .filter(|&i| number(text(&genes.ids[i], dose)).is_some_and(|d| d <= 50.0))
             .filter_map(value)
             .collect();
         low.sort_by(f32::total_cmp);
@@ -319,19 +315,18 @@ pub fn rat(root: impl AsRef<Path>) -> Result<OmicsCohort> {
         }
     }
     let patient = genes.ids.iter().map(|id| vec![number(text(id, hours))]).collect();
-    let outcomes = toxicity.into_iter().map(|toxicity| Outcome { toxicity, ..Outcome::default() }).collect();
+    let outcomes =
+        toxicity.into_iter().map(|toxicity| OmicsOutcomes { toxicity, ..OmicsOutcomes::default() }).collect();
     let rows = (0..genes.len()).map(|i| Some(genes.row(i).to_vec())).collect();
     Ok(OmicsCohort {
-        covariates: vec!["hours".into()],
-        patient,
-        tables: BTreeMap::from([("gene".to_string(), (genes.features.clone(), rows))]),
+        covariates: Table::new(genes.ids, vec!["hours".into()], patient)?,
+        tables: BTreeMap::from([("gene".to_string(), (genes.features, rows))]),
         outcomes,
         classes: BTreeMap::new(),
         events: events.map(|(name, _)| name.to_string()).to_vec(),
         notes: vec!["Rats, not people: the only real toxicity labels at hand. Four animals share each dose and hour, so that \
                      folds see the treatment groups of their held-out animals."
             .into()],
-        ids: genes.ids,
     })
 }
 
@@ -349,18 +344,17 @@ mod tests {
                     B,alive,,100,stable disease,100,730.5\nC,dead,,10,,,\nD,alive,,,,,\n";
         std::fs::write(&path, text).unwrap();
         let all = tcga_outcomes(&Sheet::read(&path).unwrap()).unwrap();
-        assert_eq!(all[0].survival, Some((500.0 / 365.25, false)));
-        assert_eq!(
-            (all[1].survival, all[0].response, all[1].response),
-            (Some((2.0, true)), Some(2), Some(0))
-        );
+        let years = |i: usize| all[i].survival.map(|s| (s.in_years(), s.event()));
+        assert_eq!(years(0), Some((500.0 / 365.25, false)));
+        assert_eq!((years(1), all[0].response, all[1].response), (Some((2.0, true)), Some(2), Some(0)));
         // Dead without a day, and alive without one: nothing is known.
         assert_eq!((all[2].survival, all[3].survival, all[3].response), (None, None, None));
-        std::fs::write(&path, text.replace("730.5", "late")).unwrap();
-        let error = tcga_outcomes(&Sheet::read(&path).unwrap()).unwrap_err().to_string();
-        assert!(
-            error.contains("row 3, column `followup_death_days`: expected a number of days, got \"late\""),
-            "{error}"
-        );
+        for bad in ["late", "inf"] {
+            std::fs::write(&path, text.replace("730.5", bad)).unwrap();
+            let error = tcga_outcomes(&Sheet::read(&path).unwrap()).unwrap_err().to_string();
+            let expected =
+                format!("row 3, column `followup_death_days`: expected a number of days, got \"{bad}\"");
+            assert!(error.contains(&expected), "{error}");
+        }
     }
 }

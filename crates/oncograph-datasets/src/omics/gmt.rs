@@ -15,7 +15,7 @@ impl GeneSets {
     /// tabs between them. A gene that is there twice counts once.
     ///
     /// # Errors
-    /// [`Error::Io`], or [`Error::Format`] with the line that has no gene, or for a file without sets.
+    /// [`Error::AtFile`]: a file that cannot be read, one without sets, or a line that has no gene.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let mut sets = vec![];

@@ -2,7 +2,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | [`OmicsTable`] | one row per sample, one column per gene, protein or laboratory value; CSV, plain or gzip, or Parquet |
+//! | [`OmicsTable`] | one row per sample, one column per gene, protein or laboratory value; CSV, plain or gzip, or Parquet (feature `parquet`) |
 //! | [`RowStore`] | such a table on disk as fixed rows, read a batch at a time |
 //! | [`OmicsScaler`] | selection by variance, imputation and z-scores, fitted on the training rows only |
 //! | [`read_bioplex`], [`read_trrust`], [`read_scored_edges`], [`read_map`] | networks between genes and proteins |
@@ -15,13 +15,17 @@ mod cohort;
 mod edges;
 mod gmt;
 mod networks;
+#[cfg(feature = "parquet")]
+mod parquet_table;
+#[cfg(not(feature = "parquet"))]
+#[path = "parquet_off.rs"]
 mod parquet_table;
 mod phantom;
 mod row_store;
 mod scaler;
 mod table;
 
-pub use cohort::{NamedRows, OmicsCohort, Outcome, brca, gbmlgg, rat};
+pub use cohort::{NamedRows, OmicsCohort, OmicsOutcomes, brca, gbmlgg, rat};
 pub use edges::{associated, correlated};
 pub use gmt::GeneSets;
 pub use networks::{antibody_edges, named_edges, read_bioplex, read_map, read_scored_edges, read_trrust};

@@ -11,11 +11,6 @@ use std::path::{Path, PathBuf};
 
 const FORMAT: &str = "Parquet";
 
-/// Whether a file is taken for Parquet: by its name, as `.gz` is.
-pub(super) fn is_parquet(path: &Path) -> bool {
-    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet"))
-}
-
 /// A flat table in a Parquet file, of which one row group is in memory at a time.
 ///
 /// The identifiers are the index that pandas notes in the file, else the first column. Rows are numbered as in the same

@@ -1,5 +1,5 @@
 use crate::{Error, Result};
-use oncograph_nn::Seed;
+use oncograph_core::{FollowUp, Seed};
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
@@ -105,8 +105,12 @@ impl OmicsPhantomConfig {
         (self.proteins * 4 / 5 / self.pathway).max(2)
     }
 
-    /// What patient `p` is like, from a stream of its own, so that a cohort of any size is made row by row.
-    pub fn patient(&self, p: usize) -> OmicsPhantom {
+    /// Patient `p`, from a random stream of its own, so that a cohort of any size is made row by row.
+    ///
+    /// # Errors
+    /// As [`OmicsPhantomConfig::validate`].
+    pub fn patient(&self, p: usize) -> Result<OmicsPhantom> {
+        self.validate()?;
         let seed = Seed::new(self.seed).stream("omics phantom").at(p as u64);
         let mut rng = seed.rng();
         let mut normal = |scale: f64| scale * Distribution::<f64>::sample(&StandardNormal, &mut rng);
@@ -132,17 +136,16 @@ impl OmicsPhantomConfig {
         let uniform: f64 = rng.random_range(1e-9..1.0);
         let years = (-uniform.ln() / 0.25 / risk.exp()).min(40.0);
         let follow_up = rng.random_range(1.0..12.0);
-        OmicsPhantom {
+        Ok(OmicsPhantom {
             age,
             sex: rng.random_bool(0.5),
             genes,
             labs,
             proteins: (!rng.random_bool(self.missing)).then_some(proteins),
-            years: years.min(follow_up).max(0.01),
-            event: years <= follow_up,
+            survival: FollowUp::years(years.min(follow_up).max(0.01), years <= follow_up)?,
             response: usize::from(response > -0.7) + usize::from(response > 0.7),
             toxicity: severity.map(|s| s > 0.5),
-        }
+        })
     }
 
     /// Gene–gene, gene–protein and protein–protein edges: all pairs within a pathway or module, and a tenth as many
@@ -210,10 +213,8 @@ pub struct OmicsPhantom {
     pub proteins: Option<Vec<f32>>,
     /// Laboratory values.
     pub labs: Vec<f32>,
-    /// Years to death or the end of follow-up.
-    pub years: f64,
-    /// Whether that was death.
-    pub event: bool,
+    /// The time to death, in years.
+    pub survival: FollowUp,
     /// 0 none, 1 partial, 2 complete.
     pub response: usize,
     /// Two adverse events.
@@ -228,18 +229,21 @@ mod tests {
     fn patients_do_not_depend_on_each_other_and_the_signal_is_there() {
         let config = OmicsPhantomConfig::new(400, 1);
         config.validate().unwrap();
-        assert_eq!(config.patient(7), OmicsPhantomConfig::new(8, 1).patient(7));
-        assert_ne!(config.patient(7).genes, OmicsPhantomConfig::new(8, 2).patient(7).genes);
-        let all: Vec<_> = (0..400).map(|p| config.patient(p)).collect();
-        let deaths = all.iter().filter(|p| p.event).count();
+        let seventh = |config: &OmicsPhantomConfig| config.patient(7).unwrap();
+        assert_eq!(seventh(&config), seventh(&OmicsPhantomConfig::new(8, 1)));
+        assert_ne!(seventh(&config).genes, seventh(&OmicsPhantomConfig::new(8, 2)).genes);
+        let all: Vec<_> = (0..400).map(|p| config.patient(p).unwrap()).collect();
+        let deaths = all.iter().filter(|p| p.survival.event()).count();
         assert!((150..380).contains(&deaths), "{deaths}");
         let mean = |e: bool| {
-            let of: Vec<f64> = all.iter().filter(|p| p.event == e).map(|p| f64::from(p.labs[0])).collect();
+            let of: Vec<f64> =
+                all.iter().filter(|p| p.survival.event() == e).map(|p| f64::from(p.labs[0])).collect();
             of.iter().sum::<f64>() / of.len() as f64
         };
         assert!(mean(true) > mean(false) + 0.1);
         let absent = all.iter().filter(|p| p.proteins.is_none()).count();
         assert!((30..90).contains(&absent), "{absent}");
-        assert!(OmicsPhantomConfig::new(1, 1).sizes(5, 60, 1).validate().is_err());
+        let bad = OmicsPhantomConfig::new(1, 1).sizes(5, 60, 1);
+        assert!(bad.validate().is_err() && bad.patient(0).is_err());
     }
 }

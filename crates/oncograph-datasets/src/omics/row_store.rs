@@ -1,6 +1,7 @@
 use crate::{Error, Result};
+use oncograph_core::WholeFile;
 use std::fs::File;
-use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -34,7 +35,7 @@ impl RowStore {
     /// Opens what [`RowStoreWriter`] wrote.
     ///
     /// # Errors
-    /// [`Error::Io`], or [`Error::Format`] for another or a cut file.
+    /// [`Error::AtFile`] for a file that cannot be read, another file or a cut one.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let io = |e| Error::io("read", path, e);
@@ -75,7 +76,7 @@ impl RowStore {
     /// Some rows, one after the other in the order asked for.
     ///
     /// # Errors
-    /// [`Error::Argument`] for a row that is not there, or [`Error::Io`].
+    /// [`Error::Argument`] for a row that is not there, or [`Error::AtFile`].
     pub fn rows(&self, which: &[usize]) -> Result<Vec<f32>> {
         let bytes = 4 * self.width;
         let mut all = vec![0u8; bytes * which.len()];
@@ -98,7 +99,7 @@ impl RowStore {
 #[derive(Debug)]
 pub struct RowStoreWriter {
     path: PathBuf,
-    file: BufWriter<tempfile::NamedTempFile>,
+    file: WholeFile,
     width: usize,
 }
 
@@ -106,23 +107,23 @@ impl RowStoreWriter {
     /// A store of rows of `width` values at `path`.
     ///
     /// # Errors
-    /// [`Error::Argument`] for a width of 0, or [`Error::Io`].
+    /// [`Error::Argument`] for a width of 0, or [`Error::AtFile`].
     pub fn create(path: impl AsRef<Path>, width: usize) -> Result<Self> {
         let path = path.as_ref();
         if width == 0 {
             return Err(Error::argument("RowStoreWriter", "width", "at least 1", width));
         }
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let io = |e| Error::io("write", path, e);
-        let mut file = BufWriter::new(tempfile::NamedTempFile::new_in(folder).map_err(io)?);
-        file.write_all(MAGIC).and_then(|()| file.write_all(&(width as u64).to_le_bytes())).map_err(io)?;
+        let mut file = WholeFile::create(path)?;
+        file.write_all(MAGIC)
+            .and_then(|()| file.write_all(&(width as u64).to_le_bytes()))
+            .map_err(|e| Error::io("write", path, e))?;
         Ok(RowStoreWriter { path: path.into(), file, width })
     }
 
     /// Adds a row.
     ///
     /// # Errors
-    /// [`Error::Argument`] for another width, or [`Error::Io`].
+    /// [`Error::Argument`] for another width, or [`Error::AtFile`].
     pub fn push(&mut self, row: &[f32]) -> Result<()> {
         if row.len() != self.width {
             return Err(Error::argument(
@@ -139,11 +140,9 @@ impl RowStoreWriter {
     /// Gives the file its name and opens it.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::AtFile`].
     pub fn finish(self) -> Result<RowStore> {
-        let io = |e| Error::io("write", &self.path, e);
-        let file = self.file.into_inner().map_err(|e| io(e.into_error()))?;
-        file.persist(&self.path).map_err(|e| io(e.error))?;
+        self.file.finish()?;
         RowStore::open(&self.path)
     }
 }

@@ -1,4 +1,4 @@
-use super::parquet_table::{ParquetTable, is_parquet};
+use super::parquet_table::ParquetTable;
 use crate::{Error, Result};
 use std::collections::HashMap;
 use std::fs::File;
@@ -20,7 +20,8 @@ impl OmicsTable {
     /// Reads a CSV file, gzipped if its name ends in `.gz`, or a Parquet file if it ends in `.parquet`.
     ///
     /// # Errors
-    /// As [`for_each_row`], [`Error::DuplicatePatient`] for a row that is there twice, and [`Error::EmptyTable`].
+    /// As [`for_each_row`], [`Error::DuplicatePatient`] for a row that is there twice, and [`Error::AtFile`] for a table
+    /// without rows.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let (mut ids, mut values) = (vec![], vec![]);
@@ -40,7 +41,7 @@ impl OmicsTable {
             Ok(())
         })?;
         if ids.is_empty() {
-            return Err(Error::EmptyTable { path: path.into(), sheet: None });
+            return Err(Error::empty_table(path, None));
         }
         Ok(OmicsTable { ids, features, values })
     }
@@ -108,13 +109,18 @@ pub(super) fn bad(path: &Path, error: csv::Error) -> Error {
     }
 }
 
+/// Whether a file is taken for Parquet: by its name, as `.gz` is.
+pub(super) fn is_parquet(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet"))
+}
+
 /// The file of a table that is published as `name` (`.csv` or `.csv.gz`): that one, or a `.parquet` of the same name.
 pub(super) fn table_file(root: &Path, name: &str) -> Result<PathBuf> {
     let stem = name.trim_end_matches(".gz").trim_end_matches(".csv");
     let (text, binary) = (root.join(name), root.join(format!("{stem}.parquet")));
     match (text.exists(), binary.exists()) {
         (true, true) => {
-            Err(Error::layout(root, format!("{name} and {stem}.parquet are both there: which is meant?")))
+            Err(Error::at(root, format!("{name} and {stem}.parquet are both there: which is meant?")))
         }
         (false, true) => Ok(binary),
         _ => Ok(text),
@@ -125,12 +131,12 @@ pub(super) fn table_file(root: &Path, name: &str) -> Result<PathBuf> {
 /// cell of one of the file's row groups and the text of one column. The answer are the names of the features. `row` is
 /// called with the row's number, the header being row 1, its identifier and its values.
 ///
-/// Of Parquet, flat tables of integers, floats and text are read, uncompressed or with Snappy, gzip or LZ4. The identifiers
-/// are the column that pandas notes as index, else the first one.
+/// Parquet needs the feature `parquet`. Of it, flat tables of integers, floats and text are read, uncompressed or with
+/// Snappy, gzip or LZ4. The identifiers are the column that pandas notes as index, else the first one.
 ///
 /// # Errors
-/// [`Error::Io`], [`Error::Format`] for a damaged file or, in Parquet, a column of another type, [`Error::Cell`] for what is
-/// no number or a row without identifier, and errors of `row`.
+/// [`Error::AtFile`] for a file that cannot be read or is damaged, a Parquet column of another type, or a Parquet file
+/// where the feature `parquet` is off; [`Error::Cell`] for what is no number or a row without identifier; errors of `row`.
 pub fn for_each_row(
     path: impl AsRef<Path>,
     mut row: impl FnMut(usize, &str, &[f32]) -> Result<()>,
@@ -216,8 +222,10 @@ mod tests {
                 .contains("patient A is in row 2 and again in row 3")
         );
         std::fs::write(&plain, "patient,TP53\nA,1,2\n").unwrap();
-        assert!(matches!(OmicsTable::read(&plain), Err(Error::Format { .. })));
+        let error = OmicsTable::read(&plain).unwrap_err().to_string();
+        assert!(error.contains("a.csv: not a readable CSV file"), "{error}");
         std::fs::write(&plain, "patient,TP53\n").unwrap();
-        assert!(matches!(OmicsTable::read(&plain), Err(Error::EmptyTable { .. })));
+        let error = OmicsTable::read(&plain).unwrap_err().to_string();
+        assert!(error.ends_with("a.csv: the table has no rows"), "{error}");
     }
 }

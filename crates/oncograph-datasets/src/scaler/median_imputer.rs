@@ -1,5 +1,6 @@
-use super::{FeatureTable, check_rows, check_width};
+use super::{check_rows, check_width};
 use crate::error::{Error, Result};
+use oncograph_core::Table;
 use serde::{Deserialize, Serialize};
 
 /// Fills gaps with the training median of the column.
@@ -16,20 +17,19 @@ impl MedianImputer {
     /// Learns the medians from the given rows.
     ///
     /// # Errors
-    /// No rows, a row beyond the data, rows of another width than there are names, a value that is not finite, or
-    /// a column without any value in these rows (named).
-    pub fn fit(table: &FeatureTable, rows: &[usize]) -> Result<Self> {
+    /// No rows, a row beyond the table, or a column without any value in these rows (named).
+    pub fn fit(table: &Table, rows: &[usize]) -> Result<Self> {
+        check_rows("MedianImputer::fit", table.len(), rows)?;
+        let rows: Vec<&[Option<f64>]> = rows.iter().map(|&r| table.row(r)).collect();
+        Self::fit_rows(table.columns(), &rows)
+    }
+
+    /// [`MedianImputer::fit`] on rows that are each as wide as `columns`.
+    pub(super) fn fit_rows<R: AsRef<[Option<f64>]>>(columns: &[String], rows: &[R]) -> Result<Self> {
         const OP: &str = "MedianImputer::fit";
-        check_rows(OP, table.rows.len(), rows)?;
         let mut fitted = Self { median: Vec::new(), had_missing: Vec::new() };
-        for &row in rows {
-            check_width(OP, table.rows[row].len(), table.names.len())?;
-        }
-        for (column, name) in table.names.iter().enumerate() {
-            let mut values: Vec<f64> = rows.iter().filter_map(|&r| table.rows[r][column]).collect();
-            if let Some(bad) = values.iter().find(|v| !v.is_finite()) {
-                return Err(Error::argument(OP, "table", "finite", format!("{bad} in column `{name}`")));
-            }
+        for (column, name) in columns.iter().enumerate() {
+            let mut values: Vec<f64> = rows.iter().filter_map(|r| r.as_ref()[column]).collect();
             values.sort_by(f64::total_cmp);
             let middle = values.len() / 2;
             let median = match values.len() {
@@ -49,13 +49,15 @@ impl MedianImputer {
     /// All rows with their gaps filled.
     ///
     /// # Errors
-    /// Rows of another width than fitted.
-    pub fn transform(&self, rows: &[Vec<Option<f64>>]) -> Result<Vec<Vec<f64>>> {
-        let row = |row: &Vec<Option<f64>>| {
-            check_width("MedianImputer::transform", row.len(), self.median.len())?;
-            Ok(row.iter().zip(&self.median).map(|(v, m)| v.unwrap_or(*m)).collect())
-        };
-        rows.iter().map(row).collect()
+    /// A table of another width than fitted.
+    pub fn transform(&self, table: &Table) -> Result<Vec<Vec<f64>>> {
+        table.rows().map(|row| self.fill(row)).collect()
+    }
+
+    /// A row with its gaps filled.
+    pub(super) fn fill(&self, row: &[Option<f64>]) -> Result<Vec<f64>> {
+        check_width("MedianImputer::transform", row.len(), self.median.len())?;
+        Ok(row.iter().zip(&self.median).map(|(v, m)| v.unwrap_or(*m)).collect())
     }
 }
 
@@ -72,10 +74,10 @@ mod tests {
             vec![Some(2.0), Some(8.0)],
             vec![None, None],
         ];
-        let table = FeatureTable { names, rows };
+        let table = Table::numbered(names, rows).unwrap();
         let fitted = MedianImputer::fit(&table, &[0, 1, 2]).unwrap();
         assert_eq!((fitted.median.clone(), fitted.had_missing.clone()), (vec![2.0, 6.0], vec![false, true]));
-        assert_eq!(fitted.transform(&table.rows).unwrap()[3], [2.0, 6.0]);
+        assert_eq!(fitted.transform(&table).unwrap()[3], [2.0, 6.0]);
         let error = MedianImputer::fit(&table, &[1, 3]).unwrap_err().to_string();
         assert!(error.contains("column `b`"), "{error}");
         assert!(MedianImputer::fit(&table, &[4]).is_err());

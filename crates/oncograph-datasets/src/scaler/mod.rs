@@ -1,7 +1,8 @@
 //! Imputation and scaling of tables, fitted on the training rows only.
 //!
-//! Every `fit` takes the rows to learn from; the others are never looked at. The fitted state is plain data that
-//! serializes with serde, so that it can travel with a model.
+//! Tables with gaps are [`Table`](oncograph_core::Table)s; once filled they are rows of numbers. Every `fit` takes the
+//! rows to learn from; the others are never looked at. The fitted state is plain data that serializes with serde, so
+//! that it can travel with a model.
 
 mod median_imputer;
 mod min_max;
@@ -15,15 +16,6 @@ pub use z_score::ZScore;
 
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
-
-/// A table of numbers with gaps: `rows[patient][column]`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct FeatureTable {
-    /// Column names.
-    pub names: Vec<String>,
-    /// Rows; `None` where a value is missing.
-    pub rows: Vec<Vec<Option<f64>>>,
-}
 
 /// A table of numbers without gaps: `rows[patient][column]`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -1,5 +1,6 @@
-use super::{FeatureTable, Matrix, MedianImputer, MinMax, ZScore, check_width};
+use super::{Matrix, MedianImputer, MinMax, ZScore, check_width};
 use crate::error::{Error, Result};
+use oncograph_core::Table;
 use serde::{Deserialize, Serialize};
 
 /// How the filled columns are scaled.
@@ -83,12 +84,11 @@ enum Fitted {
 ///
 /// # Example
 /// ```
-/// use oncograph_datasets::scaler::{FeatureTable, PipelineConfig, TabularPipeline};
+/// use oncograph_core::Table;
+/// use oncograph_datasets::scaler::{PipelineConfig, TabularPipeline};
 ///
-/// let table = FeatureTable {
-///     names: vec!["age".into(), "cea".into()],
-///     rows: vec![vec![Some(50.0), Some(4.0)], vec![Some(70.0), None], vec![Some(60.0), Some(8.0)]],
-/// };
+/// let rows = vec![vec![Some(50.0), Some(4.0)], vec![Some(70.0), None], vec![Some(60.0), Some(8.0)]];
+/// let table = Table::numbered(vec!["age".into(), "cea".into()], rows)?;
 /// let pipeline = TabularPipeline::fit(&table, &[0, 1], &PipelineConfig::new())?;
 /// let scaled = pipeline.transform(&table)?;
 /// assert_eq!(scaled.names, ["age", "cea", "cea_missing"]);
@@ -110,32 +110,32 @@ impl TabularPipeline {
     /// # Errors
     /// As [`MedianImputer::fit`] and [`MinMax::fit`], a `log1p` column that is not in the table, or a value of -1
     /// or less in one.
-    pub fn fit(table: &FeatureTable, rows: &[usize], config: &PipelineConfig) -> Result<Self> {
+    pub fn fit(table: &Table, rows: &[usize], config: &PipelineConfig) -> Result<Self> {
         const OP: &str = "TabularPipeline::fit";
-        if let Some(absent) = config.log1p.iter().find(|c| !table.names.contains(c)) {
-            let expected = format!("among {}", table.names.join(", "));
+        let names = table.columns();
+        if let Some(absent) = config.log1p.iter().find(|c| !names.contains(c)) {
+            let expected = format!("among {}", names.join(", "));
             return Err(Error::argument(OP, "log1p", expected, absent));
         }
-        let log1p: Vec<bool> = table.names.iter().map(|n| config.log1p.contains(n)).collect();
-        super::check_rows(OP, table.rows.len(), rows)?;
+        let log1p: Vec<bool> = names.iter().map(|n| config.log1p.contains(n)).collect();
+        super::check_rows(OP, table.len(), rows)?;
         // Only the training rows are ever handed on.
-        let train = rows.iter().map(|&r| logged(OP, &table.rows[r], &log1p)).collect::<Result<Vec<_>>>()?;
-        let train = FeatureTable { names: table.names.clone(), rows: train };
+        let train = rows.iter().map(|&r| logged(OP, table.row(r), &log1p)).collect::<Result<Vec<_>>>()?;
         let all: Vec<usize> = (0..rows.len()).collect();
-        let imputer = MedianImputer::fit(&train, &all)?;
-        let filled = imputer.transform(&train.rows)?;
+        let imputer = MedianImputer::fit_rows(names, &train)?;
+        let filled = train.iter().map(|row| imputer.fill(row)).collect::<Result<Vec<_>>>()?;
         let scaler = match config.scaler {
             ScalerKind::MinMax => Fitted::MinMax(MinMax::fit(&filled, &all)?),
             ScalerKind::ZScore => Fitted::ZScore(ZScore::fit(&filled, &all)?),
             ScalerKind::None => Fitted::None,
         };
-        let flagged = (0..table.names.len()).filter(|&c| match config.flags {
+        let flagged = (0..names.len()).filter(|&c| match config.flags {
             MissingFlags::SeenInTraining => imputer.had_missing[c],
             MissingFlags::All => true,
             MissingFlags::None => false,
         });
         let flagged = flagged.collect();
-        Ok(Self { names: table.names.clone(), log1p, flagged, imputer, scaler })
+        Ok(Self { names: names.to_vec(), log1p, flagged, imputer, scaler })
     }
 
     /// Names of the output columns.
@@ -147,20 +147,20 @@ impl TabularPipeline {
     /// All rows of a table with the columns that were fitted.
     ///
     /// # Errors
-    /// Other columns than fitted, rows of another width, or a value of -1 or less in a `log1p` column.
-    pub fn transform(&self, table: &FeatureTable) -> Result<Matrix> {
+    /// Other columns than fitted, or a value of -1 or less in a `log1p` column.
+    pub fn transform(&self, table: &Table) -> Result<Matrix> {
         const OP: &str = "TabularPipeline::transform";
-        if table.names != self.names {
-            return Err(Error::argument(OP, "columns", self.names.join(", "), table.names.join(", ")));
+        if table.columns() != self.names {
+            return Err(Error::argument(OP, "columns", self.names.join(", "), table.columns().join(", ")));
         }
-        let logged = table.rows.iter().map(|r| logged(OP, r, &self.log1p)).collect::<Result<Vec<_>>>()?;
-        let filled = self.imputer.transform(&logged)?;
+        let filled = |row| self.imputer.fill(&logged(OP, row, &self.log1p)?);
+        let filled = table.rows().map(filled).collect::<Result<Vec<_>>>()?;
         let mut rows = match &self.scaler {
             Fitted::MinMax(scaler) => scaler.transform(&filled)?,
             Fitted::ZScore(scaler) => scaler.transform(&filled)?,
             Fitted::None => filled,
         };
-        for (row, source) in rows.iter_mut().zip(&table.rows) {
+        for (row, source) in rows.iter_mut().zip(table.rows()) {
             row.extend(self.flagged.iter().map(|&c| f64::from(u8::from(source[c].is_none()))));
         }
         Ok(Matrix { names: self.output_names(), rows })
@@ -182,14 +182,23 @@ mod tests {
     use super::*;
     use approx::assert_relative_eq;
 
-    fn table() -> FeatureTable {
-        let rows = vec![
+    const COLUMNS: [&str; 3] = ["age", "cea", "same"];
+
+    fn rows() -> Vec<Vec<Option<f64>>> {
+        vec![
             vec![Some(50.0), Some(4.0), Some(1.0)],
             vec![Some(70.0), None, Some(1.0)],
             vec![Some(60.0), Some(8.0), Some(1.0)],
             vec![Some(90.0), Some(1000.0), None],
-        ];
-        FeatureTable { names: ["age", "cea", "same"].map(str::to_owned).to_vec(), rows }
+        ]
+    }
+
+    fn table_of(columns: [&str; 3], rows: Vec<Vec<Option<f64>>>) -> Table {
+        Table::numbered(columns.map(str::to_owned).to_vec(), rows).unwrap()
+    }
+
+    fn table() -> Table {
+        table_of(COLUMNS, rows())
     }
 
     #[test]
@@ -201,16 +210,17 @@ mod tests {
         ];
         for config in configs {
             let fitted = TabularPipeline::fit(&table(), &[0, 1, 2], &config).unwrap();
-            for change in [Some(-0.5), Some(1e9), Some(f64::NAN), None] {
-                let mut changed = table();
-                changed.rows[3] = vec![change; 3];
-                assert_eq!(TabularPipeline::fit(&changed, &[0, 1, 2], &config).unwrap(), fitted);
-                changed.rows[3] = vec![];
+            // A value below -1 has no logarithm: in a training row of `cea` it would be an error.
+            for change in [Some(-0.5), Some(1e9), Some(-1e9), None] {
+                let mut changed = rows();
+                changed[3] = vec![change; 3];
+                let changed = table_of(COLUMNS, changed);
                 assert_eq!(TabularPipeline::fit(&changed, &[0, 1, 2], &config).unwrap(), fitted);
             }
             // The check can fail: the same change in a training row does alter the state.
-            let mut changed = table();
-            changed.rows[2][0] = Some(1e9);
+            let mut changed = rows();
+            changed[2][0] = Some(1e9);
+            let changed = table_of(COLUMNS, changed);
             assert_ne!(TabularPipeline::fit(&changed, &[0, 1, 2], &config).unwrap(), fitted);
         }
     }
@@ -233,8 +243,7 @@ mod tests {
     #[test]
     fn other_columns_and_unknown_log_columns_are_errors() {
         let fitted = TabularPipeline::fit(&table(), &[0, 1, 2], &PipelineConfig::new()).unwrap();
-        let mut other = table();
-        other.names.swap(0, 1);
+        let other = table_of(["cea", "age", "same"], rows());
         assert!(fitted.transform(&other).is_err());
         let config = PipelineConfig::new().log1p(["weight"]);
         assert!(TabularPipeline::fit(&table(), &[0], &config).unwrap_err().to_string().contains("weight"));

@@ -25,26 +25,47 @@ pub use nelson_aalen::NelsonAalen;
 pub use rmst::{RestrictedMean, restricted_mean};
 
 use crate::{Error, Result, check, rank};
+use oncograph_core::{FollowUp, TimeUnit};
+use std::borrow::Cow;
 
 /// Right-censored follow-up: when each subject was last seen and whether the event happened then.
 ///
-/// Every survival function takes this type, so that the checks are made once and are the same everywhere.
+/// Every survival function takes this type, so that the checks are made once and are the same everywhere. It is made
+/// from [`FollowUp`]s in one unit, or borrows two slices.
 ///
 /// # Units
 /// Times are in any unit, used consistently; results that are times are in it too.
 ///
 /// # Example
 /// ```
+/// use oncograph_core::{FollowUp, TimeUnit};
 /// use oncograph_metrics::Survival;
+///
+/// let patients = [FollowUp::months(6.0, true)?, FollowUp::years(2.0, false)?];
+/// let follow_up = Survival::of(&patients, TimeUnit::Years)?;
+/// assert_eq!(follow_up.time(), [0.5, 2.0]);
+///
 /// let follow_up = Survival::new(&[5.0, 8.0, 3.5], &[true, false, true])?;
 /// assert_eq!(follow_up.events(), 2);
 /// assert!(Survival::new(&[5.0, -1.0], &[true, true]).is_err());
-/// # Ok::<(), oncograph_metrics::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Survival<'a> {
-    time: &'a [f64],
-    event: &'a [bool],
+    time: Cow<'a, [f64]>,
+    event: Cow<'a, [bool]>,
+}
+
+impl Survival<'static> {
+    /// The times in `unit` and the events of some subjects, in their order.
+    ///
+    /// # Errors
+    /// No subjects, or a time that is too large for `unit`.
+    pub fn of(subjects: &[FollowUp], unit: TimeUnit) -> Result<Self> {
+        let time = subjects.iter().map(|s| s.time_in(unit)).collect::<Vec<_>>();
+        let event = subjects.iter().map(|s| s.event()).collect::<Vec<_>>();
+        Survival::checked("Survival::of", time.into(), event.into())
+    }
 }
 
 impl<'a> Survival<'a> {
@@ -54,21 +75,26 @@ impl<'a> Survival<'a> {
     /// No subjects, slices of different lengths, or a time that is negative, infinite or NaN. A time of zero
     /// is allowed, because registries hold patients who died on the day of entry.
     pub fn new(time: &'a [f64], event: &'a [bool]) -> Result<Self> {
-        let operation = "Survival::new";
+        Self::checked("Survival::new", time.into(), event.into())
+    }
+
+    fn checked(operation: &'static str, time: Cow<'a, [f64]>, event: Cow<'a, [bool]>) -> Result<Self> {
         check::at_least(operation, "time.len()", time.len(), 1)?;
         check::length(operation, "event", event.len(), time.len())?;
-        check::values(operation, "time", time, "a finite time of at least 0", |t| t.is_finite() && t >= 0.0)?;
+        check::values(operation, "time", &time, "a finite time of at least 0", |t| {
+            t.is_finite() && t >= 0.0
+        })?;
         Ok(Self { time, event })
     }
 
     /// Time of the event or of the last observation.
-    pub fn time(&self) -> &'a [f64] {
-        self.time
+    pub fn time(&self) -> &[f64] {
+        &self.time
     }
 
     /// True where the event was seen.
-    pub fn event(&self) -> &'a [bool] {
-        self.event
+    pub fn event(&self) -> &[bool] {
+        &self.event
     }
 
     /// Number of subjects, at least one.
@@ -101,7 +127,7 @@ impl<'a> Survival<'a> {
 
     /// Counts at each distinct time, ascending.
     pub(crate) fn table(&self) -> Vec<TableRow> {
-        let order = rank::argsort(self.time);
+        let order = rank::argsort(&self.time);
         let row = |(start, end): (usize, usize)| {
             let events = order[start..end].iter().filter(|&&i| self.event[i]).count();
             TableRow {
@@ -111,7 +137,7 @@ impl<'a> Survival<'a> {
                 censored: end - start - events,
             }
         };
-        rank::runs(self.time, &order).into_iter().map(row).collect()
+        rank::runs(&self.time, &order).into_iter().map(row).collect()
     }
 }
 
@@ -143,6 +169,17 @@ mod tests {
         assert_eq!(text, "Survival::new: `time`[1] is NaN, expected a finite time of at least 0");
         assert!(matches!(Survival::new(&[1.0], &[]), Err(Error::Length { expected: 1, got: 0, .. })));
         assert!(Survival::new(&[], &[]).is_err());
+    }
+
+    #[test]
+    fn follow_ups_of_different_units_are_one_column() {
+        let patients = [FollowUp::days(365.25, true).unwrap(), FollowUp::months(30.0, false).unwrap()];
+        let years = Survival::of(&patients, TimeUnit::Years).unwrap();
+        assert_eq!((years.time(), years.event()), (&[1.0, 2.5][..], &[true, false][..]));
+        let text = Survival::of(&[], TimeUnit::Years).unwrap_err().to_string();
+        assert!(text.starts_with("Survival::of: `time.len()` is 0"), "{text}");
+        // A time of this size is finite in years, but not in days.
+        assert!(Survival::of(&[FollowUp::years(1e308, true).unwrap()], TimeUnit::Days).is_err());
     }
 
     #[test]

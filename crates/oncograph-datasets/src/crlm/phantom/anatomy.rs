@@ -4,8 +4,8 @@
 //! the liver's right lobe.
 
 use super::config::PhantomConfig;
+use oncograph_core::Seed;
 use oncograph_imaging::Grid;
-use oncograph_nn::Seed;
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 

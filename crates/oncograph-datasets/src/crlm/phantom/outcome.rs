@@ -2,7 +2,7 @@
 
 use super::anatomy::{normal, uniform};
 use crate::crlm::columns::{MISSING, OUTCOMES, POSTOPERATIVE, PREOPERATIVE};
-use oncograph_nn::Seed;
+use oncograph_core::Seed;
 use rand::Rng;
 use std::collections::BTreeMap;
 

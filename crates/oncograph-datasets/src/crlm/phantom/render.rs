@@ -3,8 +3,8 @@
 use super::anatomy::{Anatomy, Ellipsoid, Point, Tube};
 use super::noise::{gauss, grains};
 use crate::crlm::structure::Structure;
+use oncograph_core::Seed;
 use oncograph_imaging::{Frame, Mask, Volume};
-use oncograph_nn::Seed;
 use rand::Rng;
 use std::collections::BTreeMap;
 

@@ -8,8 +8,8 @@ use super::render::{Rendered, render};
 use crate::crlm::columns::{ID, NOTES, OUTCOMES, POSTOPERATIVE, PREOPERATIVE};
 use crate::crlm::structure::Structure;
 use crate::error::{Error, Result};
+use oncograph_core::{Seed, write_file};
 use oncograph_imaging::nifti;
-use oncograph_nn::Seed;
 use rayon::prelude::*;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -138,10 +138,10 @@ pub fn write_phantom(
         formula: FORMULA.to_owned(),
         patients,
     };
-    write_file(&folder.join("clinical.csv"), &clinical_csv(&truth))?;
-    write_file(&folder.join("truth.csv"), &truth_csv(&truth))?;
-    write_file(&folder.join("PHANTOM.txt"), format!("{NOTICE}\n\n{FORMULA}\n").as_bytes())?;
-    write_file(&folder.join("truth.json"), &json(&truth, folder)?)?;
+    write_file(folder.join("clinical.csv"), &clinical_csv(&truth))?;
+    write_file(folder.join("truth.csv"), &truth_csv(&truth))?;
+    write_file(folder.join("PHANTOM.txt"), format!("{NOTICE}\n\n{FORMULA}\n").as_bytes())?;
+    write_file(folder.join("truth.json"), &json(&truth, folder)?)?;
     Ok(truth)
 }
 
@@ -166,17 +166,21 @@ fn prepare(folder: &Path, config: &PhantomConfig, key: &str) -> Result<()> {
     let entries = list().map_err(|e| Error::io("read", folder, e))?;
     if !marker.is_file() && !entries.is_empty() {
         let detail = format!("holds other files and no {MARKER}: a phantom cohort needs a folder of its own");
-        return Err(Error::layout(folder, detail));
+        return Err(Error::at(folder, detail));
     }
     for path in entries {
         let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let surplus = name.strip_prefix("PHANTOM-").and_then(|n| n.parse::<usize>().ok());
-        if path.is_dir() && (surplus.is_some_and(|n| n > config.patients) || name.starts_with(".writing-")) {
+        // Drafts that a killed run left: folders of patients, and files of the whole cohort.
+        let draft = name.starts_with(".writing-");
+        if path.is_dir() && (surplus.is_some_and(|n| n > config.patients) || draft) {
             std::fs::remove_dir_all(&path).map_err(|e| Error::io("remove", &path, e))?;
+        } else if draft {
+            std::fs::remove_file(&path).map_err(|e| Error::io("remove", &path, e))?;
         }
     }
     let record = Marker { notice: NOTICE.to_owned(), key: key.to_owned(), config: config.clone() };
-    write_file(&marker, &json(&record, &marker)?)
+    Ok(write_file(&marker, &json(&record, &marker)?)?)
 }
 
 /// Writes one patient unless it is already there.
@@ -195,7 +199,7 @@ fn patient(folder: &Path, config: &PhantomConfig, key: &str, index: usize) -> Re
         nifti::write_with(draft.join(format!("{}.nii.gz", structure.file_stem())), mask, &options)?;
     }
     let record = PatientRecord { key: key.to_owned(), truth };
-    write_file(&draft.join("patient.json"), &json(&record, &draft)?)?;
+    write_file(draft.join("patient.json"), &json(&record, &draft)?)?;
     if place.exists() {
         std::fs::remove_dir_all(&place).map_err(|e| Error::io("replace", &place, e))?;
     }
@@ -258,16 +262,6 @@ fn json(value: &impl Serialize, path: &Path) -> Result<Vec<u8>> {
     let mut bytes = serde_json::to_vec_pretty(value).map_err(|e| Error::format(path, "JSON", e))?;
     bytes.push(b'\n');
     Ok(bytes)
-}
-
-/// Writes through a temporary name, so that a crash leaves the old file or none.
-fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
-    let draft = path.with_extension("writing");
-    let write = || {
-        std::fs::write(&draft, bytes)?;
-        std::fs::rename(&draft, path)
-    };
-    write().map_err(|e| Error::io("write", path, e))
 }
 
 fn clinical_csv(truth: &PhantomTruth) -> Vec<u8> {
@@ -391,7 +385,7 @@ mod tests {
         let cohort = CrlmCohort::open(folder.path()).unwrap();
         assert_eq!((cohort.layout, cohort.phantom, cohort.subjects.len()), (Layout::Nifti, true, 6));
         assert!(cohort.clinical.audit().is_empty(), "{:?}", cohort.clinical.audit());
-        assert_eq!(cohort.clinical.features(FeatureSet::All).unwrap().names.len(), 25);
+        assert_eq!(cohort.clinical.features(FeatureSet::All).unwrap().width(), 25);
         assert_eq!(cohort.clinical.outcomes(Endpoint::Recurrence).len(), 6);
         let mut orientations = std::collections::BTreeSet::new();
         for (subject, truth) in cohort.subjects.iter().zip(&truth.patients) {
@@ -456,10 +450,11 @@ mod tests {
         let kept = folder.path().join("PHANTOM-0001/ct.nii.gz");
         let time = || std::fs::metadata(&kept).unwrap().modified().unwrap();
         let before = time();
-        // As after a crash: a mask gone, a draft left over.
+        // As after a crash: a mask gone, drafts left over.
         std::fs::remove_file(folder.path().join("PHANTOM-0002/liver.nii.gz")).unwrap();
         std::fs::remove_file(folder.path().join("truth.json")).unwrap();
         std::fs::create_dir(folder.path().join(".writing-PHANTOM-0002")).unwrap();
+        std::fs::write(folder.path().join(".writing-a1b2c3"), "half").unwrap();
         let again = write_phantom(folder.path(), &small(2), |_, _| ()).unwrap();
         assert_eq!((again, bytes(folder.path()), time()), (first, whole.clone(), before));
         // More patients keep the first ones, fewer remove the last.

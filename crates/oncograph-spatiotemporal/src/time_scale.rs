@@ -1,16 +1,7 @@
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// A time in years, and whether it ended in the event or in the end of follow-up.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Outcome {
-    /// Years from resection.
-    pub years: f64,
-    /// Whether the event was seen.
-    pub event: bool,
-}
-
-/// S-19: times between 0 and 1, by the range of the training split.
+/// Times between 0 and 1, by the range of the training split (decision S-19).
 ///
 /// # Example
 ///
