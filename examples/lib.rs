@@ -116,8 +116,9 @@ mod tests {
 
     #[test]
     fn causes_are_told_once() {
+        use oncograph::core::AtFile;
         let inner = std::io::Error::other("disk full");
-        let outer = anyhow::Error::from(oncograph::train::Error::Io { path: "a/b".into(), source: inner });
+        let outer = anyhow::Error::from(oncograph::train::Error::from(AtFile::new("a/b", inner)));
         assert_eq!(one_line(&outer.context("writing the report")), "writing the report: a/b: disk full");
     }
 

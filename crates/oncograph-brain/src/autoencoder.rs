@@ -32,7 +32,7 @@ impl AutoencoderConfig {
     /// Whether every value is in its range.
     ///
     /// # Errors
-    /// [`Error::Config`] for fewer than two widths, or one of 0.
+    /// [`Error::Argument`] for fewer than two widths, or one of 0.
     pub fn validate(&self) -> Result<()> {
         if self.widths.len() < 2 || self.widths.contains(&0) {
             let got = format!("{:?}", self.widths);

@@ -61,7 +61,7 @@ impl<'a> BinaryLearner<'a> {
     /// `validation` are read.
     ///
     /// # Errors
-    /// [`Error::Input`] if a split is empty, or names a patient without a label; [`Error::Config`] for a batch of 0.
+    /// [`Error::Input`] if a split is empty, or names a patient without a label; [`Error::Argument`] for a batch of 0.
     pub fn new(
         forward: impl Fn(&[u32], Mode) -> Result<Tensor> + 'a,
         labels: &[Option<bool>],

@@ -1,19 +1,13 @@
+use oncograph_core::Argument;
+use std::borrow::Cow;
+
 /// What can go wrong in this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A configuration value is out of its range or does not go with another.
-    #[error("{config}: {field} must be {expected}, got {got}")]
-    Config {
-        /// The configuration.
-        config: &'static str,
-        /// The field.
-        field: &'static str,
-        /// What it may be.
-        expected: String,
-        /// What it is.
-        got: String,
-    },
+    /// An argument or a configuration value is not one of those allowed.
+    #[error(transparent)]
+    Argument(#[from] Argument),
     /// An input has another shape or content than it must have.
     #[error("{op}: expected {expected}, got {got}")]
     Input {
@@ -47,14 +41,29 @@ pub enum Error {
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
+// `Module::forward` returns candle's error: ours travels inside it.
+impl From<Error> for candle_core::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Candle(inner) => inner,
+            Error::Nn(inner) => inner.into(),
+            Error::Graph(inner) => inner.into(),
+            Error::Gnn(inner) => inner.into(),
+            Error::Losses(inner) => inner.into(),
+            other => candle_core::Error::wrap(other),
+        }
+    }
+}
+
 impl Error {
+    /// An [`Error::Argument`] from anything that prints.
     pub(crate) fn config(
-        config: &'static str,
-        field: &'static str,
+        op: &'static str,
+        field: impl Into<Cow<'static, str>>,
         expected: impl ToString,
         got: impl ToString,
     ) -> Self {
-        Error::Config { config, field, expected: expected.to_string(), got: got.to_string() }
+        Argument::new(op, field, expected, got).into()
     }
 
     pub(crate) fn input(op: &'static str, expected: impl ToString, got: impl ToString) -> Self {

@@ -107,7 +107,7 @@ impl GeometryEncoderConfig {
     /// Whether every value is in its range.
     ///
     /// # Errors
-    /// [`Error::Config`] names the first value that is not.
+    /// [`Error::Argument`] names the first value that is not.
     pub fn validate(&self) -> Result<()> {
         const NAME: &str = "GeometryEncoder";
         for (field, widths) in [("channels", &self.channels), ("dense", &self.dense)] {

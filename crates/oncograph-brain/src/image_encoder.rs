@@ -89,7 +89,7 @@ impl ImageEncoderConfig {
     /// Whether every value is in its range.
     ///
     /// # Errors
-    /// [`Error::Config`] names the first value that is not.
+    /// [`Error::Argument`] names the first value that is not.
     pub fn validate(&self) -> Result<()> {
         const NAME: &str = "ImageEncoder";
         let positive = |field, widths: &[usize]| match widths.is_empty() || widths.contains(&0) {

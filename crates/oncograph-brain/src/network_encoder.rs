@@ -98,7 +98,7 @@ impl NetworkEncoderConfig {
     /// Whether every value is in its range.
     ///
     /// # Errors
-    /// [`Error::Config`] names the first value that is not.
+    /// [`Error::Argument`] names the first value that is not.
     pub fn validate(&self) -> Result<()> {
         for (field, widths) in
             [("nodes", &[self.nodes][..]), ("channels", &self.channels), ("dense", &self.dense)]

@@ -41,7 +41,7 @@ impl SvmHeadConfig {
     /// Whether every value is in its range.
     ///
     /// # Errors
-    /// [`Error::Config`] names the first value that is not.
+    /// [`Error::Argument`] names the first value that is not.
     pub fn validate(&self) -> Result<()> {
         const NAME: &str = "SvmHead";
         for (field, values) in [("penalties", &self.penalties), ("gammas", &self.gammas)] {

@@ -73,7 +73,7 @@ impl TractEncoderConfig {
     /// Whether every value is in its range.
     ///
     /// # Errors
-    /// [`Error::Config`] names the first value that is not.
+    /// [`Error::Argument`] names the first value that is not.
     pub fn validate(&self) -> Result<()> {
         const NAME: &str = "TractEncoder";
         for (field, widths) in [("mri", &self.mri), ("fa", &self.fa), ("projection", &self.projection)] {

@@ -1,5 +1,6 @@
 use crate::{Error, Result, legacy};
 use candle_core::{DType, Device, Tensor};
+use oncograph_core::AtFile;
 use oncograph_nn::ParamStore;
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -68,19 +69,17 @@ impl Checkpoint {
     /// a prefix `module.` on every name is taken off.
     ///
     /// # Errors
-    /// [`Error::Read`] with the path for a file that is neither or holds no tensors.
+    /// [`Error::AtFile`] with the path for a file that is neither or holds no tensors.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let fail =
-            |source: Box<dyn std::error::Error + Send + Sync>| Error::Read { path: path.into(), source };
         let is_safetensors = path.extension().is_some_and(|e| e == "safetensors");
         let tensors = if is_safetensors {
-            candle_core::safetensors::load(path, &Device::Cpu).map_err(|e| fail(Box::new(e)))?
+            candle_core::safetensors::load(path, &Device::Cpu).map_err(|e| AtFile::new(path, e))?
         } else {
-            read_pth(path).map_err(|e| fail(Box::new(e)))?
+            read_pth(path).map_err(|e| AtFile::new(path, e))?
         };
         if tensors.is_empty() {
-            return Err(fail("no tensors found, at the top or under state_dict".into()));
+            return Err(AtFile::new(path, "no tensors found, at the top or under state_dict").into());
         }
         Ok(Checkpoint::from_tensors(tensors))
     }
@@ -202,7 +201,7 @@ fn read_pth(path: &Path) -> candle_core::Result<HashMap<String, Tensor>> {
 /// `weight` \[out, in, kD, kH, kW\] gives \[out, in_channels, kD, kH, kW\].
 ///
 /// # Errors
-/// [`Error::Shape`] for a weight of another rank, [`Error::Config`] for no channels.
+/// [`Error::Shape`] for a weight of another rank, [`Error::Argument`] for no channels.
 pub fn fold_stem(weight: &Tensor, in_channels: usize) -> Result<Tensor> {
     if weight.rank() != 5 {
         let expected = "[out, in, kD, kH, kW]".to_string();
@@ -210,7 +209,7 @@ pub fn fold_stem(weight: &Tensor, in_channels: usize) -> Result<Tensor> {
     }
     if in_channels == 0 {
         let (expected, got) = ("at least 1".to_string(), "0".to_string());
-        return Err(Error::Config { op: "fold_stem", field: "in_channels", expected, got });
+        return Err(Error::config("fold_stem", "in_channels", expected, got));
     }
     if weight.dims()[1] == in_channels {
         return Ok(weight.clone());

@@ -72,14 +72,9 @@ impl DenseNetConfig {
     /// Whether every value is in its range.
     ///
     /// # Errors
-    /// [`Error::Config`] names the first value that is not.
+    /// [`Error::Argument`] names the first value that is not.
     pub fn validate(&self) -> Result<()> {
-        let config = |field, expected: &str, got: String| Error::Config {
-            op: OP,
-            field,
-            expected: expected.into(),
-            got,
-        };
+        let config = |field, expected: &str, got: String| Error::config(OP, field, expected, got);
         for (field, value) in [
             ("in_channels", self.in_channels),
             ("out_channels", self.out_channels),

@@ -1,21 +1,13 @@
-use std::path::PathBuf;
+use oncograph_core::{Argument, AtFile};
+use std::borrow::Cow;
 
 /// What can go wrong in this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A configuration value is out of its range.
-    #[error("{op}: {field} must be {expected}, got {got}")]
-    Config {
-        /// The model or function.
-        op: &'static str,
-        /// The field of its configuration.
-        field: &'static str,
-        /// The values that are allowed.
-        expected: String,
-        /// The value that was given.
-        got: String,
-    },
+    /// An argument or a configuration value is not one of those allowed.
+    #[error(transparent)]
+    Argument(#[from] Argument),
     /// A tensor has another shape than the model needs.
     #[error("{op}: expected {expected}, got {got:?}")]
     Shape {
@@ -26,14 +18,9 @@ pub enum Error {
         /// The shape that it was given.
         got: Vec<usize>,
     },
-    /// A checkpoint file could not be read.
-    #[error("{}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What went wrong.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
+    /// A file or folder could not be read.
+    #[error(transparent)]
+    AtFile(#[from] AtFile),
     /// A checkpoint does not fit the model.
     #[error(
         "the checkpoint does not fit: missing {missing:?}, unexpected {unexpected:?}, wrong shape {misshaped:?}"
@@ -56,3 +43,26 @@ pub enum Error {
 
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
+
+// `Module::forward` returns candle's error: ours travels inside it.
+impl From<Error> for candle_core::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Candle(inner) => inner,
+            Error::Nn(inner) => inner.into(),
+            other => candle_core::Error::wrap(other),
+        }
+    }
+}
+
+impl Error {
+    /// An [`Error::Argument`] from anything that prints.
+    pub(crate) fn config(
+        op: &'static str,
+        field: impl Into<Cow<'static, str>>,
+        expected: impl ToString,
+        got: impl ToString,
+    ) -> Self {
+        Argument::new(op, field, expected, got).into()
+    }
+}

@@ -45,7 +45,7 @@ impl SelfBuiltCnnConfig {
     /// Whether every value is in its range.
     ///
     /// # Errors
-    /// [`Error::Config`] names the first value that is not.
+    /// [`Error::Argument`] names the first value that is not.
     pub fn validate(&self) -> Result<()> {
         let mut values = vec![("in_channels", self.in_channels), ("levels", self.levels.len())];
         values.extend(self.widths.map(|w| ("widths", w)));
@@ -53,7 +53,7 @@ impl SelfBuiltCnnConfig {
         match values.into_iter().find(|(_, v)| *v == 0) {
             Some((field, got)) => {
                 let (expected, got) = ("at least 1".to_string(), got.to_string());
-                Err(Error::Config { op: "SelfBuiltCnn", field, expected, got })
+                Err(Error::config("SelfBuiltCnn", field, expected, got))
             }
             None => Ok(()),
         }

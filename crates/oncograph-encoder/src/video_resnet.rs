@@ -79,7 +79,7 @@ impl VideoResNetConfig {
     /// Whether every value is in its range.
     ///
     /// # Errors
-    /// [`Error::Config`] names the first value that is not.
+    /// [`Error::Argument`] names the first value that is not.
     pub fn validate(&self) -> Result<()> {
         let mut sizes = vec![("in_channels", self.in_channels), ("base_width", self.base_width)];
         sizes.extend(self.blocks.map(|b| ("blocks", b)));
@@ -87,7 +87,7 @@ impl VideoResNetConfig {
         match sizes.into_iter().find(|(_, size)| *size == 0) {
             Some((field, got)) => {
                 let (expected, got) = ("at least 1".to_string(), got.to_string());
-                Err(Error::Config { op: "VideoResNet", field, expected, got })
+                Err(Error::config("VideoResNet", field, expected, got))
             }
             None => Ok(()),
         }
@@ -294,7 +294,7 @@ impl VideoResNet {
     /// \[batch, classes\].
     ///
     /// # Errors
-    /// [`Error::Config`] for a model without `fc`; else as [`VideoResNet::pyramid`].
+    /// [`Error::Argument`] for a model without `fc`; else as [`VideoResNet::pyramid`].
     pub fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor> {
         Ok(self.fc()?.forward(&self.forward_pooled(x, [1; 3], train)?)?)
     }
@@ -302,7 +302,7 @@ impl VideoResNet {
     fn fc(&self) -> Result<&Linear> {
         self.fc.as_ref().ok_or_else(|| {
             let (expected, got) = ("set for a forward pass to classes".to_string(), "None".to_string());
-            Error::Config { op: "VideoResNet", field: "classes", expected, got }
+            Error::config("VideoResNet", "classes", expected, got)
         })
     }
 

@@ -3,6 +3,8 @@ use oncograph_metrics::{Correction, adjust_p_values, hypergeometric_enrichment};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
+const OP: &str = "over_representation";
+
 /// Configuration of [`over_representation`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -39,6 +41,17 @@ impl EnrichmentConfig {
         self.count_empty = count;
         self
     }
+
+    /// Checks that the smallest size is not above the largest.
+    ///
+    /// # Errors
+    /// [`Error::Argument`].
+    pub fn validate(&self) -> Result<()> {
+        if self.least > self.most {
+            return Err(Error::config(OP, "least", format!("at most {}", self.most), self.least));
+        }
+        Ok(())
+    }
 }
 
 /// One set of genes and how over-represented it is among the selected ones.
@@ -65,7 +78,7 @@ pub struct Enriched {
 /// selected is no evidence. Names are compared as they are.
 ///
 /// # Errors
-/// [`Error::Input`] if no selected gene was measured; an error of the statistics.
+/// [`Error::Argument`] for sizes that exclude each other, [`Error::Input`] if no selected gene was measured; an error of the statistics.
 ///
 /// # Example
 /// ```
@@ -88,7 +101,7 @@ pub fn over_representation<N: AsRef<str>>(
     sets: &[(N, Vec<String>)],
     config: &EnrichmentConfig,
 ) -> Result<Vec<Enriched>> {
-    const OP: &str = "over_representation";
+    config.validate()?;
     let universe: HashSet<&str> = measured.iter().map(String::as_str).collect();
     let mut drawn: Vec<&str> = vec![];
     let mut seen = HashSet::new();

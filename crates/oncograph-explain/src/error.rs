@@ -1,7 +1,13 @@
+use oncograph_core::Argument;
+use std::borrow::Cow;
+
 /// What can go wrong in this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// An argument or a configuration value is not one of those allowed.
+    #[error(transparent)]
+    Argument(#[from] Argument),
     /// A tensor or value does not fit.
     #[error("{op}: expected {expected}, got {got}")]
     Input {
@@ -49,8 +55,29 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// What a model that is explained returns; `?` turns any error into it.
 pub type ModelResult = std::result::Result<candle_core::Tensor, Box<dyn std::error::Error + Send + Sync>>;
 
+// `Module::forward` returns candle's error: ours travels inside it.
+impl From<Error> for candle_core::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Candle(inner) => inner,
+            Error::Nn(inner) => inner.into(),
+            other => candle_core::Error::wrap(other),
+        }
+    }
+}
+
 impl Error {
     pub(crate) fn input(op: &'static str, expected: impl ToString, got: impl std::fmt::Debug) -> Self {
         Error::Input { op, expected: expected.to_string(), got: format!("{got:?}") }
+    }
+
+    /// An [`Error::Argument`] from anything that prints.
+    pub(crate) fn config(
+        op: &'static str,
+        field: impl Into<Cow<'static, str>>,
+        expected: impl ToString,
+        got: impl ToString,
+    ) -> Self {
+        Argument::new(op, field, expected, got).into()
     }
 }

@@ -60,10 +60,10 @@ impl IntegratedGradientsConfig {
     /// Whether there is at least one point.
     ///
     /// # Errors
-    /// [`Error::Input`].
+    /// [`Error::Argument`].
     pub fn validate(&self) -> Result<()> {
         match self.n_steps {
-            0 => Err(Error::input(OP, "n_steps of at least 1", 0)),
+            0 => Err(Error::config(OP, "n_steps", "at least 1", 0)),
             _ => Ok(()),
         }
     }
@@ -103,7 +103,7 @@ pub struct IntegratedGradients {
 /// or a batch of 1.
 ///
 /// # Errors
-/// [`Error::Input`] for shapes, targets or a configuration that do not fit, [`Error::NoGradient`] for a model that does
+/// [`Error::Input`] for shapes or targets that do not fit, [`Error::Argument`] for a configuration that is not valid, [`Error::NoGradient`] for a model that does
 /// not use its input, [`Error::Model`] for an error of the model.
 ///
 /// # Example

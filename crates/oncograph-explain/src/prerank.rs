@@ -53,14 +53,16 @@ impl PrerankConfig {
     /// Checks the ranges.
     ///
     /// # Errors
-    /// [`Error::Input`] with the first value that is out of its range.
+    /// [`Error::Argument`] with the first value that is out of its range.
     pub fn validate(&self) -> Result<()> {
         if !(self.weight >= 0.0 && self.weight.is_finite()) {
-            return Err(Error::input(OP, "a weight of 0 or more", self.weight));
+            return Err(Error::config(OP, "weight", "0 or more", self.weight));
         }
-        if self.permutations == 0 || self.least == 0 || self.least > self.most {
-            let got = (self.permutations, self.least, self.most);
-            return Err(Error::input(OP, "a permutation, a size of 1 or more, least <= most", got));
+        if self.permutations == 0 {
+            return Err(Error::config(OP, "permutations", "at least 1", 0));
+        }
+        if self.least == 0 || self.least > self.most {
+            return Err(Error::config(OP, "least", format!("from 1 to {}", self.most), self.least));
         }
         Ok(())
     }
@@ -458,8 +460,8 @@ mod tests {
         let twice = [r.clone(), r[..1].to_vec()].concat();
         assert_eq!(says(&twice, &small()), "prerank: expected each gene once, got \"g0\"");
         assert!(says(&r[..1], &small()).contains("two genes or more"));
-        assert!(says(&r, &small().sizes(5, 4)).contains("least <= most"));
-        assert!(says(&r, &small().permutations(0)).contains("a permutation"));
-        assert!(says(&r, &small().weight(-1.0)).contains("a weight of 0 or more"));
+        assert!(says(&r, &small().sizes(5, 4)).contains("least must be from 1 to 4, got 5"));
+        assert!(says(&r, &small().permutations(0)).contains("permutations must be at least 1"));
+        assert!(says(&r, &small().weight(-1.0)).contains("weight must be 0 or more"));
     }
 }

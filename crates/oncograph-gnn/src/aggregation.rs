@@ -66,12 +66,12 @@ impl Aggregation {
     /// concatenation those of its parts, below `aggrs.{i}`.
     ///
     /// # Errors
-    /// [`Error::Layer`] for a concatenation of nothing, or an error of candle.
+    /// [`Error::Argument`] for a concatenation of nothing, or an error of candle.
     pub fn build(&self, features: usize, vb: VarBuilder) -> Result<Aggregator> {
         let kind = match self {
             Aggregation::Lstm => Kind::Lstm(LstmConfig::new(features, features).build(vb.pp("lstm"))?),
             Aggregation::Concat(parts) if parts.is_empty() => {
-                return Err(Error::layer("Aggregation", "at least one part to concatenate", "none"));
+                return Err(Error::config("Aggregation", "Concat", "of at least one part", "none"));
             }
             Aggregation::Concat(parts) => {
                 let vb = vb.pp("aggrs");
@@ -89,7 +89,7 @@ impl Aggregation {
     /// `x` \[sources, F\] -> \[targets, F\], for a concatenation \[targets, parts * F\]
     ///
     /// # Errors
-    /// [`Error::Layer`] for the LSTM, which has parameters ([`Aggregation::build`]); an error of the segment
+    /// [`Error::Input`] for the LSTM, which has parameters ([`Aggregation::build`]); an error of the segment
     /// operations if `x` has not one row per source.
     pub fn apply(&self, x: &Tensor, adjacency: &Arc<Adjacency>) -> Result<Tensor> {
         let mean = |x: &Tensor| gather_reduce(x, adjacency, Reduce::Mean);
@@ -115,7 +115,7 @@ impl Aggregation {
                 segment_reduce(&weighted, adjacency, Reduce::Sum)?
             }
             Aggregation::Lstm => {
-                return Err(Error::layer("Aggregation", "one without parameters", "the LSTM"));
+                return Err(Error::input("Aggregation", "one without parameters", "the LSTM"));
             }
             Aggregation::Concat(parts) => {
                 let parts = parts.iter().map(|p| p.apply(x, adjacency)).collect::<Result<Vec<_>>>()?;

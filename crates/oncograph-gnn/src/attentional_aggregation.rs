@@ -30,7 +30,7 @@ impl AttentionalAggregationConfig {
     /// Checks that the gate fits the features that it weights.
     ///
     /// # Errors
-    /// [`Error::Layer`].
+    /// [`Error::Argument`].
     pub fn validate(&self) -> Result<()> {
         self.gate_nn.validate()?;
         let features = self.gate_nn.widths[0];
@@ -39,16 +39,21 @@ impl AttentionalAggregationConfig {
             Some(nn) => {
                 nn.validate()?;
                 if nn.widths[0] != features {
-                    let expected = format!("{features} features into `nn`, as into the gate");
-                    return Err(Error::layer("AttentionalAggregation", expected, nn.widths[0]));
+                    let expected = format!("{features}, as into the gate");
+                    return Err(Error::config(
+                        "AttentionalAggregation",
+                        "nn.widths[0]",
+                        expected,
+                        nn.widths[0],
+                    ));
                 }
                 nn.out()
             }
         };
         let gate = self.gate_nn.out();
         if gate != 1 && gate != weighted {
-            let expected = format!("a gate of 1 or {weighted} numbers");
-            return Err(Error::layer("AttentionalAggregation", expected, gate));
+            let expected = format!("of 1 or {weighted} outputs");
+            return Err(Error::config("AttentionalAggregation", "gate_nn", expected, gate));
         }
         Ok(())
     }
@@ -56,7 +61,7 @@ impl AttentionalAggregationConfig {
     /// Builds the layer with parameters from `vb`.
     ///
     /// # Errors
-    /// [`Error::Layer`] if the configuration is not valid, or an error of candle.
+    /// [`Error::Argument`] if the configuration is not valid, or an error of candle.
     pub fn build(&self, vb: VarBuilder) -> Result<AttentionalAggregation> {
         self.validate()?;
         let gate_nn = self.gate_nn.build(vb.pp("gate_nn"))?;
@@ -165,6 +170,6 @@ mod tests {
     fn a_gate_that_does_not_fit_is_named() {
         let message = AttentionalAggregationConfig::new(SequentialConfig::new([3, 2])).validate();
         let message = message.unwrap_err().to_string();
-        assert_eq!(message, "AttentionalAggregation: expected a gate of 1 or 3 numbers, got 2");
+        assert_eq!(message, "AttentionalAggregation: gate_nn must be of 1 or 3 outputs, got 2");
     }
 }

@@ -113,11 +113,11 @@ impl GatConfig {
     /// Checks that the options fit together.
     ///
     /// # Errors
-    /// [`Error::Layer`].
+    /// [`Error::Argument`].
     pub fn validate(&self) -> Result<()> {
-        if self.in_source == 0 || self.in_target == Some(0) || self.out == 0 || self.heads == 0 {
-            return Err(Error::layer("GatConv", "at least one feature and head", format!("{self:?}")));
-        }
+        let in_target = self.in_target.unwrap_or(self.in_source);
+        Error::widths("GatConv", [("in_source", self.in_source), ("in_target", in_target)])?;
+        Error::widths("GatConv", [("out", self.out), ("heads", self.heads)])?;
         self.edges().validate()
     }
 
@@ -134,7 +134,7 @@ impl GatConfig {
     /// Builds the layer with parameters from `vb`.
     ///
     /// # Errors
-    /// [`Error::Layer`] if the configuration is not valid, or an error of candle.
+    /// [`Error::Argument`] if the configuration is not valid, or an error of candle.
     pub fn build(&self, vb: VarBuilder) -> Result<GatConv> {
         self.validate()?;
         let width = self.heads * self.out;
@@ -249,7 +249,7 @@ impl GatConv {
     /// `x` \[nodes, S, F\] -> \[nodes, S, heads * out\] or, averaged, \[nodes, S, out\]
     ///
     /// # Errors
-    /// [`Error::Layer`] for a layer with edge attributes or a matrix of its own for targets, or an `x` of another
+    /// [`Error::Input`] for a layer with edge attributes or a matrix of its own for targets, or an `x` of another
     /// shape.
     pub fn forward_stacked(
         &self,
@@ -263,11 +263,11 @@ impl GatConv {
             [nodes, samples, features] if *features == c.in_source => (*nodes, *samples),
             other => {
                 let expected = format!("[nodes, samples, {}]", c.in_source);
-                return Err(Error::layer("GatConv", expected, format!("{other:?}")));
+                return Err(Error::input("GatConv", expected, format!("{other:?}")));
             }
         };
         if self.edge.is_some() || self.lin_target.is_some() {
-            return Err(Error::layer(
+            return Err(Error::input(
                 "GatConv",
                 "one matrix and no edge attributes for a stack",
                 format!("{c:?}"),
@@ -337,7 +337,7 @@ impl GatConv {
         }
         match c.edges().prepare(adjacency, given)?.1 {
             Some(attributes) => Ok(row_linear(&attributes, &map, None, false)?),
-            None => Err(Error::layer("GatConv", "attributes per edge", "none")),
+            None => Err(Error::input("GatConv", "attributes per edge", "none")),
         }
     }
 

@@ -122,14 +122,18 @@ impl Gatv2Config {
     /// Checks that the options fit together.
     ///
     /// # Errors
-    /// [`Error::Layer`].
+    /// [`Error::Argument`].
     pub fn validate(&self) -> Result<()> {
-        if [self.in_source, self.target_features(), self.out, self.heads].contains(&0) {
-            return Err(Error::layer("Gatv2Conv", "at least one feature and head", format!("{self:?}")));
-        }
+        Error::widths("Gatv2Conv", [("in_source", self.in_source), ("in_target", self.target_features())])?;
+        Error::widths("Gatv2Conv", [("out", self.out), ("heads", self.heads)])?;
         if self.share_weights && self.in_source != self.target_features() {
             let got = format!("{} and {}", self.in_source, self.target_features());
-            return Err(Error::layer("Gatv2Conv", "equal features under a shared matrix", got));
+            return Err(Error::config(
+                "Gatv2Conv",
+                "share_weights",
+                "off unless both sides have the same features",
+                got,
+            ));
         }
         self.edges().validate()
     }
@@ -151,7 +155,7 @@ impl Gatv2Config {
     /// Builds the layer with parameters from `vb`.
     ///
     /// # Errors
-    /// [`Error::Layer`] if the configuration is not valid, or an error of candle.
+    /// [`Error::Argument`] if the configuration is not valid, or an error of candle.
     pub fn build(&self, vb: VarBuilder) -> Result<Gatv2Conv> {
         self.validate()?;
         let width = self.heads * self.out;

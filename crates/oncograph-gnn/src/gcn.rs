@@ -62,19 +62,15 @@ impl GcnConfig {
     /// Checks that there are features on both sides.
     ///
     /// # Errors
-    /// [`Error::Layer`].
+    /// [`Error::Argument`].
     pub fn validate(&self) -> Result<()> {
-        if self.features == 0 || self.out == 0 {
-            let got = format!("{} -> {}", self.features, self.out);
-            return Err(Error::layer("GcnConv", "at least one feature on each side", got));
-        }
-        Ok(())
+        Error::widths("GcnConv", [("features", self.features), ("out", self.out)])
     }
 
     /// Builds the layer with parameters from `vb`.
     ///
     /// # Errors
-    /// [`Error::Layer`] if the configuration is not valid, or an error of candle.
+    /// [`Error::Argument`] if the configuration is not valid, or an error of candle.
     pub fn build(&self, vb: VarBuilder) -> Result<GcnConv> {
         self.validate()?;
         let lin = linear_no_bias(self.features, self.out, vb.pp("lin"))?;
@@ -188,7 +184,7 @@ impl GcnConv {
             Some(w) if w.dims() == [edges, 1] || w.dims() == [edges] => w.reshape((edges, 1))?,
             Some(w) => {
                 let expected = format!("edge weights [{edges}, 1]");
-                return Err(Error::layer("GcnConv", expected, format!("{:?}", w.dims())));
+                return Err(Error::input("GcnConv", expected, format!("{:?}", w.dims())));
             }
             None => Tensor::ones((edges, 1), DType::F32, source.device())?.to_dtype(source.dtype())?,
         };
@@ -240,5 +236,5 @@ fn one_set(adjacency: &Adjacency) -> Result<()> {
         return Ok(());
     }
     let got = format!("{} -> {}", adjacency.source_count(), adjacency.target_count());
-    Err(Error::layer("GcnConv", "one set of nodes", got))
+    Err(Error::input("GcnConv", "one set of nodes", got))
 }

@@ -55,15 +55,15 @@ impl HeteroSageConfig {
     /// Checks that there are layers, and that their results have the width of one.
     ///
     /// # Errors
-    /// [`Error::Layer`], or an error of the schema.
+    /// [`Error::Argument`], or an error of the schema.
     pub fn validate(&self) -> Result<()> {
         self.schema.validate()?;
         if self.widths.is_empty() {
-            return Err(Error::layer("HeteroSage", "at least one layer", "none"));
+            return Err(Error::config("HeteroSage", "widths", "one or more", "none"));
         }
         if matches!(self.aggr, HeteroAggregation::Cat | HeteroAggregation::Stack) {
             let got = format!("{:?}", self.aggr);
-            return Err(Error::layer("HeteroSage", "an aggregation that keeps the width", got));
+            return Err(Error::config("HeteroSage", "aggr", "one that keeps the width", got));
         }
         Ok(())
     }
@@ -72,7 +72,7 @@ impl HeteroSageConfig {
     /// `c{i}.{source}__{relation}__{target}`.
     ///
     /// # Errors
-    /// [`Error::Layer`] if the configuration is not valid or a layer is left without edges, or an error of candle.
+    /// [`Error::Argument`] if the configuration is not valid or a layer is left without edges, or an error of candle.
     pub fn build(&self, vb: VarBuilder) -> Result<HeteroSage> {
         self.validate()?;
         let nodes = self.schema.node_types().iter();

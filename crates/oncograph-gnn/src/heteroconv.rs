@@ -30,6 +30,20 @@ pub enum ConvConfig {
 }
 
 impl ConvConfig {
+    /// Checks that the options fit together.
+    ///
+    /// # Errors
+    /// [`Error::Argument`].
+    pub fn validate(&self) -> Result<()> {
+        match self {
+            ConvConfig::Sage(c) => c.validate(),
+            ConvConfig::Gcn(c) => c.validate(),
+            ConvConfig::Gat(c) => c.validate(),
+            ConvConfig::Gatv2(c) => c.validate(),
+            ConvConfig::Nn(c) => c.validate(),
+        }
+    }
+
     /// Builds the layer with parameters from `vb`.
     ///
     /// # Errors
@@ -87,7 +101,7 @@ impl HeteroAggregation {
     pub fn apply(&self, results: &[Tensor]) -> Result<Tensor> {
         let fold = |f: fn(&Tensor, &Tensor) -> candle_core::Result<Tensor>| -> Result<Tensor> {
             let Some((first, rest)) = results.split_first() else {
-                return Err(Error::layer("HeteroAggregation", "at least one result", "none"));
+                return Err(Error::input("HeteroAggregation", "at least one result", "none"));
             };
             rest.iter().try_fold(first.clone(), |acc, x| Ok(f(&acc, x)?))
         };
@@ -132,18 +146,20 @@ impl HeteroConvConfig {
         self
     }
 
-    /// Checks that there are convolutions and that each edge type has one.
+    /// Checks that there are convolutions, that each edge type has one and that their options fit together.
     ///
     /// # Errors
-    /// [`Error::Layer`].
+    /// [`Error::Argument`].
     pub fn validate(&self) -> Result<()> {
         if self.convs.is_empty() {
-            return Err(Error::layer("HeteroConv", "at least one edge type", "none"));
+            return Err(Error::config("HeteroConv", "convs", "of one edge type or more", "none"));
         }
-        for (i, (edge, _)) in self.convs.iter().enumerate() {
+        for (i, (edge, conv)) in self.convs.iter().enumerate() {
             if self.convs[..i].iter().any(|(other, _)| other == edge) {
-                return Err(Error::layer("HeteroConv", "each edge type once", format!("{edge:?} again")));
+                let got = format!("{edge:?} again");
+                return Err(Error::config("HeteroConv", "convs", "of each edge type once", got));
             }
+            conv.validate()?;
         }
         Ok(())
     }
@@ -151,7 +167,7 @@ impl HeteroConvConfig {
     /// Builds the layer; the parameters of an edge type are below `convs.<source___relation___target>`.
     ///
     /// # Errors
-    /// [`Error::Layer`] if the configuration is not valid, or an error of a convolution.
+    /// [`Error::Argument`] if the configuration is not valid, or an error of a convolution.
     pub fn build(&self, vb: VarBuilder) -> Result<HeteroConv> {
         let vb = vb.pp("convs");
         // The peer's module names cannot hold a dot.
@@ -222,13 +238,13 @@ impl HeteroConv {
     /// New features of the node types in which edges end; edges and their attributes are those of `batch`.
     ///
     /// # Errors
-    /// [`Error::Layer`] if a type of node has no features, [`Error::Graph`] for an edge type that the batch lacks, or an
+    /// [`Error::Input`] if a type of node has no features, [`Error::Graph`] for an edge type that the batch lacks, or an
     /// error of a convolution.
     pub fn forward(&self, features: &NodeFeatures, batch: &HeteroBatch) -> Result<NodeFeatures> {
         let mut results: BTreeMap<&str, Vec<Tensor>> = BTreeMap::new();
         let of = |ty: &str| {
             let known = features.keys().cloned().collect::<Vec<_>>().join(", ");
-            features.get(ty).ok_or_else(|| Error::layer("HeteroConv", format!("features of {ty}"), known))
+            features.get(ty).ok_or_else(|| Error::input("HeteroConv", format!("features of {ty}"), known))
         };
         for ((source, relation, target), conv) in &self.convs {
             let edge = (source.as_str(), relation.as_str(), target.as_str());

@@ -17,7 +17,7 @@ pub trait MaskedMessagePassing: MessagePassing {
     /// `factors` \[edges\] in the order of the edge list; the rest as in [`MessagePassing::forward_bipartite`].
     ///
     /// # Errors
-    /// As [`MessagePassing::forward_bipartite`], and [`Error::Layer`] for a number of factors other than edges or an
+    /// As [`MessagePassing::forward_bipartite`], and [`Error::Input`] for a number of factors other than edges or an
     /// option of the layer under which messages cannot be masked.
     fn forward_masked(
         &self,
@@ -31,7 +31,7 @@ pub trait MaskedMessagePassing: MessagePassing {
 
 fn column(layer: &'static str, factors: &Tensor, edges: usize) -> Result<Tensor> {
     if factors.dims() != [edges] {
-        return Err(Error::layer(layer, format!("factors [{edges}]"), format!("{:?}", factors.dims())));
+        return Err(Error::input(layer, format!("factors [{edges}]"), format!("{:?}", factors.dims())));
     }
     Ok(factors.unsqueeze(1)?)
 }
@@ -90,7 +90,7 @@ impl MaskedMessagePassing for SageConv {
         let c = self.config();
         if c.closed || c.project {
             let expected = "a layer that is neither closed nor projects";
-            return Err(Error::layer("SageConv", expected, format!("{c:?}")));
+            return Err(Error::input("SageConv", expected, format!("{c:?}")));
         }
         let mask = column("SageConv", factors, adjacency.edge_count())?;
         let index = Tensor::from_slice(adjacency.sources(), adjacency.edge_count(), source.device())?;

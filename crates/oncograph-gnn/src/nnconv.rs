@@ -84,16 +84,20 @@ impl NnConvConfig {
     /// Checks that the options fit together.
     ///
     /// # Errors
-    /// [`Error::Layer`].
+    /// [`Error::Argument`].
     pub fn validate(&self) -> Result<()> {
-        if [self.in_source, self.in_target, self.out, self.edge_attributes].contains(&0) {
-            let expected = "at least one feature on each side and one attribute per edge";
-            return Err(Error::layer("NnConv", expected, format!("{self:?}")));
-        }
+        let widths = [
+            ("in_source", self.in_source),
+            ("in_target", self.in_target),
+            ("out", self.out),
+            ("edge_attributes", self.edge_attributes),
+        ];
+        Error::widths("NnConv", widths)?;
         if self.aggr.out_features(1) != 1 {
-            return Err(Error::layer(
+            return Err(Error::config(
                 "NnConv",
-                "an aggregation that keeps the width",
+                "aggr",
+                "one that keeps the width",
                 format!("{:?}", self.aggr),
             ));
         }
@@ -103,7 +107,7 @@ impl NnConvConfig {
     /// Builds the layer with parameters from `vb`.
     ///
     /// # Errors
-    /// [`Error::Layer`] if the configuration is not valid, or an error of candle.
+    /// [`Error::Argument`] if the configuration is not valid, or an error of candle.
     pub fn build(&self, vb: VarBuilder) -> Result<NnConv> {
         self.validate()?;
         let mut widths = vec![self.edge_attributes];
@@ -172,7 +176,7 @@ impl NnConv {
             Some(a) if a.elem_count() == edges * width => a.reshape((edges, width))?,
             other => {
                 let got = other.map_or("none".into(), |a| format!("{:?}", a.dims()));
-                return Err(Error::layer("NnConv", format!("{width} attributes per edge"), got));
+                return Err(Error::input("NnConv", format!("{width} attributes per edge"), got));
             }
         };
         self.nn.hidden(&attributes)

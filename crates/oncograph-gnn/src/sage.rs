@@ -103,19 +103,14 @@ impl SageConfig {
     /// Checks that the options fit together.
     ///
     /// # Errors
-    /// [`Error::Layer`].
+    /// [`Error::Argument`].
     pub fn validate(&self) -> Result<()> {
-        if self.in_source == 0 || self.in_target == 0 || self.out == 0 {
-            let got = format!("{} and {} -> {}", self.in_source, self.in_target, self.out);
-            return Err(Error::layer("SageConv", "at least one feature on each side", got));
-        }
+        let widths = [("in_source", self.in_source), ("in_target", self.in_target), ("out", self.out)];
+        Error::widths("SageConv", widths)?;
         if self.closed && (self.in_source != self.in_target || self.aggr != Aggregation::Mean || self.project)
         {
-            return Err(Error::layer(
-                "SageConv",
-                "mean over one unprojected set of nodes with `closed`",
-                "another",
-            ));
+            let expected = "off unless the mean is taken over one unprojected set of nodes";
+            return Err(Error::config("SageConv", "closed", expected, "on"));
         }
         Ok(())
     }
@@ -123,7 +118,7 @@ impl SageConfig {
     /// Builds the layer with parameters from `vb`.
     ///
     /// # Errors
-    /// [`Error::Layer`] if the configuration is not valid, or an error of candle.
+    /// [`Error::Argument`] if the configuration is not valid, or an error of candle.
     pub fn build(&self, vb: VarBuilder) -> Result<SageConv> {
         self.validate()?;
         let edge = (self.edge_attributes > 0)
@@ -212,17 +207,17 @@ impl SageConv {
     /// `x` \[nodes, F - K\], `context` \[S, K\] -> \[S, nodes, out\]
     ///
     /// # Errors
-    /// [`Error::Layer`] if the widths do not add up to the layer's input, or if the layer projects, normalizes or
+    /// [`Error::Input`] if the widths do not add up to the layer's input, or if the layer projects, normalizes or
     /// reduces otherwise than by the mean.
     pub fn forward_with_context(&self, x: &Tensor, context: &Tensor, graph: &Graph) -> Result<Tensor> {
         let c = &self.config;
         let (width, shared) = (x.dim(D::Minus1)?, context.dim(D::Minus1)?);
         if width + shared != c.in_source || c.in_source != c.in_target {
             let expected = format!("{} features with the context", c.in_source);
-            return Err(Error::layer("SageConv", expected, format!("{width} + {shared}")));
+            return Err(Error::input("SageConv", expected, format!("{width} + {shared}")));
         }
         if c.project || c.normalize || c.aggr != Aggregation::Mean {
-            return Err(Error::layer("SageConv", "a plain mean with a context", format!("{c:?}")));
+            return Err(Error::input("SageConv", "a plain mean with a context", format!("{c:?}")));
         }
         let part = |lin: &Linear, bias: Option<&Tensor>| -> Result<Linear> {
             Ok(Linear::new(lin.weight().narrow(1, 0, width)?.contiguous()?, bias.cloned()))
@@ -275,7 +270,7 @@ impl SageConv {
         let Some(edge) = &self.edge else { return Ok(None) };
         let Some(attributes) = attributes else {
             let expected = format!("{} attributes per edge", self.config.edge_attributes);
-            return Err(Error::layer("SageConv", expected, "none"));
+            return Err(Error::input("SageConv", expected, "none"));
         };
         let reduce = if self.config.aggr == Aggregation::Sum { Reduce::Sum } else { Reduce::Mean };
         Ok(Some(edge.forward(&segment_reduce(attributes, adjacency, reduce)?)?))

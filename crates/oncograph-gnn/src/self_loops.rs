@@ -65,8 +65,8 @@ impl AttentionEdges<'_> {
     pub fn validate(&self) -> Result<()> {
         match self.fill {
             EdgeFill::Values(values) if self.attributes > 0 && values.len() != self.attributes => {
-                let expected = format!("{} fill values", self.attributes);
-                Err(Error::layer(self.layer, expected, values.len()))
+                let expected = format!("{} values, one per attribute", self.attributes);
+                Err(Error::config(self.layer, "edge_fill", expected, values.len()))
             }
             _ => Ok(()),
         }
@@ -86,7 +86,7 @@ impl AttentionEdges<'_> {
             other => {
                 let expected = format!("{} attributes per edge", self.attributes);
                 let got = other.map_or("none".into(), |a| format!("{:?}", a.dims()));
-                return Err(Error::layer(self.layer, expected, got));
+                return Err(Error::input(self.layer, expected, got));
             }
         };
         if !self.add_self_loops {
@@ -94,7 +94,7 @@ impl AttentionEdges<'_> {
         }
         if !self.bipartite && adjacency.source_count() != adjacency.target_count() {
             let got = format!("{} -> {}", adjacency.source_count(), adjacency.target_count());
-            return Err(Error::layer(self.layer, "one set of nodes with self loops", got));
+            return Err(Error::input(self.layer, "one set of nodes with self loops", got));
         }
         let loops = adjacency.self_loops();
         let Some(attributes) = attributes else { return Ok((loops.adjacency.clone(), None)) };

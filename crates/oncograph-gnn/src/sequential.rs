@@ -47,11 +47,11 @@ impl SequentialConfig {
     /// Checks that there are two widths above 0.
     ///
     /// # Errors
-    /// [`Error::Layer`].
+    /// [`Error::Argument`].
     pub fn validate(&self) -> Result<()> {
         if self.widths.len() < 2 || self.widths.contains(&0) {
             let got = format!("{:?}", self.widths);
-            return Err(Error::layer("Sequential", "two or more widths above 0", got));
+            return Err(Error::config("Sequential", "widths", "two or more numbers above 0", got));
         }
         Ok(())
     }
@@ -59,7 +59,7 @@ impl SequentialConfig {
     /// Builds the layers with parameters from `vb`.
     ///
     /// # Errors
-    /// [`Error::Layer`] if the configuration is not valid, or an error of candle.
+    /// [`Error::Argument`] if the configuration is not valid, or an error of candle.
     pub fn build(&self, vb: VarBuilder) -> Result<Sequential> {
         self.validate()?;
         let pairs = self.widths.windows(2).enumerate();

@@ -1,7 +1,13 @@
+use oncograph_core::Argument;
+use std::borrow::Cow;
+
 /// What can go wrong in this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// An argument or a configuration value is not one of those allowed.
+    #[error(transparent)]
+    Argument(#[from] Argument),
     /// A node or edge type is not in the schema.
     #[error("the schema has no {kind} type {name}; it has {known}")]
     UnknownType {
@@ -43,8 +49,29 @@ pub enum Error {
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
+// `Module::forward` returns candle's error: ours travels inside it.
+impl From<Error> for candle_core::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Candle(inner) => inner,
+            Error::Nn(inner) => inner.into(),
+            other => candle_core::Error::wrap(other),
+        }
+    }
+}
+
 impl Error {
     pub(crate) fn mismatch(what: impl Into<String>, expected: impl ToString, got: impl ToString) -> Self {
         Error::Mismatch { what: what.into(), expected: expected.to_string(), got: got.to_string() }
+    }
+
+    /// An [`Error::Argument`] from anything that prints.
+    pub(crate) fn config(
+        op: &'static str,
+        field: impl Into<Cow<'static, str>>,
+        expected: impl ToString,
+        got: impl ToString,
+    ) -> Self {
+        Argument::new(op, field, expected, got).into()
     }
 }

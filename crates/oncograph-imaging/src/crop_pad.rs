@@ -32,12 +32,12 @@ pub fn crop_pad<T: Voxel>(
     if start.iter().any(|s| !(-limit..=limit).contains(s))
         || shape.iter().any(|&n| n == 0 || n as u64 > limit as u64)
     {
-        return Err(Error::Argument {
-            operation: "crop_pad",
-            argument: "start and shape",
-            expected: "a box of 1 to 2^31 voxels along each axis that begins within ±2^31",
-            got: format!("start {start:?}, shape {shape:?}"),
-        });
+        return Err(Error::argument(
+            "crop_pad",
+            "start and shape",
+            "a box of 1 to 2^31 voxels along each axis that begins within ±2^31",
+            format!("start {start:?}, shape {shape:?}"),
+        ));
     }
     let grid = volume.grid().shifted(start, shape)?;
     let mut data = vec![pad; grid.len()];

@@ -1,5 +1,8 @@
 //! The crate's error type.
 
+use oncograph_core::{Argument, AtFile};
+use std::borrow::Cow;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 /// The result of this crate's functions.
@@ -11,64 +14,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The operating system refused to read or write a file.
-    #[error("{operation} {}: {source}", path.display())]
-    Io {
-        /// What was attempted, e.g. `read`.
-        operation: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// The system's error.
-        source: std::io::Error,
-    },
-    /// A file that is damaged, truncated or not of the format that it claims to be.
-    #[error("{}: not a readable {format} file: {detail}", path.display())]
-    Format {
-        /// The file.
-        path: PathBuf,
-        /// `NIfTI`, `DICOM` or `DICOM SEG`.
-        format: &'static str,
-        /// What is wrong with it.
-        detail: String,
-    },
-    /// A valid file that uses a part of its format that this crate does not read.
-    #[error("{}: unsupported {format} content: {detail}", path.display())]
-    Unsupported {
-        /// The file.
-        path: PathBuf,
-        /// `NIfTI`, `DICOM` or `DICOM SEG`.
-        format: &'static str,
-        /// What is not supported.
-        detail: String,
-    },
-    /// A file without the geometry that places its voxels in the world.
-    #[error("{}: no orientation or position: {detail}", path.display())]
-    MissingGeometry {
-        /// The file.
-        path: PathBuf,
-        /// What is missing, and how to read the file all the same where that is possible.
-        detail: String,
-    },
-    /// A DICOM file without an attribute that is needed.
-    #[error("{}: attribute {name} is missing or unreadable", path.display())]
-    MissingAttribute {
-        /// The file.
-        path: PathBuf,
-        /// The attribute's keyword and tag.
-        name: String,
-    },
-    /// A file with another number of dimensions than the call reads.
-    #[error("{}: {operation} expects {expected}, got dimensions {got:?}", path.display())]
-    Dimensions {
-        /// The call.
-        operation: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What the call reads.
-        expected: &'static str,
-        /// The file's dimensions.
-        got: Vec<usize>,
-    },
+    /// A file or folder could not be read, written or understood.
+    #[error(transparent)]
+    AtFile(#[from] AtFile),
     /// Voxels that are NaN or infinite.
     #[error("{origin}: {count} voxels are not finite, the first at index {first:?}")]
     NonFinite {
@@ -86,14 +34,6 @@ pub enum Error {
         path: PathBuf,
         /// SeriesInstanceUID and number of images of each.
         found: Vec<(String, usize)>,
-    },
-    /// No image of the wanted series.
-    #[error("{}: {detail}", path.display())]
-    NoSeries {
-        /// The folder (or the first file).
-        path: PathBuf,
-        /// What was looked for and what was found.
-        detail: String,
     },
     /// Slices of one series that do not form a volume.
     #[error("series {series}: {detail}; files: {}", list_files(files))]
@@ -135,18 +75,9 @@ pub enum Error {
         /// What is wrong with the geometry.
         detail: String,
     },
-    /// An argument outside its range.
-    #[error("{operation}: {argument} must be {expected}, got {got}")]
-    Argument {
-        /// The call.
-        operation: &'static str,
-        /// The argument's name.
-        argument: &'static str,
-        /// Its allowed values.
-        expected: &'static str,
-        /// The value received.
-        got: String,
-    },
+    /// An argument or a configuration value is not one of those allowed.
+    #[error(transparent)]
+    Argument(#[from] Argument),
     /// An installed program that is missing, fails or leaves no result.
     #[error("{tool}: {detail}")]
     Tool {
@@ -162,12 +93,48 @@ pub enum Error {
 }
 
 impl Error {
+    /// The operating system refused to `operation` a file, for example to read it.
     pub(crate) fn io(operation: &'static str, path: &Path, source: std::io::Error) -> Self {
-        Self::Io { operation, path: path.to_owned(), source }
+        AtFile::new(path, source).during(operation).into()
+    }
+
+    /// A file that is damaged, truncated or not of the format that it claims to be.
+    pub(crate) fn format(path: &Path, format: &str, detail: impl Display) -> Self {
+        AtFile::new(path, format!("not a readable {format} file: {detail}")).into()
+    }
+
+    /// A valid file that uses a part of its format that this crate does not read.
+    pub(crate) fn unsupported(path: &Path, format: &str, detail: impl Display) -> Self {
+        AtFile::new(path, format!("unsupported {format} content: {detail}")).into()
+    }
+
+    /// A DICOM file without an attribute that is needed, by keyword and tag.
+    pub(crate) fn missing_attribute(path: &Path, name: &str) -> Self {
+        AtFile::new(path, format!("attribute {name} is missing or unreadable")).into()
+    }
+
+    /// An [`Error::Argument`] from anything that prints.
+    pub(crate) fn argument(
+        op: &'static str,
+        argument: impl Into<Cow<'static, str>>,
+        expected: impl ToString,
+        got: impl ToString,
+    ) -> Self {
+        Argument::new(op, argument, expected, got).into()
     }
 
     pub(crate) fn geometry(operation: &'static str, detail: impl Into<String>) -> Self {
         Self::Geometry { operation, detail: detail.into() }
+    }
+}
+
+#[cfg(feature = "candle")]
+impl From<Error> for candle_core::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Candle(inner) => inner,
+            other => candle_core::Error::wrap(other),
+        }
     }
 }
 

@@ -44,7 +44,6 @@
 //! Results are the same to the last bit with any number of threads.
 
 pub mod atlas;
-mod atomic;
 mod crop_pad;
 pub mod dicom;
 mod error;

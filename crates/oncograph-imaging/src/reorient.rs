@@ -76,12 +76,12 @@ fn parse(code: &str) -> Result<[(usize, bool); 3]> {
     let axes: Option<Vec<(usize, bool)>> = code.chars().map(axis).collect();
     match axes.as_deref() {
         Some(&[a, b, c]) if a.0 != b.0 && b.0 != c.0 && a.0 != c.0 => Ok([a, b, c]),
-        _ => Err(Error::Argument {
-            operation: "reorient",
-            argument: "code",
-            expected: "three letters, one each of R/L, A/P and S/I",
-            got: format!("{code:?}"),
-        }),
+        _ => Err(Error::argument(
+            "reorient",
+            "code",
+            "three letters, one each of R/L, A/P and S/I",
+            format!("{code:?}"),
+        )),
     }
 }
 

@@ -25,12 +25,12 @@ use crate::voxel::Voxel;
 /// ```
 pub fn window<T: Voxel>(volume: &Volume<T>, low: f64, high: f64) -> Result<Volume<f32>> {
     if !(low.is_finite() && high.is_finite() && low < high) {
-        return Err(Error::Argument {
-            operation: "window",
-            argument: "low and high",
-            expected: "finite and low < high",
-            got: format!("{low} and {high}"),
-        });
+        return Err(Error::argument(
+            "window",
+            "low and high",
+            "finite and low < high",
+            format!("{low} and {high}"),
+        ));
     }
     Ok(volume.map(|v| ((v.to_f64() - low) / (high - low)).clamp(0.0, 1.0) as f32))
 }

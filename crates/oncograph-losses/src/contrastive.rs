@@ -35,7 +35,7 @@ pub fn cosine_alignment(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 /// \[n, F\], \[n, F\] -> scalar
 ///
 /// # Errors
-/// [`Error::Input`] if the shapes differ or `temperature` is not positive.
+/// [`Error::Input`] if the shapes differ, [`Error::Argument`] if `temperature` is not positive.
 ///
 /// # Reference
 /// van den Oord, Li and Vinyals, *Representation learning with contrastive predictive coding*, 2018.
@@ -53,7 +53,7 @@ pub fn info_nce(a: &Tensor, b: &Tensor, temperature: f64) -> Result<Tensor> {
 /// \[n, F\], \[n, F\] -> scalar
 ///
 /// # Errors
-/// [`Error::Input`] if the shapes differ or `temperature` is not positive.
+/// [`Error::Input`] if the shapes differ, [`Error::Argument`] if `temperature` is not positive.
 ///
 /// # Reference
 /// Radford et al., *Learning transferable visual models from natural language supervision*, 2021.
@@ -67,7 +67,7 @@ pub fn info_nce_symmetric(a: &Tensor, b: &Tensor, temperature: f64) -> Result<Te
 /// \[n, F\], \[n, F\] -> scalar
 ///
 /// # Errors
-/// [`Error::Input`] if the shapes differ or `temperature` is not positive.
+/// [`Error::Input`] if the shapes differ, [`Error::Argument`] if `temperature` is not positive.
 ///
 /// # Reference
 /// Chen et al., *A simple framework for contrastive learning of visual representations*, 2020, equation 1; mean over
@@ -109,7 +109,7 @@ pub enum Denominator {
 /// \[n, F\], \[n, F\] -> scalar
 ///
 /// # Errors
-/// [`Error::Input`] if the shapes differ, there are other groups than rows, `temperature` is not positive, or a row has
+/// [`Error::Argument`] if `temperature` is not positive; [`Error::Input`] if the shapes differ, there are other groups than rows, or a row has
 /// no negative at all.
 ///
 /// # Example
@@ -211,11 +211,11 @@ impl BiLevelConfig {
     /// Whether every value is in its range.
     ///
     /// # Errors
-    /// [`Error::Input`] names the first value that is not.
+    /// [`Error::Argument`] names the first value that is not.
     pub fn validate(&self) -> Result<()> {
         check_temperature("bi_level", self.temperature)?;
         if !(0.0..=1.0).contains(&self.lambda) {
-            return Err(Error::input("bi_level", "lambda in [0, 1]", self.lambda));
+            return Err(Error::config("bi_level", "lambda", "in [0, 1]", self.lambda));
         }
         Ok(())
     }
@@ -244,7 +244,7 @@ pub struct BiLevelViews<'a> {
 /// each view \[n, F\] -> scalar
 ///
 /// # Errors
-/// [`Error::Input`] for fewer than two views or options out of range; as [`cross_view`].
+/// [`Error::Input`] for fewer than two views, [`Error::Argument`] for options out of range; as [`cross_view`].
 ///
 /// # Reference
 /// arXiv 2203.10852, equations of section *Bi-level multi-modal contrastive learning*.
@@ -279,7 +279,7 @@ fn check_temperature(loss: &'static str, temperature: f64) -> Result<()> {
     if temperature > 0.0 {
         return Ok(());
     }
-    Err(Error::input(loss, "a positive temperature", temperature))
+    Err(Error::config(loss, "temperature", "above 0", temperature))
 }
 
 #[cfg(test)]

@@ -50,17 +50,22 @@ impl CrossEntropyOptions {
     /// Checks the options for `classes` classes.
     ///
     /// # Errors
-    /// [`Error::Input`] for another number of weights, a weight that is negative or not finite, a smoothing outside
+    /// [`Error::Argument`] for another number of weights, a weight that is negative or not finite, a smoothing outside
     /// 0 to 1.
     pub fn validate(&self, classes: usize) -> Result<()> {
         const LOSS: &str = "cross_entropy";
         if let Some(weight) = &self.weight
             && (weight.len() != classes || weight.iter().any(|w| !(w.is_finite() && *w >= 0.0)))
         {
-            return Err(Error::input(LOSS, format!("{classes} weights of at least 0"), weight));
+            return Err(Error::config(
+                LOSS,
+                "weight",
+                format!("{classes} numbers of at least 0"),
+                format!("{weight:?}"),
+            ));
         }
         if !(0.0..=1.0).contains(&self.label_smoothing) {
-            return Err(Error::input(LOSS, "a label smoothing from 0 to 1", self.label_smoothing));
+            return Err(Error::config(LOSS, "label_smoothing", "in [0, 1]", self.label_smoothing));
         }
         Ok(())
     }

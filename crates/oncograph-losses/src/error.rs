@@ -1,12 +1,18 @@
+use oncograph_core::Argument;
+use std::borrow::Cow;
+
 /// What can go wrong in this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// An argument or a configuration value is not one of those allowed.
+    #[error(transparent)]
+    Argument(#[from] Argument),
     /// An input has another length or shape than the loss needs.
-    #[error("{loss}: expected {expected}, got {got}")]
+    #[error("{op}: expected {expected}, got {got}")]
     Input {
         /// The loss.
-        loss: &'static str,
+        op: &'static str,
         /// What it needs.
         expected: String,
         /// What it was given.
@@ -23,9 +29,30 @@ pub enum Error {
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
+// `Module::forward` returns candle's error: ours travels inside it.
+impl From<Error> for candle_core::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Candle(inner) => inner,
+            Error::Nn(inner) => inner.into(),
+            other => candle_core::Error::wrap(other),
+        }
+    }
+}
+
 impl Error {
-    pub(crate) fn input(loss: &'static str, expected: impl ToString, got: impl std::fmt::Debug) -> Self {
-        Error::Input { loss, expected: expected.to_string(), got: format!("{got:?}") }
+    pub(crate) fn input(op: &'static str, expected: impl ToString, got: impl std::fmt::Debug) -> Self {
+        Error::Input { op, expected: expected.to_string(), got: format!("{got:?}") }
+    }
+
+    /// An [`Error::Argument`] from anything that prints.
+    pub(crate) fn config(
+        op: &'static str,
+        field: impl Into<Cow<'static, str>>,
+        expected: impl ToString,
+        got: impl ToString,
+    ) -> Self {
+        Argument::new(op, field, expected, got).into()
     }
 }
 

@@ -38,7 +38,7 @@ pub fn absolute_error(predicted: &Tensor, target: &Tensor, reduction: Reduction)
 /// Two tensors of one shape -> scalar (that shape without reduction)
 ///
 /// # Errors
-/// [`Error::Input`] if the shapes differ or `delta` is not positive.
+/// [`Error::Input`] if the shapes differ, [`Error::Argument`] if `delta` is not positive.
 ///
 /// # Example
 /// ```
@@ -58,7 +58,7 @@ pub fn absolute_error(predicted: &Tensor, target: &Tensor, reduction: Reduction)
 pub fn huber(predicted: &Tensor, target: &Tensor, delta: f64, reduction: Reduction) -> Result<Tensor> {
     same_shape("huber", predicted, target)?;
     if !(delta > 0.0 && delta.is_finite()) {
-        return Err(Error::input("huber", "a positive delta", delta));
+        return Err(Error::config("huber", "delta", "positive and finite", delta));
     }
     let distance = (predicted - target)?.abs()?;
     // With c = min(|d|, delta) both pieces are c (|d| - c / 2).

@@ -50,11 +50,7 @@ pub(crate) fn scalar(
     expected: &'static str,
     allowed: impl Fn(f64) -> bool,
 ) -> Result<()> {
-    if allowed(got) {
-        Ok(())
-    } else {
-        Err(Error::Option { operation, option, expected, got: got.to_string() })
-    }
+    if allowed(got) { Ok(()) } else { Err(Error::argument(operation, option, expected, got)) }
 }
 
 /// A confidence level such as 0.95.
@@ -77,7 +73,7 @@ pub(crate) fn at_least(
         3 => "at least 3",
         _ => "more",
     };
-    Err(Error::Option { operation, option, expected, got: got.to_string() })
+    Err(Error::argument(operation, option, expected, got))
 }
 
 /// Times at which a curve is evaluated: at least one, finite, strictly increasing.

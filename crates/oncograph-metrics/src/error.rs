@@ -1,3 +1,6 @@
+use oncograph_core::Argument;
+use std::borrow::Cow;
+
 /// What can be wrong with the input of a statistic, or why it has no value.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -28,18 +31,9 @@ pub enum Error {
         /// The value found.
         got: f64,
     },
-    /// An option or scalar argument is outside its range.
-    #[error("{operation}: `{option}` is {got}, expected {expected}")]
-    Option {
-        /// The function that was called.
-        operation: &'static str,
-        /// The option at fault.
-        option: &'static str,
-        /// What is allowed.
-        expected: &'static str,
-        /// The value found.
-        got: String,
-    },
+    /// An argument or a configuration value is not one of those allowed.
+    #[error(transparent)]
+    Argument(#[from] Argument),
     /// The input is valid, but the statistic has no value on it.
     #[error("{operation} is undefined: {reason}")]
     Undefined {
@@ -68,5 +62,15 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     pub(crate) fn undefined(operation: &'static str, reason: impl Into<String>) -> Self {
         Self::Undefined { operation, reason: reason.into() }
+    }
+
+    /// An [`Error::Argument`] from anything that prints.
+    pub(crate) fn argument(
+        op: &'static str,
+        argument: impl Into<Cow<'static, str>>,
+        expected: impl ToString,
+        got: impl ToString,
+    ) -> Self {
+        Argument::new(op, argument, expected, got).into()
     }
 }

@@ -100,7 +100,7 @@ pub fn log_softmax<D: candle_core::shape::Dim>(x: &Tensor, dim: D) -> Result<Ten
 /// The layer is candle's; candle's own constructor draws the weight from a normal distribution.
 ///
 /// # Errors
-/// [`Error::Config`] for an `in_dim` of 0, or an error of candle.
+/// [`Error::Argument`] for an `in_dim` of 0, or an error of candle.
 pub fn linear(in_dim: usize, out_dim: usize, vb: candle_nn::VarBuilder) -> Result<candle_nn::Linear> {
     let weight = linear_weight(in_dim, out_dim, &vb)?;
     let bound = 1.0 / (in_dim as f64).sqrt();

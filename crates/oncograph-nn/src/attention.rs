@@ -88,7 +88,7 @@ impl MultiheadAttentionConfig {
     /// Whether every value is in its range.
     ///
     /// # Errors
-    /// [`Error::Config`] names the first value that is not.
+    /// [`Error::Argument`] names the first value that is not.
     pub fn validate(&self) -> Result<()> {
         let widths = [
             ("embed_dim", self.embed_dim),
@@ -300,7 +300,7 @@ impl MultiheadAttention {
     /// first two dimensions exchanged without `batch_first`; the output has the query's shape.
     ///
     /// # Errors
-    /// [`Error::Shape`] for tensors or masks that do not fit together, [`Error::Config`] for a mask of integers.
+    /// [`Error::Shape`] for tensors or masks that do not fit together, [`Error::Argument`] for a mask of integers.
     pub fn forward(
         &self,
         query: &Tensor,

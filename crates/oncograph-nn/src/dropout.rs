@@ -32,7 +32,7 @@ impl Dropout {
     /// A layer that drops with probability `p`.
     ///
     /// # Errors
-    /// [`Error::Config`] for a `p` outside \[0, 1\].
+    /// [`Error::Argument`] for a `p` outside \[0, 1\].
     pub fn new(p: f64) -> Result<Self> {
         if !(0.0..=1.0).contains(&p) {
             return Err(Error::config("Dropout", "p", "in [0, 1]", p));

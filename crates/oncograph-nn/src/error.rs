@@ -1,4 +1,5 @@
-use std::path::PathBuf;
+use oncograph_core::{Argument, AtFile};
+use std::borrow::Cow;
 
 /// What can go wrong in this crate.
 #[derive(Debug, thiserror::Error)]
@@ -14,18 +15,9 @@ pub enum Error {
         /// The shape that it was given.
         got: String,
     },
-    /// A configuration value is out of its range.
-    #[error("{op}: {field} must be {expected}, got {got}")]
-    Config {
-        /// The layer or function.
-        op: &'static str,
-        /// The field of its configuration.
-        field: &'static str,
-        /// The values that are allowed.
-        expected: String,
-        /// The value that was given.
-        got: String,
-    },
+    /// An argument or a configuration value is not one of those allowed.
+    #[error(transparent)]
+    Argument(#[from] Argument),
     /// The operation has no kernel for this device.
     #[error("{op} has no {device} kernel; move its inputs to the CPU")]
     NoKernel {
@@ -44,14 +36,9 @@ pub enum Error {
         /// `name: model shape, state shape`.
         misshaped: Vec<String>,
     },
-    /// A file could not be read or written.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    /// A file or folder could not be read or written.
+    #[error(transparent)]
+    AtFile(#[from] AtFile),
     /// An error of candle.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
@@ -76,13 +63,13 @@ impl Error {
         Error::Shape { op, expected: expected.to_string(), got: format!("{got:?}") }
     }
 
-    /// A [`Error::Config`] from anything that prints.
+    /// An [`Error::Argument`] from anything that prints.
     pub fn config(
         op: &'static str,
-        field: &'static str,
+        field: impl Into<Cow<'static, str>>,
         expected: impl ToString,
         got: impl ToString,
     ) -> Self {
-        Error::Config { op, field, expected: expected.to_string(), got: got.to_string() }
+        Argument::new(op, field, expected, got).into()
     }
 }

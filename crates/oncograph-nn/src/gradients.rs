@@ -65,7 +65,7 @@ impl Gradients {
     /// the largest magnitude, for 0 how many parameters have a gradient that is not all 0, as in PyTorch.
     ///
     /// # Errors
-    /// [`Error::Config`] for an order that is NaN, or an error of candle.
+    /// [`Error::Argument`] for an order that is NaN, or an error of candle.
     pub fn norm(&self, order: f64) -> Result<f64> {
         if order.is_nan() {
             return Err(Error::config("Gradients", "order", "a number", order));

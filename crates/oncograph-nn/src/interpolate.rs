@@ -77,7 +77,7 @@ impl InterpolateConfig {
     /// Whether the options fit together.
     ///
     /// # Errors
-    /// [`Error::Config`] names the first that does not.
+    /// [`Error::Argument`] names the first that does not.
     pub fn validate(&self) -> Result<()> {
         match (&self.size, &self.scale_factor) {
             (Some(size), None) if size.contains(&0) => {
@@ -131,7 +131,7 @@ const OP: &str = "interpolate";
 /// `x` \[batch, channels, D, H, W\] (or with one or two axes) gives \[batch, channels, D', H', W'\].
 ///
 /// # Errors
-/// [`Error::Shape`] for another rank, an empty dimension, or a number of sizes that does not fit; [`Error::Config`]
+/// [`Error::Shape`] for another rank, an empty dimension, or a number of sizes that does not fit; [`Error::Argument`]
 /// for options that exclude each other; [`Error::NoKernel`] off the CPU.
 ///
 /// # Example

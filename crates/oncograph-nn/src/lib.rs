@@ -53,8 +53,8 @@ pub use gradients::Gradients;
 pub use interpolate::{InterpolateConfig, InterpolateMode, interpolate};
 pub use mlp::{Mlp, MlpConfig};
 pub use mode::Mode;
-pub use params::{ParamStore, save_tensors};
 pub use oncograph_core::Seed;
+pub use params::{ParamStore, save_tensors};
 
 // The examples of the README are compiled and run as doctests.
 #[cfg(doctest)]

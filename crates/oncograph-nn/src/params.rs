@@ -2,6 +2,7 @@ use crate::{Error, Gradients, Result, Seed};
 use candle_core::{DType, Device, Shape, Tensor, Var};
 use candle_nn::init::{Init, NormalOrUniform};
 use candle_nn::var_builder::{SimpleBackend, VarBuilder};
+use oncograph_core::write_file;
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 use std::collections::{BTreeMap, HashMap};
@@ -118,10 +119,10 @@ impl ParamStore {
         Ok(())
     }
 
-    /// Writes all values as safetensors, under a temporary name that is then renamed.
+    /// Writes all values as safetensors, the file whole or not at all.
     ///
     /// # Errors
-    /// [`Error::Io`] with the path; the old file, if any, is untouched then.
+    /// [`Error::AtFile`] with the path; the old file, if any, is untouched then.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         save_tensors(&self.snapshot()?, path)
     }
@@ -140,19 +141,13 @@ impl ParamStore {
     }
 }
 
-/// Writes named tensors as safetensors: a temporary file in the same folder, flushed to disk, then renamed.
+/// Writes named tensors as safetensors, the file whole or not at all ([`write_file`]).
 ///
 /// # Errors
-/// [`Error::Io`] with the path.
+/// [`Error::AtFile`] with the path.
 pub fn save_tensors(tensors: &HashMap<String, Tensor>, path: impl AsRef<Path>) -> Result<()> {
-    let path = path.as_ref();
-    let io = |source| Error::Io { path: path.into(), source };
     let bytes = safetensors::serialize(tensors, None).map_err(candle_core::Error::wrap)?;
-    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(parent).map_err(io)?;
-    std::io::Write::write_all(&mut file, &bytes).map_err(io)?;
-    file.as_file().sync_all().map_err(io)?;
-    file.persist(path).map_err(|e| io(e.error))?;
+    write_file(path, &bytes)?;
     Ok(())
 }
 

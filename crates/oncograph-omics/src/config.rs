@@ -419,11 +419,16 @@ impl MultimodalConfig {
     /// Keeps some modalities only, and the node types that they use.
     ///
     /// # Errors
-    /// [`Error::Config`] for a name that is not a modality.
+    /// [`Error::Argument`] for a name that is not a modality.
     pub fn only(mut self, names: &[&str]) -> Result<Self> {
         let known: Vec<_> = self.modalities.iter().map(|m| m.name.clone()).collect();
         if let Some(unknown) = names.iter().find(|n| !known.iter().any(|k| k == **n)) {
-            return Err(Error::config("modalities", format!("some of {}", known.join(", ")), unknown));
+            return Err(Error::config(
+                "MultimodalConfig",
+                "modalities",
+                format!("some of {}", known.join(", ")),
+                unknown,
+            ));
         }
         self.modalities.retain(|m| names.contains(&m.name.as_str()));
         let used: BTreeSet<_> = self.modalities.iter().flat_map(|m| m.node_types.clone()).collect();
@@ -434,7 +439,7 @@ impl MultimodalConfig {
     /// Checks names, sizes and how they fit together.
     ///
     /// # Errors
-    /// [`Error::Config`] with the first field that does not fit.
+    /// [`Error::Argument`] with the first field that does not fit.
     pub fn validate(&self) -> Result<()> {
         for (field, value) in [
             ("patient", self.patient),
@@ -444,24 +449,39 @@ impl MultimodalConfig {
             ("trunk", self.trunk),
         ] {
             if value == 0 {
-                return Err(Error::config(field, "at least 1", 0));
+                return Err(Error::config("MultimodalConfig", field, "at least 1", 0));
             }
         }
         if self.heads == 0 || self.hidden == 0 || !self.hidden.is_multiple_of(self.heads) {
             let expected = format!("a divisor of the hidden width {}", self.hidden);
-            return Err(Error::config("heads", expected, self.heads));
+            return Err(Error::config("MultimodalConfig", "heads", expected, self.heads));
         }
         unique("node_types", self.node_types.iter().map(|t| &t.name))?;
         unique("modalities", self.modalities.iter().map(|m| &m.name))?;
         unique("tasks", self.tasks.iter().map(|t| &t.name))?;
         if let Some(empty) = self.node_types.iter().find(|t| t.features == 0) {
-            return Err(Error::config(format!("features of {}", empty.name), "at least 1", 0));
+            return Err(Error::config(
+                "MultimodalConfig",
+                format!("features of {}", empty.name),
+                "at least 1",
+                0,
+            ));
         }
         if let Some(empty) = self.tasks.iter().find(|t| t.kind.width() == 0) {
-            return Err(Error::config(format!("task {}", empty.name), "at least one output", 0));
+            return Err(Error::config(
+                "MultimodalConfig",
+                format!("task {}", empty.name),
+                "at least one output",
+                0,
+            ));
         }
         if self.tasks.is_empty() || self.active().next().is_none() {
-            return Err(Error::config("tasks and modalities", "at least one of each", "none"));
+            return Err(Error::config(
+                "MultimodalConfig",
+                "tasks and modalities",
+                "at least one of each",
+                "none",
+            ));
         }
         self.modalities.iter().try_for_each(|m| self.validate_modality(m))
     }
@@ -471,18 +491,35 @@ impl MultimodalConfig {
         let mut rows = 0;
         for name in &modality.node_types {
             match self.node_type(name) {
-                None => return Err(Error::config(field("node_types"), "known node types", name)),
+                None => {
+                    return Err(Error::config(
+                        "MultimodalConfig",
+                        field("node_types"),
+                        "known node types",
+                        name,
+                    ));
+                }
                 Some(t) => rows += usize::from(t.input == NodeInput::Rows),
             }
         }
         if modality.node_types.is_empty() || (rows > 0 && modality.node_types.len() > 1) {
             let expected = "types with one value per node, or a single type with a vector per node";
-            return Err(Error::config(field("node_types"), expected, modality.node_types.join(", ")));
+            return Err(Error::config(
+                "MultimodalConfig",
+                field("node_types"),
+                expected,
+                modality.node_types.join(", "),
+            ));
         }
         let unknown = modality.pooled.iter().find(|p| !modality.node_types.contains(p));
         if modality.pooled.is_empty() || unknown.is_some() {
             let expected = format!("some of {}", modality.node_types.join(", "));
-            return Err(Error::config(field("pooled"), expected, modality.pooled.join(", ")));
+            return Err(Error::config(
+                "MultimodalConfig",
+                field("pooled"),
+                expected,
+                modality.pooled.join(", "),
+            ));
         }
         Ok(())
     }
@@ -496,11 +533,16 @@ impl MultimodalConfig {
     }
 }
 
-fn unique<'a>(field: &str, names: impl Iterator<Item = &'a String>) -> Result<()> {
+fn unique<'a>(field: &'static str, names: impl Iterator<Item = &'a String>) -> Result<()> {
     let mut seen = BTreeSet::new();
     for name in names {
         if name.is_empty() || name.contains('.') || !seen.insert(name) {
-            return Err(Error::config(field, "names without dots, each once", format!("{name:?}")));
+            return Err(Error::config(
+                "MultimodalConfig",
+                field,
+                "names without dots, each once",
+                format!("{name:?}"),
+            ));
         }
     }
     Ok(())
@@ -516,19 +558,28 @@ mod tests {
         MultimodalConfig::literal().validate().unwrap();
         assert_eq!(
             error(MultimodalConfig::fixed().heads(7)),
-            "heads must be a divisor of the hidden width 256, got 7"
+            "MultimodalConfig: heads must be a divisor of the hidden width 256, got 7"
         );
         let mut c = MultimodalConfig::fixed();
         c.modalities[0].pooled = vec!["rna".into()];
-        assert_eq!(error(c), "pooled of modality genomics must be some of gene, protein, got rna");
+        assert_eq!(
+            error(c),
+            "MultimodalConfig: pooled of modality genomics must be some of gene, protein, got rna"
+        );
         let mut c = MultimodalConfig::fixed();
         c.modalities[2].node_types = vec!["labs".into()];
-        assert_eq!(error(c), "node_types of modality clinical must be known node types, got labs");
+        assert_eq!(
+            error(c),
+            "MultimodalConfig: node_types of modality clinical must be known node types, got labs"
+        );
         let mut c = MultimodalConfig::fixed();
         c.tasks[1].name = "survival".into();
-        assert!(error(c).starts_with("tasks must be names without dots, each once"));
+        assert!(error(c).starts_with("MultimodalConfig: tasks must be names without dots, each once"));
         let unknown = MultimodalConfig::fixed().only(&["lab"]).unwrap_err().to_string();
-        assert_eq!(unknown, "modalities must be some of genomics, proteomics, clinical, imaging, got lab");
+        assert_eq!(
+            unknown,
+            "MultimodalConfig: modalities must be some of genomics, proteomics, clinical, imaging, got lab"
+        );
         let one = MultimodalConfig::fixed().only(&["clinical"]).unwrap();
         assert_eq!((one.node_types.len(), one.modalities.len()), (1, 1));
     }

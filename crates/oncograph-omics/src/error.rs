@@ -1,17 +1,13 @@
+use oncograph_core::Argument;
+use std::borrow::Cow;
+
 /// What can go wrong in this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A configuration value is out of its range or does not go with another.
-    #[error("{field} must be {expected}, got {got}")]
-    Config {
-        /// The field.
-        field: String,
-        /// What it may be.
-        expected: String,
-        /// What it is.
-        got: String,
-    },
+    /// An argument or a configuration value is not one of those allowed.
+    #[error(transparent)]
+    Argument(#[from] Argument),
     /// Input of another kind or size than the model was built for.
     #[error("{what}: expected {expected}, got {got}")]
     Input {
@@ -45,9 +41,28 @@ pub enum Error {
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
+// `Module::forward` returns candle's error: ours travels inside it.
+impl From<Error> for candle_core::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Candle(inner) => inner,
+            Error::Nn(inner) => inner.into(),
+            Error::Gnn(inner) => inner.into(),
+            Error::Loss(inner) => inner.into(),
+            other => candle_core::Error::wrap(other),
+        }
+    }
+}
+
 impl Error {
-    pub(crate) fn config(field: impl Into<String>, expected: impl ToString, got: impl ToString) -> Self {
-        Error::Config { field: field.into(), expected: expected.to_string(), got: got.to_string() }
+    /// An [`Error::Argument`] from anything that prints.
+    pub(crate) fn config(
+        op: &'static str,
+        field: impl Into<Cow<'static, str>>,
+        expected: impl ToString,
+        got: impl ToString,
+    ) -> Self {
+        Argument::new(op, field, expected, got).into()
     }
 
     pub(crate) fn input(what: impl Into<String>, expected: impl ToString, got: impl ToString) -> Self {

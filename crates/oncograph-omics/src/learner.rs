@@ -41,7 +41,7 @@ impl<'a> OmicsLearner<'a> {
     ///
     /// # Errors
     /// [`Error::Input`] for an empty split, a patient without a place in `targets`, or a task without a target;
-    /// [`Error::Config`] for a batch of 0.
+    /// [`Error::Argument`] for a batch of 0.
     #[allow(clippy::too_many_arguments)] // each is a thing of its own, given once
     pub fn new(
         model: &'a dyn OmicsModel,
@@ -55,7 +55,7 @@ impl<'a> OmicsLearner<'a> {
         seed: Seed,
     ) -> Result<Self> {
         if batch == 0 {
-            return Err(Error::config("batch", "at least 1", 0));
+            return Err(Error::config("OmicsLearner", "batch", "at least 1", 0));
         }
         for task in &model.config().tasks {
             let Some(target) = targets.get(&task.name) else {

@@ -137,7 +137,7 @@ impl MultiTaskLoss {
     /// Weights for the tasks of `config`.
     ///
     /// # Errors
-    /// [`Error::Config`] for a fixed weight below 0 or of a task that is not there.
+    /// [`Error::Argument`] for a fixed weight below 0 or of a task that is not there.
     pub fn new(weighting: Weighting, config: &MultimodalConfig, vb: VarBuilder) -> Result<Self> {
         let mut learned = BTreeMap::new();
         match &weighting {
@@ -146,6 +146,7 @@ impl MultiTaskLoss {
                     let known = config.tasks.iter().any(|t| t.name == *name);
                     if !known || !w.is_finite() || *w < 0.0 {
                         return Err(Error::config(
+                            "MultiTaskLoss",
                             "task_weight",
                             "0 or more, of a task",
                             format!("{name}: {w}"),

@@ -25,7 +25,7 @@ impl NodeComponents {
     pub fn fit(values: &[f32], d: usize, train: &[usize], count: usize) -> Result<Self> {
         if count == 0 || count >= train.len() || count > d {
             let limit = d.min(train.len().saturating_sub(1));
-            return Err(Error::config("components", format!("between 1 and {limit}"), count));
+            return Err(Error::config("NodeComponents", "count", format!("between 1 and {limit}"), count));
         }
         let patient = NODES * PYRAMID_LEVELS * d;
         let axes = (0..NODES).into_par_iter().flat_map_iter(|node| {
@@ -135,7 +135,7 @@ mod tests {
         }
         for count in [0, 4] {
             let error = NodeComponents::fit(&values, d, &train, count).unwrap_err().to_string();
-            assert_eq!(error, format!("components must be between 1 and 3, got {count}"));
+            assert_eq!(error, format!("NodeComponents: count must be between 1 and 3, got {count}"));
         }
     }
 }

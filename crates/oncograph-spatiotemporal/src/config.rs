@@ -283,7 +283,7 @@ impl StgConfig {
     /// Checks that every width is positive and that there are two steps or more.
     ///
     /// # Errors
-    /// [`Error::Config`] with the field.
+    /// [`Error::Argument`] with the field.
     pub fn validate(&self) -> Result<()> {
         let widths = [
             ("features", self.features),
@@ -294,11 +294,11 @@ impl StgConfig {
         ];
         for (field, width) in widths {
             if width == 0 {
-                return Err(Error::config(field, "at least 1", 0));
+                return Err(Error::config("StgConfig", field, "at least 1", 0));
             }
         }
         if self.steps < 2 {
-            return Err(Error::config("steps", "at least 2", self.steps));
+            return Err(Error::config("StgConfig", "steps", "at least 2", self.steps));
         }
         Ok(())
     }

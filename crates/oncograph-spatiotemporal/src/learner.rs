@@ -165,7 +165,7 @@ impl<'a> StgLearner<'a> {
     ///
     /// # Errors
     /// [`Error::Input`] if lengths differ, a split is empty or names a patient that is not there;
-    /// [`Error::Config`] for a batch or an expansion of 0.
+    /// [`Error::Argument`] for a batch or an expansion of 0.
     #[allow(clippy::too_many_arguments)] // each is a thing of its own, given once
     pub fn new(
         model: &'a Stg,
@@ -191,8 +191,10 @@ impl<'a> StgLearner<'a> {
                 return Err(Error::input(what, format!("patients below {n}"), got));
             }
         }
-        if config.batch == 0 || config.augment.expansion == 0 {
-            return Err(Error::config("batch and expansion", "at least 1", 0));
+        for (field, value) in [("batch", config.batch), ("augment.expansion", config.augment.expansion)] {
+            if value == 0 {
+                return Err(Error::config("TrainingConfig", field, "at least 1", 0));
+            }
         }
         let years = |task: usize| train.iter().map(|&i| outcomes[i][task].in_years()).collect::<Vec<_>>();
         let scales = [TimeScale::fit(&years(0))?, TimeScale::fit(&years(1))?];

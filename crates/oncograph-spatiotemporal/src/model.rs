@@ -191,7 +191,7 @@ impl Stg {
     /// The network with parameters from `vb`.
     ///
     /// # Errors
-    /// [`crate::Error::Config`] if the configuration is not valid, or an error of candle.
+    /// [`crate::Error::Argument`] if the configuration is not valid, or an error of candle.
     pub fn new(config: &StgConfig, vb: VarBuilder) -> Result<Self> {
         config.validate()?;
         let c = config;

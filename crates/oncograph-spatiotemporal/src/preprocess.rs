@@ -88,15 +88,15 @@ impl PreprocessConfig {
     /// Checks the ranges.
     ///
     /// # Errors
-    /// [`Error::Config`] with the field.
+    /// [`Error::Argument`] with the field.
     pub fn validate(&self) -> Result<()> {
         if self.slices == 0 || self.in_plane < 16 {
             let got = format!("{} x {}", self.slices, self.in_plane);
-            return Err(Error::config("size", "at least 1 slice of 16 x 16 voxels", got));
+            return Err(Error::config("PreprocessConfig", "size", "at least 1 slice of 16 x 16 voxels", got));
         }
         for (field, value) in [("slice_spacing", self.slice_spacing), ("field_of_view", self.field_of_view)] {
             if value.is_some_and(|v| v.is_nan() || v <= 0.0) {
-                return Err(Error::config(field, "positive", format!("{value:?}")));
+                return Err(Error::config("PreprocessConfig", field, "positive", format!("{value:?}")));
             }
         }
         Ok(())

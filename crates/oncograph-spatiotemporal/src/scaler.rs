@@ -83,7 +83,7 @@ impl ImageScaler {
     /// do not cancel. Scores are divided by the deviation of the node's first.
     ///
     /// # Errors
-    /// [`Error::Config`] unless `count` is between 1 and the number of training patients less one; otherwise as for
+    /// [`Error::Argument`] unless `count` is between 1 and the number of training patients less one; otherwise as for
     /// [`ImageScaler::transform`].
     pub fn with_components(mut self, values: &[f32], train: &[usize], count: usize) -> Result<Self> {
         let features = self.features();

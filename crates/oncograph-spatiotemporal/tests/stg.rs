@@ -226,7 +226,7 @@ fn configurations_survive_json_and_bad_ones_are_refused() {
     let store = ParamStore::new(Seed::new(0));
     let vb = store.var_builder(DType::F32, &Device::Cpu);
     let error = Stg::new(&StgConfig::decoupled(0), vb).unwrap_err();
-    assert_eq!(error.to_string(), "clinical must be at least 1, got 0");
+    assert_eq!(error.to_string(), "StgConfig: clinical must be at least 1, got 0");
     let rows = Tensor::zeros((1, 2), DType::F32, &Device::Cpu);
     assert!(rows.is_ok() && NodeTable::new(Some(vec![0.0; 7]), 2, vec![0.0], 1, &Device::Cpu).is_err());
 }

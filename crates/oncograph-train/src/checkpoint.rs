@@ -1,6 +1,7 @@
 use crate::fit::EpochRecord;
 use crate::{Error, Result};
 use candle_core::{Device, Tensor};
+use oncograph_core::AtFile;
 use oncograph_nn::optim::Optimizer;
 use oncograph_nn::scheduler::ReduceLrOnPlateau;
 use oncograph_nn::{ParamStore, save_tensors};
@@ -60,7 +61,7 @@ impl Checkpoint {
         })
     }
 
-    /// Writes the checkpoint under a temporary name that is then renamed.
+    /// Writes the checkpoint, the file whole or not at all.
     ///
     /// # Errors
     /// An error that names the file; an older checkpoint is untouched then.
@@ -83,7 +84,7 @@ impl Checkpoint {
     /// Reads a checkpoint; `None` if there is no such file.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if the file is there but not whole.
+    /// [`Error::AtFile`] if the file is there but not whole.
     pub fn load(path: &Path) -> Result<Option<Self>> {
         if !path.exists() {
             return Ok(None);
@@ -105,6 +106,6 @@ impl Checkpoint {
     }
 }
 
-fn damaged(path: &Path, reason: impl ToString) -> Error {
-    Error::Damaged { path: path.into(), reason: reason.to_string() }
+fn damaged(path: &Path, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    AtFile::new(path, cause).into()
 }

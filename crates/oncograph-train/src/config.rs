@@ -17,6 +17,19 @@ pub enum OptimizerConfig {
 }
 
 impl OptimizerConfig {
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// As the `validate` of the options.
+    pub fn validate(&self) -> Result<()> {
+        match self {
+            OptimizerConfig::AdamW(c) => c.validate()?,
+            OptimizerConfig::Adam(c) => c.validate()?,
+            OptimizerConfig::Sgd(c) => c.validate()?,
+        }
+        Ok(())
+    }
+
     /// The optimizer.
     ///
     /// # Errors
@@ -163,41 +176,45 @@ impl FitConfig {
     /// Checks the ranges.
     ///
     /// # Errors
-    /// [`Error::Config`] with the field.
+    /// [`Error::Argument`] with the field; as [`OptimizerConfig::validate`] and [`PlateauConfig::validate`].
     pub fn validate(&self) -> Result<()> {
-        let at_least_one = |field, value: usize| match value {
-            0 => Err(Error::Config { field, expected: "at least 1", got: "0".into() }),
-            _ => Ok(()),
+        let refuse = |field: &'static str, expected: &str, got: String| {
+            Err(Error::config("FitConfig", field, expected, got))
         };
-        at_least_one("epochs", self.epochs)?;
-        at_least_one("checkpoint_every", self.checkpoint_every)?;
-        at_least_one("early_stop", self.early_stop.unwrap_or(1))?;
-        at_least_one("step_decay.every", self.step_decay.map_or(1, |d| d.every))?;
+        let counts = [
+            ("epochs", self.epochs),
+            ("checkpoint_every", self.checkpoint_every),
+            ("early_stop", self.early_stop.unwrap_or(1)),
+            ("step_decay.every", self.step_decay.map_or(1, |d| d.every)),
+        ];
+        if let Some((field, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
+            return refuse(field, "at least 1", "0".into());
+        }
         if let Some(StepDecay { factor, .. }) = self.step_decay
             && !(factor > 0.0 && factor.is_finite())
         {
-            let got = factor.to_string();
-            return Err(Error::Config { field: "step_decay.factor", expected: "positive", got });
+            return refuse("step_decay.factor", "positive", factor.to_string());
         }
         if self.step_decay.is_some() && self.plateau.is_some() {
-            let got = "step_decay as well".into();
-            return Err(Error::Config { field: "plateau", expected: "the only schedule", got });
+            return refuse("plateau", "the only schedule", "step_decay as well".into());
         }
         if let Some(WarmupCosine { warmup }) = self.warmup_cosine {
             if !(0.0..1.0).contains(&warmup) {
-                let got = warmup.to_string();
-                return Err(Error::Config { field: "warmup_cosine.warmup", expected: "in [0, 1)", got });
+                return refuse("warmup_cosine.warmup", "in [0, 1)", warmup.to_string());
             }
             if self.step_decay.is_some() || self.plateau.is_some() {
-                let got = "another as well".into();
-                return Err(Error::Config { field: "warmup_cosine", expected: "the only schedule", got });
+                return refuse("warmup_cosine", "the only schedule", "another as well".into());
             }
         }
-        match self.clip_norm {
-            Some(norm) if norm.is_nan() || norm <= 0.0 => {
-                Err(Error::Config { field: "clip_norm", expected: "positive", got: norm.to_string() })
-            }
-            _ => Ok(()),
+        if let Some(norm) = self.clip_norm
+            && (norm.is_nan() || norm <= 0.0)
+        {
+            return refuse("clip_norm", "positive", norm.to_string());
+        }
+        self.optimizer.validate()?;
+        match &self.plateau {
+            Some(plateau) => Ok(plateau.validate()?),
+            None => Ok(()),
         }
     }
 }

@@ -1,35 +1,16 @@
-use std::path::PathBuf;
+use oncograph_core::{Argument, AtFile};
+use std::borrow::Cow;
 
 /// What can go wrong in this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A file or folder could not be read or written.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A file of a run does not hold what it should.
-    #[error("{}: {reason}", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A configuration value is out of its range.
-    #[error("{field} must be {expected}, got {got}")]
-    Config {
-        /// The field.
-        field: &'static str,
-        /// The values that are allowed.
-        expected: &'static str,
-        /// The value that was given.
-        got: String,
-    },
+    /// A file or folder could not be read, written or understood.
+    #[error(transparent)]
+    AtFile(#[from] AtFile),
+    /// An argument or a configuration value is not one of those allowed.
+    #[error(transparent)]
+    Argument(#[from] Argument),
     /// A loss became NaN or infinite.
     #[error(
         "the loss is {value} in epoch {epoch}, step {step}: lower the learning rate or look at the input"
@@ -59,9 +40,30 @@ pub enum Error {
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
+// `Module::forward` returns candle's error: ours travels inside it.
+impl From<Error> for candle_core::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Candle(inner) => inner,
+            Error::Nn(inner) => inner.into(),
+            other => candle_core::Error::wrap(other),
+        }
+    }
+}
+
 impl Error {
     /// Wraps an error of a learner.
     pub fn learner(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Error::Learner(error.into())
+    }
+
+    /// An [`Error::Argument`] from anything that prints.
+    pub(crate) fn config(
+        op: &'static str,
+        field: impl Into<Cow<'static, str>>,
+        expected: impl ToString,
+        got: impl ToString,
+    ) -> Self {
+        Argument::new(op, field, expected, got).into()
     }
 }

@@ -396,7 +396,7 @@ mod tests {
         let both = config.plateau(PlateauConfig::new());
         assert_eq!(
             both.validate().unwrap_err().to_string(),
-            "plateau must be the only schedule, got step_decay as well"
+            "FitConfig: plateau must be the only schedule, got step_decay as well"
         );
     }
 
@@ -482,7 +482,7 @@ mod tests {
             assert_eq!(record.learning_rate, 0.8 * crate::WarmupCosine { warmup: 0.25 }.factor(3 * e, 12));
         }
         let both = config.clone().step_decay(2, 0.5).validate().unwrap_err().to_string();
-        assert_eq!(both, "warmup_cosine must be the only schedule, got another as well");
+        assert_eq!(both, "FitConfig: warmup_cosine must be the only schedule, got another as well");
         assert!(config.warmup_cosine(1.0).validate().is_err());
     }
 

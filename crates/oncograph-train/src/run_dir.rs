@@ -1,12 +1,12 @@
-use crate::{Error, Result};
+use crate::Result;
+use oncograph_core::{AtFile, write_file};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// The folder of one run: configuration, metrics, predictions, checkpoints and the report.
 ///
-/// Every file is written under a temporary name and renamed, so that a reader never sees half of one.
+/// Every file is written whole or not at all, so that a reader never sees half of one.
 ///
 /// # Example
 ///
@@ -31,9 +31,9 @@ impl RunDir {
     /// A new folder in `root`, named after the time in UTC; `-2`, `-3` ... where several start in one second.
     ///
     /// # Errors
-    /// [`Error::Io`] with the folder that could not be made.
+    /// [`crate::Error::AtFile`] with the folder that could not be made.
     pub fn create(root: &Path) -> Result<Self> {
-        std::fs::create_dir_all(root).map_err(|source| Error::Io { path: root.into(), source })?;
+        std::fs::create_dir_all(root).map_err(|e| AtFile::new(root, e))?;
         let stamp = jiff::Timestamp::now().strftime("%Y-%m-%dT%H-%M-%SZ").to_string();
         for attempt in 1.. {
             let name = if attempt == 1 { stamp.clone() } else { format!("{stamp}-{attempt}") };
@@ -41,7 +41,7 @@ impl RunDir {
             match std::fs::create_dir(&path) {
                 Ok(()) => return Ok(RunDir { path }),
                 Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(source) => return Err(Error::Io { path, source }),
+                Err(e) => return Err(AtFile::new(path, e).into()),
             }
         }
         unreachable!("an endless range ends in a return")
@@ -50,11 +50,11 @@ impl RunDir {
     /// A run that is there already.
     ///
     /// # Errors
-    /// [`Error::Io`] if it is not a folder.
+    /// [`crate::Error::AtFile`] if it is not a folder.
     pub fn open(path: &Path) -> Result<Self> {
-        let io = |source| Error::Io { path: path.into(), source };
+        let io = |e: std::io::Error| AtFile::new(path, e);
         if !std::fs::metadata(path).map_err(io)?.is_dir() {
-            return Err(io(std::io::ErrorKind::NotADirectory.into()));
+            return Err(io(std::io::ErrorKind::NotADirectory.into()).into());
         }
         Ok(RunDir { path: path.into() })
     }
@@ -62,12 +62,12 @@ impl RunDir {
     /// The newest run in `root`, by name, if there is one.
     ///
     /// # Errors
-    /// [`Error::Io`] if `root` is there but cannot be listed.
+    /// [`crate::Error::AtFile`] if `root` is there but cannot be listed.
     pub fn latest(root: &Path) -> Result<Option<Self>> {
         if !root.exists() {
             return Ok(None);
         }
-        let io = |source| Error::Io { path: root.into(), source };
+        let io = |e: std::io::Error| AtFile::new(root, e);
         let mut newest = None;
         for entry in std::fs::read_dir(root).map_err(io)? {
             let path = entry.map_err(io)?.path();
@@ -91,34 +91,28 @@ impl RunDir {
     /// Makes a folder inside the run's and returns it.
     ///
     /// # Errors
-    /// [`Error::Io`] with the folder.
+    /// [`crate::Error::AtFile`] with the folder.
     pub fn folder(&self, name: &str) -> Result<PathBuf> {
         let path = self.path.join(name);
-        std::fs::create_dir_all(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
+        std::fs::create_dir_all(&path).map_err(|e| AtFile::new(&path, e))?;
         Ok(path)
     }
 
     /// Writes a file whole or not at all.
     ///
     /// # Errors
-    /// [`Error::Io`] with the file.
+    /// [`crate::Error::AtFile`] with the file.
     pub fn write(&self, name: &str, contents: &[u8]) -> Result<()> {
-        let path = self.file(name);
-        let io = |source| Error::Io { path: path.clone(), source };
-        let mut file = tempfile::NamedTempFile::new_in(&self.path).map_err(io)?;
-        file.write_all(contents).map_err(io)?;
-        file.as_file().sync_all().map_err(io)?;
-        file.persist(&path).map_err(|e| io(e.error))?;
+        write_file(self.file(name), contents)?;
         Ok(())
     }
 
     /// Writes a value as JSON.
     ///
     /// # Errors
-    /// [`Error::Io`] with the file, or [`Error::Damaged`] for a value that JSON cannot hold.
+    /// [`crate::Error::AtFile`] with the file, also for a value that JSON cannot hold.
     pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
-        let mut json = serde_json::to_vec_pretty(value)
-            .map_err(|e| Error::Damaged { path: self.file(name), reason: e.to_string() })?;
+        let mut json = serde_json::to_vec_pretty(value).map_err(|e| AtFile::new(self.file(name), e))?;
         json.push(b'\n');
         self.write(name, &json)
     }
@@ -126,16 +120,15 @@ impl RunDir {
     /// Reads what [`RunDir::write_json`] wrote; `None` if there is no such file.
     ///
     /// # Errors
-    /// [`Error::Io`] or [`Error::Damaged`] with the file.
+    /// [`crate::Error::AtFile`] with the file.
     pub fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         let path = self.file(name);
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(Error::Io { path, source }),
+            Err(e) => return Err(AtFile::new(path, e).into()),
         };
-        let damaged = |e: serde_json::Error| Error::Damaged { path, reason: e.to_string() };
-        serde_json::from_slice(&bytes).map(Some).map_err(damaged)
+        Ok(Some(serde_json::from_slice(&bytes).map_err(|e| AtFile::new(path, e))?))
     }
 
     /// The value in `name` if an earlier, interrupted run left it there, else the value that `compute` gives, which
@@ -152,14 +145,15 @@ impl RunDir {
             return Ok(value);
         }
         self.write_json(name, &compute()?)?;
-        let gone = || Error::Damaged { path: self.file(name), reason: "it vanished".into() };
-        self.read_json(name)?.ok_or_else(gone)
+        let gone = || AtFile::new(self.file(name), "deleted while it was in use");
+        Ok(self.read_json(name)?.ok_or_else(gone)?)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Error;
 
     #[test]
     fn runs_of_one_second_do_not_collide_and_the_last_is_found() {
@@ -190,6 +184,6 @@ mod tests {
         let values: Vec<f64> = vec![0.1 + 0.2, f64::MIN_POSITIVE, 1.0 / 3.0, -1e300];
         assert_eq!(run.once("v.json", || Ok(values.clone())).unwrap(), values);
         std::fs::write(run.file("w.json"), b"{").unwrap();
-        assert!(matches!(run.read_json::<f64>("w.json"), Err(Error::Damaged { .. })));
+        assert!(matches!(run.read_json::<f64>("w.json"), Err(Error::AtFile(e)) if !e.is_not_found()));
     }
 }

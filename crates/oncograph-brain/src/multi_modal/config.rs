@@ -205,7 +205,7 @@ impl MultiModalConfig {
     /// Whether every value is in its range and goes with the others.
     ///
     /// # Errors
-    /// [`Error::Config`] names the first value that is not.
+    /// [`Error::Argument`] names the first value that is not.
     pub fn validate(&self) -> Result<()> {
         const NAME: &str = "MultiModal";
         let e = &self.encoders;

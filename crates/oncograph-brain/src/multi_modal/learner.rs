@@ -69,7 +69,7 @@ impl<'a> MultiModalLearner<'a> {
     ///
     /// # Errors
     /// [`Error::Input`] if lengths differ, a split names a patient that is not there, or fewer than two patients train;
-    /// [`Error::Config`] for a batch below 2 or a micro-batch of 0.
+    /// [`Error::Argument`] for a batch below 2 or a micro-batch of 0.
     #[allow(clippy::too_many_arguments)] // each is a thing of its own, given once
     pub fn new(
         model: &'a MultiModal,

@@ -71,7 +71,7 @@ impl PopulationClassifierConfig {
     /// Whether every value is in its range.
     ///
     /// # Errors
-    /// [`Error::Config`] names the first value that is not.
+    /// [`Error::Argument`] names the first value that is not.
     pub fn validate(&self) -> Result<()> {
         const NAME: &str = "PopulationClassifier";
         if self.features == 0 {

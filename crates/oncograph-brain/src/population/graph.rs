@@ -113,7 +113,7 @@ impl PopulationGraphConfig {
     /// Whether every value is in its range.
     ///
     /// # Errors
-    /// [`Error::Config`] names the first value that is not.
+    /// [`Error::Argument`] names the first value that is not.
     pub fn validate(&self) -> Result<()> {
         const NAME: &str = "PopulationGraph";
         if !(-1.0..=1.0).contains(&self.threshold) {
@@ -135,7 +135,7 @@ impl PopulationGraphConfig {
     /// The edges among patients; none from a patient to itself.
     ///
     /// # Errors
-    /// [`Error::Config`], or [`Error::Input`] for rows of several lengths or values that are not finite.
+    /// [`Error::Argument`], or [`Error::Input`] for rows of several lengths or values that are not finite.
     pub fn edges(&self, rows: &[Vec<f64>]) -> Result<PopulationEdges> {
         check(self, rows, rows)?;
         let mut edges = PopulationEdges::default();

@@ -66,7 +66,7 @@ impl MonaiResNetConfig {
     /// MONAI's `resnet10`, `18`, `34`, `50`, `101`, `152` or `200`, without `fc`.
     ///
     /// # Errors
-    /// [`Error::Config`] for another depth.
+    /// [`Error::Argument`] for another depth.
     pub fn resnet(depth: usize, n_input_channels: usize) -> Result<Self> {
         use ResNetBlock::*;
         let (block, layers) = match depth {
@@ -174,7 +174,7 @@ impl MonaiResNetConfig {
     /// Whether every value is in its range.
     ///
     /// # Errors
-    /// [`Error::Config`] names the first value that is not.
+    /// [`Error::Argument`] names the first value that is not.
     pub fn validate(&self) -> Result<()> {
         let mut sizes = vec![("n_input_channels", self.n_input_channels)];
         sizes.extend(self.layers.map(|n| ("layers", n)));
@@ -190,5 +190,5 @@ impl MonaiResNetConfig {
 }
 
 pub(super) fn config(field: &'static str, expected: &str, got: impl ToString) -> Error {
-    Error::Config { op: OP, field, expected: expected.to_string(), got: got.to_string() }
+    Error::config(OP, field, expected, got)
 }

@@ -139,7 +139,7 @@ impl MonaiResNet {
     /// The outputs of `fc` on the globally averaged features \[batch, classes\].
     ///
     /// # Errors
-    /// [`Error::Config`] for a model without `fc`; else as [`MonaiResNet::pyramid`].
+    /// [`Error::Argument`] for a model without `fc`; else as [`MonaiResNet::pyramid`].
     pub fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor> {
         self.classify(&self.forward_pooled(x, [1; 3], train)?)
     }

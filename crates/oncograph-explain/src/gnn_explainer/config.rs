@@ -164,13 +164,13 @@ impl GnnExplainerConfig {
     /// Whether every value is in its range.
     ///
     /// # Errors
-    /// [`Error::Input`] names the first value that is not.
+    /// [`Error::Argument`] names the first value that is not.
     pub fn validate(&self) -> Result<()> {
         if self.epochs == 0 {
-            return Err(Error::input(OP, "epochs of at least 1", self.epochs));
+            return Err(Error::config(OP, "epochs", "at least 1", self.epochs));
         }
         if self.node_mask_type.is_none() && !self.edge_mask {
-            return Err(Error::input(OP, "a node or an edge mask", "none"));
+            return Err(Error::config(OP, "node_mask_type or edge_mask", "set", "neither"));
         }
         AdamConfig::new(self.lr).validate()?;
         Ok(())

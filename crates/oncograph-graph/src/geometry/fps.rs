@@ -36,11 +36,11 @@ impl FpsConfig {
     /// Checks that shares are in their range.
     ///
     /// # Errors
-    /// [`Error::Mismatch`].
+    /// [`Error::Argument`].
     pub fn validate(&self) -> Result<()> {
         let fits = |r: &f64| *r > 0.0 && *r <= 1.0;
         if self.ratio.is_empty() || !self.ratio.iter().all(fits) {
-            return Err(Error::mismatch("ratio", "above 0 and up to 1", format!("{:?}", self.ratio)));
+            return Err(Error::config("fps", "ratio", "above 0 and up to 1", format!("{:?}", self.ratio)));
         }
         Ok(())
     }
@@ -63,7 +63,7 @@ impl FpsConfig {
 /// visits those that the last chosen point may be near to.
 ///
 /// # Errors
-/// [`Error::Mismatch`] for a share out of range, or another number of shares than clouds.
+/// [`Error::Argument`] for a share out of range, or another number of shares than clouds.
 ///
 /// # Reference
 /// Qi et al., *PointNet++*, 2017, section 3.2; `torch_cluster.fps` on the CPU, where `random_start = False` is our
@@ -86,7 +86,12 @@ pub fn fps<T: Coordinate>(
     config.validate()?;
     let clouds: Vec<_> = points.clouds().collect();
     if config.ratio.len() != 1 && config.ratio.len() != clouds.len() {
-        return Err(Error::mismatch("ratio", format!("1 or {} numbers", clouds.len()), config.ratio.len()));
+        return Err(Error::config(
+            "fps",
+            "ratio",
+            format!("1 or {} numbers", clouds.len()),
+            config.ratio.len(),
+        ));
     }
     let mut rng = random_start.map(|seed| seed.rng());
     let mut tasks = vec![];

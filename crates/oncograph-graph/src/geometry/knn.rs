@@ -36,14 +36,14 @@ impl KnnGraphConfig {
     /// Checks that a neighbour is asked for.
     ///
     /// # Errors
-    /// [`Error::Mismatch`].
+    /// [`Error::Argument`].
     pub fn validate(&self) -> Result<()> {
         check(self.k)
     }
 }
 
 fn check(k: usize) -> Result<()> {
-    if k > 0 { Ok(()) } else { Err(Error::mismatch("k", "1 or more", k)) }
+    if k > 0 { Ok(()) } else { Err(Error::config("knn", "k", "at least 1", k)) }
 }
 
 /// For every query, the `k` nearest points of its cloud, all of them if there are fewer: edges from point to query.
@@ -51,7 +51,7 @@ fn check(k: usize) -> Result<()> {
 /// Edges come query by query, the nearest point first; among equally near ones, the first that the kd-tree meets.
 ///
 /// # Errors
-/// [`Error::Mismatch`] for a `k` of 0, or points and queries of different dimensions.
+/// [`Error::Argument`] for a `k` of 0, [`Error::Mismatch`] for points and queries of different dimensions.
 ///
 /// # Reference
 /// `torch_cluster.knn` on the CPU, order included; squared distances in the type of the coordinates.
@@ -106,7 +106,7 @@ impl<T: Coordinate> Keep<T> for Nearest<T> {
 /// coincides with more than `k` others may therefore keep `k + 1` of them.
 ///
 /// # Errors
-/// [`Error::Mismatch`] for a `k` of 0.
+/// [`Error::Argument`] for a `k` of 0.
 ///
 /// # Reference
 /// `torch_cluster.knn_graph` (`torch_geometric.nn.knn_graph`) on the CPU, the order of edges included.

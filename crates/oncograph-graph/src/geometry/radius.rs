@@ -45,14 +45,14 @@ impl RadiusGraphConfig {
     /// Checks that the radius is a number of 0 or more.
     ///
     /// # Errors
-    /// [`Error::Mismatch`].
+    /// [`Error::Argument`].
     pub fn validate(&self) -> Result<()> {
         check(self.r)
     }
 }
 
 fn check(r: f64) -> Result<()> {
-    if r >= 0.0 { Ok(()) } else { Err(Error::mismatch("radius", "0 or more", r)) }
+    if r >= 0.0 { Ok(()) } else { Err(Error::config("radius", "r", "at least 0", r)) }
 }
 
 /// For every query, the points of its cloud that are nearer than `r`: edges from point to query.
@@ -62,7 +62,7 @@ fn check(r: f64) -> Result<()> {
 /// [`knn`](super::knn) where they should be.
 ///
 /// # Errors
-/// [`Error::Mismatch`] for a negative radius, or points and queries of different dimensions.
+/// [`Error::Argument`] for a negative radius, [`Error::Mismatch`] for points and queries of different dimensions.
 ///
 /// # Reference
 /// `torch_cluster.radius` on the CPU, order included; squared distances in the type of the coordinates.
@@ -116,7 +116,7 @@ impl<T: Coordinate> Keep<T> for Within<'_, T> {
 /// peer, a point that is not among those that were met first therefore keeps one neighbour more.
 ///
 /// # Errors
-/// [`Error::Mismatch`] for a negative radius.
+/// [`Error::Argument`] for a negative radius.
 ///
 /// # Reference
 /// `torch_cluster.radius_graph` (`torch_geometric.nn.radius_graph`) on the CPU, the order of edges included.

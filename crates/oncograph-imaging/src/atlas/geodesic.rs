@@ -5,6 +5,8 @@ use rayon::prelude::*;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+const OP: &str = "geodesic_tracts";
+
 /// How [`geodesic_tracts`] makes tracts.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
@@ -42,6 +44,26 @@ impl GeodesicOptions {
         self.sigma = sigma;
         self
     }
+
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] names the first value that is out of its range.
+    pub fn validate(&self) -> Result<()> {
+        let refuse = |argument, expected, got: String| Err(Error::argument(OP, argument, expected, got));
+        if self.tracts == 0 {
+            return refuse("tracts", "at least 1", "0".into());
+        }
+        for (argument, value) in [("floor", f64::from(self.floor)), ("sigma", self.sigma)] {
+            if value.is_nan() || value <= 0.0 {
+                return refuse(argument, "above 0", value.to_string());
+            }
+        }
+        if !(self.least > 0.0 && self.least < 1.0) {
+            return refuse("least", "above 0 and below 1", self.least.to_string());
+        }
+        Ok(())
+    }
 }
 
 /// Tracts between regions without tractography: the cheapest paths through a map of white matter.
@@ -67,18 +89,15 @@ pub fn geodesic_tracts(
     brain: &Mask,
     options: &GeodesicOptions,
 ) -> Result<TractAtlas> {
-    let operation = "geodesic_tracts";
+    let operation = OP;
+    options.validate()?;
     conductance.require_same_space(operation, brain)?;
     if !conductance.grid().approx_eq(regions.volume().grid(), 1e-3) {
         return Err(Error::geometry(operation, "regions and conductance lie on different grids"));
     }
     conductance.require_finite(operation)?;
-    let refuse = |argument, expected, got: String| Error::Argument { operation, argument, expected, got };
     if let Some(low) = conductance.as_slice().iter().find(|c| **c < 0.0) {
-        return Err(refuse("conductance", "at least 0", low.to_string()));
-    }
-    if !(options.floor > 0.0 && options.sigma > 0.0 && options.least > 0.0 && options.least < 1.0) {
-        return Err(refuse("floor, sigma and least", "above 0", format!("{options:?}")));
+        return Err(Error::argument(operation, "conductance", "at least 0", low));
     }
     let cost: Vec<f32> = conductance
         .as_slice()
@@ -93,7 +112,7 @@ pub fn geodesic_tracts(
         labels.par_iter().enumerate().map(|(i, label)| map.paths(*label, &labels[i + 1..])).collect();
     let mut paths: Vec<Path> = paths.into_iter().flatten().collect();
     paths.sort_by(|a, b| a.cost.total_cmp(&b.cost).then(a.ends.cmp(&b.ends)));
-    if paths.len() < options.tracts || options.tracts == 0 {
+    if paths.len() < options.tracts {
         let detail =
             format!("{} tracts wanted of {} pairs that the brain joins", options.tracts, paths.len());
         return Err(Error::geometry(operation, detail));

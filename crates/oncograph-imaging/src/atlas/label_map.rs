@@ -33,9 +33,8 @@ impl LabelMap {
     /// [`Error::Argument`] for a name of region 0 or below, or without a voxel, or for a region without a name.
     pub fn new(volume: Volume<i16>, names: impl IntoIterator<Item = (i16, String)>) -> Result<Self> {
         let names: BTreeMap<i16, String> = names.into_iter().collect();
-        let refuse = |expected: &'static str, got: String| {
-            Err(Error::Argument { operation: "LabelMap", argument: "names", expected, got })
-        };
+        let refuse =
+            |expected: &'static str, got: String| Err(Error::argument("LabelMap", "names", expected, got));
         let mut seen = BTreeMap::new();
         for label in volume.as_slice().iter().filter(|l| **l != 0) {
             *seen.entry(*label).or_insert(0_usize) += 1;
@@ -53,7 +52,7 @@ impl LabelMap {
     /// without a voxel.
     ///
     /// # Errors
-    /// An unreadable file; [`Error::Format`] for a line that is not a number and a name, with its number;
+    /// An unreadable file; [`Error::AtFile`] for a line that is not a number and a name, with its number;
     /// [`Error::Argument`] as [`LabelMap::new`].
     pub fn read(volume: impl AsRef<Path>, names: impl AsRef<Path>) -> Result<Self> {
         let path = names.as_ref();
@@ -66,7 +65,7 @@ impl LabelMap {
             let mut words = line.split_whitespace();
             let (Some(Ok(label)), Some(name)) = (words.next().map(str::parse::<i16>), words.next()) else {
                 let detail = format!("line {}: expected a number and a name, got {line:?}", i + 1);
-                return Err(Error::Format { path: path.into(), format: "list of regions", detail });
+                return Err(Error::format(path, "list of regions", detail));
             };
             if label > 0 && present[label as usize] {
                 found.insert(label, name.to_string());

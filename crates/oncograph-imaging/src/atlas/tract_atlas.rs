@@ -52,12 +52,12 @@ impl TractAtlas {
             let inside = tract.voxels.last().is_some_and(|v| (v.0 as usize) < grid.len());
             let likely = tract.voxels.iter().all(|v| v.1 > 0.0 && v.1 <= 1.0);
             if !(in_order && inside && likely) {
-                return Err(Error::Argument {
-                    operation: "TractAtlas",
-                    argument: "voxels",
-                    expected: "some of the grid in its order, with probabilities in (0, 1]",
-                    got: format!("tract {i}"),
-                });
+                return Err(Error::argument(
+                    "TractAtlas",
+                    "voxels",
+                    "some of the grid in its order, with probabilities in (0, 1]",
+                    format!("tract {i}"),
+                ));
             }
         }
         Ok(Self { grid, tracts, source: source.into(), generated })
@@ -107,7 +107,7 @@ impl TractAtlas {
     /// voxels from `threshold` on belong to a tract.
     ///
     /// # Errors
-    /// An unreadable file; [`Error::Format`] for a line that is not two numbers, for another number of lines than volumes,
+    /// An unreadable file; [`Error::AtFile`] for a line that is not two numbers, for another number of lines than volumes,
     /// and for a probability outside 0 to 1, which percentages are; as [`TractAtlas::new`] for a tract without a voxel on
     /// the grid.
     pub fn read(maps: impl AsRef<Path>, ends: impl AsRef<Path>, threshold: f32, grid: &Grid) -> Result<Self> {
@@ -116,14 +116,14 @@ impl TractAtlas {
         let maps: Vec<Volume<f32>> = nifti::read_4d(path, &ReadOptions::new())?;
         if maps.len() != ends.len() {
             let detail = format!("{} lines for the {} volumes of {}", ends.len(), maps.len(), path.display());
-            return Err(Error::Format { path: of_ends.into(), format: "ends of tracts", detail });
+            return Err(Error::format(of_ends, "ends of tracts", detail));
         }
         let linear = ResampleOptions::new(Interpolation::Linear).outside(0.0);
         let mut tracts = Vec::with_capacity(maps.len());
         for (i, (map, ends)) in maps.into_iter().zip(ends).enumerate() {
             if let Some(p) = map.as_slice().iter().find(|p| !(0.0..=1.0).contains(*p)) {
                 let detail = format!("volume {i}: {p} is no probability");
-                return Err(Error::Format { path: path.into(), format: "probabilities of tracts", detail });
+                return Err(Error::format(path, "probabilities of tracts", detail));
             }
             let voxels = likely(&resample(&map, grid, &linear)?, threshold);
             tracts.push(Tract { ends: Some(ends), voxels });
@@ -170,11 +170,13 @@ impl TractAtlas {
         let place = |label: i16| regions.iter().position(|r| *r == label).map(|p| p as u32);
         let pair = |(i, tract): (usize, &Tract)| {
             let ends = tract.ends.and_then(|[a, b]| Some([place(a)?, place(b)?]));
-            ends.ok_or_else(|| Error::Argument {
-                operation: "TractAtlas::between",
-                argument: "regions",
-                expected: "all that tracts end in",
-                got: format!("tract {i} with ends {:?}", tract.ends),
+            ends.ok_or_else(|| {
+                Error::argument(
+                    "TractAtlas::between",
+                    "regions",
+                    "all that tracts end in",
+                    format!("tract {i} with ends {:?}", tract.ends),
+                )
             })
         };
         self.tracts.iter().enumerate().map(pair).collect()
@@ -197,7 +199,7 @@ fn read_ends(path: &Path) -> Result<Vec<[i16; 2]>> {
             [Some(a), Some(b)] => Ok([a, b]),
             _ => {
                 let detail = format!("line {}: expected two numbers of regions, got {line:?}", i + 1);
-                Err(Error::Format { path: path.into(), format: "ends of tracts", detail })
+                Err(Error::format(path, "ends of tracts", detail))
             }
         }
     };

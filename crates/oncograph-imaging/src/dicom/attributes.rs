@@ -22,7 +22,7 @@ impl<'a> Attributes<'a> {
 
     /// The error for an attribute that must be there.
     pub fn missing(&self, tag: Tag) -> Error {
-        Error::MissingAttribute { path: self.path.to_owned(), name: name_of(tag) }
+        Error::missing_attribute(self.path, &name_of(tag))
     }
 
     pub fn element(&self, tag: Tag) -> Option<&'a InMemElement> {
@@ -49,11 +49,11 @@ impl<'a> Attributes<'a> {
         let values = element.to_multi_float64().ok().and_then(|v| <[f64; N]>::try_from(v).ok());
         match values {
             Some(values) if values.iter().all(|v| v.is_finite()) => Ok(Some(values)),
-            _ => Err(Error::Format {
-                path: self.path.to_owned(),
-                format: "DICOM",
-                detail: format!("{} does not hold {N} numbers: {:?}", name_of(tag), self.text(tag)),
-            }),
+            _ => Err(Error::format(
+                self.path,
+                "DICOM",
+                format!("{} does not hold {N} numbers: {:?}", name_of(tag), self.text(tag)),
+            )),
         }
     }
 
@@ -67,11 +67,10 @@ impl<'a> Attributes<'a> {
 
     pub fn required_size(&self, tag: Tag) -> Result<usize> {
         let value = self.integer(tag).ok_or_else(|| self.missing(tag))?;
-        usize::try_from(value).ok().filter(|v| *v > 0).ok_or_else(|| Error::Format {
-            path: self.path.to_owned(),
-            format: "DICOM",
-            detail: format!("{} is {value}", name_of(tag)),
-        })
+        usize::try_from(value)
+            .ok()
+            .filter(|v| *v > 0)
+            .ok_or_else(|| Error::format(self.path, "DICOM", format!("{} is {value}", name_of(tag))))
     }
 
     /// The items of a sequence; none where it is absent.

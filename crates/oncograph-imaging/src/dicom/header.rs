@@ -51,7 +51,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Header>> {
     let object = OpenFileOptions::new()
         .read_until(tags::PIXEL_DATA)
         .open_file(path)
-        .map_err(|e| Error::Format { path: path.to_owned(), format: "DICOM", detail: with_causes(&e) })?;
+        .map_err(|e| Error::format(path, "DICOM", with_causes(&e)))?;
     let class_uid = object.meta().media_storage_sop_class_uid().to_owned();
     let other = [
         uids::SEGMENTATION_STORAGE,
@@ -96,8 +96,7 @@ impl Header {
             columns: a.required_size(tags::COLUMNS)?,
         };
         plane.validate(&self.path)?;
-        let unsupported =
-            |detail| Err(Error::Unsupported { path: self.path.clone(), format: "DICOM", detail });
+        let unsupported = |detail| Err(Error::unsupported(&self.path, "DICOM", detail));
         let frames = a.integer(tags::NUMBER_OF_FRAMES).unwrap_or(1);
         if frames != 1 {
             return unsupported(format!(
@@ -113,7 +112,7 @@ impl Header {
 
 impl Plane {
     fn validate(&self, path: &Path) -> Result<()> {
-        let bad = |detail: String| Err(Error::Format { path: path.to_owned(), format: "DICOM", detail });
+        let bad = |detail: String| Err(Error::format(path, "DICOM", detail));
         let [x, y] = self.axes();
         let (dot, lengths) = (dot(x, y), [dot(x, x).sqrt(), dot(y, y).sqrt()]);
         if lengths.iter().any(|l| (l - 1.0).abs() > 1e-2) || dot.abs() > 1e-2 {

@@ -17,7 +17,7 @@ pub(super) fn read_into(path: &Path, out: &mut [f32]) -> Result<()> {
     let (allocated, stored, high) = bits;
     if !matches!(allocated, 8 | 16 | 32) || stored == 0 || stored > allocated || high + 1 != stored {
         let detail = format!("bits allocated {allocated}, stored {stored}, high bit {high}");
-        return Err(Error::Unsupported { path: path.to_owned(), format: "DICOM", detail });
+        return Err(Error::unsupported(path, "DICOM", detail));
     }
     let bytes = decoded.data();
     let needed = out.len() * usize::from(allocated / 8);
@@ -91,7 +91,7 @@ impl Rescale {
 fn rescale(a: Attributes<'_>) -> Result<Rescale> {
     if a.first_item(tags::MODALITY_LUT_SEQUENCE).is_some() {
         let detail = "a modality look-up table instead of rescale slope and intercept".to_owned();
-        return Err(Error::Unsupported { path: a.path.to_owned(), format: "DICOM", detail });
+        return Err(Error::unsupported(a.path, "DICOM", detail));
     }
     let slope = a.floats::<1>(tags::RESCALE_SLOPE)?;
     let intercept = a.floats::<1>(tags::RESCALE_INTERCEPT)?;
@@ -106,8 +106,8 @@ fn rescale(a: Attributes<'_>) -> Result<Rescale> {
     Ok(Rescale { slope, intercept })
 }
 
-fn bad(path: &Path, detail: impl Into<String>) -> Error {
-    Error::Format { path: path.to_owned(), format: "DICOM", detail: detail.into() }
+fn bad(path: &Path, detail: impl std::fmt::Display) -> Error {
+    Error::format(path, "DICOM", detail)
 }
 
 #[cfg(test)]

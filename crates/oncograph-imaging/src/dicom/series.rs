@@ -9,6 +9,7 @@ use crate::volume::Volume;
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 use nalgebra::Matrix4;
+use oncograph_core::AtFile;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -56,12 +57,7 @@ impl SeriesOptions {
         if (0.0..=0.5).contains(&self.spacing_tolerance) {
             return Ok(());
         }
-        Err(Error::Argument {
-            operation: "dicom::read_series",
-            argument: "spacing_tolerance",
-            expected: "0 to 0.5",
-            got: self.spacing_tolerance.to_string(),
-        })
+        Err(Error::argument("dicom::read_series", "spacing_tolerance", "0 to 0.5", self.spacing_tolerance))
     }
 }
 
@@ -145,7 +141,7 @@ pub fn read_series_files<P: AsRef<Path>>(files: &[P], options: &SeriesOptions) -
     for path in files.iter().map(AsRef::as_ref) {
         if !header::is_dicom(path)? {
             let detail = "no DICM mark at byte 128".to_owned();
-            return Err(Error::Format { path: path.to_owned(), format: "DICOM", detail });
+            return Err(Error::format(path, "DICOM", detail));
         }
         found.extend(header::read(path)?);
     }
@@ -197,7 +193,7 @@ fn choose(path: &Path, headers: Vec<Header>, options: &SeriesOptions) -> Result<
         groups.iter().map(|(uid, g)| (uid.clone(), g.len())).collect()
     };
     let found = list(&groups);
-    let none = |detail: String| Error::NoSeries { path: path.to_owned(), detail };
+    let none = |detail: String| Error::from(AtFile::new(path, detail));
     match &options.series_uid {
         Some(uid) => {
             groups.remove(uid).ok_or_else(|| none(format!("no image of series {uid}; found {found:?}")))

@@ -62,9 +62,8 @@ impl GaussianOptions {
     /// # Errors
     /// A `truncate` that is negative or not finite, a constant that is not finite, a derivative above 8.
     pub fn validate(&self) -> Result<()> {
-        let fail = |argument, expected, got: String| {
-            Err(Error::Argument { operation: "gaussian", argument, expected, got })
-        };
+        let fail =
+            |argument, expected, got: String| Err(Error::argument("gaussian", argument, expected, got));
         if !(self.truncate.is_finite() && self.truncate >= 0.0) {
             return fail("truncate", "0 or more", self.truncate.to_string());
         }
@@ -110,12 +109,7 @@ pub fn gaussian<T: Voxel>(
 ) -> Result<Volume<f64>> {
     options.validate()?;
     if sigma.iter().any(|s| !(s.is_finite() && *s >= 0.0)) {
-        return Err(Error::Argument {
-            operation: "gaussian",
-            argument: "sigma",
-            expected: "0 or more along each axis",
-            got: format!("{sigma:?}"),
-        });
+        return Err(Error::argument("gaussian", "sigma", "0 or more along each axis", format!("{sigma:?}")));
     }
     let shape = volume.shape();
     let mut data: Vec<f64> = volume.as_slice().iter().map(|v| v.to_f64()).collect();

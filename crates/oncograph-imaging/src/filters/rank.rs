@@ -45,12 +45,12 @@ pub fn rank<T: Voxel>(
 ) -> Result<Volume<T>> {
     let count: usize = size.iter().product();
     if rank >= count || !border.outside_value().is_finite() {
-        return Err(Error::Argument {
-            operation: "rank",
-            argument: "rank and size",
-            expected: "a rank below the number of voxels of the box, a finite constant",
-            got: format!("rank {rank} of a box {size:?}, {border:?}"),
-        });
+        return Err(Error::argument(
+            "rank",
+            "rank and size",
+            "a rank below the number of voxels of the box, a finite constant",
+            format!("rank {rank} of a box {size:?}, {border:?}"),
+        ));
     }
     let shape = volume.shape();
     let [nx, ny, _] = shape;

@@ -76,22 +76,17 @@ pub fn susan<T: Voxel>(volume: &Volume<T>, sigma: f64, brightness: f64) -> Resul
 fn window(spacing: [f64; 3], sigma: f64, brightness: f64) -> Result<Vec<([i64; 3], f64)>> {
     for (argument, value) in [("sigma", sigma), ("brightness", brightness)] {
         if !(value.is_finite() && value > 0.0) {
-            return Err(Error::Argument {
-                operation: "susan",
-                argument,
-                expected: "a finite number above 0",
-                got: value.to_string(),
-            });
+            return Err(Error::argument("susan", argument, "a finite number above 0", value));
         }
     }
     let reach = spacing.map(|s| (2.0 * sigma / s).floor().max(1.0));
     if reach.iter().any(|r| *r > 64.0) {
-        return Err(Error::Argument {
-            operation: "susan",
-            argument: "sigma",
-            expected: "at most 32 voxels",
-            got: format!("{sigma} mm with voxels of {spacing:?} mm"),
-        });
+        return Err(Error::argument(
+            "susan",
+            "sigma",
+            "at most 32 voxels",
+            format!("{sigma} mm with voxels of {spacing:?} mm"),
+        ));
     }
     let [rx, ry, rz] = reach.map(|r| r as i64);
     let mut all = vec![];

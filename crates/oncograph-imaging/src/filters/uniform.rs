@@ -46,12 +46,12 @@ pub fn correlate<T: Voxel>(
 ) -> Result<Volume<f64>> {
     let finite = kernels.iter().flatten().all(|w| w.is_finite()) && border.outside_value().is_finite();
     if !finite || kernels.iter().any(Vec::is_empty) {
-        return Err(Error::Argument {
-            operation: "correlate",
-            argument: "kernels and border",
-            expected: "at least one weight along each axis, all finite",
-            got: format!("{:?} weights, {border:?}", kernels.each_ref().map(Vec::len)),
-        });
+        return Err(Error::argument(
+            "correlate",
+            "kernels and border",
+            "at least one weight along each axis, all finite",
+            format!("{:?} weights, {border:?}", kernels.each_ref().map(Vec::len)),
+        ));
     }
     let shape = volume.shape();
     let mut data: Vec<f64> = volume.as_slice().iter().map(|v| v.to_f64()).collect();

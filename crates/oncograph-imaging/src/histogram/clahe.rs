@@ -53,8 +53,7 @@ impl ClaheOptions {
     /// # Errors
     /// No tiles, fewer than 2 or more than 65536 levels, a negative limit.
     pub fn validate(&self) -> Result<()> {
-        let fail =
-            |argument, expected, got| Err(Error::Argument { operation: "clahe", argument, expected, got });
+        let fail = |argument, expected, got| Err(Error::argument("clahe", argument, expected, got));
         if self.tiles.iter().any(|&t| t == 0 || t > 4096) {
             return fail("tiles", "1 to 4096 along each axis", format!("{:?}", self.tiles));
         }

@@ -57,8 +57,7 @@ impl ClaheNdOptions {
     /// # Errors
     /// A tile of size 0, fewer than 2 or more than 16384 bins, a limit that is negative or not finite.
     pub fn validate(&self) -> Result<()> {
-        let fail =
-            |argument, expected, got| Err(Error::Argument { operation: "clahe_nd", argument, expected, got });
+        let fail = |argument, expected, got| Err(Error::argument("clahe_nd", argument, expected, got));
         if let Some(kernel) = self.kernel.filter(|k| k.contains(&0)) {
             return fail("kernel", "at least 1 along each axis", format!("{kernel:?}"));
         }
@@ -124,12 +123,7 @@ pub fn clahe_nd(volume: &Volume<f32>, options: &ClaheNdOptions) -> Result<Volume
 fn levels(volume: &Volume<f32>) -> Result<Vec<usize>> {
     volume.require_finite("clahe_nd")?;
     if let Some(value) = volume.as_slice().iter().find(|v| !(-1.0..=1.0).contains(*v)) {
-        return Err(Error::Argument {
-            operation: "clahe_nd",
-            argument: "voxels",
-            expected: "between 0 and 1",
-            got: value.to_string(),
-        });
+        return Err(Error::argument("clahe_nd", "voxels", "between 0 and 1", value));
     }
     let wide = |v: &f32| (v * 65535.0).round_ties_even().max(0.0).to_f64();
     let wide: Vec<f64> = volume.as_slice().iter().map(wide).collect();
@@ -162,12 +156,7 @@ impl Tiles {
     fn new(bins: &[u16], shape: [usize; 3], kernel: [usize; 3], options: &ClaheNdOptions) -> Result<Self> {
         let count: [usize; 3] = std::array::from_fn(|a| shape[a].div_ceil(kernel[a]));
         if let Some(a) = (0..3).find(|&a| shape[a] == 1 && kernel[a] > 1) {
-            return Err(Error::Argument {
-                operation: "clahe_nd",
-                argument: "kernel",
-                expected: "1 along an axis of one voxel",
-                got: kernel[a].to_string(),
-            });
+            return Err(Error::argument("clahe_nd", "kernel", "1 along an axis of one voxel", kernel[a]));
         }
         let size: usize = kernel.iter().product();
         let limit = if options.clip_limit > 0.0 {

@@ -34,12 +34,7 @@ impl Distinct {
             Self::of_numbers(foreground(data, mask, |v| v.to_f64() + 0.0))
         };
         if found.values.is_empty() {
-            return Err(Error::Argument {
-                operation,
-                argument: "mask",
-                expected: "at least one foreground voxel",
-                got: "an empty mask".into(),
-            });
+            return Err(Error::argument(operation, "mask", "at least one foreground voxel", "an empty mask"));
         }
         Ok(found)
     }

@@ -31,7 +31,7 @@ pub fn equalize_histogram<T: Voxel>(
 ) -> Result<Volume<f64>> {
     let operation = "equalize_histogram";
     if bins == 0 {
-        return Err(Error::Argument { operation, argument: "bins", expected: "at least 1", got: "0".into() });
+        return Err(Error::argument(operation, "bins", "at least 1", "0"));
     }
     let values = sorted(operation, volume, mask)?;
     let (mut low, mut high) = (values[0], values[values.len() - 1]);
@@ -65,12 +65,12 @@ pub fn rescale_intensity<T: Voxel>(
 ) -> Result<Volume<f64>> {
     let finite = [from.0, from.1, to.0, to.1].iter().all(|v| v.is_finite());
     if !(finite && from.0 < from.1 && to.0 <= to.1) {
-        return Err(Error::Argument {
-            operation: "rescale_intensity",
-            argument: "from and to",
-            expected: "finite and ascending",
-            got: format!("{from:?} and {to:?}"),
-        });
+        return Err(Error::argument(
+            "rescale_intensity",
+            "from and to",
+            "finite and ascending",
+            format!("{from:?} and {to:?}"),
+        ));
     }
     let scale = |v: T| (v.to_f64().clamp(from.0, from.1) - from.0) / (from.1 - from.0);
     Ok(volume.map(|v| scale(v) * (to.1 - to.0) + to.0))
@@ -85,12 +85,7 @@ pub fn rescale_intensity<T: Voxel>(
 /// `numpy.percentile`.
 pub fn percentile<T: Voxel>(volume: &Volume<T>, percent: f64, mask: Option<&Mask>) -> Result<f64> {
     if !(0.0..=100.0).contains(&percent) {
-        return Err(Error::Argument {
-            operation: "percentile",
-            argument: "percent",
-            expected: "0 to 100",
-            got: percent.to_string(),
-        });
+        return Err(Error::argument("percentile", "percent", "0 to 100", percent));
     }
     Ok(quantile(&sorted("percentile", volume, mask)?, percent / 100.0))
 }

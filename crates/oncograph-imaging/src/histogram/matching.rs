@@ -107,6 +107,17 @@ impl MatchOptions {
         self.threshold_at_mean = on;
         self
     }
+
+    /// Checks that the histograms have bins.
+    ///
+    /// # Errors
+    /// [`Error::Argument`].
+    pub fn validate(&self) -> Result<()> {
+        if self.levels == 0 {
+            return Err(Error::argument("match_quantiles", "levels", "at least 1", 0));
+        }
+        Ok(())
+    }
 }
 
 /// The volume mapped so that some quantiles of its histogram fall on those of `reference`: piecewise linear between
@@ -126,14 +137,7 @@ pub fn match_quantiles<T: Voxel, R: Voxel>(
     reference: &Volume<R>,
     options: &MatchOptions,
 ) -> Result<Volume<f64>> {
-    if options.levels == 0 {
-        return Err(Error::Argument {
-            operation: "match_quantiles",
-            argument: "levels",
-            expected: "at least 1",
-            got: "0".into(),
-        });
-    }
+    options.validate()?;
     let from = Landmarks::new(volume, options)?;
     let to = Landmarks::new(reference, options)?;
     let last = from.quantiles.len() - 1;

@@ -29,12 +29,7 @@ fn sorted<T: Voxel>(operation: &'static str, volume: &Volume<T>, mask: Option<&M
         }
     };
     if values.is_empty() {
-        return Err(Error::Argument {
-            operation,
-            argument: "mask",
-            expected: "at least one foreground voxel",
-            got: "an empty mask".into(),
-        });
+        return Err(Error::argument(operation, "mask", "at least one foreground voxel", "an empty mask"));
     }
     values.sort_unstable_by(f64::total_cmp);
     Ok(values)

@@ -59,9 +59,8 @@ impl NyulScale {
         percentiles: &[f64],
         range: (f64, f64),
     ) -> Result<Self> {
-        let fail = |argument, expected, got: String| {
-            Err(Error::Argument { operation: "NyulScale::fit", argument, expected, got })
-        };
+        let fail =
+            |argument, expected, got: String| Err(Error::argument("NyulScale::fit", argument, expected, got));
         let ascending = percentiles.len() >= 2 && percentiles.windows(2).all(|w| w[0] < w[1]);
         if !ascending || percentiles.iter().any(|p| !(0.0..=100.0).contains(p)) {
             return fail("percentiles", "two or more, ascending within 0 to 100", format!("{percentiles:?}"));
@@ -105,12 +104,12 @@ impl NyulScale {
             points.push((x, y));
         }
         if points.len() < 2 {
-            return Err(Error::Argument {
-                operation: "NyulScale::apply",
-                argument: "volume",
-                expected: "different values in the foreground",
-                got: "one value".into(),
-            });
+            return Err(Error::argument(
+                "NyulScale::apply",
+                "volume",
+                "different values in the foreground",
+                "one value",
+            ));
         }
         let image = |v: f64| {
             let piece = points.partition_point(|p| p.0 <= v).clamp(1, points.len() - 1);

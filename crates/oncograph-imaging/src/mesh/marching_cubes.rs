@@ -90,6 +90,19 @@ impl MarchingCubesOptions {
         self.within = Some(mask);
         self
     }
+
+    /// Checks that the level is a number.
+    ///
+    /// # Errors
+    /// [`Error::Argument`].
+    pub fn validate(&self) -> Result<()> {
+        match self.level {
+            Some(level) if !level.is_finite() => {
+                Err(Error::argument("marching_cubes", "level", "finite", level))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The surface where the volume, interpolated between voxels, has the value `level`.
@@ -157,14 +170,14 @@ struct Lattice<'a, T> {
 impl<'a, T: Voxel> Lattice<'a, T> {
     fn new(volume: &'a Volume<T>, options: &'a MarchingCubesOptions) -> Result<Self> {
         let operation = "marching_cubes";
+        options.validate()?;
         volume.require_finite(operation)?;
         if let Some(mask) = &options.within {
             volume.require_same_space(operation, mask)?;
         }
         let step = options.step.max(1);
         let size = volume.shape().map(|n| (n - 1) / step + 1);
-        let fail =
-            |argument, expected, got: String| Err(Error::Argument { operation, argument, expected, got });
+        let fail = |argument, expected, got: String| Err(Error::argument(operation, argument, expected, got));
         if size.iter().any(|n| *n < 2) {
             return fail("shape", "at least two voxels (of every step) along each axis", format!("{size:?}"));
         }

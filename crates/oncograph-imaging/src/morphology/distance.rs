@@ -27,12 +27,12 @@ use crate::volume::{Mask, Volume};
 /// `scipy.ndimage.distance_transform_edt`.
 pub fn distance_transform(mask: &Mask, sampling: [f64; 3]) -> Result<Volume<f64>> {
     if sampling.iter().any(|s| !(s.is_finite() && *s > 0.0)) {
-        return Err(Error::Argument {
-            operation: "distance_transform",
-            argument: "sampling",
-            expected: "positive along each axis",
-            got: format!("{sampling:?}"),
-        });
+        return Err(Error::argument(
+            "distance_transform",
+            "sampling",
+            "positive along each axis",
+            format!("{sampling:?}"),
+        ));
     }
     let shape = mask.shape();
     let start = mask.map(|v| if v == 0 { 0.0 } else { f64::INFINITY });

@@ -23,12 +23,7 @@ impl Connectivity {
             6 => Ok(Self::Faces),
             18 => Ok(Self::Edges),
             26 => Ok(Self::Corners),
-            _ => Err(Error::Argument {
-                operation: "Connectivity::of_neighbours",
-                argument: "count",
-                expected: "6, 18 or 26",
-                got: count.to_string(),
-            }),
+            _ => Err(Error::argument("Connectivity::of_neighbours", "count", "6, 18 or 26", count)),
         }
     }
 
@@ -68,12 +63,12 @@ impl Structure {
     pub fn new(shape: [usize; 3], elements: &[bool]) -> Result<Self> {
         let odd = shape.iter().all(|n| n % 2 == 1);
         if !odd || elements.len() != shape.iter().product::<usize>() || !elements.contains(&true) {
-            return Err(Error::Argument {
-                operation: "Structure::new",
-                argument: "shape and elements",
-                expected: "odd sizes, as many elements as the box has, at least one true",
-                got: format!("shape {shape:?}, {} elements", elements.len()),
-            });
+            return Err(Error::argument(
+                "Structure::new",
+                "shape and elements",
+                "odd sizes, as many elements as the box has, at least one true",
+                format!("shape {shape:?}, {} elements", elements.len()),
+            ));
         }
         let inside = around(shape.map(|n| n / 2)).zip(elements).filter(|(_, e)| **e);
         Ok(Self { offsets: inside.map(|(o, _)| o).collect() })
@@ -87,12 +82,12 @@ impl Structure {
         let reach = spacing.map(|s| radius / s);
         let size: f64 = reach.iter().map(|r| 2.0 * r + 1.0).product();
         if !(radius > 0.0 && spacing.iter().all(|s| *s > 0.0) && size < 1e7) {
-            return Err(Error::Argument {
-                operation: "Structure::ball",
-                argument: "radius and spacing",
-                expected: "positive, and a ball of at most 10^7 voxels",
-                got: format!("{radius} mm and {spacing:?} mm"),
-            });
+            return Err(Error::argument(
+                "Structure::ball",
+                "radius and spacing",
+                "positive, and a ball of at most 10^7 voxels",
+                format!("{radius} mm and {spacing:?} mm"),
+            ));
         }
         let length = |o: &[i64; 3]| (0..3).map(|a| (o[a] as f64 * spacing[a]).powi(2)).sum::<f64>();
         let limit = radius * radius * (1.0 + 1e-12);

@@ -9,6 +9,7 @@ use crate::voxel::Voxel;
 use flate2::bufread::MultiGzDecoder;
 use libdeflater::Decompressor;
 use nifti::{Endianness, NiftiHeader, NiftiType};
+use oncograph_core::AtFile;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read};
@@ -79,12 +80,7 @@ pub fn read<T: Voxel>(path: impl AsRef<Path>) -> Result<Volume<T>> {
 pub fn read_with<T: Voxel>(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Volume<T>> {
     let path = path.as_ref();
     let (volumes, dims) = Reader::open(path)?.volumes("nifti::read", 1, options)?;
-    volumes.into_iter().next().ok_or(Error::Dimensions {
-        operation: "nifti::read",
-        path: path.to_owned(),
-        expected: "3 dimensions",
-        got: dims,
-    })
+    volumes.into_iter().next().ok_or_else(|| dimensions(path, "nifti::read", "3 dimensions", &dims))
 }
 
 /// Reads all frames of a three- or four-dimensional file, in order.
@@ -147,7 +143,7 @@ impl<'a> Reader<'a> {
         let frames = size(3);
         if frames > most || (4..7).any(|axis| size(axis) > 1) {
             let expected = if most == 1 { "3 dimensions (see read_4d)" } else { "at most 4 dimensions" };
-            return Err(Error::Dimensions { operation, path: path.to_owned(), expected, got: dims });
+            return Err(dimensions(path, operation, expected, &dims));
         }
         let shape = [size(0), size(1), size(2)];
         let (grid, frame) = self.geometry(shape, options)?;
@@ -176,9 +172,8 @@ impl<'a> Reader<'a> {
             tracing::warn!(path = %self.path.display(), "neither sform nor qform: left and right are a guess");
             (pixdim_affine(header, shape), Frame::described("unknown"))
         } else {
-            let detail =
-                "neither sform nor qform is set (ReadOptions::allow_pixdim_geometry accepts it)".into();
-            return Err(Error::MissingGeometry { path: self.path.to_owned(), detail });
+            let detail = "neither sform nor qform is set (ReadOptions::allow_pixdim_geometry accepts it)";
+            return Err(AtFile::new(self.path, format!("no orientation or position: {detail}")).into());
         };
         let millimetres = match header.xyzt_units & 7 {
             1 => 1000.0,
@@ -364,12 +359,16 @@ fn extend<T: Voxel>(
     }
 }
 
-fn malformed(path: &Path, detail: impl Into<String>) -> Error {
-    Error::Format { path: path.to_owned(), format: "NIfTI", detail: detail.into() }
+fn malformed(path: &Path, detail: impl std::fmt::Display) -> Error {
+    Error::format(path, "NIfTI", detail)
 }
 
-fn unsupported(path: &Path, detail: impl Into<String>) -> Error {
-    Error::Unsupported { path: path.to_owned(), format: "NIfTI", detail: detail.into() }
+fn dimensions(path: &Path, operation: &str, expected: &str, got: &[usize]) -> Error {
+    AtFile::new(path, format!("{operation} expects {expected}, got dimensions {got:?}")).into()
+}
+
+fn unsupported(path: &Path, detail: impl std::fmt::Display) -> Error {
+    Error::unsupported(path, "NIfTI", detail)
 }
 
 #[cfg(test)]
@@ -565,6 +564,8 @@ mod tests {
         assert!(read::<i16>(&path).unwrap_err().to_string().contains("damaged"));
         File::create(&path).unwrap().write_all(&bytes[..end / 2]).unwrap();
         assert!(read::<i16>(&path).is_err());
-        assert!(matches!(read::<i16>(folder.path().join("none.nii")), Err(Error::Io { .. })));
+        assert!(
+            matches!(read::<i16>(folder.path().join("none.nii")), Err(Error::AtFile(e)) if e.is_not_found())
+        );
     }
 }

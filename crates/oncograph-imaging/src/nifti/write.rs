@@ -1,11 +1,11 @@
 //! Writing.
 
 use super::header::encode;
-use crate::atomic::write_atomically;
 use crate::error::{Error, Result};
 use crate::volume::Volume;
 use crate::voxel::Voxel;
 use flate2::{Compression, write::GzEncoder};
+use oncograph_core::write_file_with;
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::path::Path;
@@ -50,12 +50,7 @@ impl WriteOptions {
     /// A level above 9.
     pub fn validate(&self) -> Result<()> {
         if self.compression > 9 {
-            return Err(Error::Argument {
-                operation: "nifti::write",
-                argument: "compression",
-                expected: "0 to 9",
-                got: self.compression.to_string(),
-            });
+            return Err(Error::argument("nifti::write", "compression", "0 to 9", self.compression));
         }
         Ok(())
     }
@@ -115,7 +110,7 @@ pub fn write_4d<T: Voxel>(
     }
     let number = (T::NIFTI_CODE, T::BYTES);
     let header = encode(first.grid(), first.frame(), count, number, &options.description);
-    write_atomically(path, |file| {
+    write_file_with(path, |file| {
         if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gz")) {
             let mut encoder = GzEncoder::new(file, Compression::new(options.compression));
             write_all(&mut encoder, &header, volumes)?;
@@ -123,7 +118,8 @@ pub fn write_4d<T: Voxel>(
         } else {
             write_all(file, &header, volumes)
         }
-    })
+    })?;
+    Ok(())
 }
 
 fn write_all<T: Voxel>(sink: &mut impl Write, header: &[u8], volumes: &[Volume<T>]) -> std::io::Result<()> {
@@ -151,7 +147,9 @@ mod tests {
         assert!(WriteOptions::new().compression(10).validate().is_err());
         let grid = Grid::axis_aligned([1, 1, 1], [1.0; 3], [0.0; 3]).unwrap();
         let small = Volume::filled(grid, Frame::default(), 0_u8);
-        assert!(matches!(write(folder.path().join("none/a.nii"), &small), Err(Error::Io { .. })));
+        assert!(
+            matches!(write(folder.path().join("none/a.nii"), &small), Err(Error::AtFile(e)) if e.is_not_found())
+        );
         let other = Grid::axis_aligned([1, 1, 1], [1.0; 3], [2.0; 3]).unwrap();
         let pair = [small, Volume::filled(other, Frame::default(), 0_u8)];
         let four =

@@ -3,6 +3,7 @@ use super::{Registrar, Transform};
 use crate::error::{Error, Result};
 use crate::nifti;
 use crate::volume::{Mask, Volume};
+use oncograph_core::write_file;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -69,7 +70,7 @@ impl Registrar for Ants {
         let version = self.version()?;
         std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
         let path = folder.join("version.txt");
-        std::fs::write(&path, format!("{version}\n")).map_err(|e| Error::io("write", &path, e))?;
+        write_file(&path, format!("{version}\n").as_bytes())?;
         let (fixed_path, moving_path) = (folder.join("fixed.nii.gz"), folder.join("moving.nii.gz"));
         nifti::write(&fixed_path, fixed)?;
         nifti::write(&moving_path, moving)?;

@@ -3,6 +3,7 @@ use super::{Registrar, Transform};
 use crate::error::{Error, Result};
 use crate::nifti;
 use crate::volume::{Mask, Volume};
+use oncograph_core::write_file;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -162,21 +163,18 @@ impl Registrar for Elastix {
         folder: &Path,
     ) -> Result<Box<dyn Transform>> {
         if self.stages.is_empty() || self.threads == 0 {
-            return Err(Error::Argument {
-                operation: "elastix",
-                argument: "stages and threads",
-                expected: "at least 1",
-                got: format!("{} and {}", self.stages.len(), self.threads),
-            });
+            return Err(Error::argument(
+                "elastix",
+                "stages and threads",
+                "at least 1",
+                format!("{} and {}", self.stages.len(), self.threads),
+            ));
         }
         fixed.require_finite("the fixed volume")?;
         moving.require_finite("the moving volume")?;
         let version = self.version()?;
         std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
-        let write = |name: &str, text: &str| {
-            let path = folder.join(name);
-            std::fs::write(&path, text).map_err(|e| Error::io("write", &path, e))
-        };
+        let write = |name: &str, text: &str| write_file(folder.join(name), text.as_bytes());
         write("version.txt", &format!("{version}\n"))?;
         let (fixed_path, moving_path) = (folder.join("fixed.nii.gz"), folder.join("moving.nii.gz"));
         nifti::write(&fixed_path, fixed)?;
@@ -229,7 +227,7 @@ impl ElastixTransform {
             };
             let text: Vec<String> = text.lines().map(replaced).collect();
             let to = out.join(format!("TransformParameters.{i}.txt"));
-            std::fs::write(&to, text.join("\n") + "\n").map_err(|e| Error::io("write", &to, e))?;
+            write_file(&to, (text.join("\n") + "\n").as_bytes())?;
             last = to;
         }
         Ok(last)

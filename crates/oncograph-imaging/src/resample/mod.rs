@@ -52,12 +52,10 @@ impl Interpolation {
     /// # Errors
     /// Another order.
     pub fn of_order(order: usize) -> Result<Self> {
-        Self::ALL.get(order).copied().ok_or_else(|| Error::Argument {
-            operation: "Interpolation::of_order",
-            argument: "order",
-            expected: "0 to 5",
-            got: order.to_string(),
-        })
+        Self::ALL
+            .get(order)
+            .copied()
+            .ok_or_else(|| Error::argument("Interpolation::of_order", "order", "0 to 5", order))
     }
 }
 
@@ -115,12 +113,12 @@ impl Border {
             "wrap" => Self::Wrap,
             "grid-wrap" => Self::GridWrap,
             other => {
-                return Err(Error::Argument {
-                    operation: "Border::from_scipy",
-                    argument: "mode",
-                    expected: "constant, nearest, mirror, reflect, wrap, grid-constant, grid-mirror or grid-wrap",
-                    got: other.to_owned(),
-                });
+                return Err(Error::argument(
+                    "Border::from_scipy",
+                    "mode",
+                    "constant, nearest, mirror, reflect, wrap, grid-constant, grid-mirror or grid-wrap",
+                    other,
+                ));
             }
         })
     }
@@ -207,12 +205,7 @@ impl ResampleOptions {
     /// [`Error::Argument`].
     pub fn validate(&self) -> Result<()> {
         if !self.border.outside_value().is_finite() {
-            return Err(Error::Argument {
-                operation: "resample",
-                argument: "border value",
-                expected: "finite",
-                got: self.border.outside_value().to_string(),
-            });
+            return Err(Error::argument("resample", "border value", "finite", self.border.outside_value()));
         }
         Ok(())
     }

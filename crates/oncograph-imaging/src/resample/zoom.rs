@@ -30,6 +30,14 @@ impl ZoomOptions {
         self.grid_mode = on;
         self
     }
+
+    /// Checks the interpolation's options.
+    ///
+    /// # Errors
+    /// As [`ResampleOptions::validate`].
+    pub fn validate(&self) -> Result<()> {
+        self.resample.validate()
+    }
 }
 
 /// The volume with `round(size * factor)` voxels along x, y, z; halves round to even.
@@ -57,15 +65,10 @@ impl ZoomOptions {
 /// # Reference
 /// `scipy.ndimage.zoom`.
 pub fn zoom<T: Voxel>(volume: &Volume<T>, factor: [f64; 3], options: &ZoomOptions) -> Result<Volume<T>> {
+    options.validate()?;
     let resample = options.resample.exact_coordinates(true);
-    resample.validate()?;
     if factor.iter().any(|f| !(f.is_finite() && *f > 0.0)) {
-        return Err(Error::Argument {
-            operation: "zoom",
-            argument: "factor",
-            expected: "positive along each axis",
-            got: format!("{factor:?}"),
-        });
+        return Err(Error::argument("zoom", "factor", "positive along each axis", format!("{factor:?}")));
     }
     let old = volume.shape();
     let shape: [usize; 3] = std::array::from_fn(|a| (old[a] as f64 * factor[a]).round_ties_even() as usize);

@@ -197,10 +197,9 @@ impl SegmentationObject {
         let own: Vec<usize> = (0..self.planes.len()).filter(|&i| self.planes[i].segment == number).collect();
         let Some(&any) = own.first() else { return Ok((vec![0; grid.len()], 0, true)) };
         let first = &self.planes[any];
-        let spacing = self.slice_spacing().ok_or_else(|| Error::MissingAttribute {
-            path: self.path.clone(),
-            name: name_of(tags::SPACING_BETWEEN_SLICES),
-        })?;
+        let spacing = self
+            .slice_spacing()
+            .ok_or_else(|| Error::missing_attribute(&self.path, &name_of(tags::SPACING_BETWEEN_SLICES)))?;
         let normal = first.normal();
         let height = |i: usize| dot(self.planes[i].position, normal);
         let lowest = own.iter().copied().min_by(|&a, &b| height(a).total_cmp(&height(b))).unwrap_or(any);

@@ -1,5 +1,7 @@
 //! What is written: segments, their codes, and who made them.
 
+use crate::error::{Error, Result};
+
 /// A coded concept: value, coding scheme, meaning.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -105,5 +107,60 @@ impl WriteOptions {
     pub fn uids(mut self, series: impl Into<String>, instance: impl Into<String>) -> Self {
         self.uids = Some((series.into(), instance.into()));
         self
+    }
+    /// Checks that date, time and UIDs are written as DICOM asks.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] names the first that is not.
+    pub fn validate(&self) -> Result<()> {
+        let check = |argument: &'static str, value: &str, holds: fn(&str) -> bool, expected: &str| {
+            if holds(value) {
+                return Ok(());
+            }
+            Err(Error::argument("seg::write", argument, expected, format!("{value:?}")))
+        };
+        if let Some((date, time)) = &self.content_time {
+            check("content date", date, is_date, "YYYYMMDD")?;
+            check("content time", time, is_time, "HHMMSS, with or without a fraction")?;
+        }
+        if let Some((series, instance)) = &self.uids {
+            check("series UID", series, is_uid, "numbers between dots, at most 64 characters")?;
+            check("instance UID", instance, is_uid, "numbers between dots, at most 64 characters")?;
+        }
+        Ok(())
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn is_date(text: &str) -> bool {
+    text.len() == 8 && is_number(text)
+}
+
+fn is_time(text: &str) -> bool {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    whole.len() == 6 && is_number(whole) && fraction.len() <= 6 && is_number(fraction)
+}
+
+fn is_uid(text: &str) -> bool {
+    text.len() <= 64 && text.split('.').all(is_number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn date_time_and_uids_are_checked() {
+        let options = WriteOptions::new;
+        options().content_time("20260131", "235959.5").uids("1.2.3", "2.25.7").validate().unwrap();
+        let error = |options: WriteOptions| options.validate().unwrap_err().to_string();
+        let late = error(options().content_time("31.01.2026", "000000"));
+        assert_eq!(late, "seg::write: content date must be YYYYMMDD, got \"31.01.2026\"");
+        assert!(error(options().content_time("20260131", "12:00")).contains("content time"));
+        assert!(error(options().uids("1..2", "1")).contains("series UID"));
+        assert!(error(options().uids("1.2", "1".repeat(65))).contains("instance UID"));
     }
 }

@@ -150,11 +150,7 @@ fn kind_of(a: Attributes<'_>) -> Result<SegmentationKind> {
             let maximum = u16::try_from(maximum).map_err(|_| a.missing(tags::MAXIMUM_FRACTIONAL_VALUE))?;
             Ok(SegmentationKind::Fractional { maximum })
         }
-        other => Err(Error::Unsupported {
-            path: a.path.to_owned(),
-            format: "DICOM SEG",
-            detail: format!("SegmentationType {other}"),
-        }),
+        other => Err(Error::unsupported(a.path, "DICOM SEG", format!("SegmentationType {other}"))),
     }
 }
 
@@ -219,7 +215,7 @@ fn bits_of(a: Attributes<'_>, count: usize) -> Result<Vec<u8>> {
     let element = a.element(tags::PIXEL_DATA).ok_or_else(|| a.missing(tags::PIXEL_DATA))?;
     let Some(value) = element.value().primitive() else {
         let detail = "compressed one-bit pixels".to_owned();
-        return Err(Error::Unsupported { path: a.path.to_owned(), format: "DICOM SEG", detail });
+        return Err(Error::unsupported(a.path, "DICOM SEG", detail));
     };
     if a.required_size(tags::BITS_ALLOCATED)? != 1 {
         return Err(bad(a.path, "a BINARY object whose BitsAllocated is not 1"));
@@ -262,6 +258,6 @@ fn references_of(a: Attributes<'_>) -> (Vec<String>, Vec<String>) {
     (series, instances.into_iter().collect())
 }
 
-pub(super) fn bad(path: &Path, detail: impl Into<String>) -> Error {
-    Error::Format { path: path.to_owned(), format: "DICOM SEG", detail: detail.into() }
+pub(super) fn bad(path: &Path, detail: impl std::fmt::Display) -> Error {
+    Error::format(path, "DICOM SEG", detail)
 }

@@ -3,7 +3,6 @@
 use super::dataset::{put_groups, put_identity, put_image, segment_item, sequence};
 use super::new_segment::{NewSegment, WriteOptions};
 use super::read::bad;
-use crate::atomic::write_atomically;
 use crate::dicom::Series;
 use crate::dicom::attributes::with_causes;
 use crate::error::{Error, Result};
@@ -11,6 +10,7 @@ use crate::volume::Mask;
 use dicom_core::{DataElement, PrimitiveValue, VR};
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
+use oncograph_core::write_file_with;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 
@@ -20,7 +20,7 @@ use std::path::Path;
 /// are copied from the series. The file appears under its name only when it is complete.
 ///
 /// # Errors
-/// No segment, a mask on another grid, masks that are all empty (a SEG object needs one plane), or a file that
+/// Options out of range, no segment, a mask on another grid, masks that are all empty (a SEG object needs one plane), or a file that
 /// cannot be written.
 ///
 /// # Reference
@@ -32,25 +32,21 @@ pub fn write(
     options: &WriteOptions,
 ) -> Result<()> {
     let path = path.as_ref();
+    options.validate()?;
     if segments.is_empty() || segments.len() > usize::from(u16::MAX) {
-        return Err(Error::Argument {
-            operation: "seg::write",
-            argument: "segments",
-            expected: "1 to 65535 segments",
-            got: segments.len().to_string(),
-        });
+        return Err(Error::argument("seg::write", "segments", "1 to 65535 segments", segments.len()));
     }
     for (_, mask) in segments {
         series.volume.require_same_space("seg::write", mask)?;
     }
     let planes = planes_of(segments);
     if planes.is_empty() {
-        return Err(Error::Argument {
-            operation: "seg::write",
-            argument: "segments",
-            expected: "masks with at least one foreground voxel",
-            got: "empty masks".to_owned(),
-        });
+        return Err(Error::argument(
+            "seg::write",
+            "segments",
+            "masks with at least one foreground voxel",
+            "empty masks",
+        ));
     }
     let (series_uid, instance_uid) = match &options.uids {
         Some(uids) => uids.clone(),
@@ -75,7 +71,8 @@ pub fn write(
 
     let meta = FileMetaTableBuilder::new().transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN);
     let object = object.with_meta(meta).map_err(|e| bad(path, with_causes(&e)))?;
-    write_atomically(path, |file| object.write_all(file).map_err(|e| std::io::Error::other(with_causes(&e))))
+    write_file_with(path, |file| object.write_all(file).map_err(|e| std::io::Error::other(with_causes(&e))))?;
+    Ok(())
 }
 
 /// Segment (from 0) and slice of every plane with foreground.

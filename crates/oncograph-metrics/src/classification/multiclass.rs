@@ -278,7 +278,7 @@ pub fn roc_auc_one_vs_one_averaged(
     checked(operation, truth, probability, classes)?;
     if average == Average::Micro {
         let expected = "macro or weighted";
-        return Err(Error::Option { operation, option: "average", expected, got: "micro".into() });
+        return Err(Error::argument(operation, "average", expected, "micro"));
     }
     let (mut sum, mut weight) = (0.0, 0.0);
     for a in 0..classes {

@@ -61,8 +61,7 @@ fn hypergeometric(universe: u64, set: u64, drawn: u64) -> (u64, Vec<f64>) {
 /// Equals `scipy.stats.hypergeom.sf(overlap − 1, universe, set_size, drawn)`.
 pub fn hypergeometric_enrichment(overlap: u64, set_size: u64, drawn: u64, universe: u64) -> Result<f64> {
     let operation = "hypergeometric_enrichment";
-    let option =
-        |option, expected, got: u64| Err(Error::Option { operation, option, expected, got: got.to_string() });
+    let option = |option, expected, got: u64| Err(Error::argument(operation, option, expected, got));
     if universe > LARGEST {
         return option("universe", "at most 100000000", universe);
     }

@@ -68,7 +68,7 @@ pub fn survival_calibration(
     survival.require_event(operation)?;
     if groups == 0 || groups > survival.len() {
         let expected = "between 1 and the number of subjects";
-        return Err(Error::Option { operation, option: "groups", expected, got: groups.to_string() });
+        return Err(Error::argument(operation, "groups", expected, groups));
     }
     let order = rank::argsort(predicted);
     let mut members: Vec<Vec<usize>> = vec![Vec::new(); groups];

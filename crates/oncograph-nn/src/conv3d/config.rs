@@ -55,7 +55,7 @@ impl Conv3dConfig {
     /// Whether every value is in its range.
     ///
     /// # Errors
-    /// [`Error::Config`] names the first value that is not.
+    /// [`Error::Argument`] names the first value that is not.
     pub fn validate(&self) -> Result<()> {
         for (field, values) in [("stride", self.stride), ("dilation", self.dilation)] {
             if values.contains(&0) {

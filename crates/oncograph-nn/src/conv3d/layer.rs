@@ -69,7 +69,7 @@ impl Conv3dLayerConfig {
     /// Whether every value is in its range.
     ///
     /// # Errors
-    /// [`Error::Config`] names the first value that is not.
+    /// [`Error::Argument`] names the first value that is not.
     pub fn validate(&self) -> Result<()> {
         self.conv.validate()?;
         let groups = self.conv.groups;

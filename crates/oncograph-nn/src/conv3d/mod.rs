@@ -71,7 +71,7 @@ fn does_not_fit(g: &Geometry) -> Error {
 ///
 /// # Errors
 /// [`Error::Shape`] for shapes that do not fit together or a kernel larger than the padded volume,
-/// [`Error::Config`] for a zero stride, dilation or group count or a type other than f32 and f64,
+/// [`Error::Argument`] for a zero stride, dilation or group count or a type other than f32 and f64,
 /// [`Error::NoKernel`] off the CPU.
 ///
 /// # Example
@@ -100,7 +100,7 @@ pub fn conv3d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, config: &Conv3
 /// [`conv3d`] with a chosen kernel, also for the gradients.
 ///
 /// # Errors
-/// As [`conv3d`]; [`Error::Config`] for a kernel of Winograd's where it does not apply.
+/// As [`conv3d`]; [`Error::Argument`] for a kernel of Winograd's where it does not apply.
 pub fn conv3d_with(
     x: &Tensor,
     weight: &Tensor,

@@ -76,7 +76,7 @@ impl LstmConfig {
     /// Whether every value is in its range.
     ///
     /// # Errors
-    /// [`Error::Config`] names the first value that is not.
+    /// [`Error::Argument`] names the first value that is not.
     pub fn validate(&self) -> Result<()> {
         let sizes = [
             ("input_size", self.input_size),

@@ -59,7 +59,7 @@ impl BatchNormConfig {
     /// Whether every value is in its range.
     ///
     /// # Errors
-    /// [`Error::Config`] names the first value that is not.
+    /// [`Error::Argument`] names the first value that is not.
     pub fn validate(&self) -> Result<()> {
         if self.channels == 0 {
             return Err(Error::config("BatchNorm", "channels", "at least 1", self.channels));
@@ -198,7 +198,7 @@ impl BatchNorm {
     /// With them an inference pass can fold the layer into the convolution before it.
     ///
     /// # Errors
-    /// [`Error::Config`] for a layer without running statistics, or an error of candle.
+    /// [`Error::Argument`] for a layer without running statistics, or an error of candle.
     pub fn factor_and_offset(&self) -> Result<(Vec<f64>, Vec<f64>)> {
         let Some(running) = &self.running else {
             return Err(Error::config("BatchNorm", "track_running_stats", "true to be folded", false));

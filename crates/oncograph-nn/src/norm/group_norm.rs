@@ -40,7 +40,7 @@ impl GroupNormConfig {
     /// Whether every value is in its range.
     ///
     /// # Errors
-    /// [`Error::Config`] names the first value that is not.
+    /// [`Error::Argument`] names the first value that is not.
     pub fn validate(&self) -> Result<()> {
         if self.groups == 0 || self.channels == 0 || !self.channels.is_multiple_of(self.groups) {
             let expected = format!("a divisor of the {} channels", self.channels);

@@ -37,7 +37,7 @@ impl InstanceNormConfig {
     /// Whether every value is in its range.
     ///
     /// # Errors
-    /// [`crate::Error::Config`] names the first value that is not.
+    /// [`crate::Error::Argument`] names the first value that is not.
     pub fn validate(&self) -> Result<()> {
         self.as_groups().validate()
     }

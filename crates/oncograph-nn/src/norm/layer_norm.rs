@@ -51,7 +51,7 @@ impl LayerNormConfig {
     /// Whether every value is in its range.
     ///
     /// # Errors
-    /// [`Error::Config`] names the first value that is not.
+    /// [`Error::Argument`] names the first value that is not.
     pub fn validate(&self) -> Result<()> {
         if self.size == 0 {
             return Err(Error::config("LayerNorm", "size", "at least 1", self.size));

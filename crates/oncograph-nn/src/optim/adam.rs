@@ -98,7 +98,7 @@ macro_rules! adam_config {
             /// Whether every value is in its range.
             ///
             /// # Errors
-            /// [`crate::Error::Config`] names the first value that is not.
+            /// [`crate::Error::Argument`] names the first value that is not.
             pub fn validate(&self) -> Result<()> {
                 check_at_least_zero($name, "learning_rate", self.learning_rate)?;
                 check_fraction($name, "betas.0", self.betas.0)?;

@@ -40,7 +40,7 @@ impl Ema {
     /// An average without parameters yet.
     ///
     /// # Errors
-    /// [`Error::Config`] for a decay outside \[0, 1\].
+    /// [`Error::Argument`] for a decay outside \[0, 1\].
     pub fn new(decay: f64) -> Result<Self> {
         if !(0.0..=1.0).contains(&decay) {
             return Err(Error::config("Ema", "decay", "in [0, 1]", decay));

@@ -86,7 +86,7 @@ impl RmsPropConfig {
     /// Whether every value is in its range.
     ///
     /// # Errors
-    /// [`crate::Error::Config`] names the first value that is not.
+    /// [`crate::Error::Argument`] names the first value that is not.
     pub fn validate(&self) -> Result<()> {
         check_at_least_zero("RmsProp", "learning_rate", self.learning_rate)?;
         check_at_least_zero("RmsProp", "alpha", self.alpha)?;

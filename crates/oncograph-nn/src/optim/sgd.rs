@@ -77,7 +77,7 @@ impl SgdConfig {
     /// Whether every value is in its range.
     ///
     /// # Errors
-    /// [`Error::Config`] names the first value that is not.
+    /// [`Error::Argument`] names the first value that is not.
     pub fn validate(&self) -> Result<()> {
         check_at_least_zero("Sgd", "learning_rate", self.learning_rate)?;
         check_at_least_zero("Sgd", "momentum", self.momentum)?;

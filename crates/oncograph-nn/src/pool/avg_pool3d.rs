@@ -12,7 +12,7 @@ use rayon::prelude::*;
 ///
 /// # Errors
 /// [`crate::Error::Shape`] for another rank or a window larger than the padded volume,
-/// [`crate::Error::Config`] for a configuration out of range, [`crate::Error::NoKernel`] off the CPU.
+/// [`crate::Error::Argument`] for a configuration out of range, [`crate::Error::NoKernel`] off the CPU.
 ///
 /// # Reference
 /// `torch.nn.functional.avg_pool3d`.

@@ -14,7 +14,7 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Shape, Tensor};
 ///
 /// # Errors
 /// [`crate::Error::Shape`] for another rank or a window larger than the padded volume,
-/// [`crate::Error::Config`] for a configuration out of range, [`crate::Error::NoKernel`] off the CPU.
+/// [`crate::Error::Argument`] for a configuration out of range, [`crate::Error::NoKernel`] off the CPU.
 ///
 /// # Example
 ///

@@ -81,7 +81,7 @@ impl Pool3dConfig {
     /// Whether every value is in its range.
     ///
     /// # Errors
-    /// [`Error::Config`] names the first value that is not.
+    /// [`Error::Argument`] names the first value that is not.
     pub fn validate(&self) -> Result<()> {
         for (field, values) in [("kernel", self.kernel), ("stride", self.stride), ("dilation", self.dilation)]
         {

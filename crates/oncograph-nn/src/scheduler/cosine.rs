@@ -20,7 +20,7 @@ impl CosineAnnealingLr {
     /// A schedule that starts at `base`.
     ///
     /// # Errors
-    /// [`crate::Error::Config`] for a rate that is not finite and >= 0, or a `period` of 0.
+    /// [`crate::Error::Argument`] for a rate that is not finite and >= 0, or a `period` of 0.
     pub fn new(base: f64, period: u64, min: f64) -> Result<Self> {
         check_rate("CosineAnnealingLr", "base", base)?;
         check_positive("CosineAnnealingLr", "period", period)?;

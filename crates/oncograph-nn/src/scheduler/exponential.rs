@@ -17,7 +17,7 @@ impl ExponentialLr {
     /// A schedule that starts at `base`.
     ///
     /// # Errors
-    /// [`crate::Error::Config`] for a rate or factor that is not finite and >= 0.
+    /// [`crate::Error::Argument`] for a rate or factor that is not finite and >= 0.
     pub fn new(base: f64, gamma: f64) -> Result<Self> {
         check_rate("ExponentialLr", "base", base)?;
         check_rate("ExponentialLr", "gamma", gamma)?;

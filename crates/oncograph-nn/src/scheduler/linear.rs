@@ -19,7 +19,7 @@ impl LinearLr {
     /// A warm-up (or cool-down) of `total_steps`.
     ///
     /// # Errors
-    /// [`crate::Error::Config`] for a rate or factor that is not finite and >= 0, or no steps.
+    /// [`crate::Error::Argument`] for a rate or factor that is not finite and >= 0, or no steps.
     pub fn new(base: f64, start_factor: f64, end_factor: f64, total_steps: u64) -> Result<Self> {
         check_rate("LinearLr", "base", base)?;
         check_rate("LinearLr", "start_factor", start_factor)?;

@@ -18,7 +18,7 @@ impl MultiStepLr {
     /// A schedule that starts at `base`; the milestones may come in any order.
     ///
     /// # Errors
-    /// [`crate::Error::Config`] for a rate or factor that is not finite and >= 0.
+    /// [`crate::Error::Argument`] for a rate or factor that is not finite and >= 0.
     pub fn new(base: f64, milestones: &[u64], gamma: f64) -> Result<Self> {
         check_rate("MultiStepLr", "base", base)?;
         check_rate("MultiStepLr", "gamma", gamma)?;

@@ -71,7 +71,7 @@ impl OneCycleConfig {
     /// Whether every value is in its range.
     ///
     /// # Errors
-    /// [`Error::Config`] names the first value that is not.
+    /// [`Error::Argument`] names the first value that is not.
     pub fn validate(&self) -> Result<()> {
         check_rate("OneCycleLr", "max", self.max)?;
         if self.total_steps < 2 {

@@ -108,7 +108,7 @@ impl PlateauConfig {
     /// Whether every value is in its range.
     ///
     /// # Errors
-    /// [`Error::Config`] names the first value that is not.
+    /// [`Error::Argument`] names the first value that is not.
     pub fn validate(&self) -> Result<()> {
         if !(0.0..1.0).contains(&self.factor) {
             return Err(Error::config("ReduceLrOnPlateau", "factor", "in [0, 1)", self.factor));

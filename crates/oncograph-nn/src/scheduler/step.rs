@@ -18,7 +18,7 @@ impl StepLr {
     /// A schedule that starts at `base`.
     ///
     /// # Errors
-    /// [`crate::Error::Config`] for a rate or factor that is not finite and >= 0, or a `step_size` of 0.
+    /// [`crate::Error::Argument`] for a rate or factor that is not finite and >= 0, or a `step_size` of 0.
     pub fn new(base: f64, step_size: u64, gamma: f64) -> Result<Self> {
         check_rate("StepLr", "base", base)?;
         check_positive("StepLr", "step_size", step_size)?;

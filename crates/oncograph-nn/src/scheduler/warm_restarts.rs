@@ -20,7 +20,7 @@ impl CosineAnnealingWarmRestarts {
     /// A schedule that starts at `base`.
     ///
     /// # Errors
-    /// [`crate::Error::Config`] for a rate that is not finite and >= 0, or a `first` or `factor` of 0.
+    /// [`crate::Error::Argument`] for a rate that is not finite and >= 0, or a `first` or `factor` of 0.
     pub fn new(base: f64, first: u64, factor: u64, min: f64) -> Result<Self> {
         check_rate("CosineAnnealingWarmRestarts", "base", base)?;
         check_positive("CosineAnnealingWarmRestarts", "first", first)?;

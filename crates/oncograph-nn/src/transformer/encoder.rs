@@ -32,7 +32,7 @@ impl TransformerEncoderConfig {
     /// Whether every value is in its range.
     ///
     /// # Errors
-    /// [`Error::Config`] names the first value that is not.
+    /// [`Error::Argument`] names the first value that is not.
     pub fn validate(&self) -> Result<()> {
         if self.num_layers == 0 {
             return Err(Error::config("TransformerEncoder", "num_layers", "at least 1", self.num_layers));

@@ -92,7 +92,7 @@ impl TransformerEncoderLayerConfig {
     /// Whether every value is in its range.
     ///
     /// # Errors
-    /// [`Error::Config`] names the first value that is not.
+    /// [`Error::Argument`] names the first value that is not.
     pub fn validate(&self) -> Result<()> {
         if self.dim_feedforward == 0 {
             return Err(Error::config(OP, "dim_feedforward", "at least 1", self.dim_feedforward));

@@ -77,7 +77,7 @@ impl FederationConfig {
     /// Checks the ranges.
     ///
     /// # Errors
-    /// [`Error::Config`] with the first field that is out of its range.
+    /// [`Error::Argument`] with the first field that is out of its range.
     pub fn validate(&self) -> Result<()> {
         let counts = [
             ("rounds", self.rounds),
@@ -85,13 +85,18 @@ impl FederationConfig {
             ("early_stop", self.early_stop.unwrap_or(1)),
         ];
         if let Some((field, _)) = counts.iter().find(|c| c.1 == 0) {
-            return Err(Error::config(*field, "at least 1", 0));
+            return Err(Error::config("FederationConfig", *field, "at least 1", 0));
         }
         if self.keep == Keep::BestOfEach {
-            return Err(Error::config("keep", "best or last: a federation has one score", "best_of_each"));
+            return Err(Error::config(
+                "FederationConfig",
+                "keep",
+                "best or last: a federation has one score",
+                "best_of_each",
+            ));
         }
         if !(self.proximal >= 0.0 && self.proximal.is_finite()) {
-            return Err(Error::config("proximal", "0 or more", self.proximal));
+            return Err(Error::config("FederationConfig", "proximal", "0 or more", self.proximal));
         }
         Ok(())
     }

@@ -43,7 +43,7 @@ impl ConvTranspose3dLayerConfig {
     /// Whether every value is in its range.
     ///
     /// # Errors
-    /// [`Error::Config`] names the first value that is not.
+    /// [`Error::Argument`] names the first value that is not.
     pub fn validate(&self) -> Result<()> {
         self.conv.validate()?;
         for (field, channels) in [("in_channels", self.in_channels), ("out_channels", self.out_channels)] {

@@ -84,7 +84,7 @@ impl ConvTranspose3dConfig {
     /// Whether every value is in its range.
     ///
     /// # Errors
-    /// [`Error::Config`] names the first value that is not.
+    /// [`Error::Argument`] names the first value that is not.
     pub fn validate(&self) -> Result<()> {
         self.forward_config().validate()?;
         if (0..3).any(|a| self.output_padding[a] >= self.stride[a].max(self.dilation[a])) {
@@ -161,7 +161,7 @@ impl ConvTranspose3dConfig {
 /// with `D' = (D - 1) stride - 2 padding + dilation (kD - 1) + output_padding + 1`.
 ///
 /// # Errors
-/// [`Error::Shape`] for shapes that do not fit together or an empty output, [`Error::Config`] for a value out of its
+/// [`Error::Shape`] for shapes that do not fit together or an empty output, [`Error::Argument`] for a value out of its
 /// range or a type other than f32 and f64, [`Error::NoKernel`] off the CPU.
 ///
 /// # Example

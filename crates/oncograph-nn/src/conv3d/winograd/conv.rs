@@ -55,7 +55,7 @@ impl BlockedConv3d {
     /// Later changes of a variable's value reach only what has not yet been used: make a new convolution then.
     ///
     /// # Errors
-    /// [`Error::Shape`] for shapes that do not fit together, [`Error::Config`] for groups or dilation other than 1
+    /// [`Error::Shape`] for shapes that do not fit together, [`Error::Argument`] for groups or dilation other than 1
     /// or another type than f32.
     pub fn new(weight: &Tensor, bias: Option<&Tensor>, config: Conv3dConfig) -> Result<Self> {
         config.validate()?;
@@ -96,7 +96,7 @@ impl BlockedConv3d {
     ///
     /// # Errors
     /// [`Error::Shape`] for another number of channels, a residual of another shape, or a volume smaller than the
-    /// kernel; [`Error::Config`] for a padding above 1 along height or width, which the border of a
+    /// kernel; [`Error::Argument`] for a padding above 1 along height or width, which the border of a
     /// [`BlockedVolume`] does not hold, or a chosen kernel that does not apply.
     pub fn forward(
         &self,
@@ -146,7 +146,7 @@ impl BlockedConv3d {
     /// input, and with any padding.
     ///
     /// # Errors
-    /// [`Error::Shape`] as there, [`Error::NoKernel`] off the CPU, [`Error::Config`] for another type than f32.
+    /// [`Error::Shape`] as there, [`Error::NoKernel`] off the CPU, [`Error::Argument`] for another type than f32.
     pub fn forward_tensor(&self, x: &Tensor, relu: bool, spare: &SpareVolumes) -> Result<BlockedVolume> {
         let &[batch, channels, d, h, w] = x.dims() else {
             return Err(Error::shape("BlockedConv3d", "[batch, channels, D, H, W]", x.dims()));

@@ -146,7 +146,7 @@ impl BlockedVolume {
     /// \[batch, channels, D, H, W\].
     ///
     /// # Errors
-    /// [`Error::Shape`] for another rank, [`Error::NoKernel`] off the CPU, [`Error::Config`] for another type.
+    /// [`Error::Shape`] for another rank, [`Error::NoKernel`] off the CPU, [`Error::Argument`] for another type.
     pub fn from_tensor(x: &Tensor) -> Result<Self> {
         let &[batch, channels, d, h, w] = x.dims() else {
             return Err(Error::shape("BlockedVolume", "[batch, channels, D, H, W]", x.dims()));
