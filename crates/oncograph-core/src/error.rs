@@ -65,12 +65,7 @@ pub struct AtFile {
 impl AtFile {
     /// An error about a file as a whole.
     pub fn new(path: impl AsRef<Path>, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        AtFile {
-            operation: "",
-            path: path.as_ref().to_owned(),
-            place: String::new(),
-            cause: cause.into(),
-        }
+        AtFile { operation: "", path: path.as_ref().to_owned(), place: String::new(), cause: cause.into() }
     }
 
     /// Sets the place in the file.

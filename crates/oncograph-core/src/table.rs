@@ -62,7 +62,12 @@ impl Table {
         unique("ids", &ids)?;
         unique("columns", &columns)?;
         if rows.len() != ids.len() {
-            return Err(Argument::new("Table", "rows", format!("one for each of {} ids", ids.len()), rows.len()));
+            return Err(Argument::new(
+                "Table",
+                "rows",
+                format!("one for each of {} ids", ids.len()),
+                rows.len(),
+            ));
         }
         let mut values = Vec::with_capacity(ids.len() * columns.len());
         for (id, row) in ids.iter().zip(rows) {
@@ -158,7 +163,9 @@ impl Table {
 fn unique(what: &'static str, names: &[String]) -> Result<(), Argument> {
     let mut seen = HashSet::new();
     match names.iter().find(|n| !seen.insert(n.as_str())) {
-        Some(twice) => Err(Argument::new("Table", what, "different from each other", format!("{twice} twice"))),
+        Some(twice) => {
+            Err(Argument::new("Table", what, "different from each other", format!("{twice} twice")))
+        }
         None => Ok(()),
     }
 }
@@ -176,7 +183,7 @@ mod tests {
         let text = |ids: &[&str], columns: &[&str], rows| {
             Table::new(names(ids), names(columns), rows).unwrap_err().to_string()
         };
-        assert!(text(&["a", "a"], &["x"], vec![vec![None]; 2]).contains("ids") );
+        assert!(text(&["a", "a"], &["x"], vec![vec![None]; 2]).contains("ids"));
         assert!(text(&["a"], &["x", "x"], vec![vec![None; 2]]).contains("x twice"));
         assert!(text(&["a"], &["x"], vec![]).contains("one for each of 1 ids, got 0"));
         assert!(text(&["a", "b"], &["x"], vec![vec![None], vec![]]).contains("row b"));
@@ -191,7 +198,10 @@ mod tests {
         assert_eq!(serde_json::from_str::<Table>(&json).unwrap(), table);
         assert!(serde_json::from_str::<Table>(&json.replace("\"y\"", "\"x\"")).is_err());
         assert_eq!(table.select(&[1, 0]).row(0), [None, Some(-1.0)]);
-        assert_eq!((table.len(), table.width(), table.get("1", "y"), table.get("2", "y")), (2, 2, None, Some(-1.0)));
+        assert_eq!(
+            (table.len(), table.width(), table.get("1", "y"), table.get("2", "y")),
+            (2, 2, None, Some(-1.0))
+        );
     }
 
     #[test]

@@ -297,7 +297,7 @@ impl ClinicalReport {
     /// Writes `NAME.json` and `NAME.md` into a folder.
     ///
     /// # Errors
-    /// As [`ClinicalReport::validate`], and [`Error::File`].
+    /// As [`ClinicalReport::validate`], and [`Error::AtFile`].
     pub fn write(&self, folder: impl AsRef<Path>, name: &str) -> Result<()> {
         let folder = folder.as_ref();
         write_file(folder.join(format!("{name}.json")), self.to_json()?.as_bytes())?;

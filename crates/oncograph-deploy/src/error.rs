@@ -1,11 +1,11 @@
 //! The crate's error type.
 
-use oncograph_core::AtFile;
+use oncograph_core::{Argument, AtFile};
 
 /// The result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can go wrong while a document about a patient is written or read.
+/// What can go wrong when a model or a document about a patient is written or read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -19,9 +19,12 @@ pub enum Error {
         /// What is wrong there.
         detail: String,
     },
-    /// A file that cannot be written.
+    /// An argument is outside its range.
     #[error(transparent)]
-    File(#[from] AtFile),
+    Argument(#[from] Argument),
+    /// A file that cannot be read or written, or that is not what it should be.
+    #[error(transparent)]
+    AtFile(#[from] AtFile),
 }
 
 impl Error {

@@ -14,36 +14,61 @@
 //! | [`gnn`] | `oncograph-gnn` | message passing |
 //! | [`datasets`] | `oncograph-datasets` | cohort readers, phantoms, splits, scalers |
 //! | [`train`] | `oncograph-train` | training loops that resume bit for bit |
+//! | [`study`] | `oncograph-study` | any system as a study: folds, one scoring rule, baselines |
 //! | [`spatiotemporal`] | `oncograph-spatiotemporal` | STG, the network for colorectal liver metastases |
 //! | [`brain`] | `oncograph-brain` | encoders for glioma: tumour image, surface, brain network |
 //! | [`omics`] | `oncograph-omics` | the multi-modal network on genes, proteins, laboratory values and images |
 //! | [`explain`] | `oncograph-explain` | Grad-CAM, GNNExplainer, integrated gradients |
 //! | [`report`] | `oncograph-report` | tables, charts, overlays, connectomes and pages of them |
-//! | [`deploy`] | `oncograph-deploy` | the clinical report of one patient, FHIR |
+//! | [`deploy`] | `oncograph-deploy` | bundles of trained models, the clinical report of one patient, FHIR |
+//!
+//! Each module but `core` and `nn` is a feature of its name; all are on by default. `cli` adds the command line that programs
+//! share, `parquet` Parquet tables, `cuda`, `cudnn`, `nccl`, `mkl`, `accelerate` and `metal` choose a backend.
 
+#[cfg(feature = "brain")]
 pub use oncograph_brain as brain;
 pub use oncograph_core as core;
+#[cfg(feature = "datasets")]
 pub use oncograph_datasets as datasets;
+#[cfg(feature = "deploy")]
 pub use oncograph_deploy as deploy;
+#[cfg(feature = "encoder")]
 pub use oncograph_encoder as encoder;
+#[cfg(feature = "explain")]
 pub use oncograph_explain as explain;
+#[cfg(feature = "gnn")]
 pub use oncograph_gnn as gnn;
+#[cfg(feature = "graph")]
 pub use oncograph_graph as graph;
+#[cfg(feature = "imaging")]
 pub use oncograph_imaging as imaging;
+#[cfg(feature = "losses")]
 pub use oncograph_losses as losses;
+#[cfg(feature = "metrics")]
 pub use oncograph_metrics as metrics;
 pub use oncograph_nn as nn;
+#[cfg(feature = "omics")]
 pub use oncograph_omics as omics;
+#[cfg(feature = "report")]
 pub use oncograph_report as report;
+#[cfg(feature = "spatiotemporal")]
 pub use oncograph_spatiotemporal as spatiotemporal;
+#[cfg(feature = "study")]
+pub use oncograph_study as study;
+#[cfg(feature = "train")]
 pub use oncograph_train as train;
 
 /// What most programs need.
 pub mod prelude {
+    pub use oncograph_core::{FollowUp, Seed, Split, Table};
+    #[cfg(feature = "gnn")]
     pub use oncograph_gnn::MessagePassing;
+    #[cfg(feature = "graph")]
     pub use oncograph_graph::{Graph, HeteroBatch, HeteroGraph, Schema};
+    #[cfg(feature = "imaging")]
     pub use oncograph_imaging::{Grid, Volume};
-    pub use oncograph_nn::{Mode, ParamStore, Seed};
+    pub use oncograph_nn::{Mode, ParamStore};
+    #[cfg(feature = "train")]
     pub use oncograph_train::{FitConfig, Learner, fit};
 }
 

@@ -165,7 +165,7 @@ impl RiskAssessment {
     /// Writes `RiskAssessment-ID.json` into a folder, whole or not at all; gives the file.
     ///
     /// # Errors
-    /// As [`RiskAssessment::to_json`]; [`Error::Document`] for a patient whose identifier is no file name; [`Error::File`].
+    /// As [`RiskAssessment::to_json`]; [`Error::Document`] for a patient whose identifier is no file name; [`Error::AtFile`].
     pub fn write(&self, folder: impl AsRef<Path>) -> Result<PathBuf> {
         let id = self.subject.reference.trim_start_matches("Patient/");
         // FHIR's own rule for identifiers, which also keeps a path from leaving the folder.
@@ -211,7 +211,7 @@ fn outcomes(prediction: &Prediction) -> Vec<RiskPrediction> {
 /// the values themselves.
 ///
 /// # Errors
-/// [`Error::File`] if the line cannot be written.
+/// [`Error::AtFile`] if the line cannot be written.
 pub fn append_audit(folder: impl AsRef<Path>, said: &RiskAssessment) -> Result<()> {
     let path = folder.as_ref().join("audit.jsonl");
     let line = serde_json::json!({

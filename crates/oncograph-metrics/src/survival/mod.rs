@@ -5,6 +5,7 @@ mod calibration;
 mod concordance;
 mod concordance_ipcw;
 mod cox;
+mod cox_lasso;
 mod cox_likelihood;
 mod dynamic_auc;
 mod kaplan_meier;
@@ -17,6 +18,7 @@ pub use calibration::{CalibrationGroup, SurvivalCalibration, survival_calibratio
 pub use concordance::{Concordance, concordance, concordance_with_tolerance};
 pub use concordance_ipcw::concordance_ipcw;
 pub use cox::{CoxConfig, CoxModel};
+pub use cox_lasso::{CoxLassoConfig, CoxLassoPath};
 pub use cox_likelihood::{Covariates, CoxLikelihood, Ties, cox_log_likelihood};
 pub use dynamic_auc::{DynamicAuc, dynamic_auc, dynamic_auc_varying};
 pub use kaplan_meier::{CensoringDistribution, KaplanMeier};

@@ -1,0 +1,120 @@
+use super::{Baseline, Inputs, known_times, martingale, years_and_events};
+use crate::{Answer, Result, Target, Task};
+use oncograph_losses::predicted_time;
+use oncograph_metrics::{Covariates, CoxConfig, CoxModel, Survival};
+
+/// How strong a ridge is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Penalty {
+    /// As it is.
+    Fixed(f64),
+    /// Times the number of training rows.
+    PerRow(f64),
+}
+
+impl Penalty {
+    pub(crate) fn of(self, rows: usize) -> f64 {
+        match self {
+            Penalty::Fixed(ridge) => ridge,
+            // One division, so that a tenth of 10 rows is 1.
+            Penalty::PerRow(share) => rows as f64 / (1.0 / share),
+        }
+    }
+}
+
+/// A Cox model with a ridge penalty.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CoxRidge {
+    name: String,
+    penalty: Penalty,
+    most: Option<usize>,
+    columns: Option<Vec<String>>,
+}
+
+/// Times are predicted up to this many years.
+const HORIZON: usize = 12;
+
+impl CoxRidge {
+    /// A model with the penalty `ridge / 2 |beta|^2`, on all columns.
+    pub fn new(ridge: f64) -> Self {
+        CoxRidge { name: "Cox, ridge".into(), penalty: Penalty::Fixed(ridge), most: None, columns: None }
+    }
+
+    /// Sets what tables call it.
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Sets the penalty.
+    pub fn penalty(mut self, penalty: Penalty) -> Self {
+        self.penalty = penalty;
+        self
+    }
+
+    /// Uses the `columns` that correlate most with the training rows' martingale residuals: with more columns than rows it
+    /// would only fit noise.
+    pub fn most_correlated(mut self, columns: usize) -> Self {
+        self.most = Some(columns);
+        self
+    }
+
+    /// Uses some columns by name, for example the two that every clinician knows.
+    pub fn columns<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
+        self.columns = Some(columns.into_iter().map(Into::into).collect());
+        self
+    }
+}
+
+impl Baseline for CoxRidge {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn columns(&self) -> Option<&[String]> {
+        self.columns.as_deref()
+    }
+
+    fn answer(&self, task: &Task, inputs: &Inputs<'_>) -> Result<Option<Vec<Answer>>> {
+        let Target::Survival(times) = &task.target else { return Ok(None) };
+        let (rows, known) = known_times(times, inputs.train);
+        let (years, events) = years_and_events(&known);
+        let (train, test) = (inputs.rows(&rows), inputs.rows(inputs.test));
+        let width = inputs.design.names.len();
+        let columns: Vec<usize> = match self.most {
+            Some(most) => strongest(&train, &martingale(&known)?, width, most),
+            None => (0..width).collect(),
+        };
+        let take =
+            |rows: &[Vec<f64>]| rows.iter().flat_map(|r| columns.iter().map(|&c| r[c])).collect::<Vec<_>>();
+        let (train, test) = (take(&train), take(&test));
+        let config = CoxConfig::new().ridge(self.penalty.of(rows.len()));
+        let survival = Survival::new(&years, &events)?;
+        let model = CoxModel::fit(&survival, &Covariates::new(&train, columns.len())?, &config)?;
+        let test = Covariates::new(&test, columns.len())?;
+        let risks = model.linear_predictor(&test)?;
+        // A baseline hazard is known only as long as its patients were followed.
+        let followed = model.baseline_time.last().copied().unwrap_or(0.0);
+        let at: Vec<f64> = (1..=HORIZON).map(|y| y as f64).filter(|y| *y <= followed).collect();
+        let curves = model.survival(&test, &at)?;
+        let answer = |(row, risk): (usize, f64)| {
+            let curve = &curves[row * at.len()..(row + 1) * at.len()];
+            Answer::Survival {
+                risk,
+                years: Some(predicted_time(curve).clamp(0.0, HORIZON as f64)),
+                survival: Some(curve.to_vec()),
+            }
+        };
+        Ok(Some(risks.into_iter().enumerate().map(answer).collect()))
+    }
+}
+
+/// The columns whose sums with the residuals are largest, strongest first.
+fn strongest(train: &[Vec<f64>], residuals: &[f64], width: usize, most: usize) -> Vec<usize> {
+    let strength = |c: usize| train.iter().zip(residuals).map(|(r, m)| r[c] * m).sum::<f64>().abs();
+    let strengths: Vec<f64> = (0..width).map(strength).collect();
+    let mut columns: Vec<usize> = (0..width).collect();
+    columns.sort_by(|&a, &b| strengths[b].total_cmp(&strengths[a]).then(a.cmp(&b)));
+    columns.truncate(most);
+    columns
+}

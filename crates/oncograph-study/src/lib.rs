@@ -1,0 +1,50 @@
+//! Any prediction system as a study: models and baselines on the same folds, side by side, each job once and resumable,
+//! scored by one rule with intervals.
+//!
+//! - [`Cohort`]: rows, outcomes ([`Task`], [`Target`]) and the covariates that baselines are given.
+//! - [`System`]: how a model is made; [`Fitted`]: what answers for held-out rows.
+//! - [`Study`]: repeated cross-validation, leave-one-centre-out, permutation controls; [`Nested`] chooses among
+//!   configurations by inner folds.
+//! - [`Scores`]: the rule of scoring.
+//! - [`Constant`], [`CoxRidge`], [`CoxLasso`], [`Logistic`], [`Linear`], [`RandomForest`]: the baselines.
+//! - [`cli`]: the command line that programs share (feature `cli`).
+
+mod answer;
+mod baseline;
+#[cfg(feature = "cli")]
+pub mod cli;
+mod error;
+mod figure;
+mod job;
+mod nested;
+mod permutation;
+mod plan;
+mod results;
+mod score;
+mod study;
+mod system;
+mod table;
+mod task;
+pub mod testing;
+mod workers;
+
+pub use answer::{Answer, Answers};
+pub use baseline::{Baseline, Constant, CoxLasso, CoxRidge, Inputs, Linear, Logistic, Penalty, RandomForest};
+pub use error::{Error, Result};
+pub use figure::{learning_curve, risk_tertiles};
+pub use job::{Job, JobProgress, JobResult};
+pub use nested::Nested;
+pub use permutation::PermuteOutcomes;
+pub use plan::{Centres, FoldSplit, Plan};
+pub use results::{Held, StudyResults};
+pub use score::{Estimate, FoldScore, Metric, ScoreOptions, ScoreRow, Scores};
+pub use study::{JOBS, Study};
+pub use system::{Fitted, System};
+pub use table::ScoreTable;
+pub use task::{Cohort, Target, Task};
+pub use workers::{Unavailable, side_by_side};
+
+// The examples of the README are compiled and run as doctests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;

@@ -1,0 +1,238 @@
+use crate::{Cohort, Error, Result};
+use oncograph_core::{Argument, Seed, Split};
+use oncograph_datasets::splits::{Fold, merge_small_strata, repeated_stratified_k_fold, stratified_split};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Which rows are held out, and when.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Plan {
+    /// Stratified folds, several times over.
+    CrossValidation {
+        /// Folds of each repetition.
+        folds: usize,
+        /// Repetitions.
+        repeats: usize,
+    },
+    /// One centre at a time; those with fewer than `least` patients are held out together.
+    LeaveOneCentreOut {
+        /// The patients that a centre has at least to be held out alone.
+        least: usize,
+    },
+    /// Splits that were made elsewhere.
+    Given(Vec<FoldSplit>),
+}
+
+/// One fold with the inner split of its training rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoldSplit {
+    /// The repetition, from 0.
+    pub repeat: usize,
+    /// The fold, from 0.
+    pub fold: usize,
+    /// Who is fitted on, who chooses the model, and who is held out.
+    pub split: Split,
+}
+
+/// A stratum of the inner split with fewer members is joined to the next smallest.
+const LEAST_INNER: usize = 5;
+
+impl Plan {
+    /// The splits of a cohort; `inner` is the share of training rows that choose the model.
+    ///
+    /// # Errors
+    /// Too few rows in a stratum, too few centres, a given split that does not fit the cohort.
+    pub fn splits(&self, data: &(impl Cohort + ?Sized), inner: f64, seed: Seed) -> Result<Vec<FoldSplit>> {
+        let all: Vec<usize> = (0..data.ids().len()).collect();
+        self.splits_of(data, &all, inner, seed)
+    }
+
+    /// As [`Plan::splits`], of some of the rows alone.
+    pub(crate) fn splits_of(
+        &self,
+        data: &(impl Cohort + ?Sized),
+        among: &[usize],
+        inner: f64,
+        seed: Seed,
+    ) -> Result<Vec<FoldSplit>> {
+        let rows = data.ids().len();
+        let patients = Patients::new(data, among)?;
+        let folds = match self {
+            Plan::CrossValidation { folds, repeats } => {
+                let strata = merge_small_strata(&patients.strata, *folds);
+                repeated_stratified_k_fold(&strata, *folds, *repeats, seed.stream("folds"))?
+            }
+            Plan::LeaveOneCentreOut { least } => leave_one_out(&centres_of(data, &patients, *least)?),
+            Plan::Given(splits) => {
+                for s in splits {
+                    s.split.check(rows)?;
+                }
+                return Ok(splits.clone());
+            }
+        };
+        let one = |fold: Fold| {
+            let seed = seed.stream("inner").at(fold.repeat as u64).at(fold.fold as u64);
+            let strata: Vec<usize> = fold.train.iter().map(|&i| patients.strata[i]).collect();
+            let parts =
+                stratified_split(&merge_small_strata(&strata, LEAST_INNER), [1.0 - inner, inner, 0.0], seed)?;
+            let pick = |which: &[usize]| patients.rows(which.iter().map(|&i| fold.train[i]));
+            let split = Split::new(
+                pick(&parts.train),
+                pick(&parts.validation),
+                patients.rows(fold.test.iter().copied()),
+            );
+            Ok(FoldSplit { repeat: fold.repeat, fold: fold.fold, split })
+        };
+        folds.into_iter().map(one).collect()
+    }
+
+    /// How many repetitions there are.
+    pub fn repeats(&self) -> usize {
+        match self {
+            Plan::CrossValidation { repeats, .. } => *repeats,
+            Plan::LeaveOneCentreOut { .. } => 1,
+            Plan::Given(splits) => splits.iter().map(|s| s.repeat + 1).max().unwrap_or(0),
+        }
+    }
+}
+
+/// The patients behind the rows: what is split.
+struct Patients {
+    /// Of each patient its rows.
+    members: Vec<Vec<usize>>,
+    strata: Vec<usize>,
+}
+
+impl Patients {
+    fn new(data: &(impl Cohort + ?Sized), among: &[usize]) -> Result<Self> {
+        let n = data.ids().len();
+        let strata = data.strata();
+        let fits = |what: &'static str, got: usize| match got == n {
+            true => Ok(()),
+            false => {
+                Err(Error::from(Argument::new("Cohort", what, format!("one for each of {n} rows"), got)))
+            }
+        };
+        fits("strata", strata.len())?;
+        for task in data.tasks() {
+            fits("tasks", task.target.len())?;
+        }
+        let groups = data.groups().unwrap_or_else(|| (0..n).collect());
+        fits("groups", groups.len())?;
+        // In the order in which patients first appear, so that one row each is the same as no groups.
+        let mut place = BTreeMap::new();
+        let mut members: Vec<Vec<usize>> = vec![];
+        for &row in among {
+            let at = *place.entry(groups[row]).or_insert(members.len());
+            if at == members.len() {
+                members.push(vec![]);
+            }
+            members[at].push(row);
+        }
+        // The first row of a patient stands for all in balancing the folds.
+        let strata = members.iter().map(|m| strata[m[0]]).collect();
+        Ok(Patients { members, strata })
+    }
+
+    /// The rows of some patients, ascending.
+    fn rows(&self, patients: impl Iterator<Item = usize>) -> Vec<usize> {
+        let mut rows: Vec<usize> = patients.flat_map(|p| self.members[p].iter().copied()).collect();
+        rows.sort_unstable();
+        rows
+    }
+}
+
+fn leave_one_out(centres: &Centres) -> Vec<Fold> {
+    let fold = |c: usize| {
+        let (test, train) = (0..centres.of.len()).partition(|p| centres.of[*p] == c);
+        Fold { repeat: 0, fold: c, train, test }
+    };
+    (0..centres.names.len()).map(fold).collect()
+}
+
+/// Where patients were treated: the larger centres by name, the largest first, then the small ones together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Centres {
+    /// The names; `others` for the small ones.
+    pub names: Vec<String>,
+    /// For each row, or each patient of a grouped cohort, the position of its centre in `names`.
+    pub of: Vec<usize>,
+}
+
+impl Centres {
+    /// Groups patients by the name of their centre; those with fewer than `least` patients become `others`.
+    ///
+    /// # Errors
+    /// If there are not two centres.
+    pub fn new(centres: &[String], least: usize) -> Result<Self> {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        centres.iter().for_each(|c| *counts.entry(c).or_default() += 1);
+        let mut large: Vec<(&str, usize)> = counts.into_iter().filter(|(_, n)| *n >= least).collect();
+        large.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
+        let mut names: Vec<String> = large.into_iter().map(|(name, _)| name.to_string()).collect();
+        let of: Vec<usize> =
+            centres.iter().map(|c| names.iter().position(|n| n == c).unwrap_or(names.len())).collect();
+        if of.contains(&names.len()) {
+            names.push("others".into());
+        }
+        if names.len() < 2 {
+            let expected = format!("those of two centres with {least} patients or more");
+            let got = if centres.is_empty() { "no centre" } else { "one" };
+            return Err(Argument::new("Centres", "patients", expected, got).into());
+        }
+        Ok(Centres { names, of })
+    }
+}
+
+fn centres_of(data: &(impl Cohort + ?Sized), patients: &Patients, least: usize) -> Result<Centres> {
+    let of_rows = data.centres().unwrap_or_default();
+    if of_rows.is_empty() {
+        return Centres::new(&[], least);
+    }
+    let of_patients: Vec<String> = patients.members.iter().map(|m| of_rows[m[0]].clone()).collect();
+    Centres::new(&of_patients, least)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Toy;
+
+    #[test]
+    fn scans_of_one_patient_stay_together() {
+        let mut toy = Toy::new(60);
+        toy.groups = Some((0..60).map(|i| i / 3).collect());
+        let plan = Plan::CrossValidation { folds: 4, repeats: 2 };
+        let splits = plan.splits(&toy, 0.25, Seed::new(1)).unwrap();
+        assert_eq!(splits.len(), 8);
+        for s in &splits {
+            s.split.check(60).unwrap();
+            let all: usize = [&s.split.train, &s.split.validation, &s.split.test].map(Vec::len).iter().sum();
+            assert_eq!(all, 60);
+            for list in [&s.split.train, &s.split.validation, &s.split.test] {
+                assert!(list.iter().all(|i| list.contains(&(3 * (i / 3) + (i + 1) % 3))), "{list:?}");
+            }
+        }
+        let mut alone = Toy::new(60);
+        alone.groups = Some((0..60).collect());
+        assert_eq!(
+            plan.splits(&alone, 0.25, Seed::new(1)).unwrap(),
+            plan.splits(&Toy::new(60), 0.25, Seed::new(1)).unwrap()
+        );
+    }
+
+    #[test]
+    fn centres_are_held_out_one_at_a_time() {
+        let mut toy = Toy::new(50);
+        let name = |i: usize| ["A", "A", "B", "A", "c"][i % 5].to_string();
+        toy.centres = (0..50).map(name).collect();
+        let splits = Plan::LeaveOneCentreOut { least: 10 }.splits(&toy, 0.2, Seed::new(1)).unwrap();
+        let held: Vec<usize> = splits.iter().map(|s| s.split.test.len()).collect();
+        assert_eq!(held, [30, 10, 10]);
+        let merged = Plan::LeaveOneCentreOut { least: 20 }.splits(&toy, 0.2, Seed::new(1)).unwrap();
+        assert_eq!(merged.iter().map(|s| s.split.test.len()).collect::<Vec<_>>(), [30, 20]);
+        let error = Plan::LeaveOneCentreOut { least: 10 }.splits(&Toy::new(50), 0.2, Seed::new(1));
+        assert!(error.unwrap_err().to_string().contains("got no centre"));
+    }
+}

@@ -1,0 +1,116 @@
+use crate::{Answer, Cohort};
+use crate::{FoldSplit, JobResult, Result, ScoreOptions, Scores, Task, score};
+use oncograph_core::Seed;
+use serde::Serialize;
+use std::path::Path;
+
+/// The results of all jobs of a study.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StudyResults {
+    pub(crate) repeats: usize,
+    pub(crate) splits: Vec<FoldSplit>,
+    pub(crate) jobs: Vec<JobResult>,
+    pub(crate) seed: Seed,
+}
+
+impl StudyResults {
+    /// The results of all jobs, model by model in the order in which they were added.
+    pub fn jobs(&self) -> &[JobResult] {
+        &self.jobs
+    }
+
+    /// The results of one model.
+    pub fn of_model<'a>(&'a self, model: &'a str) -> impl Iterator<Item = &'a JobResult> {
+        self.jobs.iter().filter(move |j| j.model == model)
+    }
+
+    /// The names of the models, in the order in which they were added.
+    pub fn models(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = vec![];
+        for job in &self.jobs {
+            if !names.contains(&job.model.as_str()) {
+                names.push(&job.model);
+            }
+        }
+        names
+    }
+
+    /// The splits that all models had.
+    pub fn splits(&self) -> &[FoldSplit] {
+        &self.splits
+    }
+
+    /// How many repetitions there are.
+    pub fn repeats(&self) -> usize {
+        self.repeats
+    }
+
+    /// Adds results that were made from those of others, for example the mean of several models.
+    pub fn extend(&mut self, derived: impl IntoIterator<Item = JobResult>) {
+        self.jobs.extend(derived);
+    }
+
+    /// Scores every model by the one rule: see [`Scores`].
+    ///
+    /// # Errors
+    /// An option outside its range.
+    pub fn score(&self, data: &(impl Cohort + ?Sized), options: &ScoreOptions) -> Result<Scores> {
+        score::score(self, data.tasks(), options)
+    }
+
+    /// The answers of a model for a task by repetition and row; `None` for a row that no fold held out.
+    pub fn held(&self, model: &str, task: &Task) -> Vec<Vec<Option<Held>>> {
+        let mut all = vec![vec![None; task.target.len()]; self.repeats];
+        for job in self.of_model(model) {
+            let Some(answers) = job.answers.get(&task.name) else { continue };
+            for (&row, answer) in job.test.iter().zip(answers) {
+                all[job.repeat][row] = Some(Held { fold: job.fold, answer: answer.clone() });
+            }
+        }
+        all
+    }
+
+    /// Writes one line per row, model, task, repetition and output as CSV.
+    ///
+    /// # Errors
+    /// [`crate::Error::AtFile`] with the path.
+    pub fn write_predictions(&self, data: &(impl Cohort + ?Sized), path: &Path) -> Result<()> {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            patient: &'a str,
+            model: &'a str,
+            task: &'a str,
+            repetition: usize,
+            fold: usize,
+            output: &'a str,
+            value: f64,
+        }
+        let mut writer = csv::Writer::from_writer(vec![]);
+        for model in self.models() {
+            for task in data.tasks() {
+                let names = score::output_names(&task.target);
+                for (repetition, rows) in self.held(model, task).iter().enumerate() {
+                    for (patient, held) in data.ids().iter().zip(rows) {
+                        let Some(Held { fold, answer }) = held else { continue };
+                        for (output, value) in answer.named(names) {
+                            let (task, fold) = (task.name.as_str(), *fold);
+                            let output = output.as_str();
+                            let line = Line { patient, model, task, repetition, fold, output, value };
+                            writer.serialize(line).map_err(crate::Error::system)?;
+                        }
+                    }
+                }
+            }
+        }
+        score::write_csv(writer, path)
+    }
+}
+
+/// An answer for a row, and the fold that held the row out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Held {
+    /// The fold, from 0.
+    pub fold: usize,
+    /// The answer of that fold's model.
+    pub answer: Answer,
+}

@@ -1,0 +1,366 @@
+//! The one rule of scoring.
+
+mod metric;
+mod pairs;
+
+pub use metric::Metric;
+
+use crate::results::Held;
+use crate::{Result, StudyResults, Target, Task};
+use oncograph_core::write_file;
+use oncograph_metrics::{BootstrapConfig, BootstrapInterval, IntervalMethod, bootstrap};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// An estimate and its interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// The estimate on all rows.
+    pub value: f64,
+    /// The lower end of the interval.
+    pub low: f64,
+    /// The upper end.
+    pub high: f64,
+}
+
+/// How scores are made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ScoreOptions {
+    /// The model whose lead over each other is estimated; by default the first of the study.
+    pub reference: Option<String>,
+    /// Resamples of an interval (default 1000).
+    pub replicates: usize,
+    /// Level of the intervals (default 0.95).
+    pub level: f64,
+    /// The probability from which the second of two classes is called (default 0.5).
+    pub threshold: f64,
+}
+
+impl Default for ScoreOptions {
+    fn default() -> Self {
+        ScoreOptions { reference: None, replicates: 1000, level: 0.95, threshold: 0.5 }
+    }
+}
+
+impl ScoreOptions {
+    /// Sets the model whose lead over each other is estimated.
+    pub fn reference(mut self, model: impl Into<String>) -> Self {
+        self.reference = Some(model.into());
+        self
+    }
+
+    /// Sets the number of resamples.
+    pub fn replicates(mut self, replicates: usize) -> Self {
+        self.replicates = replicates;
+        self
+    }
+
+    /// Sets the probability from which the second of two classes is called.
+    pub fn threshold(mut self, threshold: f64) -> Self {
+        self.threshold = threshold;
+        self
+    }
+
+    fn bootstrap(&self, rows: usize, repeats: usize) -> BootstrapConfig {
+        let config = BootstrapConfig::new()
+            .replicates(self.replicates)
+            .level(self.level)
+            .method(IntervalMethod::Percentile);
+        match repeats {
+            0 | 1 => config,
+            // Repetitions are drawn as well as rows: the interval contains the noise of training.
+            _ => config.strata([vec![0; rows], vec![1; repeats]].concat()),
+        }
+    }
+}
+
+/// The numbers of one model on one task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScoreRow {
+    /// The model.
+    pub model: String,
+    /// The task.
+    pub task: String,
+    /// Rows that are scored: those with a known outcome and an answer in every repetition.
+    pub rows: usize,
+    /// Trained parameters of the model of one fold.
+    pub parameters: usize,
+    /// The metrics of the task, the main one first; `None` where a metric has no value.
+    pub metrics: Vec<(Metric, Option<Estimate>)>,
+    /// How far the reference model's first metric is above this model's, on the same resamples; `None` for the reference.
+    pub behind: Option<Estimate>,
+    /// The first metric in each repetition.
+    pub over_repeats: Vec<f64>,
+    /// By repetition and fold the metrics of that fold alone.
+    pub folds: Vec<FoldScore>,
+}
+
+/// The metrics of one model on one task in one fold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FoldScore {
+    /// The repetition, from 0.
+    pub repeat: usize,
+    /// The fold, from 0.
+    pub fold: usize,
+    /// Rows that are scored.
+    pub rows: usize,
+    /// The metrics, in the order of [`ScoreRow::metrics`].
+    pub metrics: Vec<Option<f64>>,
+}
+
+impl ScoreRow {
+    /// The main metric.
+    pub fn first(&self) -> Option<Estimate> {
+        self.metrics.first().and_then(|m| m.1)
+    }
+
+    /// A metric; `None` if the task does not have it or it has no value.
+    pub fn metric(&self, metric: Metric) -> Option<Estimate> {
+        self.metrics.iter().find(|m| m.0 == metric).and_then(|m| m.1)
+    }
+}
+
+/// The scores of all models of a study, by the one rule:
+///
+/// - each repetition of the cross-validation is scored by itself, and a score is the mean over repetitions; scoring the mean
+///   of several repetitions' predictions would score an ensemble;
+/// - a metric that ranks rows compares rows of one fold only, since the models of two folds have no common scale;
+/// - an interval is that of the same number over resampled rows and, where there are several, resampled repetitions; all
+///   models see the same resamples, so that differences are paired;
+/// - rows whose outcome is unknown, or that a model did not answer in every repetition, are left out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Scores {
+    /// One row per task and model.
+    pub rows: Vec<ScoreRow>,
+    /// The model that the others are compared with.
+    pub reference: String,
+}
+
+impl Scores {
+    /// The row of a model and a task.
+    pub fn row(&self, model: &str, task: &str) -> Option<&ScoreRow> {
+        self.rows.iter().find(|r| r.model == model && r.task == task)
+    }
+
+    /// The rows of a task.
+    pub fn of_task<'a>(&'a self, task: &'a str) -> impl Iterator<Item = &'a ScoreRow> {
+        self.rows.iter().filter(move |r| r.task == task)
+    }
+
+    /// Writes one line per model, task and metric as CSV, over all folds (without a repetition and a fold) and for each.
+    ///
+    /// # Errors
+    /// [`crate::Error::AtFile`] with the path.
+    pub fn write_metrics(&self, path: &Path) -> Result<()> {
+        let mut writer = csv::Writer::from_writer(vec![]);
+        for row in &self.rows {
+            for (k, (metric, estimate)) in row.metrics.iter().enumerate() {
+                let line = Line { behind: row.behind.filter(|_| k == 0), ..Line::new(row, *metric) };
+                line.write(&mut writer, *estimate)?;
+            }
+        }
+        for row in &self.rows {
+            for fold in &row.folds {
+                for ((metric, _), value) in row.metrics.iter().zip(&fold.metrics) {
+                    let place = Some((fold.repeat, fold.fold));
+                    let line = Line { place, rows: fold.rows, ..Line::new(row, *metric) };
+                    line.write(
+                        &mut writer,
+                        value.map(|value| Estimate { value, low: f64::NAN, high: f64::NAN }),
+                    )?;
+                }
+            }
+        }
+        write_csv(writer, path)
+    }
+}
+
+/// One line of `metrics.csv`.
+struct Line<'a> {
+    row: &'a ScoreRow,
+    metric: Metric,
+    place: Option<(usize, usize)>,
+    rows: usize,
+    behind: Option<Estimate>,
+}
+
+impl<'a> Line<'a> {
+    fn new(row: &'a ScoreRow, metric: Metric) -> Self {
+        Line { row, metric, place: None, rows: row.rows, behind: None }
+    }
+
+    fn write(&self, writer: &mut csv::Writer<Vec<u8>>, estimate: Option<Estimate>) -> Result<()> {
+        #[derive(Serialize)]
+        struct Columns<'a> {
+            model: &'a str,
+            task: &'a str,
+            repetition: Option<usize>,
+            fold: Option<usize>,
+            patients: usize,
+            parameters: usize,
+            metric: String,
+            value: Option<f64>,
+            low: Option<f64>,
+            high: Option<f64>,
+            behind: Option<f64>,
+            behind_low: Option<f64>,
+            behind_high: Option<f64>,
+        }
+        let finite = |v: f64| v.is_finite().then_some(v);
+        let columns = Columns {
+            model: &self.row.model,
+            task: &self.row.task,
+            repetition: self.place.map(|p| p.0),
+            fold: self.place.map(|p| p.1),
+            patients: self.rows,
+            parameters: self.row.parameters,
+            metric: self.metric.name(),
+            value: estimate.map(|e| e.value),
+            low: estimate.and_then(|e| finite(e.low)),
+            high: estimate.and_then(|e| finite(e.high)),
+            behind: self.behind.map(|e| e.value),
+            behind_low: self.behind.map(|e| e.low),
+            behind_high: self.behind.map(|e| e.high),
+        };
+        writer.serialize(columns).map_err(crate::Error::system)
+    }
+}
+
+pub(crate) fn write_csv(writer: csv::Writer<Vec<u8>>, path: &Path) -> Result<()> {
+    let bytes = writer.into_inner().map_err(|e| crate::Error::system(e.into_error()))?;
+    Ok(write_file(path, &bytes)?)
+}
+
+/// The names of a probability's outputs.
+pub(crate) fn output_names(target: &Target) -> &[String] {
+    match target {
+        Target::Survival(_) => &[],
+        Target::Classes { names, .. } | Target::Labels { names, .. } => names,
+    }
+}
+
+pub(crate) fn score(results: &StudyResults, tasks: &[Task], options: &ScoreOptions) -> Result<Scores> {
+    let models = results.models();
+    let reference = options.reference.clone().or_else(|| models.first().map(|m| m.to_string()));
+    let mut rows = vec![];
+    for task in tasks {
+        let held: Vec<Held2> = models.iter().map(|m| results.held(m, task)).collect();
+        let of_reference = models.iter().position(|m| Some(*m) == reference.as_deref()).map(|k| &held[k]);
+        for (model, own) in models.iter().zip(&held) {
+            let scorer = Scorer { task, held: own, options, seed: results.seed };
+            rows.extend(scorer.row(results, model, of_reference.filter(|r| !std::ptr::eq(*r, own)))?);
+        }
+    }
+    Ok(Scores { rows, reference: reference.unwrap_or_default() })
+}
+
+/// The first metric of a model on a task over all folds; `None` if it has no value.
+pub(crate) fn first_metric(results: &StudyResults, model: &str, task: &Task) -> Option<f64> {
+    let held = results.held(model, task);
+    let options = ScoreOptions::default();
+    let scorer = Scorer { task, held: &held, options: &options, seed: results.seed };
+    let rows = scorer.rows();
+    let metric = *Metric::of(&task.target, &held).first()?;
+    scorer.mean(&held, metric, &rows, None)
+}
+
+/// Answers by repetition and row.
+type Held2 = Vec<Vec<Option<Held>>>;
+
+struct Scorer<'a> {
+    task: &'a Task,
+    held: &'a Held2,
+    options: &'a ScoreOptions,
+    seed: oncograph_core::Seed,
+}
+
+impl Scorer<'_> {
+    /// Rows with a known outcome and an answer in every repetition.
+    fn rows(&self) -> Vec<usize> {
+        let answered = |row: &usize| self.held.iter().all(|r| r[*row].is_some());
+        (0..self.task.target.len()).filter(|&r| self.task.target.known(r)).filter(answered).collect()
+    }
+
+    /// The mean over repetitions of a metric; `None` if one of them has no value. `repeats`: those that were drawn.
+    fn mean(&self, held: &Held2, metric: Metric, rows: &[usize], repeats: Option<&[usize]>) -> Option<f64> {
+        let one = |r: usize| metric.value(&self.task.target, &held[r], rows, self.options.threshold);
+        let all: Option<Vec<f64>> = match repeats {
+            Some(drawn) => drawn.iter().map(|&r| one(r)).collect(),
+            None => (0..held.len()).map(one).collect(),
+        };
+        all.filter(|a| !a.is_empty()).map(|a| a.iter().sum::<f64>() / a.len() as f64)
+    }
+
+    fn row(
+        &self,
+        results: &StudyResults,
+        model: &str,
+        reference: Option<&Held2>,
+    ) -> Result<Option<ScoreRow>> {
+        let known = self.rows();
+        if known.is_empty() {
+            return Ok(None);
+        }
+        let metrics = Metric::of(&self.task.target, self.held);
+        let config = self.options.bootstrap(known.len(), self.held.len());
+        config.validate()?;
+        // One stream for all models: they see the same resamples.
+        let seed = self.seed.stream("bootstrap").stream(&self.task.name);
+        let interval = |statistic: &(dyn Fn(&[usize], Option<&[usize]>) -> Option<f64> + Sync)| {
+            let n = known.len() + if self.held.len() > 1 { self.held.len() } else { 0 };
+            let drawn = |drawn: &[usize]| {
+                let rows: Vec<usize> = drawn.iter().filter_map(|&i| known.get(i).copied()).collect();
+                let repeats: Vec<usize> =
+                    drawn.iter().filter(|&&i| i >= known.len()).map(|i| i - known.len()).collect();
+                statistic(&rows, Some(repeats.as_slice()).filter(|r| !r.is_empty()))
+            };
+            let found = bootstrap(n, &config, &mut seed.rng(), drawn).ok();
+            found.map(|BootstrapInterval { estimate, lower, upper, .. }| Estimate {
+                value: estimate,
+                low: lower,
+                high: upper,
+            })
+        };
+        let estimates = metrics
+            .iter()
+            .map(|m| (*m, interval(&|rows, repeats| self.mean(self.held, *m, rows, repeats))))
+            .collect();
+        let behind = reference.zip(metrics.first()).and_then(|(other, first)| {
+            interval(&|rows, repeats| {
+                Some(self.mean(other, *first, rows, repeats)? - self.mean(self.held, *first, rows, repeats)?)
+            })
+        });
+        let over = |r: usize| {
+            metrics.first()?.value(&self.task.target, &self.held[r], &known, self.options.threshold)
+        };
+        let first_fold = results.of_model(model).find(|j| j.answers.contains_key(&self.task.name));
+        Ok(Some(ScoreRow {
+            model: model.to_string(),
+            task: self.task.name.clone(),
+            rows: known.len(),
+            parameters: first_fold.map_or(0, |j| j.parameters),
+            behind,
+            over_repeats: (0..self.held.len()).filter_map(over).collect(),
+            folds: self.folds(&metrics, &known),
+            metrics: estimates,
+        }))
+    }
+
+    fn folds(&self, metrics: &[Metric], known: &[usize]) -> Vec<FoldScore> {
+        let mut scores = vec![];
+        for (repeat, held) in self.held.iter().enumerate() {
+            let fold_of = |row: &usize| held[*row].as_ref().map(|h| h.fold);
+            let mut folds: Vec<usize> = known.iter().filter_map(fold_of).collect();
+            folds.sort_unstable();
+            folds.dedup();
+            for fold in folds {
+                let rows: Vec<usize> = known.iter().copied().filter(|r| fold_of(r) == Some(fold)).collect();
+                let value = |m: &Metric| m.value(&self.task.target, held, &rows, self.options.threshold);
+                let metrics = metrics.iter().map(value).collect();
+                scores.push(FoldScore { repeat, fold, rows: rows.len(), metrics });
+            }
+        }
+        scores
+    }
+}

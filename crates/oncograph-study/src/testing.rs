@@ -1,0 +1,155 @@
+//! A small generated cohort and models of it, for examples and tests.
+
+use crate::permutation::PermuteOutcomes;
+use crate::{Answer, Answers, Cohort, Error, Fitted, Job, Result, System, Target, Task};
+use oncograph_core::{FollowUp, Seed, Split};
+use oncograph_datasets::scaler::Matrix;
+use rand::Rng;
+
+/// Patients with two covariates, of which the first shortens the time to the event; a class and two labels follow it too.
+#[derive(Debug, Clone)]
+pub struct Toy {
+    ids: Vec<String>,
+    tasks: Vec<Task>,
+    /// The covariate that matters.
+    pub x: Vec<f64>,
+    noise: Vec<f64>,
+    /// A number that rows of one patient share.
+    pub groups: Option<Vec<usize>>,
+    /// Where each row was treated; may be empty.
+    pub centres: Vec<String>,
+}
+
+impl Toy {
+    /// A cohort of `n` patients; the same for equal `n`.
+    pub fn new(n: usize) -> Self {
+        let mut rng = Seed::new(7).stream("toy").rng();
+        let x: Vec<f64> = (0..n).map(|_| rng.random_range(-1.0..1.0)).collect();
+        let noise = (0..n).map(|_| rng.random_range(-1.0..1.0)).collect();
+        let mut follow_up = |x: &f64| {
+            let years = -rng.random::<f64>().max(1e-9).ln() * 3.0 * (-1.5 * x).exp();
+            let end: f64 = rng.random_range(1.0..9.0);
+            FollowUp::years(years.min(end), years <= end).ok()
+        };
+        let survival = Target::Survival(x.iter().map(&mut follow_up).collect());
+        let mut above = |x: &f64, at: f64| x + rng.random_range(-0.5..0.5) > at;
+        let classes: Vec<_> = x.iter().map(|x| Some(usize::from(above(x, 0.0)))).collect();
+        let labels = x.iter().map(|x| vec![Some(above(x, 0.3)), Some(above(x, -0.3))]).collect();
+        let names = |all: [&str; 2]| all.map(String::from).to_vec();
+        Toy {
+            ids: (1..=n).map(|i| format!("toy-{i:03}")).collect(),
+            tasks: vec![
+                Task::new("survival", survival),
+                Task::new("response", Target::Classes { names: names(["no", "yes"]), classes }),
+                Task::new("toxicity", Target::Labels { names: names(["liver", "skin"]), labels }),
+            ],
+            x,
+            noise,
+            groups: None,
+            centres: vec![],
+        }
+    }
+}
+
+impl Cohort for Toy {
+    fn ids(&self) -> &[String] {
+        &self.ids
+    }
+
+    fn tasks(&self) -> &[Task] {
+        &self.tasks
+    }
+
+    fn design(&self, _train: &[usize]) -> Result<Matrix> {
+        let rows = self.x.iter().zip(&self.noise).map(|(x, n)| vec![*x, *n]).collect();
+        Ok(Matrix { names: vec!["x".into(), "noise".into()], rows })
+    }
+
+    fn groups(&self) -> Option<Vec<usize>> {
+        self.groups.clone()
+    }
+
+    fn centres(&self) -> Option<&[String]> {
+        Some(&self.centres)
+    }
+
+    fn fingerprint(&self) -> String {
+        format!("{:?}", self.x)
+    }
+}
+
+impl PermuteOutcomes for Toy {
+    fn permuted(&self, order: &[usize]) -> Self {
+        let task = |t: &Task| Task::new(t.name.clone(), t.target.reordered(order));
+        Toy { tasks: self.tasks.iter().map(task).collect(), ..self.clone() }
+    }
+}
+
+/// Survival by the mean time of the training rows whose covariate is nearest: a system without a network.
+#[derive(Debug, Clone, Copy)]
+pub struct Nearest;
+
+/// The fitted [`Nearest`]: covariate and years of the training rows.
+#[derive(Debug, Clone)]
+pub struct NearestFitted(Vec<(f64, f64)>);
+
+/// Neighbours whose times are averaged.
+const NEIGHBOURS: usize = 15;
+
+impl System for Nearest {
+    type Data = Toy;
+    type Fitted = NearestFitted;
+
+    fn fit(&self, data: &Toy, split: &Split, _job: &mut Job<'_>) -> Result<NearestFitted> {
+        let Target::Survival(times) = &data.tasks[0].target else { return Err(Error::system("no times")) };
+        let row = |&i: &usize| times[i].map(|f| (data.x[i], f.in_years()));
+        Ok(NearestFitted(split.train.iter().filter_map(row).collect()))
+    }
+}
+
+impl Fitted<Toy> for NearestFitted {
+    fn answer(&self, data: &Toy, rows: &[usize]) -> Result<Answers> {
+        let years = |&i: &usize| {
+            let mut near: Vec<(f64, f64)> =
+                self.0.iter().map(|(x, years)| ((x - data.x[i]).abs(), *years)).collect();
+            near.sort_by(|a, b| a.0.total_cmp(&b.0));
+            near.truncate(NEIGHBOURS);
+            near.iter().map(|n| n.1).sum::<f64>() / near.len() as f64
+        };
+        let answer = |i: &usize| Answer::Survival { risk: -years(i), years: Some(years(i)), survival: None };
+        Ok(Answers::from([("survival".to_string(), rows.iter().map(answer).collect())]))
+    }
+}
+
+/// A risk that is the covariate times a number: right for a positive one, wrong for a negative one.
+#[derive(Debug, Clone, Copy)]
+pub struct Signed(pub f64);
+
+impl System for Signed {
+    type Data = Toy;
+    type Fitted = Signed;
+
+    fn fit(&self, _data: &Toy, _split: &Split, _job: &mut Job<'_>) -> Result<Signed> {
+        Ok(*self)
+    }
+}
+
+impl Fitted<Toy> for Signed {
+    fn answer(&self, data: &Toy, rows: &[usize]) -> Result<Answers> {
+        let answer = |&i: &usize| Answer::risk(self.0 * data.x[i]);
+        Ok(Answers::from([("survival".to_string(), rows.iter().map(answer).collect())]))
+    }
+}
+
+/// A system that cannot be fitted.
+#[derive(Debug, Clone, Copy)]
+pub struct Broken;
+
+impl System for Broken {
+    type Data = Toy;
+    type Fitted = Signed;
+
+    fn fit(&self, _data: &Toy, _split: &Split, _job: &mut Job<'_>) -> Result<Signed> {
+        Err(Error::system("the network is broken"))
+    }
+}
