@@ -26,6 +26,8 @@ pub(super) struct Manifest {
     pub docs_all_features: bool,
     /// Dependencies that are members of the workspace.
     pub own: Vec<Own>,
+    /// All dependencies by the names that code calls them.
+    pub dependencies: Vec<String>,
     pub features: BTreeMap<String, Vec<String>>,
     pub text: String,
 }
@@ -67,6 +69,11 @@ impl Manifest {
             own: own
                 .map(|d| Own { name: d.name.clone(), dev: d.kind == DependencyKind::Development })
                 .collect(),
+            dependencies: package
+                .dependencies
+                .iter()
+                .map(|d| d.rename.as_ref().unwrap_or(&d.name).replace('-', "_"))
+                .collect(),
             features: package.features.clone(),
             text: std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?,
         })
@@ -86,6 +93,33 @@ pub(super) fn check(manifests: &[Manifest]) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Dependencies that no source of their package names.
+pub(super) fn unused(manifests: &[Manifest], texts: &[(String, String)]) -> Vec<Finding> {
+    let mut findings = vec![];
+    for manifest in manifests {
+        let folder = manifest.file.trim_end_matches("Cargo.toml");
+        let sources: Vec<&str> = texts
+            .iter()
+            .filter(|(file, _)| file.starts_with(folder) && (file.ends_with(".rs") || file.ends_with(".md")))
+            .map(|(_, text)| text.as_str())
+            .collect();
+        let mut missing: Vec<&String> =
+            manifest.dependencies.iter().filter(|name| !sources.iter().any(|text| names(text, name))).collect();
+        missing.dedup();
+        let cause = |name| format!("the dependency {name} is not used by any source of the package");
+        findings.extend(missing.into_iter().map(|name| Finding::error(&manifest.file, cause(name))));
+    }
+    findings
+}
+
+/// Whether a text has `name` as a whole word.
+fn names(text: &str, name: &str) -> bool {
+    let is_word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    text.match_indices(name).any(|(at, _)| {
+        !is_word(text[..at].chars().next_back()) && !is_word(text[at + name.len()..].chars().next())
+    })
 }
 
 /// A crate depends on lower levels only; its tests may use its own level, never a higher one.
@@ -242,17 +276,30 @@ mod tests {
     fn a_dependency_points_down() {
         let down = manifest("oncograph-gnn", &[("oncograph-nn", false), ("oncograph-train", true)]);
         assert_eq!(levels(&down), []);
-        let across = manifest("oncograph-gnn", &[("oncograph-train", false)]);
-        assert_eq!(causes(levels(&across)), ["level 2 depends on oncograph-train of level 2"]);
+        let across = manifest("oncograph-gnn", &[("oncograph-study", false)]);
+        assert_eq!(causes(levels(&across)), ["level 3 depends on oncograph-study of level 3"]);
         let up = manifest("oncograph-nn", &[("oncograph-gnn", false), ("oncograph-graph", true)]);
         let expected = [
-            "level 0 depends on oncograph-gnn of level 2",
-            "tests of level 0 depend on oncograph-graph of level 1",
+            "level 1 depends on oncograph-gnn of level 3",
+            "tests of level 1 depend on oncograph-graph of level 2",
         ];
         assert_eq!(causes(levels(&up)), expected);
         let unpublished = manifest("oncograph-nn", &[("oncograph-tests", true)]);
         assert_eq!(causes(levels(&unpublished)), ["depends on oncograph-tests, which is not published"]);
         assert_eq!(levels(&manifest("oncograph-new", &[])).len(), 1);
+    }
+
+    #[test]
+    fn a_dependency_is_used() {
+        let mut m = manifest("oncograph-nn", &[]);
+        m.dependencies = ["serde", "serde_json", "tempfile"].map(String::from).to_vec();
+        let texts = [
+            ("crates/oncograph-nn/src/lib.rs".to_string(), "use serde_json::Value;".to_string()),
+            ("crates/oncograph-nn/tests/a.rs".to_string(), "tempfile::tempdir()".to_string()),
+            ("crates/oncograph-gnn/src/lib.rs".to_string(), "use serde::Serialize;".to_string()),
+        ];
+        let expected = ["the dependency serde is not used by any source of the package"];
+        assert_eq!(causes(unused(&[m], &texts)), expected);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! `cargo xtask tidy`: the house rules that the compiler does not know.
 //!
-//! [`manifest`] has the rules on manifests, [`source`] those on files.
+//! [`manifest`] has the rules on manifests, [`source`] those on files, [`api`] those on the public API.
 
+mod api;
 mod manifest;
 mod source;
 
@@ -9,7 +10,7 @@ use anyhow::{Context, Result};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// The published crates and their levels: a crate may depend on lower levels only.
+/// The published crates and their floors: a crate may depend on lower floors only.
 pub const LEVELS: [(&str, u8); 19] = [
     ("oncograph-core", 0),
     ("oncograph-alloc", 0),
@@ -68,13 +69,15 @@ pub fn run(root: &Path) -> Result<bool> {
     let manifests = manifest::read(root)?;
     let mut findings = manifest::check(&manifests);
     let files = files(root)?;
-    for path in &files {
-        let name = relative(root, path);
-        // A text that is not UTF-8 breaks no rule of ours.
-        if let Ok(text) = std::fs::read_to_string(path) {
-            findings.extend(source::check(&name, &text));
-        }
+    // A text that is not UTF-8 breaks no rule of ours.
+    let readable = |path: &PathBuf| Some((relative(root, path), std::fs::read_to_string(path).ok()?));
+    let texts: Vec<(String, String)> = files.iter().filter_map(readable).collect();
+    for (name, text) in &texts {
+        findings.extend(source::check(name, text));
+        findings.extend(api::words_first(name, text));
     }
+    findings.extend(api::names(&texts));
+    findings.extend(manifest::unused(&manifests, &texts));
     findings.iter().for_each(|finding| println!("{finding}"));
     let warnings = findings.iter().filter(|f| f.warning).count();
     let errors = findings.len() - warnings;
