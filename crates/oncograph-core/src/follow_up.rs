@@ -22,7 +22,7 @@ impl TimeUnit {
         }
     }
 
-    fn from_years(self, years: f64) -> f64 {
+    fn years_to(self, years: f64) -> f64 {
         match self {
             TimeUnit::Days => years * 365.25,
             TimeUnit::Months => years * 12.0,
@@ -132,7 +132,7 @@ impl FollowUp {
 
     /// The time in `unit`.
     pub fn time_in(self, unit: TimeUnit) -> f64 {
-        if unit == self.unit { self.time } else { unit.from_years(self.unit.to_years(self.time)) }
+        if unit == self.unit { self.time } else { unit.years_to(self.unit.to_years(self.time)) }
     }
 
     /// The time in years.
