@@ -175,5 +175,8 @@ mod tests {
         let counted = EnrichmentConfig::new().count_empty(true);
         assert_eq!(over_representation(&selected, &names(0..100), &sets, &counted).unwrap().len(), 3);
         assert!(over_representation(&names(200..210), &names(0..100), &sets, &counted).is_err());
+        let apart = EnrichmentConfig::new().sizes(5, 4);
+        let error = over_representation(&selected, &names(0..100), &sets, &apart).unwrap_err();
+        assert_eq!(error.to_string(), "over_representation: least must be at most 4, got 5");
     }
 }

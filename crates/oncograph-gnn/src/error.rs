@@ -67,3 +67,17 @@ impl Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_candle_comes_back_as_it_was_and_ours_travels_inside() {
+        let inner = candle_core::Error::Msg("deep".into());
+        let back = candle_core::Error::from(Error::from(oncograph_nn::Error::from(inner)));
+        assert!(matches!(back, candle_core::Error::Msg(text) if text == "deep"));
+        let ours = candle_core::Error::from(Error::config("GcnConv", "out", "at least 1", 0));
+        assert!(ours.to_string().contains("GcnConv: out must be at least 1, got 0"), "{ours}");
+    }
+}

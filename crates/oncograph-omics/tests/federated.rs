@@ -245,10 +245,13 @@ fn what_does_not_fit_is_named() {
     assert_eq!(says(run(["a", "a"], 1, &good)), "names of sites: expected each once, got a");
     assert!(says(run(["a", "../b"], 1, &good)).starts_with("name of a site: expected letters"));
     assert_eq!(says(run(["a", "b"], 0, &good)), "patients of site a: expected at least 1, got 0");
-    assert_eq!(says(run(["a", "b"], 1, &good.clone().proximal(-1.0))), "proximal must be 0 or more, got -1");
+    assert_eq!(
+        says(run(["a", "b"], 1, &good.clone().proximal(-1.0))),
+        "FederationConfig: proximal must be 0 or more, got -1"
+    );
     assert_eq!(
         says(run(["a", "b"], 1, &good.clone().local_epochs(0))),
-        "local_epochs must be at least 1, got 0"
+        "FederationConfig: local_epochs must be at least 1, got 0"
     );
     let twice = FederationConfig::new(2, optimizer());
     run(["a", "b"], 1, &twice).unwrap();

@@ -218,3 +218,20 @@ impl FitConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_optimizer_and_the_schedule_are_checked_too() {
+        let config = |lr| FitConfig::new(1, OptimizerConfig::Adam(AdamConfig::new(lr)));
+        config(0.1).validate().unwrap();
+        let error = config(f64::NAN).validate().unwrap_err().to_string();
+        assert_eq!(error, "Adam: learning_rate must be finite and at least 0, got NaN");
+        let mut plateau = PlateauConfig::new();
+        plateau.factor = 2.0;
+        let error = config(0.1).plateau(plateau).validate().unwrap_err().to_string();
+        assert_eq!(error, "ReduceLrOnPlateau: factor must be in [0, 1), got 2");
+    }
+}

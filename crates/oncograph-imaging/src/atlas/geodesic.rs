@@ -306,6 +306,7 @@ mod tests {
         assert_eq!(error, "geodesic_tracts: 4 tracts wanted of 3 pairs that the brain joins");
         let negative = road.map(|v| v - 0.5);
         assert!(geodesic_tracts(&labels, &negative, &brain, &GeodesicOptions::new(2)).is_err());
-        assert!(geodesic_tracts(&labels, &road, &brain, &GeodesicOptions::new(2).floor(0.0)).is_err());
+        let error = geodesic_tracts(&labels, &road, &brain, &GeodesicOptions::new(2).floor(0.0)).unwrap_err();
+        assert_eq!(error.to_string(), "geodesic_tracts: floor must be above 0, got 0");
     }
 }
