@@ -86,7 +86,7 @@ pub fn nt_xent(a: &Tensor, b: &Tensor, temperature: f64) -> Result<Tensor> {
     own_column(&(logits + mask)?, (0..2 * n).map(|i| (i + n) % (2 * n)).collect())
 }
 
-/// G-18: what stands under the fraction of a contrastive loss.
+/// What stands under the fraction of a contrastive loss (G-18).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Denominator {
@@ -172,9 +172,9 @@ pub struct BiLevelConfig {
     pub temperature: f64,
     /// λ, the share of image against surface; 0.8.
     pub lambda: f64,
-    /// G-18.
+    /// What stands under the fraction (G-18).
     pub denominator: Denominator,
-    /// G-18: whether tumour against network is the mean of both directions; false, as published: network to tumour.
+    /// Whether tumour against network is the mean of both directions; false, as published: network to tumour (G-18).
     pub symmetric: bool,
 }
 

@@ -1,7 +1,7 @@
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// M-02 `select`: which columns are kept.
+/// Which columns are kept (M-02, `select`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Selection {
@@ -17,7 +17,7 @@ pub enum Selection {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct OmicsScalerConfig {
-    /// M-02.
+    /// Which columns are kept (M-02).
     pub select: Selection,
     /// Whether values are replaced by ln(1 + x) first; for counts.
     pub log1p: bool,
