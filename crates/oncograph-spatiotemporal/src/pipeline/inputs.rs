@@ -140,16 +140,16 @@ mod tests {
     }
 
     #[test]
-    fn one_patient_alone_has_the_inputs_that_it_has_in_the_cohort() {
+    fn images_are_asked_for_where_they_were_fitted() {
         let (table, images) = patients(7);
         let config = ImageScalerConfig { norm: FeatureNorm::ZScore, components: None };
         let all: Vec<&PatientFeatures> = images.iter().collect();
         let pipeline = StgPipeline::fit(&table, Some(&all), &[0, 1, 2, 3], &config).unwrap();
-        let alone = pipeline.apply(&table.select(&[5]), Some(&all[5..6]), &Device::Cpu).unwrap();
-        let together = pipeline.apply(&table, Some(&all), &Device::Cpu).unwrap();
-        assert_eq!((alone.graphs.len(), together.graphs.len()), (1, 7));
-        assert_eq!(format!("{:?}", alone.graphs[0].nodes("anatomy").unwrap().count), "5");
-        let missing = pipeline.apply(&table, None, &Device::Cpu).unwrap_err();
-        assert_eq!(missing.to_string(), "images: expected those of every patient, got none");
+        assert_eq!((pipeline.features(), pipeline.covariates()), (Some(4), 3));
+        let error = |images| pipeline.apply(&table, images, &Device::Cpu).unwrap_err().to_string();
+        assert_eq!(error(None), "images: expected those of every patient, got none");
+        assert_eq!(error(Some(&all[1..])), "images: expected 7, got 6");
+        let without = StgPipeline::fit(&table, None, &[0, 1, 2, 3], &config).unwrap();
+        assert!(!without.apply(&table, Some(&all), &Device::Cpu).unwrap().table.has_images());
     }
 }
