@@ -1,6 +1,11 @@
-//! The command line.
+//! The command line, and the settings that it makes of a preset.
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use oncograph::datasets::crlm::{FeatureSet, LoadOptions};
+use oncograph::spatiotemporal::{Architecture, CohortSource, GnnKind, StgConfig, StgPreset, StgSystemConfig};
+use oncograph::study::cli::{StudyArgs, read_config};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -13,38 +18,19 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(name = "stg_crlm", version)]
 pub struct Args {
+    #[command(flatten)]
+    pub study: StudyArgs,
     /// Folder of a cohort: the TCIA collection as downloaded, ROOT/<id>/ct.nii.gz with one mask per structure, or
     /// the clinical workbook alone (image nodes are absent then). Default: a phantom cohort
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub data: Option<PathBuf>,
     /// Clinical table, if it is not in the folder of --data [.xlsx or .csv]
     #[arg(long, value_name = "FILE", requires = "data")]
     pub clinical: Option<PathBuf>,
     /// Choices that the paper leaves open: `paper` reads it literally, `clinical` is what we would run, `quick` is
     /// `clinical` with small images and few epochs. Default: quick for the phantom, clinical for --data
-    #[arg(long, value_enum)]
-    pub preset: Option<Preset>,
-    /// Where runs, the feature cache and the phantom cohort are written
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    pub out: PathBuf,
-    /// Go on with a run that was stopped: its folder, or the newest if none is given
-    #[arg(long, value_name = "RUN", num_args = 0..=1, conflicts_with_all = ["data", "predict", "config"])]
-    pub resume: Option<Option<PathBuf>>,
-    /// Take every setting from the config.json of a run
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Seed of every random draw [default: 1]
-    #[arg(long)]
-    pub seed: Option<u64>,
-    /// Device: cpu, cuda or cuda:N
-    #[arg(long, default_value = "cpu")]
-    pub device: String,
-    /// Folds of the cross-validation [default: 5]
-    #[arg(long)]
-    pub folds: Option<usize>,
-    /// Repetitions of the cross-validation [default: quick 1, paper 1, clinical 5]
-    #[arg(long)]
-    pub repeats: Option<usize>,
+    #[arg(long, value_parser = choice::<StgPreset>(&["paper", "clinical", "quick"]))]
+    pub preset: Option<StgPreset>,
     /// Epochs at most [default: quick 40, paper and clinical 500]
     #[arg(long)]
     pub epochs: Option<usize>,
@@ -57,15 +43,15 @@ pub struct Args {
     /// Slices and in-plane voxels of the encoder's input [default: quick 12 40, else 40 128]
     #[arg(long, num_args = 2, value_names = ["SLICES", "VOXELS"])]
     pub size: Option<Vec<usize>>,
-    /// Which network
-    #[arg(long, value_enum)]
-    pub architecture: Option<ArchitectureArg>,
-    /// Which graph layer
-    #[arg(long, value_enum)]
-    pub gnn: Option<GnnArg>,
-    /// Clinical covariates: everything after the operation leaks the outcome
-    #[arg(long, value_enum)]
-    pub features: Option<FeaturesArg>,
+    /// Which network: all steps in one graph, or space beside time
+    #[arg(long, value_parser = choice::<Architecture>(&["full", "decoupled"]))]
+    pub architecture: Option<Architecture>,
+    /// Which graph layer; `sage-closed` is GraphSAGE as the paper's equation reads
+    #[arg(long, value_parser = choice::<GnnKind>(&["sage", "sage-closed", "gcn", "gat"]))]
+    pub gnn: Option<GnnKind>,
+    /// Clinical covariates: everything after the operation, in `all`, leaks the outcome
+    #[arg(long, value_parser = choice::<FeatureSet>(&["all", "preop-only", "curated"]))]
+    pub features: Option<FeatureSet>,
     /// Weights of the r3d_18 backbone [.pth or .safetensors]. Default: random, drawn from the seed
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
@@ -75,17 +61,23 @@ pub struct Args {
     /// Treat an empty mask as a missing structure instead of an error
     #[arg(long)]
     pub empty_as_missing: bool,
-    /// Predict one patient with the models of a run instead of training; needs --ct and --seg
-    #[arg(long, requires = "ct", requires = "seg")]
+    /// Also train on outcomes that were given to other patients: such a model ranks by chance
+    #[arg(long)]
+    pub permutation_control: bool,
+    /// Predict one patient with a bundle instead of training; needs --ct
+    #[arg(long, requires = "ct", conflicts_with_all = ["resume", "config"])]
     pub predict: bool,
-    /// Folder of the patient's CT series
+    /// Folder of the patient's CT series, or of ct.nii.gz with one mask per structure
     #[arg(long, value_name = "DIR")]
     pub ct: Option<PathBuf>,
-    /// The patient's DICOM SEG object
+    /// The patient's DICOM SEG object, for a CT series
     #[arg(long, value_name = "FILE")]
     pub seg: Option<PathBuf>,
-    /// The run whose models predict. Default: the newest in --out
-    #[arg(long, value_name = "RUN", requires = "predict")]
+    /// The bundle that predicts, wherever it is. Default: that of the newest run in --out
+    #[arg(long, value_name = "DIR", requires = "predict")]
+    pub bundle: Option<PathBuf>,
+    /// The run whose bundle predicts
+    #[arg(long, value_name = "RUN", requires = "predict", conflicts_with = "bundle")]
     pub run: Option<PathBuf>,
     /// Table and identifier of the patient's clinical row; without them all covariates count as missing
     #[arg(long, num_args = 2, value_names = ["FILE", "ID"], requires = "predict")]
@@ -95,47 +87,93 @@ pub struct Args {
     pub params: bool,
 }
 
-/// S-01 to S-30 at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Preset {
-    /// The literal reading of the paper.
-    Paper,
-    /// What a clinical user should run.
-    Clinical,
-    /// `clinical`, small and short.
-    Quick,
+/// One of some names, as the type is named in files.
+fn choice<T: DeserializeOwned + Clone + Send + Sync + 'static>(
+    names: &'static [&'static str],
+) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(names)
+        .try_map(|name| serde_json::from_value::<T>(serde_json::Value::String(name.replace('-', "_"))))
 }
 
-/// S-12.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ArchitectureArg {
-    /// All steps in one graph.
-    Full,
-    /// Space beside time.
-    Decoupled,
+/// A whole run, as it is written into the run's folder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunConfig {
+    /// The version that began the run.
+    pub version: String,
+    /// Where the images and the table come from.
+    pub source: CohortSource,
+    /// The seed of every random draw.
+    pub seed: u64,
+    /// Where tensors live.
+    pub device: String,
+    /// Everything else.
+    #[serde(flatten)]
+    pub system: StgSystemConfig,
 }
 
-/// The convolution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum GnnArg {
-    /// GraphSAGE.
-    Sage,
-    /// GraphSAGE as the paper's equation reads.
-    SageClosed,
-    /// Graph convolution.
-    Gcn,
-    /// Graph attention.
-    Gat,
+impl RunConfig {
+    /// The settings that the command line asks for.
+    pub fn from_args(args: &Args) -> anyhow::Result<Self> {
+        if let Some(path) = &args.study.config {
+            return Ok(read_config(path)?);
+        }
+        let seed = args.study.seed.unwrap_or(1);
+        let source = match &args.data {
+            Some(root) => CohortSource::Folder { root: root.clone(), clinical: args.clinical.clone() },
+            None => CohortSource::phantom(args.patients.unwrap_or(200), seed),
+        };
+        let config = RunConfig {
+            version: env!("CARGO_PKG_VERSION").into(),
+            source,
+            seed,
+            device: args.study.device.clone(),
+            system: system(args),
+        };
+        config.system.validate()?;
+        Ok(config)
+    }
+
+    /// How many patients are generated; none for a folder.
+    pub fn phantom_patients(&self) -> u64 {
+        match &self.source {
+            CohortSource::Phantom(phantom) => phantom.patients as u64,
+            CohortSource::Folder { .. } => 0,
+        }
+    }
+
+    /// The network with as many covariates as the features have columns.
+    pub fn network(&self) -> StgConfig {
+        let mut model = self.system.model.clone();
+        model.clinical = self.system.features.columns().len();
+        model
+    }
 }
 
-/// S-15.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum FeaturesArg {
-    /// Every covariate, post-operative ones too: they leak.
-    All,
-    /// Those known before the operation.
-    PreopOnly,
-    /// A hand-picked few.
-    Curated,
+/// The preset with what the command line changes.
+fn system(args: &Args) -> StgSystemConfig {
+    let by_data = if args.data.is_some() { StgPreset::Clinical } else { StgPreset::Quick };
+    let architecture = args.architecture.unwrap_or(Architecture::Decoupled);
+    let preset = StgSystemConfig::with_architecture(args.preset.unwrap_or(by_data), architecture);
+    let (folds, repeats) =
+        (args.study.folds.unwrap_or(preset.folds), args.study.repeats.unwrap_or(preset.repeats));
+    let model = preset.model.clone().gnn(args.gnn.unwrap_or(preset.model.gnn));
+    let mut system = preset
+        .cross_validation(folds, repeats)
+        .model(model)
+        .images(!args.no_images)
+        .features(args.features.unwrap_or_default())
+        .load(LoadOptions::new().empty_as_missing(args.empty_as_missing));
+    if let Some(epochs) = args.epochs {
+        system = system.epochs(epochs);
+    }
+    if let Some(rate) = args.learning_rate {
+        system = system.learning_rate(rate);
+    }
+    if let Some([slices, voxels]) = args.size.as_deref() {
+        system = system.size(*slices, *voxels);
+    }
+    match &args.weights {
+        Some(path) => system.encoder_weights(path),
+        None => system,
+    }
 }

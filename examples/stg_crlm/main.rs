@@ -1,46 +1,51 @@
-//! STG on colorectal liver metastases: from images and a clinical table to a report. See `--help`.
+//! STG on colorectal liver metastases: from images and a clinical table to a report and a bundle. See `--help`.
 
 mod cli;
-mod cohort;
-mod config;
-mod cross_validation;
-mod encode;
-mod evaluate;
-mod model;
 mod predict;
 mod report;
 
 use clap::Parser;
-use cli::Args;
-use cohort::Patients;
-use config::RunConfig;
-use cross_validation::{STG, WITHOUT_IMAGES, folds, run_fold};
-use encode::Encoder;
-use evaluate::{evaluate, metrics_csv, predictions_csv};
+use cli::{Args, RunConfig};
+use oncograph::core::Seed;
+use oncograph::spatiotemporal::{
+    ImageEncoder, StgBundleParts, StgCohort, StgSystem, parameter_table, stg_model_card, write_stg_bundle,
+};
+use oncograph::study::cli::{
+    StudyProgress, device, one_thread_per_tensor, open_run, program, progress_bar, stop_on_ctrl_c, workers,
+};
+use oncograph::study::{Constant, CoxRidge, ScoreOptions, Study};
 use oncograph::train::{RunDir, StopFlag};
-use oncograph_examples::{device, exit_with, open_run, progress, stop_on_ctrl_c};
-use predict::{REFERENCE, Reference};
+// Its allocator keeps the big blocks of a training step for the next one.
+use oncograph_examples as _;
 use std::process::ExitCode;
+
+/// The model with all nodes.
+const STG: &str = "stg";
+/// The model on the clinical node alone.
+const WITHOUT_IMAGES: &str = "stg_without_images";
+/// The control whose training outcomes were given to other patients.
+const PERMUTED: &str = "stg_outcomes_permuted";
+/// The baseline on the clinical covariates.
+const COX: &str = "Cox, clinical covariates";
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
-    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
-    exit_with(run(&args))
+    program(|| run(&args))
 }
 
 fn run(args: &Args) -> anyhow::Result<()> {
     if args.params {
-        return params(args);
+        println!("{}", parameter_table(&RunConfig::from_args(args)?.network())?.to_text());
+        return Ok(());
     }
-    let stop = stop_on_ctrl_c()?;
     if args.predict {
         return predict::run(args);
     }
-    let root = args.out.join("stg_crlm");
-    let (config, run, is_new) = open_run(&root, args.resume.as_ref(), || RunConfig::from_args(args))?;
-    let result = train(args, &config, &run, &stop);
+    one_thread_per_tensor()?;
+    let stop = stop_on_ctrl_c()?;
+    let root = args.study.out.join("stg_crlm");
+    let (config, run, is_new) = open_run(&root, args.study.resume.as_ref(), || RunConfig::from_args(args))?;
+    let result = study(args, &config, &run, &stop);
     // A run that could not begin, because its data is bad, leaves nothing behind.
     let began = run.file("folds").exists();
     if is_new && !began && result.is_err() && !stop.is_requested() {
@@ -49,69 +54,62 @@ fn run(args: &Args) -> anyhow::Result<()> {
     result
 }
 
-fn train(args: &Args, config: &RunConfig, run: &RunDir, stop: &StopFlag) -> anyhow::Result<()> {
-    let device = device(&config.device)?;
-    let encoder = Encoder::new(&config.encoder, config.seed, &args.out.join("cache"), &device)?;
-    let patients = Patients::load(config, &args.out, &encoder, stop)?;
-    for note in &patients.notes {
-        eprintln!("{note}");
+fn study(args: &Args, config: &RunConfig, run: &RunDir, stop: &StopFlag) -> anyhow::Result<()> {
+    let (system, seed, device) = (&config.system, Seed::new(config.seed), device(&config.device)?);
+    let cohort = cohort(args, config, stop)?;
+    let stg = StgSystem::new(system.clone());
+    let without_images = stg.without_images();
+
+    let main = if cohort.has_images() { STG } else { WITHOUT_IMAGES };
+    let models = 3 + usize::from(cohort.has_images()) + usize::from(args.permutation_control);
+    let progress = StudyProgress::new(models * system.folds * system.repeats, system.fit.epochs);
+    let mut study = Study::new(&cohort, run)
+        .cross_validation(system.folds, system.repeats)
+        .inner(system.validation)
+        .seed(seed)
+        .device(device)
+        .stop(stop)
+        .workers(workers())
+        .on_progress(|p| progress.update(p));
+    if cohort.has_images() {
+        study = study.model(STG, &stg);
     }
-    let all = folds(config, &patients)?;
-    let models: &[&str] = if patients.images.is_some() { &[STG, WITHOUT_IMAGES] } else { &[WITHOUT_IMAGES] };
-    let bar = progress((models.len() * all.len() * config.fit.epochs) as u64, "training");
-    let mut results = vec![];
-    for model in models {
-        for fold in &all {
-            results.push(run_fold(config, &patients, fold, model, run, &device, stop, &bar)?);
-        }
+    study = study.model(WITHOUT_IMAGES, &without_images);
+    if args.permutation_control {
+        let control = if cohort.has_images() { &stg } else { &without_images };
+        study = study.permutation_control(PERMUTED, control);
     }
-    bar.finish_with_message("");
-    let evaluation = evaluate(config, &patients, &all, &results)?;
-    let mut risks = evaluation.models[0].risk.clone();
-    risks.iter_mut().for_each(|r| r.sort_by(f64::total_cmp));
-    run.write("metrics.csv", metrics_csv(config, &patients, &evaluation, &results).as_bytes())?;
-    run.write("predictions.csv", predictions_csv(&patients, &evaluation).as_bytes())?;
-    run.write_json(REFERENCE, &Reference { phantom: patients.phantom, risks })?;
-    let path = run.file("report.html");
-    report::write(&path, config, &patients, &evaluation, &results, &command())?;
-    for task in 0..2 {
-        println!("{}", report::table(&evaluation, task).to_text());
-    }
-    if patients.phantom {
-        println!("PHANTOM data: generated patients; the numbers say nothing about real ones.");
-    }
-    println!("{}\nreport: {}", report::RESEARCH, path.display());
+    let results = study.baseline(CoxRidge::new(10.0).named(COX)).baseline(Constant).run()?;
+    progress.finish();
+
+    let scores = results.score(&cohort, &ScoreOptions::default())?;
+    scores.write_metrics(&run.file("metrics.csv"))?;
+    results.write_predictions(&cohort, &run.file("predictions.csv"))?;
+    let card = stg_model_card(system, &cohort, &scores, main);
+    let parts =
+        StgBundleParts { config: system, seed, cohort: &cohort, results: &results, model: main, card: &card };
+    let bundle = write_stg_bundle(run, parts)?;
+    report::write(&run.file("report.html"), config, &cohort, (&results, &scores), &card)?;
+    report::print(&scores, &cohort);
+    println!("bundle: {}\nreport: {}", bundle.path().display(), run.file("report.html").display());
     Ok(())
 }
 
-/// The command line as typed, without the path of the program.
-fn command() -> String {
-    std::iter::once("stg_crlm".to_string()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ")
-}
-
-/// Section 10: the parameter report.
-fn params(args: &Args) -> anyhow::Result<()> {
-    use candle_core::{DType, Device};
-    use oncograph::nn::{ParamStore, Seed};
-    use oncograph::report::{Cell, ReportTable};
-    use std::collections::BTreeMap;
-
-    let mut config = RunConfig::from_args(args)?.model;
-    config.clinical = oncograph::datasets::crlm::FeatureSet::PreopOnly.columns().len();
-    let store = ParamStore::new(Seed::new(0));
-    oncograph::spatiotemporal::Stg::new(&config, store.var_builder(DType::F32, &Device::Cpu))?;
-    let mut groups: BTreeMap<String, usize> = BTreeMap::new();
-    for (name, var) in store.trainable() {
-        let group = name.split('.').next().unwrap_or_default().to_string();
-        *groups.entry(group).or_default() += var.elem_count();
+/// Opens or generates the cohort and encodes its images.
+fn cohort(args: &Args, config: &RunConfig, stop: &StopFlag) -> anyhow::Result<StgCohort> {
+    let generated = args.study.out.join("phantom_crlm").join(format!("seed_{}", config.seed));
+    let bar = progress_bar(config.phantom_patients(), "phantom cohort");
+    let files = config.source.open(&generated, workers(), |done| bar.set_position(done as u64))?;
+    bar.finish_and_clear();
+    let cohort = StgCohort::new(&files, &config.system)?;
+    cohort.notes().iter().for_each(|note| eprintln!("{note}"));
+    if !cohort.has_images() {
+        return Ok(cohort);
     }
-    let caption = format!("Parameters, {:?}, {} clinical covariates", config.architecture, config.clinical);
-    let rows =
-        groups.iter().fold(ReportTable::new(caption, ["Group", "Parameters"]), |table, (name, count)| {
-            table.row([Cell::text(name.clone()), Cell::count(*count)])
-        });
-    let graph_part: usize = groups.iter().filter(|(n, _)| *n != "nodes").map(|(_, c)| c).sum();
-    println!("{}", rows.row([Cell::text("all"), Cell::count(store.parameter_count())]).to_text());
-    println!("Without node inputs (clinical layer, pooling), as the paper counts: {graph_part}");
-    Ok(())
+    let encoder = ImageEncoder::new(&config.system, Seed::new(config.seed), &device(&config.device)?)?;
+    let encoder = encoder.cached(&args.study.out.join("cache"))?;
+    let bar = progress_bar(cohort.len() as u64, "encoding images");
+    let cohort = cohort.encode(&encoder, workers(), stop, || bar.inc(1))?;
+    bar.finish_and_clear();
+    Ok(cohort)
 }

@@ -75,7 +75,8 @@ fn the_phantom_run_writes_its_files() -> Outcome {
     let said = String::from_utf8(succeed(&mut small(out.path()))?.stdout)?;
     ensure(said.contains("PHANTOM") && said.contains("constant"), &said)?;
     let run = only_run(out.path())?;
-    for file in ["config.json", "metrics.csv", "predictions.csv", "reference.json", "report.html"] {
+    let files = ["config.json", "metrics.csv", "predictions.csv", "bundle/reference.json", "report.html"];
+    for file in files {
         ensure(run.join(file).is_file(), format!("{file} is missing"))?;
     }
     let html = std::fs::read_to_string(run.join("report.html"))?;
@@ -84,7 +85,8 @@ fn the_phantom_run_writes_its_files() -> Outcome {
     }
     let predictions = std::fs::read_to_string(run.join("predictions.csv"))?;
     // 24 patients by STG, STG without images and Cox.
-    ensure(predictions.lines().count() == 1 + 3 * 24, predictions.lines().count())?;
+    let risks = predictions.lines().filter(|l| l.contains(",survival,") && l.contains(",risk,")).count();
+    ensure(risks == 3 * 24, risks)?;
     // Its configuration gives the same numbers again.
     let again = tempfile::tempdir()?;
     succeed(program().arg("--config").arg(run.join("config.json")).arg("--out").arg(again.path()))?;
@@ -309,6 +311,7 @@ fn one_patient_from_dicom(shared: &Path) -> Outcome {
     ensure(output.status.success(), String::from_utf8_lossy(&output.stderr))?;
     ensure(said.contains("PHANTOM") && said.contains("tumour") && said.contains("recurrence"), &said)?;
     let folder = out.path().join("stg_crlm_predictions").read_dir()?.next().ok_or("no prediction")??.path();
+    ensure(folder.join("clinical_report.json").is_file(), "there is no clinical report")?;
     let answer: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.join("prediction.json"))?)?;
     ensure(answer["trained_on_phantom"] == true && folder.join("report.html").is_file(), &answer)?;
     for task in answer["tasks"].as_array().ok_or("no tasks")? {

@@ -1,4 +1,4 @@
-use oncograph_core::Argument;
+use oncograph_core::{Argument, AtFile};
 use std::borrow::Cow;
 
 /// What can go wrong in this crate.
@@ -18,6 +18,35 @@ pub enum Error {
         /// Its size.
         got: String,
     },
+    /// A file could not be read or written, or does not hold what it should.
+    #[error(transparent)]
+    AtFile(#[from] AtFile),
+    /// The images of a subject do not do.
+    #[error("{subject}: {source}")]
+    Subject {
+        /// The subject.
+        subject: String,
+        /// Why.
+        source: Box<Error>,
+    },
+    /// An error of the cohort's files, or of splits and scalers.
+    #[error(transparent)]
+    Datasets(#[from] oncograph_datasets::Error),
+    /// An error of the image encoder or its checkpoint.
+    #[error(transparent)]
+    Encoder(#[from] oncograph_encoder::Error),
+    /// An error of training, or a request to stop.
+    #[error("{0}")]
+    Train(#[from] oncograph_train::Error),
+    /// An error of the study that the system is trained in.
+    #[error("{0}")]
+    Study(#[from] oncograph_study::Error),
+    /// An error of a bundle or of a clinical report.
+    #[error(transparent)]
+    Deploy(#[from] oncograph_deploy::Error),
+    /// An error of a table or figure.
+    #[error(transparent)]
+    Report(#[from] oncograph_report::Error),
     /// An error of the images.
     #[error(transparent)]
     Imaging(#[from] oncograph_imaging::Error),
@@ -74,5 +103,15 @@ impl Error {
 impl From<Error> for oncograph_train::Error {
     fn from(error: Error) -> Self {
         oncograph_train::Error::learner(error)
+    }
+}
+
+impl From<Error> for oncograph_study::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Study(inner) => inner,
+            Error::Train(inner) => inner.into(),
+            other => oncograph_study::Error::system(other),
+        }
     }
 }

@@ -3,47 +3,70 @@
 //! One pre-operative CT with its segmentation and one clinical row become a graph of seven nodes; a network over
 //! that graph and twelve yearly steps gives the time to recurrence and the survival, in years.
 //!
-//! - [`preprocess`]: CT and masks to the encoder's inputs.
-//! - [`patient_graph`]: the seven nodes and twenty directed edges.
-//! - [`image_features`]: from a tumour's or organ's masked CT to the vectors of an image node.
-//! - [`Stg`]: both architectures (`full`, `decoupled`) under one [`StgConfig`].
-//! - [`StgLearner`]: the four losses, augmentation and the contrastive views, for [`oncograph_train::fit`].
+//! - [`StgSystemConfig`] and [`StgPreset`]: every choice as a value; `paper`, the literal reading, `clinical`, what we would
+//!   run, `quick`, for the phantom.
+//! - [`CohortSource`], [`StgCohort`], [`ImageEncoder`], [`StgPipeline`]: from files to what the network takes, the same code
+//!   for a cohort and for one new patient.
+//! - [`Stg`]: both architectures (`full`, `decoupled`) under one [`StgConfig`]; [`StgLearner`]: its losses, augmentation and
+//!   contrastive views, for [`oncograph_train::fit`].
+//! - [`StgSystem`]: all of this for [`oncograph_study::Study`].
+//! - [`write_stg_bundle`] and [`StgPredictor`]: a finished study as a folder that predicts new patients by itself.
+//!
+//! Below them, for programs of their own: [`preprocess`] (CT and masks to the encoder's inputs), [`image_features`] (from
+//! a feature map to the vectors of an image node), [`patient_graph`] (seven nodes, twenty directed edges).
 //!
 //! # Reference
-//! *The STG paper*, arXiv 2505.03123v1. It leaves many choices open; each is a field of [`StgConfig`] or
-//! [`TrainingConfig`] with the decision's number (S-01 to S-30) in its documentation, and two presets: `paper`, the
-//! literal reading, and `clinical`, what we would run.
+//! *The STG paper*, arXiv 2505.03123v1. It leaves many choices open; each is a field of a configuration with the decision's
+//! number (S-01 to S-30) in its documentation.
 
 mod assemble;
 mod augment;
+mod bundle;
+mod card;
 mod components;
 mod config;
 mod error;
 mod features;
+mod figures;
 mod learner;
 mod model;
 mod nodes;
 mod patient;
+mod pipeline;
 mod prediction;
+mod predictor;
 mod preprocess;
+mod presets;
 mod scaler;
+mod system;
 mod time_scale;
+mod trained;
 
 pub use augment::AugmentConfig;
+pub use bundle::{STG_BUNDLE, STG_SYSTEM, StgBundleParts, write_stg_bundle};
+pub use card::stg_model_card;
 pub use config::{
     Architecture, Contrast, EdgeMode, GnnKind, LossConfig, NodeType, StgConfig, SurvivalLoss, TemporalInput,
     TrainingConfig, Unify,
 };
 pub use error::{Error, Result};
 pub use features::{PYRAMID_LEVELS, image_features};
+pub use figures::{missing_structures, parameter_table, slices_with_masks};
 pub use learner::{NodeTable, StgLearner};
 pub use model::{Stg, StgOutput};
 pub use nodes::NodeFeatures;
 pub use patient::{ANATOMY, PatientNodes, patient_graph, patient_schema};
+pub use pipeline::{
+    CohortSource, ImageEncoder, PatientFeatures, STG_TASKS, StgCohort, StgInputs, StgPipeline, prepare_images,
+};
 pub use prediction::{Prediction, predict};
+pub use predictor::{StgPatient, StgPrediction, StgPredictor, StgTaskPrediction};
 pub use preprocess::{CropCentre, PatientMasks, PreparedImages, PreprocessConfig, preprocess};
+pub use presets::{ImageEncoderConfig, ImageScalerConfig, StgPreset, StgSystemConfig};
 pub use scaler::{FeatureNorm, ImageScaler};
+pub use system::{FittedStg, NodeDrop, StgExtras, StgSystem, node_drop_curve};
 pub use time_scale::TimeScale;
+pub use trained::TrainedStg;
 
 // The examples of the README are compiled and run as doctests.
 #[cfg(doctest)]

@@ -368,6 +368,7 @@ mod tests {
             .unwrap();
         let scores = results.score(&cohort, &ScoreOptions::default()).unwrap();
         let c = |model: &str| scores.row(model, "survival").unwrap().first().unwrap().value;
+        assert_eq!(results.main_metric("nearest", &cohort.tasks()[0]), Some(c("nearest")));
         assert!(c("nearest") > 0.65, "{}", c("nearest"));
         assert!((c("nearest, outcomes permuted") - 0.5).abs() < 0.1, "{}", c("nearest, outcomes permuted"));
     }

@@ -131,6 +131,16 @@ impl FitConfig {
         }
     }
 
+    /// Sets the learning rate of the optimizer, whichever it is.
+    pub fn learning_rate(mut self, rate: f64) -> Self {
+        match &mut self.optimizer {
+            OptimizerConfig::AdamW(config) => config.learning_rate = rate,
+            OptimizerConfig::Adam(config) => config.learning_rate = rate,
+            OptimizerConfig::Sgd(config) => config.learning_rate = rate,
+        }
+        self
+    }
+
     /// Ends training after `patience` epochs without a better score.
     pub fn early_stop(mut self, patience: usize) -> Self {
         self.early_stop = Some(patience);

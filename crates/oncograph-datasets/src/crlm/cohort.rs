@@ -158,10 +158,24 @@ fn find_table(root: &Path) -> Result<PathBuf> {
 fn nifti_subjects(root: &Path) -> Result<BTreeMap<String, ImageFiles>> {
     let mut subjects = BTreeMap::new();
     for folder in subfolders(root)? {
+        if let Some(files) = ImageFiles::nifti_in(&folder)? {
+            subjects.insert(name_of(&folder), files);
+        }
+    }
+    Ok(subjects)
+}
+
+impl ImageFiles {
+    /// The images of one subject in a folder, `ct.nii.gz` and `<structure>.nii.gz`; `None` if there is no CT.
+    ///
+    /// # Errors
+    /// A folder that cannot be listed, or an image that is there as `.nii` and as `.nii.gz`.
+    pub fn nifti_in(folder: impl AsRef<Path>) -> Result<Option<Self>> {
+        let folder = folder.as_ref();
         let mut ct = None;
         let mut masks: BTreeMap<Structure, PathBuf> = BTreeMap::new();
         let mut unknown = Vec::new();
-        for path in entries(&folder)? {
+        for path in entries(folder)? {
             let name = name_of(&path);
             let Some(stem) = name.strip_suffix(".nii.gz").or_else(|| name.strip_suffix(".nii")) else {
                 continue;
@@ -176,14 +190,11 @@ fn nifti_subjects(root: &Path) -> Result<BTreeMap<String, ImageFiles>> {
             };
             if twice {
                 let detail = format!("`{stem}` exists twice, as .nii and as .nii.gz");
-                return Err(Error::subject(&name_of(&folder), &folder, detail));
+                return Err(Error::subject(&name_of(folder), folder, detail));
             }
         }
-        if let Some(ct) = ct {
-            subjects.insert(name_of(&folder), ImageFiles::Nifti { ct, masks, unknown });
-        }
+        Ok(ct.map(|ct| ImageFiles::Nifti { ct, masks, unknown }))
     }
-    Ok(subjects)
 }
 
 #[cfg(test)]
@@ -226,6 +237,9 @@ mod tests {
     #[test]
     fn images_and_table_are_matched_by_identifier() {
         let folder = phantom();
+        let alone = ImageFiles::nifti_in(folder.path().join("PHANTOM-0001")).unwrap();
+        assert_eq!(alone, CrlmCohort::open(folder.path()).unwrap().subjects[0].images);
+        assert_eq!(ImageFiles::nifti_in(folder.path()).unwrap(), None);
         std::fs::rename(folder.path().join("PHANTOM-0001"), folder.path().join("X1")).unwrap();
         let cohort = CrlmCohort::open(folder.path()).unwrap();
         assert_eq!(cohort.without_clinical, ["X1"]);

@@ -1,0 +1,47 @@
+use crate::{STG_TASKS, StgCohort, StgSystemConfig};
+use oncograph_report::{ModelCard, RESEARCH_ONLY};
+use oncograph_study::{Estimate, Scores};
+
+/// What a reader must know to judge a model of a study.
+pub fn stg_model_card(
+    config: &StgSystemConfig,
+    cohort: &StgCohort,
+    scores: &Scores,
+    model: &str,
+) -> ModelCard {
+    let data = match cohort.phantom() {
+        true => "Phantom cohort: generated images, covariates and outcomes.",
+        false => "A cohort as found on disk.",
+    };
+    let performance = STG_TASKS.map(|task| match scores.row(model, task).and_then(|row| row.first()) {
+        Some(Estimate { value, low, high }) => {
+            format!("{task}: C-index within folds {value:.3} ({low:.3} to {high:.3})")
+        }
+        None => format!("{task}: none"),
+    });
+    let [recurrences, deaths] = cohort.events();
+    let network = &config.model;
+    ModelCard::new(
+        "STG",
+        format!("Research on prognosis after resection of colorectal liver metastases. {RESEARCH_ONLY}"),
+    )
+    .version(format!("oncograph {}", env!("CARGO_PKG_VERSION")))
+    .data(data)
+    .outcome("Time to recurrence or progression, and overall survival, in years from resection.")
+    .predictors(format!("Covariates: {}.", cohort.clinical().columns().join(", ")))
+    .sample_size(format!("{} patients, {recurrences} recurrences, {deaths} deaths", cohort.len()))
+    .missing_data("Training median and a flag; a missing structure is a node whose image is all zeros.")
+    .method(format!(
+        "{:?} architecture, {:?}, hidden width {}, loss {:?}.",
+        network.architecture, network.gnn, network.hidden, network.survival_loss
+    ))
+    .validation(format!(
+        "{}-fold cross-validation, {} repetition(s); no external data.",
+        config.folds, config.repeats
+    ))
+    .performance(performance.join("; "))
+    .limitations(
+        "Image features come from a frozen backbone, with random weights unless a checkpoint was given. No external \
+         validation. A prediction is the mean over the models of all folds, which was not scored itself.",
+    )
+}

@@ -1,0 +1,78 @@
+use crate::{ANATOMY, PatientFeatures, PreparedImages, Result, Stg, StgConfig};
+use candle_core::{DType, Device};
+use oncograph_nn::{ParamStore, Seed};
+use oncograph_report::overlay::{OverlayMask, OverlaySlice, contact_sheet};
+use oncograph_report::palette::OKABE_ITO;
+use oncograph_report::{Cell, Figure, ReportTable};
+use std::collections::BTreeMap;
+
+/// How many patients lack each anatomical node.
+pub fn missing_structures(images: &[PatientFeatures]) -> ReportTable {
+    let table =
+        ReportTable::new("Anatomical nodes without a mask (their image is all zeros)", ["Node", "Patients"]);
+    ANATOMY.iter().enumerate().fold(table, |table, (node, name)| {
+        let missing = images.iter().filter(|p| p.empty[node]).count();
+        table.row([Cell::text(*name), Cell::count(missing)])
+    })
+}
+
+/// The encoder's input of named patients: the slice with most tumour, and two beside it, with the masks.
+///
+/// # Errors
+/// No patient, or an error of the drawing.
+pub fn slices_with_masks(shown: &[(String, PreparedImages)]) -> Result<Figure> {
+    let mut sheet = vec![];
+    for (id, images) in shown {
+        let [x, y, z] = images.ct.shape();
+        let pixels = x * y;
+        let marked = if images.empty[4] { &images.masks[0] } else { &images.masks[4] };
+        let area =
+            |k: usize| marked.as_slice()[k * pixels..(k + 1) * pixels].iter().filter(|v| **v > 0).count();
+        let middle = (0..z).max_by_key(|&k| (area(k), std::cmp::Reverse(k))).unwrap_or(0);
+        let step = (z / 8).max(1);
+        for k in [middle.saturating_sub(step), middle, (middle + step).min(z - 1)] {
+            sheet.push(slice(images, k).titled(format!("{id}, slice {} of {z}", k + 1)));
+        }
+    }
+    let figure = contact_sheet(&sheet, 3, 0.8)?;
+    Ok(figure
+        .titled("The encoder's input: windowed, equalised CT with the masks of the five anatomical nodes"))
+}
+
+fn slice(images: &PreparedImages, k: usize) -> OverlaySlice<'_> {
+    const COLOURS: [usize; 5] = [3, 2, 0, 4, 1];
+    let [x, y, _] = images.ct.shape();
+    let (range, spacing) = (k * x * y..(k + 1) * x * y, images.ct.grid().spacing());
+    let slice =
+        OverlaySlice::new(&images.ct.as_slice()[range.clone()], x, y).spacing([spacing[0], spacing[1]]);
+    images.masks.iter().enumerate().fold(slice, |slice, (m, mask)| {
+        slice.mask(OverlayMask {
+            name: ANATOMY[m],
+            pixels: &mask.as_slice()[range.clone()],
+            colour: OKABE_ITO[COLOURS[m]],
+        })
+    })
+}
+
+/// The parameters of a network, group by group (section 11).
+///
+/// # Errors
+/// A configuration that is not valid.
+pub fn parameter_table(config: &StgConfig) -> Result<ReportTable> {
+    let store = ParamStore::new(Seed::new(0));
+    Stg::new(config, store.var_builder(DType::F32, &Device::Cpu))?;
+    let mut groups: BTreeMap<String, usize> = BTreeMap::new();
+    for (name, var) in store.trainable() {
+        let group = name.split('.').next().unwrap_or_default().to_string();
+        *groups.entry(group).or_default() += var.elem_count();
+    }
+    let caption = format!("Parameters, {:?}, {} clinical covariates", config.architecture, config.clinical);
+    let rows =
+        groups.iter().fold(ReportTable::new(caption, ["Group", "Parameters"]), |table, (name, count)| {
+            table.row([Cell::text(name.clone()), Cell::count(*count)])
+        });
+    let graph_part: usize = groups.iter().filter(|(n, _)| *n != "nodes").map(|(_, c)| c).sum();
+    Ok(rows
+        .row([Cell::text("all"), Cell::count(store.parameter_count())])
+        .note(format!("Without node inputs (clinical layer, pooling), as the paper counts: {graph_part}")))
+}

@@ -1,0 +1,209 @@
+use super::{ImageEncoder, PatientFeatures, STG_TASKS, prepare_images};
+use crate::{PreparedImages, Result, StgSystemConfig};
+use oncograph_core::{Argument, FollowUp, Table};
+use oncograph_datasets::crlm::{CrlmCohort, Endpoint, SubjectFiles};
+use oncograph_datasets::scaler::{Matrix, PipelineConfig, ScalerKind, TabularPipeline};
+use oncograph_study::{Cohort, PermuteOutcomes, Target, Task, side_by_side};
+use oncograph_train::StopFlag;
+use std::sync::Arc;
+
+/// The patients of a study: clinical covariates, outcomes and, where there are images, the features of their nodes.
+///
+/// A graph without its image nodes is another input, and patients are compared on one kind only: where images are used,
+/// patients without them are left out, which [`StgCohort::notes`] says.
+#[derive(Debug, Clone)]
+pub struct StgCohort {
+    clinical: Table,
+    outcomes: Vec<[FollowUp; 2]>,
+    tasks: Vec<Task>,
+    strata: Vec<usize>,
+    with_images: bool,
+    images: Option<Arc<Vec<PatientFeatures>>>,
+    subjects: Vec<SubjectFiles>,
+    config: StgSystemConfig,
+    phantom: bool,
+    notes: Vec<String>,
+}
+
+impl StgCohort {
+    /// The patients of a cohort that a system uses; their images, if it uses them, are not encoded yet.
+    ///
+    /// # Errors
+    /// A covariate that the table does not have.
+    pub fn new(cohort: &CrlmCohort, config: &StgSystemConfig) -> Result<Self> {
+        let all = cohort.subjects.len();
+        let found = cohort.subjects.iter().filter(|s| s.images.is_some()).count();
+        let with_images = config.images && found > 0;
+        let kept = |i: &usize| !with_images || cohort.subjects[*i].images.is_some();
+        let keep: Vec<usize> = (0..all).filter(kept).collect();
+        let mut notes = vec![];
+        if !with_images {
+            let why = if config.images { "the folder holds no images" } else { "--no-images was given" };
+            notes.push(format!("Image nodes are absent ({why}): {all} patients, clinical covariates only."));
+        } else if keep.len() < all {
+            notes.push(format!("{} of {all} patients have no images and are left out.", all - keep.len()));
+        }
+        notes
+            .extend(cohort.clinical.audit().iter().map(|line| format!("Contradiction in the table: {line}")));
+        let ends = [config.endpoint, Endpoint::OverallSurvival].map(|e| cohort.clinical.outcomes(e));
+        let outcomes: Vec<[FollowUp; 2]> = keep.iter().map(|&i| [ends[0][i], ends[1][i]]).collect();
+        let strata = cohort.clinical.strata();
+        Ok(StgCohort {
+            clinical: cohort.clinical.features(config.features)?.select(&keep),
+            tasks: tasks(&outcomes),
+            outcomes,
+            strata: keep.iter().map(|&i| strata[i]).collect(),
+            with_images,
+            images: None,
+            subjects: keep.iter().map(|&i| cohort.subjects[i].clone()).collect(),
+            config: config.clone(),
+            phantom: cohort.phantom,
+            notes,
+        })
+    }
+
+    /// Encodes the images of all patients by `workers` threads, each with a patient of its own; `on_patient` is called
+    /// after each. Without images there is nothing to do.
+    ///
+    /// # Errors
+    /// The first patient whose images cannot be loaded; a request to stop.
+    pub fn encode(
+        mut self,
+        encoder: &ImageEncoder,
+        workers: usize,
+        stop: &StopFlag,
+        on_patient: impl Fn() + Sync,
+    ) -> Result<Self> {
+        if !self.with_images {
+            return Ok(self);
+        }
+        let one = |subject: &SubjectFiles| -> Result<PatientFeatures> {
+            if stop.is_requested() {
+                return Err(oncograph_train::Error::Stopped.into());
+            }
+            let features = encoder.subject(subject)?;
+            on_patient();
+            Ok(features)
+        };
+        // Collected before the first error is taken: which one is returned does not depend on the workers.
+        let all =
+            side_by_side(&self.subjects, workers, |subject| Ok::<_, oncograph_study::Error>(one(subject)))?;
+        self.images = Some(Arc::new(all.into_iter().collect::<Result<_>>()?));
+        Ok(self)
+    }
+
+    /// How many patients there are.
+    pub fn len(&self) -> usize {
+        self.clinical.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.clinical.is_empty()
+    }
+
+    /// Whether the patients' graphs have image nodes.
+    pub fn has_images(&self) -> bool {
+        self.with_images
+    }
+
+    /// The clinical covariates, as they are in the table.
+    pub fn clinical(&self) -> &Table {
+        &self.clinical
+    }
+
+    /// Times to recurrence and death of each patient.
+    pub fn outcomes(&self) -> &[[FollowUp; 2]] {
+        &self.outcomes
+    }
+
+    /// The image features of each patient; `None` without images or before [`StgCohort::encode`].
+    pub fn images(&self) -> Option<&[PatientFeatures]> {
+        self.images.as_ref().map(|i| i.as_slice())
+    }
+
+    /// The image features of some patients.
+    ///
+    /// # Errors
+    /// [`crate::Error::Argument`] if there are none.
+    pub(crate) fn images_of(&self, rows: &[usize]) -> Result<Vec<&PatientFeatures>> {
+        let Some(images) = self.images() else {
+            let expected = "one with images, after StgCohort::encode";
+            return Err(Argument::new("StgSystem", "cohort", expected, "one without").into());
+        };
+        Ok(rows.iter().map(|&i| &images[i]).collect())
+    }
+
+    /// The images of a patient as the encoder takes them.
+    ///
+    /// # Errors
+    /// As [`prepare_images`].
+    pub fn prepare(&self, row: usize) -> Result<PreparedImages> {
+        prepare_images(&self.subjects[row], &self.config.load, &self.config.preprocess)
+    }
+
+    /// Whether the patients were generated.
+    pub fn phantom(&self) -> bool {
+        self.phantom
+    }
+
+    /// What a reader of a report must know about the data.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// How many patients had the event of each task.
+    pub fn events(&self) -> [usize; 2] {
+        [0, 1].map(|task| self.outcomes.iter().filter(|o| o[task].event()).count())
+    }
+}
+
+fn tasks(outcomes: &[[FollowUp; 2]]) -> Vec<Task> {
+    let times = |task: usize| Target::Survival(outcomes.iter().map(|o| Some(o[task])).collect());
+    STG_TASKS.iter().enumerate().map(|(task, name)| Task::new(*name, times(task))).collect()
+}
+
+impl Cohort for StgCohort {
+    fn ids(&self) -> &[String] {
+        self.clinical.ids()
+    }
+
+    fn tasks(&self) -> &[Task] {
+        &self.tasks
+    }
+
+    fn strata(&self) -> Vec<usize> {
+        self.strata.clone()
+    }
+
+    fn design(&self, train: &[usize]) -> oncograph_study::Result<Matrix> {
+        let config = PipelineConfig::new().scaler(ScalerKind::ZScore);
+        Ok(TabularPipeline::fit(&self.clinical, train, &config)?.transform(&self.clinical)?)
+    }
+
+    fn fingerprint(&self) -> String {
+        let mut hash = blake3::Hasher::new();
+        for column in self.clinical.columns() {
+            hash.update(column.as_bytes()).update(&[0]);
+        }
+        for value in self.clinical.rows().flatten() {
+            hash.update(&value.unwrap_or(f64::NAN).to_le_bytes());
+        }
+        for patient in self.images().unwrap_or_default() {
+            patient.values.iter().for_each(|v| {
+                hash.update(&v.to_le_bytes());
+            });
+            patient.centroids.as_flattened().iter().for_each(|v| {
+                hash.update(&v.to_le_bytes());
+            });
+        }
+        hash.finalize().to_hex().to_string()
+    }
+}
+
+impl PermuteOutcomes for StgCohort {
+    fn permuted(&self, order: &[usize]) -> Self {
+        let outcomes: Vec<[FollowUp; 2]> = order.iter().map(|&i| self.outcomes[i]).collect();
+        StgCohort { tasks: tasks(&outcomes), outcomes, ..self.clone() }
+    }
+}

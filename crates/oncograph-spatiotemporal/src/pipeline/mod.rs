@@ -1,0 +1,15 @@
+//! From the files of patients to what the network takes; the same code for a cohort and for one new patient.
+
+mod cohort;
+mod encoder;
+mod inputs;
+mod source;
+
+pub use cohort::StgCohort;
+pub use encoder::{ImageEncoder, PatientFeatures, prepare_images};
+pub(crate) use encoder::{read_weights, weight_tensors};
+pub use inputs::{StgInputs, StgPipeline};
+pub use source::CohortSource;
+
+/// The tasks, in the order of every pair of this crate: time to recurrence and overall survival.
+pub const STG_TASKS: [&str; 2] = ["recurrence", "survival"];

@@ -1,0 +1,282 @@
+use crate::{
+    Architecture, Error, FeatureNorm, LossConfig, NodeType, PreprocessConfig, Result, StgConfig,
+    SurvivalLoss, TemporalInput, TrainingConfig,
+};
+use oncograph_datasets::crlm::{Endpoint, FeatureSet, LoadOptions};
+use oncograph_losses::{LinearSchedule, TaskWeights, TemporalKind};
+use oncograph_nn::optim::AdamWConfig;
+use oncograph_nn::scheduler::PlateauConfig;
+use oncograph_train::{FitConfig, OptimizerConfig};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// S-01 to S-30 at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StgPreset {
+    /// The literal reading of the paper.
+    Paper,
+    /// What a clinical user should run.
+    Clinical,
+    /// `Clinical` with small images, narrow layers and few epochs, for the phantom.
+    Quick,
+}
+
+/// The backbone that turns images into features.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ImageEncoderConfig {
+    /// Channels of the first stage; 64 in the published network.
+    pub base_width: usize,
+    /// A checkpoint of torchvision's `r3d_18`; none means random weights, drawn from the seed (S-02).
+    pub weights: Option<PathBuf>,
+}
+
+/// What is fitted on the image features of the training patients.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ImageScalerConfig {
+    /// S-10.
+    pub norm: FeatureNorm,
+    /// Principal components that are kept of each image node; none keeps all features, as published.
+    pub components: Option<usize>,
+}
+
+/// The whole system, from the files of a cohort to its training.
+///
+/// # Example
+/// ```
+/// use oncograph_spatiotemporal::{StgPreset, StgSystemConfig};
+///
+/// let config = StgSystemConfig::new(StgPreset::Quick).epochs(10).learning_rate(1e-3);
+/// config.validate()?;
+/// # Ok::<(), oncograph_spatiotemporal::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct StgSystemConfig {
+    /// The preset that the other fields come from, before any of them was changed.
+    pub preset: StgPreset,
+    /// Folds of the cross-validation (S-26).
+    pub folds: usize,
+    /// Repetitions of the cross-validation (S-26).
+    pub repeats: usize,
+    /// The share of training patients on which training is stopped (S-26).
+    pub validation: f64,
+    /// Clinical covariates (S-15).
+    pub features: FeatureSet,
+    /// The first endpoint (S-18); the second is survival.
+    pub endpoint: Endpoint,
+    /// Whether image nodes are used where there are images.
+    pub images: bool,
+    /// What to let pass when images are loaded.
+    pub load: LoadOptions,
+    /// From a CT to the encoder's input.
+    pub preprocess: PreprocessConfig,
+    /// The image encoder.
+    pub encoder: ImageEncoderConfig,
+    /// The scaling of image features.
+    pub image_scaling: ImageScalerConfig,
+    /// The network; its fields `clinical` and `features` are set from the data.
+    pub model: StgConfig,
+    /// The losses and the augmentation.
+    pub training: TrainingConfig,
+    /// Epochs, optimizer, schedule and stopping (S-27).
+    pub fit: FitConfig,
+}
+
+impl StgSystemConfig {
+    /// A preset with the architecture that the headline numbers belong to (S-12).
+    pub fn new(preset: StgPreset) -> Self {
+        StgSystemConfig::with_architecture(preset, Architecture::Decoupled)
+    }
+
+    /// A preset with an architecture.
+    pub fn with_architecture(preset: StgPreset, architecture: Architecture) -> Self {
+        let (epochs, rate, patience, repeats) = match preset {
+            StgPreset::Paper => (500, 5e-6, 30, 1),
+            StgPreset::Clinical => (500, 1e-4, 30, 5),
+            StgPreset::Quick => (40, 1e-3, 8, 1),
+        };
+        let optimizer = AdamWConfig::new(rate).weight_decay(0.01);
+        StgSystemConfig {
+            preset,
+            folds: 5,
+            repeats,
+            validation: 0.2,
+            features: FeatureSet::PreopOnly,
+            endpoint: Endpoint::Recurrence,
+            images: true,
+            load: LoadOptions::new(),
+            preprocess: preprocess(preset),
+            // Random weights lose little by being fewer.
+            encoder: ImageEncoderConfig {
+                base_width: if preset == StgPreset::Quick { 32 } else { 64 },
+                weights: None,
+            },
+            image_scaling: match preset {
+                StgPreset::Paper => ImageScalerConfig { norm: FeatureNorm::ZScore, components: None },
+                StgPreset::Clinical | StgPreset::Quick => {
+                    ImageScalerConfig { norm: FeatureNorm::LogZScore, components: Some(2) }
+                }
+            },
+            model: model(preset, architecture),
+            training: TrainingConfig::new(epochs).loss(loss(preset)),
+            fit: FitConfig::new(epochs, OptimizerConfig::AdamW(optimizer))
+                .early_stop(patience)
+                .plateau(PlateauConfig::new().factor(0.5).patience(5)),
+        }
+    }
+
+    /// Sets folds and repetitions of the cross-validation.
+    pub fn cross_validation(mut self, folds: usize, repeats: usize) -> Self {
+        (self.folds, self.repeats) = (folds, repeats);
+        self
+    }
+
+    /// Sets the clinical covariates.
+    pub fn features(mut self, features: FeatureSet) -> Self {
+        self.features = features;
+        self
+    }
+
+    /// Sets whether image nodes are used where there are images.
+    pub fn images(mut self, images: bool) -> Self {
+        self.images = images;
+        self
+    }
+
+    /// Sets what to let pass when images are loaded.
+    pub fn load(mut self, load: LoadOptions) -> Self {
+        self.load = load;
+        self
+    }
+
+    /// Sets slices and in-plane voxels of the encoder's input.
+    pub fn size(mut self, slices: usize, voxels: usize) -> Self {
+        self.preprocess = self.preprocess.size(slices, voxels);
+        self
+    }
+
+    /// Sets the channels of the encoder's first stage.
+    pub fn encoder_width(mut self, base_width: usize) -> Self {
+        self.encoder.base_width = base_width;
+        self
+    }
+
+    /// Sets a checkpoint of the encoder, which has the published width.
+    pub fn encoder_weights(mut self, weights: impl Into<PathBuf>) -> Self {
+        self.encoder = ImageEncoderConfig { base_width: 64, weights: Some(weights.into()) };
+        self
+    }
+
+    /// Sets the network.
+    pub fn model(mut self, model: StgConfig) -> Self {
+        self.model = model;
+        self
+    }
+
+    /// Sets the epochs at most.
+    pub fn epochs(mut self, epochs: usize) -> Self {
+        (self.fit.epochs, self.training.epochs) = (epochs, epochs);
+        self
+    }
+
+    /// Sets the learning rate.
+    pub fn learning_rate(mut self, rate: f64) -> Self {
+        self.fit = self.fit.learning_rate(rate);
+        self
+    }
+
+    /// Checks the ranges of every part.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] with the field.
+    pub fn validate(&self) -> Result<()> {
+        const OP: &str = "StgSystemConfig";
+        if self.folds < 2 || self.repeats == 0 {
+            let got = format!("{} x {}", self.folds, self.repeats);
+            return Err(Error::config(OP, "folds", "at least 2, and 1 repetition", got));
+        }
+        if !(self.validation > 0.0 && self.validation < 1.0) {
+            return Err(Error::config(OP, "validation", "between 0 and 1", self.validation));
+        }
+        if self.encoder.base_width == 0 {
+            return Err(Error::config(OP, "encoder.base_width", "at least 1", 0));
+        }
+        if self.image_scaling.components == Some(0) {
+            return Err(Error::config(OP, "image_scaling.components", "at least 1", 0));
+        }
+        self.preprocess.validate()?;
+        self.model.validate()?;
+        Ok(self.fit.validate()?)
+    }
+}
+
+fn preprocess(preset: StgPreset) -> PreprocessConfig {
+    let paper = PreprocessConfig::default();
+    match preset {
+        StgPreset::Paper => paper,
+        StgPreset::Clinical => paper.slice_spacing(Some(5.0)),
+        StgPreset::Quick => paper.size(12, 40).slice_spacing(Some(16.0)).field_of_view(Some(260.0)),
+    }
+}
+
+/// The network; its input widths are known only with the data.
+fn model(preset: StgPreset, architecture: Architecture) -> StgConfig {
+    let base = match architecture {
+        Architecture::Full => StgConfig::full(1),
+        Architecture::Decoupled => StgConfig::decoupled(1),
+    };
+    match (preset, architecture) {
+        (StgPreset::Paper, _) => base,
+        (StgPreset::Clinical, _) => {
+            base.survival_loss(SurvivalLoss::DiscreteHazard).node_type(NodeType::OneHot)
+        }
+        (StgPreset::Quick, Architecture::Full) => base.hidden(64).node_type(NodeType::OneHot),
+        // Nodes are averaged before the BiLSTM: a seventh of the sequences.
+        (StgPreset::Quick, Architecture::Decoupled) => {
+            base.hidden(64).lstm_hidden(32).node_type(NodeType::OneHot).temporal(TemporalInput::Timecat, true)
+        }
+    }
+}
+
+fn loss(preset: StgPreset) -> LossConfig {
+    match preset {
+        StgPreset::Paper => LossConfig::default(),
+        StgPreset::Clinical | StgPreset::Quick => {
+            // A contrastive loss starts at ln(batch), forty times the squared errors: at the published weight it
+            // leads the training.
+            let weights = TaskWeights { gamma: LinearSchedule::constant(0.01), ..TaskWeights::default() };
+            LossConfig::default().temporal(TemporalKind::L2).weights(weights)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_preset_is_valid_and_survives_its_file() {
+        for preset in [StgPreset::Paper, StgPreset::Clinical, StgPreset::Quick] {
+            for architecture in [Architecture::Full, Architecture::Decoupled] {
+                let config = StgSystemConfig::with_architecture(preset, architecture);
+                config.validate().unwrap();
+                let text = serde_json::to_string(&config).unwrap();
+                assert_eq!(serde_json::from_str::<StgSystemConfig>(&text).unwrap(), config);
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_field_is_named() {
+        let quick = || StgSystemConfig::new(StgPreset::Quick);
+        let error = |config: StgSystemConfig| config.validate().unwrap_err().to_string();
+        assert!(error(quick().cross_validation(1, 1)).contains("folds"));
+        assert!(error(quick().size(12, 8)).contains("size"));
+        assert!(error(quick().encoder_width(0)).contains("base_width"));
+        assert!(error(StgSystemConfig { validation: 1.0, ..quick() }).contains("validation"));
+        assert_eq!(quick().encoder_weights("r3d_18.pth").encoder.base_width, 64);
+    }
+}

@@ -1,0 +1,167 @@
+use crate::{
+    ImageScaler, PatientFeatures, Prediction, Result, Stg, StgConfig, StgInputs, StgOutput, StgPipeline,
+    TimeScale, predict,
+};
+use candle_core::{DType, Device, Tensor};
+use oncograph_core::{AtFile, FollowUp, Seed, Table};
+use oncograph_datasets::scaler::TabularPipeline;
+use oncograph_graph::HeteroGraph;
+use oncograph_nn::ParamStore;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// S-30: beyond these years there is no data.
+const HORIZON: usize = 12;
+
+/// The parts of the image scaler in a model's file.
+const SCALER: [&str; 4] = ["scaler/unit", "scaler/mean", "scaler/inverse", "scaler/axes"];
+
+/// One trained network with everything that it needs to be applied: the unit of cross-validation and of prediction.
+#[derive(Debug)]
+pub struct TrainedStg {
+    pub(crate) pipeline: StgPipeline,
+    pub(crate) network: Stg,
+    pub(crate) store: ParamStore,
+    pub(crate) scales: [TimeScale; 2],
+    /// Outcomes of the training patients, and the network's outputs for them (recurrence, survival), from which a Cox
+    /// model's baseline comes.
+    pub(crate) training: Vec<[FollowUp; 2]>,
+    pub(crate) training_outputs: [Vec<f64>; 2],
+    pub(crate) device: Device,
+}
+
+/// What a model's JSON file holds; its tensors are beside it.
+#[derive(Serialize, Deserialize)]
+struct Description {
+    model: StgConfig,
+    pipeline: TabularPipeline,
+    scales: [TimeScale; 2],
+    training: Vec<[FollowUp; 2]>,
+    training_outputs: [Vec<f64>; 2],
+}
+
+impl TrainedStg {
+    /// The predictions for patients, task by task ([`crate::STG_TASKS`]), with times between 0 and 12 years (S-30).
+    ///
+    /// # Errors
+    /// As [`StgPipeline::apply`], or an error of the network.
+    pub fn predict(
+        &self,
+        clinical: &Table,
+        images: Option<&[&PatientFeatures]>,
+    ) -> Result<[Vec<Prediction>; 2]> {
+        let inputs = self.pipeline.apply(clinical, images, &self.device)?;
+        self.predict_graphs(&inputs, &inputs.graphs.iter().collect::<Vec<_>>())
+    }
+
+    /// The predictions for given graphs over prepared inputs, for example with nodes removed.
+    ///
+    /// # Errors
+    /// An error of the network.
+    pub fn predict_graphs(
+        &self,
+        inputs: &StgInputs,
+        graphs: &[&HeteroGraph],
+    ) -> Result<[Vec<Prediction>; 2]> {
+        let output = inputs.table.output(&self.network, graphs)?;
+        Ok([self.task(0, &output.recurrence)?, self.task(1, &output.survival)?])
+    }
+
+    fn task(&self, task: usize, head: &Tensor) -> Result<Vec<Prediction>> {
+        let seen: Vec<FollowUp> = self.training.iter().map(|o| o[task]).collect();
+        let outputs = &self.training_outputs[task];
+        let shape = (seen.len(), outputs.len() / seen.len().max(1));
+        let outputs = Tensor::from_slice(outputs, shape, &self.device)?;
+        let kind = self.network.config().survival_loss;
+        let mut all = predict(kind, head, &self.scales[task], HORIZON, Some((&outputs, &seen)))?;
+        all.iter_mut().for_each(|p| p.years = p.years.clamp(0.0, HORIZON as f64));
+        Ok(all)
+    }
+
+    /// What was fitted before the network.
+    pub fn pipeline(&self) -> &StgPipeline {
+        &self.pipeline
+    }
+
+    /// The network.
+    pub fn network(&self) -> &Stg {
+        &self.network
+    }
+
+    /// How many numbers were trained.
+    pub fn parameter_count(&self) -> usize {
+        self.store.parameter_count()
+    }
+
+    /// The model as two files: its description in JSON, and its tensors in safetensors.
+    ///
+    /// # Errors
+    /// An error of candle, or numbers that JSON cannot hold.
+    pub fn to_bytes(&self) -> Result<(Vec<u8>, Vec<u8>)> {
+        let (tabular, scaler) = self.pipeline.parts();
+        let mut tensors: HashMap<String, Tensor> =
+            self.store.snapshot()?.into_iter().map(|(n, t)| (format!("network/{n}"), t)).collect();
+        if let Some(scaler) = scaler {
+            for (name, part) in SCALER.into_iter().zip(scaler.parts()) {
+                tensors.insert(name.into(), Tensor::new(part, &Device::Cpu)?);
+            }
+        }
+        let description = Description {
+            model: self.network.config().clone(),
+            pipeline: tabular.clone(),
+            scales: self.scales,
+            training: self.training.clone(),
+            training_outputs: self.training_outputs.clone(),
+        };
+        let json = serde_json::to_vec_pretty(&description).map_err(candle_core::Error::wrap)?;
+        Ok((json, to_safetensors(&tensors)?))
+    }
+
+    /// From what [`TrainedStg::to_bytes`] gave; `path` is named where it does not fit.
+    ///
+    /// # Errors
+    /// [`AtFile`] for a file that is not whole.
+    pub fn from_bytes(json: &[u8], tensors: &[u8], path: &Path, device: &Device) -> Result<Self> {
+        let description: Description = serde_json::from_slice(json).map_err(|e| AtFile::new(path, e))?;
+        let broken = |e: candle_core::Error| AtFile::new(path, e);
+        let mut tensors = candle_core::safetensors::load_buffer(tensors, &Device::Cpu).map_err(broken)?;
+        let mut vector = |name: &str| tensors.remove(name).map(|t| t.to_vec1::<f32>()).transpose();
+        let scaler = match SCALER.map(|name| vector(name).transpose()) {
+            [Some(unit), Some(mean), Some(inverse), Some(axes)] => {
+                Some(ImageScaler::from_parts([unit?, mean?, inverse?, axes?])?)
+            }
+            _ => None,
+        };
+        let (store, network) = build(&description.model, Seed::new(0), device)?;
+        let own = tensors.into_iter().filter_map(|(n, t)| Some((n.strip_prefix("network/")?.to_string(), t)));
+        store.restore(&own.collect()).map_err(|e| AtFile::new(path, e))?;
+        Ok(TrainedStg {
+            pipeline: StgPipeline::from_parts(description.pipeline, scaler),
+            network,
+            store,
+            scales: description.scales,
+            training: description.training,
+            training_outputs: description.training_outputs,
+            device: device.clone(),
+        })
+    }
+}
+
+/// A network with parameters drawn from a stream of its own.
+pub(crate) fn build(model: &StgConfig, seed: Seed, device: &Device) -> Result<(ParamStore, Stg)> {
+    let store = ParamStore::new(seed.stream("network"));
+    let network = Stg::new(model, store.var_builder(DType::F32, device))?;
+    Ok((store, network))
+}
+
+/// The numbers of both heads, as a model's file keeps them.
+pub(crate) fn head_values(output: &StgOutput) -> Result<[Vec<f64>; 2]> {
+    let flat = |t: &Tensor| -> Result<Vec<f64>> { Ok(t.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?) };
+    Ok([flat(&output.recurrence)?, flat(&output.survival)?])
+}
+
+/// Named tensors as a safetensors file.
+pub(crate) fn to_safetensors(tensors: &HashMap<String, Tensor>) -> Result<Vec<u8>> {
+    Ok(safetensors::serialize(tensors, None).map_err(candle_core::Error::wrap)?)
+}

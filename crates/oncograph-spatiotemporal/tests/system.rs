@@ -1,0 +1,169 @@
+//! The system from files to a bundle, on a few generated patients.
+
+use candle_core::{DType, Device};
+use oncograph_core::Seed;
+use oncograph_datasets::crlm::{ClinicalTable, ImageFiles, PhantomConfig};
+use oncograph_deploy::{Bundle, BundleWriter};
+use oncograph_encoder::VideoResNetConfig;
+use oncograph_nn::ParamStore;
+use oncograph_spatiotemporal::{
+    CohortSource, ImageEncoder, STG_TASKS, StgBundleParts, StgCohort, StgPatient, StgPrediction,
+    StgPredictor, StgPreset, StgSystem, StgSystemConfig, TrainedStg, node_drop_curve, stg_model_card,
+    write_stg_bundle,
+};
+use oncograph_study::{Answer, Cohort, ScoreOptions, Study, StudyResults};
+use oncograph_train::{RunDir, StopFlag};
+use std::path::{Path, PathBuf};
+
+/// A finished study of 20 generated patients.
+struct Finished {
+    folder: tempfile::TempDir,
+    cohort: StgCohort,
+    results: StudyResults,
+    run: RunDir,
+    bundle: PathBuf,
+}
+
+impl Finished {
+    /// The model of a job.
+    fn model(&self, job: usize) -> TrainedStg {
+        let job = &self.results.jobs()[job];
+        let read = |end: &str| {
+            let name = format!("stg-{}-{}.{end}", job.repeat, job.fold);
+            std::fs::read(self.run.file("folds").join(name)).unwrap()
+        };
+        TrainedStg::from_bytes(&read("json"), &read("safetensors"), Path::new("stg"), &Device::Cpu).unwrap()
+    }
+}
+
+fn config() -> StgSystemConfig {
+    StgSystemConfig::new(StgPreset::Quick).cross_validation(2, 1).size(4, 16).encoder_width(4).epochs(2)
+}
+
+fn finished(edit: impl Fn(StgSystemConfig, &Path) -> StgSystemConfig) -> Finished {
+    let folder = tempfile::tempdir().unwrap();
+    let config = edit(config(), folder.path());
+    let seed = Seed::new(5);
+    let source = CohortSource::Phantom(PhantomConfig::new(20, 3).matrix(32).slice_spacing(7.0, 7.5));
+    let files = source.open(&folder.path().join("cohort"), 2, |_| ()).unwrap();
+    let encoder = ImageEncoder::new(&config, seed, &Device::Cpu).unwrap();
+    let cohort =
+        StgCohort::new(&files, &config).unwrap().encode(&encoder, 2, &StopFlag::new(), || ()).unwrap();
+    let run = RunDir::create(&folder.path().join("runs")).unwrap();
+    let stg = StgSystem::new(config.clone());
+    let study = Study::new(&cohort, &run).cross_validation(2, 1).seed(seed).workers(2);
+    let results = study.model("stg", &stg).run().unwrap();
+    let scores = results.score(&cohort, &ScoreOptions::default().replicates(50)).unwrap();
+    let card = stg_model_card(&config, &cohort, &scores, "stg");
+    let parts = StgBundleParts {
+        config: &config,
+        seed,
+        cohort: &cohort,
+        results: &results,
+        model: "stg",
+        card: &card,
+    };
+    let bundle = write_stg_bundle(&run, parts).unwrap().path().to_path_buf();
+    Finished { folder, cohort, results, run, bundle }
+}
+
+fn predict(bundle: &Path, cohort: &Path, id: &str) -> StgPrediction {
+    let predictor = StgPredictor::open(&Bundle::open(bundle).unwrap(), &Device::Cpu).unwrap();
+    let images = ImageFiles::nifti_in(cohort.join(id)).unwrap().unwrap();
+    let table = ClinicalTable::read(cohort.join("clinical.csv")).unwrap();
+    predictor.predict(&StgPatient::new(id).images(images).clinical(table)).unwrap()
+}
+
+/// Everything that was predicted, to the last bit.
+fn bits(prediction: &StgPrediction) -> String {
+    serde_json::to_string(&prediction.tasks).unwrap() + &prediction.report.to_json().unwrap()
+}
+
+#[test]
+fn a_bundle_predicts_the_same_bits_in_another_folder() {
+    let all = finished(|config, _| config);
+    let (cohort, id) = (all.folder.path().join("cohort"), "PHANTOM-0003");
+    let before = predict(&all.bundle, &cohort, id);
+    assert_eq!((before.models, before.trained_on_phantom), (2, true));
+    let elsewhere = tempfile::tempdir().unwrap();
+    let moved = elsewhere.path().join("model");
+    copy(&all.bundle, &moved);
+    // Nothing of the run is left but the patient's own files.
+    std::fs::remove_dir_all(all.run.path()).unwrap();
+    assert_eq!(bits(&predict(&moved, &cohort, id)), bits(&before));
+    assert_ne!(bits(&predict(&moved, &cohort, "PHANTOM-0004")), bits(&before));
+}
+
+#[test]
+fn weights_of_a_checkpoint_are_in_the_bundle() {
+    let all = finished(|mut config, folder| {
+        let store = ParamStore::new(Seed::new(9));
+        let network = VideoResNetConfig::r3d_18(1).base_width(4);
+        network.build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
+        let path = folder.join("r3d_18.safetensors");
+        store.save(&path).unwrap();
+        config.encoder.weights = Some(path);
+        config
+    });
+    std::fs::remove_file(all.folder.path().join("r3d_18.safetensors")).unwrap();
+    let text = std::fs::read_to_string(all.bundle.join("config.json")).unwrap();
+    assert!(!text.contains("r3d_18.safetensors"), "{text}");
+    // The mean over the models on the features that the study encoded with the checkpoint.
+    let row = 4;
+    let images = [&all.cohort.images().unwrap()[row]];
+    let clinical = all.cohort.clinical().select(&[row]);
+    let risk = |job| all.model(job).predict(&clinical, Some(&images)).unwrap()[1][0].risk;
+    let mean = [0, 1].map(risk).iter().sum::<f64>() / 2.0;
+    let prediction = predict(&all.bundle, &all.folder.path().join("cohort"), &all.cohort.ids()[row]);
+    assert_eq!(prediction.tasks[1].risk, mean);
+}
+
+#[test]
+fn one_new_patient_is_predicted_as_in_the_study() {
+    let all = finished(|config, _| config);
+    for (place, job) in all.results.jobs().iter().enumerate() {
+        let model = all.model(place);
+        let row = job.test[1];
+        let images = [&all.cohort.images().unwrap()[row]];
+        let alone = model.predict(&all.cohort.clinical().select(&[row]), Some(&images)).unwrap();
+        for (task, predictions) in STG_TASKS.iter().zip(&alone) {
+            let Answer::Survival { risk, years: Some(years), .. } = job.answers[*task][1] else {
+                panic!("no time")
+            };
+            approx::assert_relative_eq!(predictions[0].risk, risk, max_relative = 1e-4, epsilon = 1e-5);
+            approx::assert_relative_eq!(predictions[0].years, years, max_relative = 1e-4, epsilon = 1e-4);
+        }
+        assert!(model.predict(all.cohort.clinical(), None).is_err());
+    }
+    let curve = node_drop_curve(&all.results, &all.cohort, "stg").unwrap();
+    assert_eq!(curve.iter().map(|c| c.0).collect::<Vec<_>>(), [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]);
+    assert_eq!(Some(curve[0].1), all.results.main_metric("stg", &all.cohort.tasks()[1]));
+}
+
+#[test]
+fn a_bundle_of_another_system_and_a_patient_without_images_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let writer = BundleWriter::create(folder.path().join("other"), "glioma").unwrap();
+    let error = StgPredictor::open(&writer.finish().unwrap(), &Device::Cpu).unwrap_err().to_string();
+    assert!(error.contains("system glioma, expected one of stg"), "{error}");
+    let all = finished(|config, _| config);
+    let predictor = StgPredictor::open(&Bundle::open(&all.bundle).unwrap(), &Device::Cpu).unwrap();
+    let error = predictor.predict(&StgPatient::new("new")).unwrap_err().to_string();
+    assert!(error.contains("these models have image nodes"), "{error}");
+    let table = ClinicalTable::read(all.folder.path().join("cohort/clinical.csv")).unwrap();
+    let images = ImageFiles::nifti_in(all.folder.path().join("cohort/PHANTOM-0001")).unwrap().unwrap();
+    let error = predictor.predict(&StgPatient::new("new").images(images).clinical(table)).unwrap_err();
+    assert!(error.to_string().contains("no patient new"), "{error}");
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        match path.is_dir() {
+            true => copy(&path, &target),
+            false => drop(std::fs::copy(&path, target).unwrap()),
+        }
+    }
+}
