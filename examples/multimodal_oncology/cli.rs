@@ -1,7 +1,9 @@
 //! The command line.
 
 use clap::{Parser, ValueEnum};
-use serde::{Deserialize, Serialize};
+use oncograph::datasets::omics::OmicsCollection;
+use oncograph::omics::{NodeInput, OmicsPreset};
+use oncograph::study::cli::StudyArgs;
 use std::path::PathBuf;
 
 /// Predict survival, response and toxicity from several molecular tables and what is known of how their columns belong
@@ -13,8 +15,10 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(name = "multimodal_oncology", version)]
 pub struct Args {
+    #[command(flatten)]
+    pub study: StudyArgs,
     /// Folder of the omics tables, networks and gene sets. Default: a phantom cohort
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub data: Option<PathBuf>,
     /// Which of the cohorts in --data
     #[arg(long, value_enum, default_value = "gbmlgg")]
@@ -26,25 +30,7 @@ pub struct Args {
     /// Choices that the article leaves open: `literal` reads it as closely as it runs, `fixed` is the recommended reading
     /// at the published widths, `quick` is `fixed`, narrow and short [default: quick]
     #[arg(long, value_enum)]
-    pub preset: Option<Preset>,
-    /// Where runs are written
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    pub out: PathBuf,
-    /// Go on with a run that was stopped: its folder, or the newest if none is given
-    #[arg(long, value_name = "RUN", num_args = 0..=1, conflicts_with_all = ["data", "config"])]
-    pub resume: Option<Option<PathBuf>>,
-    /// Take every setting from the config.json of a run
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Seed of every random draw [default: 1]
-    #[arg(long)]
-    pub seed: Option<u64>,
-    /// Folds of the cross-validation [default: 5]
-    #[arg(long)]
-    pub folds: Option<usize>,
-    /// Repetitions of the cross-validation [default: 1]
-    #[arg(long)]
-    pub repeats: Option<usize>,
+    pub preset: Option<PresetArg>,
     /// Epochs at most [default: quick 50, else 100]
     #[arg(long)]
     pub epochs: Option<usize>,
@@ -80,11 +66,20 @@ pub struct Args {
     /// Whose clinical report is written [default: the first patient's]
     #[arg(long, value_name = "ID")]
     pub patient: Option<String>,
+    /// Train nothing: predict for a new patient, from JSON (`id`, `covariates`, `tables`) or CSV (`table,name,value`), and
+    /// write the clinical report to OUT/predictions
+    #[arg(long, value_name = "FILE")]
+    pub predict: Option<PathBuf>,
+    /// The bundle that --predict reads [default: that of --run]
+    #[arg(long, value_name = "DIR", requires = "predict", conflicts_with = "run")]
+    pub bundle: Option<PathBuf>,
+    /// The run whose bundle --predict reads [default: the newest]
+    #[arg(long, value_name = "RUN", requires = "predict")]
+    pub run: Option<PathBuf>,
 }
 
 /// A cohort of `--data`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum CohortArg {
     /// TCGA-BRCA: mRNA, miRNA, protein; subtype and survival.
     Brca,
@@ -92,6 +87,16 @@ pub enum CohortArg {
     Gbmlgg,
     /// Acetaminophen in rats: expression; toxicity.
     Rat,
+}
+
+impl From<CohortArg> for OmicsCollection {
+    fn from(cohort: CohortArg) -> Self {
+        match cohort {
+            CohortArg::Brca => OmicsCollection::Brca,
+            CohortArg::Gbmlgg => OmicsCollection::Gbmlgg,
+            CohortArg::Rat => OmicsCollection::Rat,
+        }
+    }
 }
 
 /// M-01 for nodes with one value.
@@ -103,14 +108,32 @@ pub enum NodeInputArg {
     Named,
 }
 
+impl From<NodeInputArg> for NodeInput {
+    fn from(input: NodeInputArg) -> Self {
+        match input {
+            NodeInputArg::Diag => NodeInput::Diag,
+            NodeInputArg::Named => NodeInput::Named,
+        }
+    }
+}
+
 /// M-01 to M-28 at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Preset {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PresetArg {
     /// The literal reading of the article.
     Literal,
     /// The recommended reading.
     Fixed,
     /// `fixed`, narrow and short.
     Quick,
+}
+
+impl From<PresetArg> for OmicsPreset {
+    fn from(preset: PresetArg) -> Self {
+        match preset {
+            PresetArg::Literal => OmicsPreset::Literal,
+            PresetArg::Fixed => OmicsPreset::Fixed,
+            PresetArg::Quick => OmicsPreset::Quick,
+        }
+    }
 }

@@ -1,60 +1,70 @@
-//! The report's part on genes and the sets that they belong to.
+//! The report's part on columns and the gene sets that they belong to.
 
-use crate::cohort::Cohort;
-use crate::explain::Findings;
-use oncograph::explain::Prerank;
+use oncograph::explain::{Enriched, Prerank, RankStability};
+use oncograph::omics::{OmicsFindings, OmicsStudyCohort};
 use oncograph::report::chart::{Bar, bars, enrichment};
 use oncograph::report::{Cell, Report, ReportTable, Section};
+use oncograph::study::Cohort;
 
 /// Genes, proteins and sets.
-pub fn section(report: Report, cohort: &Cohort, findings: &Findings) -> Report {
-    let task = cohort.tasks.first().map_or("", |t| t.name.as_str());
+pub fn section(report: Report, cohort: &OmicsStudyCohort, findings: &OmicsFindings) -> Report {
+    let task = cohort.tasks().first().map_or("", |t| t.name.as_str());
     report.section("Genes and sets", |s| {
         s.paragraph(format!(
             "How much of {task} each value accounts for: integrated gradients from the mean patient, their mean magnitude \
              over held-out patients."
         ));
-        for (node_type, genes) in &findings.genes {
-            let caption = format!("{node_type}: top 20");
-            let table = genes.iter().take(20).enumerate().fold(ReportTable::new(caption, ["Rank", "Name", "Share"]), |t, (i, (name, v))| {
-                t.row([Cell::count(i + 1), Cell::text(name.clone()), Cell::number(*v, 5)])
-            });
-            s.table(match findings.stability.get(node_type) {
-                None => table,
-                Some(st) => table.note(format!(
-                    "Between folds: Kendall's tau {:.2}; the top lists share {:.0} % (by chance {:.0} %).",
-                    st.kendall,
-                    100.0 * st.top_overlap,
-                    100.0 * st.chance
-                )),
-            });
+        for (table, ranking) in &findings.ranking {
+            s.table(ranked(table, ranking, findings.stability.get(table)));
         }
         for (name, found) in &findings.enrichment {
-            let table = ReportTable::new(
-                format!("{name}: over-representation among the top tenth (at least 20), background: what was measured"),
-                ["Set", "Genes", "Of", "Fold", "p", "FDR"],
-            );
-            let table = found.iter().take(15).fold(table, |t, e| {
-                t.row([
-                    Cell::text(e.name.clone()),
-                    Cell::count(e.genes.len()),
-                    Cell::count(e.size),
-                    Cell::number(e.fold, 1),
-                    Cell::p_value(e.p_value),
-                    Cell::p_value(e.q_value),
-                ])
-            });
-            s.table(table.note("Sets of 3 to 500 measured genes with a hit count as tests."));
-            let strongest: Vec<Bar> =
-                found.iter().take(10).map(|e| Bar::new(e.name.clone(), -e.p_value.max(1e-300).log10())).collect();
-            if !strongest.is_empty() {
-                s.figure_or_reason(name, bars(&strongest, "-log10 p"));
-            }
+            over_represented(s, name, found);
         }
         for (name, found) in &findings.preranked {
             preranked(s, name, found);
         }
     })
+}
+
+/// The best columns of a table.
+fn ranked(table: &str, ranking: &[(String, f64)], stability: Option<&RankStability>) -> ReportTable {
+    let empty = ReportTable::new(format!("{table}: top 20"), ["Rank", "Name", "Share"]);
+    let shown = ranking.iter().take(20).enumerate().fold(empty, |t, (i, (name, v))| {
+        t.row([Cell::count(i + 1), Cell::text(name.clone()), Cell::number(*v, 5)])
+    });
+    let Some(stability) = stability else { return shown };
+    shown.note(format!(
+        "Between folds: Kendall's tau {:.2}; the top lists share {:.0} % (by chance {:.0} %).",
+        stability.kendall,
+        100.0 * stability.top_overlap,
+        100.0 * stability.chance
+    ))
+}
+
+/// Sets that the best genes belong to more than by chance.
+fn over_represented(s: &mut Section, name: &str, found: &[Enriched]) {
+    let table = ReportTable::new(
+        format!(
+            "{name}: over-representation among the top tenth (at least 20), background: what was measured"
+        ),
+        ["Set", "Genes", "Of", "Fold", "p", "FDR"],
+    );
+    let table = found.iter().take(15).fold(table, |t, e| {
+        t.row([
+            Cell::text(e.name.clone()),
+            Cell::count(e.genes.len()),
+            Cell::count(e.size),
+            Cell::number(e.fold, 1),
+            Cell::p_value(e.p_value),
+            Cell::p_value(e.q_value),
+        ])
+    });
+    s.table(table.note("Sets of 3 to 500 measured genes with a hit count as tests."));
+    let strongest: Vec<Bar> =
+        found.iter().take(10).map(|e| Bar::new(e.name.clone(), -e.p_value.max(1e-300).log10())).collect();
+    if !strongest.is_empty() {
+        s.figure_or_reason(name, bars(&strongest, "-log10 p"));
+    }
 }
 
 /// Where the sets lie in the whole ranking.

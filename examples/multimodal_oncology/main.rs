@@ -1,86 +1,148 @@
-//! The multi-modal network on omics: from tables to a report. See `--help`.
+//! The multi-modal network on omics: from tables to a report and a model that predicts for a new patient. See `--help`.
 
-mod attribute;
-mod baselines;
 mod cli;
-mod clinical;
-mod cohort;
-mod config;
-mod evaluate;
-mod explain;
 mod explanation;
-mod federation;
-mod folds;
-mod network;
 mod report;
-mod score;
-mod variants;
-mod workers;
+mod settings;
 
 use clap::Parser;
 use cli::Args;
-use cohort::Cohort;
-use config::RunConfig;
+use oncograph::core::AtFile;
+use oncograph::deploy::{Bundle, ClinicalReport};
+use oncograph::omics::{
+    OmicsFindings, OmicsPatient, OmicsPredictor, OmicsStudyCohort, late_fusion_jobs, modality_grid,
+    write_bundle,
+};
+use oncograph::study::cli::{
+    StudyProgress, device, one_thread_per_tensor, open_run, program, stop_on_ctrl_c, workers,
+};
+use oncograph::study::{Constant, JOBS, Linear, Penalty, RandomForest, ScoreOptions, Study, StudyResults};
 use oncograph::train::{RunDir, StopFlag};
-use oncograph_examples::{exit_with, open_run, progress, stop_on_ctrl_c};
+// The allocator of the examples.
+use oncograph_examples as _;
+use settings::Settings;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+const NAME: &str = "multimodal_oncology";
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
-    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
-    exit_with(workers::one_thread_per_tensor().and_then(|()| run(&args)))
+    program(|| {
+        one_thread_per_tensor()?;
+        match &args.predict {
+            Some(file) => predict(&args, file),
+            None => run(&args),
+        }
+    })
 }
 
-fn run(args: &Args) -> anyhow::Result<()> {
+fn run(args: &Args) -> Result<()> {
     let stop = stop_on_ctrl_c()?;
-    let root = args.out.join("multimodal_oncology");
-    let (config, run, is_new) = open_run(&root, args.resume.as_ref(), || RunConfig::from_args(args))?;
-    let result = train(&config, &run, &stop);
+    let (settings, run, is_new) = open_run::<_, Box<dyn std::error::Error + Send + Sync>>(
+        &args.study.out.join(NAME),
+        args.study.resume.as_ref(),
+        || Settings::from_args(args),
+    )?;
+    let result = study(args, &settings, &run, &stop);
     // A run that could not begin, because its data is bad, leaves nothing behind.
-    if is_new && !run.file("folds").exists() && result.is_err() && !stop.is_requested() {
+    if is_new && !run.file(JOBS).exists() && result.is_err() && !stop.is_requested() {
         std::fs::remove_dir_all(run.path()).ok();
     }
     result
 }
 
-fn train(config: &RunConfig, run: &RunDir, stop: &StopFlag) -> anyhow::Result<()> {
-    let cohort = Cohort::load(config)?;
-    let reported = clinical::patient(config, &cohort)?;
-    let all = folds::folds(config, &cohort)?;
-    let variants = variants::variants(config, &cohort)?;
-    let bar = progress((variants.len() * all.len() * config.fit.epochs) as u64, "training");
-    let networks = variants.iter().flat_map(|v| all.iter().map(move |f| (Some(v), f)));
-    let jobs: Vec<_> = networks.chain(all.iter().map(|f| (None, f))).collect();
-    let trained = workers::side_by_side(&jobs, |(variant, fold)| match variant {
-        Some(v) => Ok(vec![folds::run_fold(config, &cohort, fold, v, run, stop, &bar)?]),
-        None => baselines::run_fold(config, &cohort, fold, run),
-    });
-    let mut results = trained?.concat();
-    bar.finish_with_message("");
-    results.extend(folds::late_fusion(&cohort, &all, &results)?);
-    let evaluation = evaluate::evaluate(config, &cohort, &results)?;
-    run.write("metrics.csv", evaluate::metrics_csv(&evaluation).as_bytes())?;
-    run.write("predictions.csv", evaluate::predictions_csv(&cohort, &evaluation).as_bytes())?;
-    let findings = explain::findings(config, &cohort, &results)?;
+/// Opens the cohort, trains and compares the models, and writes the page, the bundle and one patient's report.
+fn study(args: &Args, settings: &Settings, run: &RunDir, stop: &StopFlag) -> Result<()> {
+    let cohort = settings.open()?;
+    let patient = settings.reported(&cohort)?;
+    let systems = settings.systems(&cohort)?;
+    let jobs = settings.plan.splits(&cohort, settings.validation, settings.seed())?.len();
+    let progress = StudyProgress::new(jobs * (systems.len() + 3), settings.system.fit.epochs);
+    let study = Study::new(&cohort, run)
+        .plan(settings.plan.clone())
+        .inner(settings.validation)
+        .seed(settings.seed())
+        .device(device(&args.study.device)?)
+        .stop(stop)
+        .workers(workers())
+        .on_progress(|p| progress.update(p));
+    let mut results = systems
+        .iter()
+        .fold(study, |study, system| study.model(system.name(), system))
+        .baseline(Linear::new(Penalty::PerRow(0.1)).most_correlated(50))
+        .baseline(RandomForest::new())
+        .baseline(Constant)
+        .run()?;
+    progress.finish();
+    results.extend(late_fusion_jobs(&results, &cohort)?);
+    let scores = results.score(&cohort, &ScoreOptions::default())?;
+    scores.write_metrics(&run.file("metrics.csv"))?;
+    results.write_predictions(&cohort, &run.file("predictions.csv"))?;
+
+    let page = report::Page {
+        settings,
+        cohort: &cohort,
+        results: &results,
+        scores: &scores,
+        grid: modality_grid(&results, &cohort)?,
+        findings: OmicsFindings::new(&results, &cohort, settings.seed())?,
+    };
     let path = run.file("report.html");
-    report::write(&path, config, &cohort, &evaluation, &results, &findings, &command())?;
-    for table in report::tables(&cohort, &evaluation) {
-        println!("{}", table.to_text());
-    }
-    if cohort.phantom {
-        println!("PHANTOM data: generated patients; the numbers say nothing about real ones.");
-    }
-    let patient = clinical::write(config, &cohort, &all, run, reported)?;
-    println!("{}\npatient: {}\nreport: {}", report::RESEARCH, patient.display(), path.display());
+    page.write(&path)?;
+    page.print();
+    let bundle = write_bundle(run, &results, &cohort, &systems[0], &page.model_card())?;
+    let clinical = held_out(&bundle, &results, &cohort, patient)?;
+    let written = write_clinical(&clinical, &run.folder("clinical")?)?;
+    println!(
+        "patient: {}\nreport: {}\nbundle: {}",
+        written.display(),
+        path.display(),
+        bundle.path().display()
+    );
     Ok(())
 }
 
-/// The command line as typed, without the path of the program.
-fn command() -> String {
-    std::iter::once("multimodal_oncology".to_string())
-        .chain(std::env::args().skip(1))
-        .collect::<Vec<_>>()
-        .join(" ")
+/// The report on a patient of the cohort, by the model that was trained without the patient.
+fn held_out(
+    bundle: &Bundle,
+    results: &StudyResults,
+    cohort: &OmicsStudyCohort,
+    row: usize,
+) -> Result<ClinicalReport> {
+    let patient = OmicsPatient::of_cohort(&cohort.dataset().cohort, row)?;
+    let split = results.splits().iter().find(|s| s.repeat == 0 && s.split.test.contains(&row));
+    let split = split.ok_or_else(|| format!("{}: held out in no fold", patient.id))?;
+    Ok(OmicsPredictor::open(bundle)?.predict_held_out(&patient, (split.repeat, split.fold))?.report)
+}
+
+/// `--predict`: the report on a new patient from a bundle alone.
+fn predict(args: &Args, file: &Path) -> Result<()> {
+    let root = args.study.out.join(NAME);
+    let path = match (&args.bundle, &args.run) {
+        (Some(bundle), _) => bundle.clone(),
+        (None, Some(run)) => run.join("bundle"),
+        (None, None) => match RunDir::latest(&root)? {
+            Some(run) => run.file("bundle"),
+            None => return Err(AtFile::new(&root, "there is no run whose bundle predicts").into()),
+        },
+    };
+    let predictor = OmicsPredictor::open(&Bundle::open(path)?)?;
+    let report = predictor.predict(&OmicsPatient::read(file)?)?.report;
+    let folder = args.study.out.join("predictions");
+    std::fs::create_dir_all(&folder).map_err(|e| AtFile::new(&folder, e))?;
+    let written = write_clinical(&report, &folder)?;
+    println!("{}\npatient: {}", report.to_markdown(), written.display());
+    Ok(())
+}
+
+/// Writes `ID.json` and `ID.md`, and returns where the latter is; what is no part of a plain file name becomes `_`.
+fn write_clinical(report: &ClinicalReport, folder: &Path) -> Result<PathBuf> {
+    let plain = |c: char| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' };
+    let name: String = report.patient.chars().map(plain).collect();
+    let name = name.trim_start_matches('.');
+    report.write(folder, name)?;
+    Ok(folder.join(format!("{name}.md")))
 }

@@ -125,7 +125,7 @@ pub struct FeatureShare {
 /// use oncograph_deploy::{ClinicalReport, ModelIdentity, Prediction, Probability};
 ///
 /// let model = ModelIdentity {
-///     name: "MultimodalNet".into(),
+///     name: "OmicsNet".into(),
 ///     version: "oncograph 0.1.0".into(),
 ///     hash: format!("blake3:{}", "0".repeat(64)),
 /// };

@@ -8,6 +8,7 @@ use oncograph_datasets::omics::{OmicsPhantomConfig, RowStore, RowStoreWriter};
 use oncograph_nn::optim::AdamWConfig;
 use oncograph_nn::{ParamStore, Seed};
 use oncograph_omics::*;
+use oncograph_study::Target;
 use oncograph_train::{Learner, OptimizerConfig};
 use rand::Rng;
 use std::collections::BTreeMap;
@@ -74,7 +75,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         source.rows.width() * patients * 4 / 1_000_000
     );
 
-    let config = MultimodalConfig::new(
+    let config = OmicsNetConfig::new(
         50,
         vec![
             NodeTypeConfig::diag("gene", genes),

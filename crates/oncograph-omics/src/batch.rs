@@ -1,4 +1,4 @@
-use crate::{Error, MultimodalConfig, NodeInput, Result};
+use crate::{Error, NodeInput, OmicsNetConfig, Result};
 use candle_core::{Device, Tensor};
 use std::collections::BTreeMap;
 
@@ -87,7 +87,7 @@ impl OmicsBatch {
     ///
     /// # Errors
     /// [`Error::Input`] names the node type and what is wrong with it.
-    pub fn validate(&self, config: &MultimodalConfig) -> Result<()> {
+    pub fn validate(&self, config: &OmicsNetConfig) -> Result<()> {
         let b = self.len();
         if self.patient.dims() != [b, config.patient] {
             let expected = format!("[patients, {}]", config.patient);
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn a_wrong_width_is_named() {
         let zeros = |r: usize, c: usize| Tensor::zeros((r, c), DType::F32, &Device::Cpu).unwrap();
-        let config = MultimodalConfig::fixed();
+        let config = OmicsNetConfig::fixed();
         let batch = OmicsBatch::new(zeros(2, 50)).with_values("gene", zeros(2, 999), vec![true; 2]);
         let error = batch.validate(&config).unwrap_err().to_string();
         assert_eq!(

@@ -1,4 +1,4 @@
-use crate::{Error, MultimodalNet, Result};
+use crate::{Error, OmicsNet, Result};
 use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -199,10 +199,10 @@ pub struct Ablate {
     pub inter: bool,
 }
 
-/// Configuration of a [`MultimodalNet`]. The doc comments name the decision (M-nn) that a field stands for.
+/// Configuration of a [`OmicsNet`]. The doc comments name the decision (M-nn) that a field stands for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct MultimodalConfig {
+pub struct OmicsNetConfig {
     /// Features of the patient node.
     pub patient: usize,
     /// The types of nodes.
@@ -246,7 +246,7 @@ pub struct MultimodalConfig {
     pub ablate: Ablate,
 }
 
-impl MultimodalConfig {
+impl OmicsNetConfig {
     /// The recommended reading of the specification, for node types, modalities and tasks of one's own.
     pub fn new(
         patient: usize,
@@ -254,7 +254,7 @@ impl MultimodalConfig {
         modalities: Vec<ModalityConfig>,
         tasks: Vec<TaskConfig>,
     ) -> Self {
-        MultimodalConfig {
+        OmicsNetConfig {
             patient,
             node_types,
             modalities,
@@ -424,7 +424,7 @@ impl MultimodalConfig {
         let known: Vec<_> = self.modalities.iter().map(|m| m.name.clone()).collect();
         if let Some(unknown) = names.iter().find(|n| !known.iter().any(|k| k == **n)) {
             return Err(Error::config(
-                "MultimodalConfig",
+                "OmicsNetConfig",
                 "modalities",
                 format!("some of {}", known.join(", ")),
                 unknown,
@@ -449,19 +449,19 @@ impl MultimodalConfig {
             ("trunk", self.trunk),
         ] {
             if value == 0 {
-                return Err(Error::config("MultimodalConfig", field, "at least 1", 0));
+                return Err(Error::config("OmicsNetConfig", field, "at least 1", 0));
             }
         }
         if self.heads == 0 || self.hidden == 0 || !self.hidden.is_multiple_of(self.heads) {
             let expected = format!("a divisor of the hidden width {}", self.hidden);
-            return Err(Error::config("MultimodalConfig", "heads", expected, self.heads));
+            return Err(Error::config("OmicsNetConfig", "heads", expected, self.heads));
         }
         unique("node_types", self.node_types.iter().map(|t| &t.name))?;
         unique("modalities", self.modalities.iter().map(|m| &m.name))?;
         unique("tasks", self.tasks.iter().map(|t| &t.name))?;
         if let Some(empty) = self.node_types.iter().find(|t| t.features == 0) {
             return Err(Error::config(
-                "MultimodalConfig",
+                "OmicsNetConfig",
                 format!("features of {}", empty.name),
                 "at least 1",
                 0,
@@ -469,7 +469,7 @@ impl MultimodalConfig {
         }
         if let Some(empty) = self.tasks.iter().find(|t| t.kind.width() == 0) {
             return Err(Error::config(
-                "MultimodalConfig",
+                "OmicsNetConfig",
                 format!("task {}", empty.name),
                 "at least one output",
                 0,
@@ -477,7 +477,7 @@ impl MultimodalConfig {
         }
         if self.tasks.is_empty() || self.active().next().is_none() {
             return Err(Error::config(
-                "MultimodalConfig",
+                "OmicsNetConfig",
                 "tasks and modalities",
                 "at least one of each",
                 "none",
@@ -493,7 +493,7 @@ impl MultimodalConfig {
             match self.node_type(name) {
                 None => {
                     return Err(Error::config(
-                        "MultimodalConfig",
+                        "OmicsNetConfig",
                         field("node_types"),
                         "known node types",
                         name,
@@ -505,7 +505,7 @@ impl MultimodalConfig {
         if modality.node_types.is_empty() || (rows > 0 && modality.node_types.len() > 1) {
             let expected = "types with one value per node, or a single type with a vector per node";
             return Err(Error::config(
-                "MultimodalConfig",
+                "OmicsNetConfig",
                 field("node_types"),
                 expected,
                 modality.node_types.join(", "),
@@ -515,7 +515,7 @@ impl MultimodalConfig {
         if modality.pooled.is_empty() || unknown.is_some() {
             let expected = format!("some of {}", modality.node_types.join(", "));
             return Err(Error::config(
-                "MultimodalConfig",
+                "OmicsNetConfig",
                 field("pooled"),
                 expected,
                 modality.pooled.join(", "),
@@ -527,9 +527,9 @@ impl MultimodalConfig {
     /// Builds the network with parameters from `vb`.
     ///
     /// # Errors
-    /// As [`MultimodalConfig::validate`], or an error of candle.
-    pub fn build(&self, vb: VarBuilder) -> Result<MultimodalNet> {
-        MultimodalNet::new(self, vb)
+    /// As [`OmicsNetConfig::validate`], or an error of candle.
+    pub fn build(&self, vb: VarBuilder) -> Result<OmicsNet> {
+        OmicsNet::new(self, vb)
     }
 }
 
@@ -538,7 +538,7 @@ fn unique<'a>(field: &'static str, names: impl Iterator<Item = &'a String>) -> R
     for name in names {
         if name.is_empty() || name.contains('.') || !seen.insert(name) {
             return Err(Error::config(
-                "MultimodalConfig",
+                "OmicsNetConfig",
                 field,
                 "names without dots, each once",
                 format!("{name:?}"),
@@ -554,40 +554,40 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_named() {
-        let error = |c: MultimodalConfig| c.validate().unwrap_err().to_string();
-        MultimodalConfig::literal().validate().unwrap();
+        let error = |c: OmicsNetConfig| c.validate().unwrap_err().to_string();
+        OmicsNetConfig::literal().validate().unwrap();
         assert_eq!(
-            error(MultimodalConfig::fixed().heads(7)),
-            "MultimodalConfig: heads must be a divisor of the hidden width 256, got 7"
+            error(OmicsNetConfig::fixed().heads(7)),
+            "OmicsNetConfig: heads must be a divisor of the hidden width 256, got 7"
         );
-        let mut c = MultimodalConfig::fixed();
+        let mut c = OmicsNetConfig::fixed();
         c.modalities[0].pooled = vec!["rna".into()];
         assert_eq!(
             error(c),
-            "MultimodalConfig: pooled of modality genomics must be some of gene, protein, got rna"
+            "OmicsNetConfig: pooled of modality genomics must be some of gene, protein, got rna"
         );
-        let mut c = MultimodalConfig::fixed();
+        let mut c = OmicsNetConfig::fixed();
         c.modalities[2].node_types = vec!["labs".into()];
         assert_eq!(
             error(c),
-            "MultimodalConfig: node_types of modality clinical must be known node types, got labs"
+            "OmicsNetConfig: node_types of modality clinical must be known node types, got labs"
         );
-        let mut c = MultimodalConfig::fixed();
+        let mut c = OmicsNetConfig::fixed();
         c.tasks[1].name = "survival".into();
-        assert!(error(c).starts_with("MultimodalConfig: tasks must be names without dots, each once"));
-        let unknown = MultimodalConfig::fixed().only(&["lab"]).unwrap_err().to_string();
+        assert!(error(c).starts_with("OmicsNetConfig: tasks must be names without dots, each once"));
+        let unknown = OmicsNetConfig::fixed().only(&["lab"]).unwrap_err().to_string();
         assert_eq!(
             unknown,
-            "MultimodalConfig: modalities must be some of genomics, proteomics, clinical, imaging, got lab"
+            "OmicsNetConfig: modalities must be some of genomics, proteomics, clinical, imaging, got lab"
         );
-        let one = MultimodalConfig::fixed().only(&["clinical"]).unwrap();
+        let one = OmicsNetConfig::fixed().only(&["clinical"]).unwrap();
         assert_eq!((one.node_types.len(), one.modalities.len()), (1, 1));
     }
 
     #[test]
     fn a_configuration_survives_its_file() {
-        let config = MultimodalConfig::literal().hetero_edges(HeteroEdges::Gat { threshold: 1.0 });
+        let config = OmicsNetConfig::literal().hetero_edges(HeteroEdges::Gat { threshold: 1.0 });
         let text = serde_json::to_string(&config).unwrap();
-        assert_eq!(serde_json::from_str::<MultimodalConfig>(&text).unwrap(), config);
+        assert_eq!(serde_json::from_str::<OmicsNetConfig>(&text).unwrap(), config);
     }
 }

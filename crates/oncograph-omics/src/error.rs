@@ -1,4 +1,4 @@
-use oncograph_core::Argument;
+use oncograph_core::{Argument, AtFile};
 use std::borrow::Cow;
 
 /// What can go wrong in this crate.
@@ -18,6 +18,24 @@ pub enum Error {
         /// What it was given.
         got: String,
     },
+    /// A file could not be read or written, or does not hold what it should.
+    #[error(transparent)]
+    AtFile(#[from] AtFile),
+    /// A table, a scaler or a phantom.
+    #[error(transparent)]
+    Datasets(#[from] oncograph_datasets::Error),
+    /// A statistic.
+    #[error(transparent)]
+    Metrics(#[from] oncograph_metrics::Error),
+    /// An explanation.
+    #[error(transparent)]
+    Explain(#[from] oncograph_explain::Error),
+    /// A bundle or a clinical report.
+    #[error(transparent)]
+    Deploy(#[from] oncograph_deploy::Error),
+    /// The study that a system is part of.
+    #[error(transparent)]
+    Study(Box<oncograph_study::Error>),
     /// An error of message passing.
     #[error(transparent)]
     Gnn(#[from] oncograph_gnn::Error),
@@ -72,6 +90,23 @@ impl Error {
     /// Wraps the error of a source of batches.
     pub fn source(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Error::Source(error.into())
+    }
+}
+
+impl From<oncograph_study::Error> for Error {
+    fn from(error: oncograph_study::Error) -> Self {
+        Error::Study(Box::new(error))
+    }
+}
+
+impl From<Error> for oncograph_study::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Study(inner) => *inner,
+            // A request to stop is found there.
+            Error::Train(inner) => (*inner).into(),
+            other => oncograph_study::Error::system(other),
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 use crate::{
-    Error, Heads, InterModality, MultimodalConfig, Nodes, OmicsBatch, OmicsModel, OmicsOutput, Result,
+    Error, Heads, InterModality, Nodes, OmicsBatch, OmicsModel, OmicsNetConfig, OmicsOutput, Result,
     SharedGraphs,
 };
 use candle_core::Tensor;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// Parameters `encoders.{patient, node type}.*`, `inter.*`, `heads.*`.
 #[derive(Debug, Clone)]
 pub struct FlatNet {
-    config: MultimodalConfig,
+    config: OmicsNetConfig,
     encoders: BTreeMap<String, Mlp>,
     inter: InterModality,
     heads: Heads,
@@ -28,8 +28,8 @@ impl FlatNet {
     /// The baseline with the sizes of `config`; every pooled node type of an active modality counts as a modality.
     ///
     /// # Errors
-    /// As [`MultimodalConfig::validate`], or an error of candle.
-    pub fn new(config: &MultimodalConfig, vb: VarBuilder) -> Result<Self> {
+    /// As [`OmicsNetConfig::validate`], or an error of candle.
+    pub fn new(config: &OmicsNetConfig, vb: VarBuilder) -> Result<Self> {
         config.validate()?;
         let h = config.hidden;
         let encoder = |name: &str, width: usize| -> Result<(String, Mlp)> {
@@ -73,7 +73,7 @@ impl FlatNet {
 }
 
 impl OmicsModel for FlatNet {
-    fn config(&self) -> &MultimodalConfig {
+    fn config(&self) -> &OmicsNetConfig {
         &self.config
     }
 

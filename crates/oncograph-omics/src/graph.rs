@@ -1,12 +1,13 @@
-use crate::{Error, MultimodalConfig, NodeInput, Result};
+use crate::{Error, NodeInput, OmicsNetConfig, Result};
 use oncograph_nn::Seed;
 use oncograph_nn::segment::Adjacency;
 use rand::Rng;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Directed edges `source -> target` between positions of two node types.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TypedEdges {
     /// The node type that edges start from.
     pub from: String,
@@ -31,10 +32,10 @@ impl TypedEdges {
 /// # Example
 ///
 /// ```
-/// use oncograph_omics::{ModalityConfig, MultimodalConfig, NodeTypeConfig, SharedGraphs, TaskConfig, TaskKind, TypedEdges};
+/// use oncograph_omics::{ModalityConfig, OmicsNetConfig, NodeTypeConfig, SharedGraphs, TaskConfig, TaskKind, TypedEdges};
 ///
 /// # fn main() -> oncograph_omics::Result<()> {
-/// let config = MultimodalConfig::new(
+/// let config = OmicsNetConfig::new(
 ///     1,
 ///     vec![NodeTypeConfig::diag("gene", 2), NodeTypeConfig::diag("protein", 1)],
 ///     vec![ModalityConfig::new("genomics", ["gene", "protein"])],
@@ -97,7 +98,7 @@ impl SharedGraphs {
     ///
     /// # Errors
     /// [`Error::Input`] for an edge to a type or position that is not there.
-    pub fn new(config: &MultimodalConfig, edges: &[TypedEdges]) -> Result<Self> {
+    pub fn new(config: &OmicsNetConfig, edges: &[TypedEdges]) -> Result<Self> {
         for e in edges {
             for (name, largest) in
                 [(&e.from, e.pairs.iter().map(|p| p.0).max()), (&e.to, e.pairs.iter().map(|p| p.1).max())]
@@ -200,8 +201,8 @@ mod tests {
     use super::*;
     use crate::{ModalityConfig, NodeTypeConfig, TaskConfig, TaskKind};
 
-    fn config() -> MultimodalConfig {
-        MultimodalConfig::new(
+    fn config() -> OmicsNetConfig {
+        OmicsNetConfig::new(
             1,
             vec![NodeTypeConfig::diag("gene", 3), NodeTypeConfig::diag("protein", 2)],
             vec![

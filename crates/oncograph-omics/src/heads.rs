@@ -1,4 +1,4 @@
-use crate::{HeadKind, MultimodalConfig, Result, TaskConfig};
+use crate::{HeadKind, OmicsNetConfig, Result, TaskConfig};
 use candle_core::{Module, Tensor};
 use candle_nn::{Linear, VarBuilder};
 use oncograph_nn::norm::{LayerNorm, LayerNormConfig};
@@ -22,7 +22,7 @@ impl Heads {
     ///
     /// # Errors
     /// An error of the configuration or of candle.
-    pub fn new(config: &MultimodalConfig, vb: VarBuilder) -> Result<Self> {
+    pub fn new(config: &OmicsNetConfig, vb: VarBuilder) -> Result<Self> {
         let (h, t) = (config.hidden, config.trunk);
         let heads = match config.head {
             HeadKind::Joint => {
@@ -57,7 +57,9 @@ impl Heads {
             let all = joint.forward(&x)?;
             let mut at = 0;
             for task in &self.tasks {
-                outputs.insert(task.name.clone(), all.narrow(1, at, task.kind.width())?);
+                // Losses select rows, which candle does on contiguous tensors only.
+                let own = all.narrow(1, at, task.kind.width())?.contiguous()?;
+                outputs.insert(task.name.clone(), own);
                 at += task.kind.width();
             }
         } else {

@@ -1,5 +1,5 @@
 use crate::batch::index;
-use crate::{FusionTokens, ModalityConfig, MultimodalConfig, Result, TokenNorm};
+use crate::{FusionTokens, ModalityConfig, OmicsNetConfig, Result, TokenNorm};
 use candle_core::{DType, Tensor};
 use candle_nn::VarBuilder;
 use oncograph_nn::norm::{BatchNorm, BatchNormConfig, LayerNorm, LayerNormConfig};
@@ -48,7 +48,7 @@ impl InterModality {
     ///
     /// # Errors
     /// An error of the configuration or of candle.
-    pub fn new(config: &MultimodalConfig, vb: VarBuilder) -> Result<Self> {
+    pub fn new(config: &OmicsNetConfig, vb: VarBuilder) -> Result<Self> {
         let h = config.hidden;
         let parts = if config.ablate.inter {
             // One flag per modality tells an absent one from a vector of zeros.
@@ -168,7 +168,7 @@ mod tests {
 
     /// z of four patients, the last of whom lacks the first modality.
     fn z(norm: TokenNorm, tokens: &Tensor) -> Tensor {
-        let config = MultimodalConfig::new(
+        let config = OmicsNetConfig::new(
             1,
             vec![NodeTypeConfig::diag("gene", 2), NodeTypeConfig::diag("lab", 2)],
             vec![ModalityConfig::new("genomics", ["gene"]), ModalityConfig::new("clinical", ["lab"])],

@@ -1,4 +1,4 @@
-use crate::{MultimodalConfig, Result};
+use crate::{OmicsNetConfig, Result};
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use oncograph_gnn::{GatConfig, GatConv};
@@ -22,7 +22,7 @@ impl IntraModality {
     ///
     /// # Errors
     /// An error of the configuration or of candle.
-    pub fn new(config: &MultimodalConfig, vb: VarBuilder) -> Result<Self> {
+    pub fn new(config: &OmicsNetConfig, vb: VarBuilder) -> Result<Self> {
         let h = config.hidden;
         let layer = |i: usize| -> Result<(GatConv, LayerNorm)> {
             let conv = GatConfig::new(h, h / config.heads).heads(config.heads).build(vb.pp("convs").pp(i))?;

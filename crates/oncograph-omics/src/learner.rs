@@ -1,9 +1,9 @@
 use crate::{
-    Contrast, Error, MultiTaskLoss, OmicsBatch, OmicsModel, OmicsOutput, Result, SharedGraphs, Target,
-    task_loss,
+    Contrast, Error, MultiTaskLoss, OmicsBatch, OmicsModel, OmicsOutput, Result, SharedGraphs, task_loss,
 };
 use candle_core::Tensor;
 use oncograph_nn::{Mode, Seed};
+use oncograph_study::Target;
 use oncograph_train::{Learner, StepLoss, Validation};
 use rand::seq::SliceRandom;
 use std::collections::BTreeMap;

@@ -1,49 +1,13 @@
-use crate::{Error, MultimodalConfig, Result, TaskKind};
+use crate::{Error, OmicsNetConfig, Result, TaskKind};
 use candle_core::{D, Tensor};
 use candle_nn::{Init, VarBuilder};
-use oncograph_core::FollowUp;
 use oncograph_losses::{
     BinaryOptions, CrossEntropyOptions, Reduction, Ties, binary_cross_entropy, cox, cross_entropy,
     discrete_hazard, mse,
 };
+use oncograph_study::Target;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-
-/// What is known of one task, patient by patient; `None` where it is not (M-15).
-#[derive(Debug, Clone, PartialEq)]
-pub enum Target {
-    /// The time to an event.
-    Survival(Vec<Option<FollowUp>>),
-    /// A class.
-    Class(Vec<Option<usize>>),
-    /// Yes/no labels, each of which may be missing.
-    Labels(Vec<Vec<Option<bool>>>),
-}
-
-impl Target {
-    /// Patients.
-    pub fn len(&self) -> usize {
-        match self {
-            Target::Survival(v) => v.len(),
-            Target::Class(v) => v.len(),
-            Target::Labels(v) => v.len(),
-        }
-    }
-
-    /// Whether there is no patient.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Whether anything is known of a patient.
-    pub fn known(&self, patient: usize) -> bool {
-        match self {
-            Target::Survival(v) => v[patient].is_some(),
-            Target::Class(v) => v[patient].is_some(),
-            Target::Labels(v) => v[patient].iter().any(Option::is_some),
-        }
-    }
-}
 
 /// The loss of one task on the patients whose label is known, with times in years; `None` if there is none, or no event among times
 /// that are compared with each other (M-15).
@@ -67,11 +31,11 @@ pub fn task_loss(
     let rows = output.index_select(&Tensor::from_slice(&known, known.len(), output.device())?, 0)?;
     let of = known.iter().map(|&r| patients[r as usize]);
     match (kind, target) {
-        (TaskKind::Classes(_), Target::Class(v)) => {
+        (TaskKind::Classes(_), Target::Classes { classes: v, .. }) => {
             let classes: Vec<i64> = of.filter_map(|p| v[p]).map(|c| c as i64).collect();
             Ok(Some(cross_entropy(&rows, &classes, &CrossEntropyOptions::new())?))
         }
-        (TaskKind::Labels(n), Target::Labels(v)) => {
+        (TaskKind::Labels(n), Target::Labels { labels: v, .. }) => {
             let (mut labels, mut mask) = (vec![], vec![]);
             for label in of.flat_map(|p| v[p].iter()) {
                 labels.push(f64::from(u8::from(*label == Some(true))));
@@ -138,7 +102,7 @@ impl MultiTaskLoss {
     ///
     /// # Errors
     /// [`Error::Argument`] for a fixed weight below 0 or of a task that is not there.
-    pub fn new(weighting: Weighting, config: &MultimodalConfig, vb: VarBuilder) -> Result<Self> {
+    pub fn new(weighting: Weighting, config: &OmicsNetConfig, vb: VarBuilder) -> Result<Self> {
         let mut learned = BTreeMap::new();
         match &weighting {
             Weighting::Fixed(weights) => {
@@ -210,6 +174,7 @@ impl MultiTaskLoss {
 mod tests {
     use super::*;
     use candle_core::{DType, Device};
+    use oncograph_core::FollowUp;
     use oncograph_nn::{ParamStore, Seed};
 
     fn scalar(v: f64) -> Tensor {
@@ -219,7 +184,7 @@ mod tests {
     fn weights(weighting: Weighting) -> (ParamStore, MultiTaskLoss) {
         let store = ParamStore::new(Seed::new(1));
         let vb = store.var_builder(DType::F64, &Device::Cpu);
-        let loss = MultiTaskLoss::new(weighting, &MultimodalConfig::fixed(), vb).unwrap();
+        let loss = MultiTaskLoss::new(weighting, &OmicsNetConfig::fixed(), vb).unwrap();
         (store, loss)
     }
 
@@ -272,7 +237,8 @@ mod tests {
         assert!(task_loss(TaskKind::SurvivalCox, &x, &target, &[1, 2, 2]).unwrap().is_none());
         assert!(task_loss(TaskKind::SurvivalCox, &x, &target, &[1, 1, 1]).unwrap().is_none());
         let logits = Tensor::new(&[[0.0f64, 50.0]], &Device::Cpu).unwrap();
-        let labels = Target::Labels(vec![vec![Some(true), None]]);
+        let names = ["liver", "skin"].map(String::from).to_vec();
+        let labels = Target::Labels { names, labels: vec![vec![Some(true), None]] };
         let loss = task_loss(TaskKind::Labels(2), &logits, &labels, &[0]).unwrap().unwrap();
         approx::assert_relative_eq!(loss.to_scalar::<f64>().unwrap(), 2f64.ln(), epsilon = 1e-12);
         assert!(task_loss(TaskKind::Classes(2), &logits, &labels, &[0]).is_err());

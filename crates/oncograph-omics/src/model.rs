@@ -1,7 +1,7 @@
 use crate::batch::index;
 use crate::{
-    Error, Heads, HeteroEdges, InterModality, IntraModality, ModalityConfig, MultimodalConfig, NodeEmbedding,
-    Nodes, OmicsBatch, Pooling, Result, SharedGraphs,
+    Error, Heads, HeteroEdges, InterModality, IntraModality, ModalityConfig, NodeEmbedding, Nodes,
+    OmicsBatch, OmicsNetConfig, Pooling, Result, SharedGraphs,
 };
 use candle_core::{Module, Tensor};
 use candle_nn::{Linear, VarBuilder};
@@ -26,7 +26,7 @@ pub struct OmicsOutput {
 /// A model that learns from batches of omics: the network, or a baseline of it.
 pub trait OmicsModel {
     /// What it was built from; for a baseline, what it shares with the network.
-    fn config(&self) -> &MultimodalConfig;
+    fn config(&self) -> &OmicsNetConfig;
 
     /// The outputs for a batch; `graphs` is what its patients share.
     ///
@@ -49,7 +49,7 @@ pub trait OmicsModel {
 /// use oncograph_omics::*;
 ///
 /// # fn main() -> Result<()> {
-/// let config = MultimodalConfig::new(
+/// let config = OmicsNetConfig::new(
 ///     2,
 ///     vec![NodeTypeConfig::diag("gene", 3), NodeTypeConfig::diag("lab", 2)],
 ///     vec![ModalityConfig::new("genomics", ["gene"]), ModalityConfig::new("clinical", ["lab"])],
@@ -72,11 +72,11 @@ pub trait OmicsModel {
 /// ```
 ///
 /// # Reference
-/// Section 4 of the specification of the multimodal-GNN article; with [`MultimodalConfig::literal`] the listing as far
+/// Section 4 of the specification of the multimodal-GNN article; with [`OmicsNetConfig::literal`] the listing as far
 /// as it can run.
 #[derive(Debug, Clone)]
-pub struct MultimodalNet {
-    config: MultimodalConfig,
+pub struct OmicsNet {
+    config: OmicsNetConfig,
     patient: Linear,
     embeddings: BTreeMap<String, NodeEmbedding>,
     modalities: Vec<Modality>,
@@ -100,12 +100,12 @@ struct Tokens {
     vectors: Tensor,
 }
 
-impl MultimodalNet {
-    /// As [`MultimodalConfig::build`].
+impl OmicsNet {
+    /// As [`OmicsNetConfig::build`].
     ///
     /// # Errors
-    /// As [`MultimodalConfig::validate`], or an error of candle.
-    pub fn new(config: &MultimodalConfig, vb: VarBuilder) -> Result<Self> {
+    /// As [`OmicsNetConfig::validate`], or an error of candle.
+    pub fn new(config: &OmicsNetConfig, vb: VarBuilder) -> Result<Self> {
         config.validate()?;
         let h = config.hidden;
         let embeddings = vb.pp("embeddings");
@@ -127,7 +127,7 @@ impl MultimodalNet {
                 hetero: hetero.transpose()?,
             })
         };
-        Ok(MultimodalNet {
+        Ok(OmicsNet {
             patient: linear(config.patient, h, embeddings.pp("patient"))?,
             embeddings: config.node_types.iter().map(embedding).collect::<Result<_>>()?,
             modalities: config.modalities.iter().map(modality).collect::<Result<_>>()?,
@@ -290,8 +290,8 @@ fn gathered(gat: &GatConv, nodes: &Tensor, patients: &Tensor, edges: Vec<(u32, u
     Ok(gat.forward_bipartite(nodes, patients, &adjacency, None)?)
 }
 
-impl OmicsModel for MultimodalNet {
-    fn config(&self) -> &MultimodalConfig {
+impl OmicsModel for OmicsNet {
+    fn config(&self) -> &OmicsNetConfig {
         &self.config
     }
 

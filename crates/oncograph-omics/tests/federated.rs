@@ -8,6 +8,7 @@ use oncograph_nn::optim::AdamWConfig;
 use oncograph_nn::testing::pattern;
 use oncograph_nn::{ParamStore, Seed};
 use oncograph_omics::*;
+use oncograph_study::Target;
 use oncograph_train::{
     FitConfig, FitOutcome, Keep, Learner, OptimizerConfig, StepLoss, StopFlag, Validation, fit,
 };
@@ -18,7 +19,7 @@ const PATIENTS: usize = 48;
 
 /// Forty-eight patients; the last 16 have no class.
 struct World {
-    config: MultimodalConfig,
+    config: OmicsNetConfig,
     cohort: MemoryCohort,
     graphs: SharedGraphs,
     targets: BTreeMap<String, Target>,
@@ -27,13 +28,13 @@ struct World {
 /// One model and its parameters.
 struct Model {
     store: ParamStore,
-    net: MultimodalNet,
+    net: OmicsNet,
     weights: MultiTaskLoss,
 }
 
 impl World {
     fn new() -> Self {
-        let config = MultimodalConfig::new(
+        let config = OmicsNetConfig::new(
             1,
             vec![NodeTypeConfig::diag("gene", 6)],
             vec![ModalityConfig::new("genomics", ["gene"])],
@@ -50,9 +51,11 @@ impl World {
         let time = |g: &Vec<f32>| FollowUp::years((-2.0 * g[1]).exp() as f64, g[2] > -0.8).unwrap();
         let times = genes.iter().map(|g| Some(time(g))).collect();
         let class = |(i, g): (usize, &Vec<f32>)| (i < 32).then_some(usize::from(g[0] > 0.0));
+        let names = ["low", "high"].map(String::from).to_vec();
+        let classes = genes.iter().enumerate().map(class).collect();
         let targets = BTreeMap::from([
             ("survival".to_string(), Target::Survival(times)),
-            ("class".to_string(), Target::Class(genes.iter().enumerate().map(class).collect())),
+            ("class".to_string(), Target::Classes { names, classes }),
         ]);
         let rows: Vec<_> = genes.into_iter().map(Some).collect();
         let cohort = MemoryCohort::new(&vec![vec![1.0]; PATIENTS], &Device::Cpu).unwrap();

@@ -7,11 +7,12 @@ use oncograph_core::FollowUp;
 use oncograph_nn::testing::{assert_gradient_coverage, check_gradients, pattern};
 use oncograph_nn::{Mode, ParamStore, Seed};
 use oncograph_omics::*;
+use oncograph_study::Target;
 use std::collections::BTreeMap;
 
 /// Genes and proteins in one graph, proteins alone, laboratory values and images.
-fn config() -> MultimodalConfig {
-    MultimodalConfig::new(
+fn config() -> OmicsNetConfig {
+    OmicsNetConfig::new(
         3,
         vec![
             NodeTypeConfig::diag("gene", 5),
@@ -47,7 +48,7 @@ fn edges() -> Vec<TypedEdges> {
     ]
 }
 
-fn net(config: &MultimodalConfig, dtype: DType) -> (ParamStore, MultimodalNet, SharedGraphs) {
+fn net(config: &OmicsNetConfig, dtype: DType) -> (ParamStore, OmicsNet, SharedGraphs) {
     let store = ParamStore::new(Seed::new(7));
     let net = config.build(store.var_builder(dtype, &Device::Cpu)).unwrap();
     (store, net, SharedGraphs::new(config, &edges()).unwrap())
@@ -90,7 +91,7 @@ fn largest_difference(a: &Tensor, b: &Tensor) -> f64 {
     (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap()
 }
 
-fn all_variants() -> Vec<MultimodalConfig> {
+fn all_variants() -> Vec<OmicsNetConfig> {
     let base = config();
     let mut named = base.clone();
     named.node_types.iter_mut().take(3).for_each(|t| t.input = NodeInput::Named);
@@ -110,7 +111,7 @@ fn all_variants() -> Vec<MultimodalConfig> {
 #[test]
 fn the_literal_preset_has_5992068_parameters() {
     let store = ParamStore::new(Seed::new(1));
-    MultimodalConfig::literal().build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
+    OmicsNetConfig::literal().build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
     let count = |prefix: &str| {
         let of = store.trainable().into_iter().filter(|(n, _)| n.starts_with(prefix));
         of.map(|(_, v)| v.elem_count()).sum::<usize>()
@@ -245,7 +246,7 @@ fn defect_4_the_proteomics_module_is_called_and_importances_are_of_what_is_calle
     let gradients = store.backward(&out.z.sqr().unwrap().sum_all().unwrap()).unwrap();
     assert!(gradients.get("intra.proteomics.convs.0.lin.weight").is_some());
     let store = ParamStore::new(Seed::new(1));
-    let literal = MultimodalConfig::literal().hidden(8);
+    let literal = OmicsNetConfig::literal().hidden(8);
     let literal = literal.build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
     assert_eq!(literal.config().active().count(), 3);
 }
@@ -284,7 +285,7 @@ fn defect_7_every_task_has_outputs_of_its_own_for_every_patient() {
     let dims = |t: &str| out.tasks[t].dims().to_vec();
     assert_eq!((dims("survival"), dims("response"), dims("toxicity")), (vec![5, 1], vec![5, 3], vec![5, 2]));
     let store = ParamStore::new(Seed::new(1));
-    let mut literal = MultimodalConfig::literal().quick();
+    let mut literal = OmicsNetConfig::literal().quick();
     literal.head = HeadKind::Joint;
     literal.build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
     assert_eq!(store.get("heads.classifier.weight").unwrap().dims(), [4, 32]);
@@ -346,7 +347,7 @@ fn defect_10_the_gradient_of_an_output_is_asked_of_the_gene_tensor() {
 fn training_learns_a_planted_signal_and_repeats_its_bits() {
     use oncograph_nn::optim::AdamWConfig;
     use oncograph_train::{FitConfig, OptimizerConfig, StopFlag, fit};
-    let config = MultimodalConfig::new(
+    let config = OmicsNetConfig::new(
         1,
         vec![NodeTypeConfig::diag("gene", 6)],
         vec![ModalityConfig::new("genomics", ["gene"])],
@@ -362,9 +363,10 @@ fn training_learns_a_planted_signal_and_repeats_its_bits() {
     let times = genes.iter().map(|g| Some(time(g))).collect();
     let classes =
         genes.iter().enumerate().map(|(i, g)| (i % 4 > 0).then_some(usize::from(g[0] > 0.0))).collect();
+    let names = ["low", "high"].map(String::from).to_vec();
     let targets = BTreeMap::from([
         ("survival".to_string(), Target::Survival(times)),
-        ("class".to_string(), Target::Class(classes)),
+        ("class".to_string(), Target::Classes { names, classes }),
     ]);
     let rows: Vec<_> = genes.iter().cloned().map(Some).collect();
     let cohort = MemoryCohort::new(&vec![vec![1.0]; n], &Device::Cpu).unwrap().with("gene", &rows).unwrap();

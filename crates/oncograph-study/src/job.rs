@@ -67,8 +67,9 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// A job inside this one, for example of a candidate in nested cross-validation: its own name, seed and checkpoint.
-    pub(crate) fn inner(&self, suffix: &str) -> Job<'a> {
+    /// A job inside this one, for example of a candidate in nested cross-validation or of one task: its own name, seed and
+    /// checkpoint. Whoever makes it removes its checkpoint (`file("checkpoint.safetensors")`) when all is done.
+    pub fn inner(&self, suffix: &str) -> Job<'a> {
         let name = format!("{}.{suffix}", self.name);
         Job { seed: self.seed.stream(suffix), name, history: vec![], best_epoch: 0, ..self.clone() }
     }
@@ -169,4 +170,11 @@ pub struct JobResult {
     pub best_epoch: usize,
     /// How many trained parameters it has.
     pub parameters: usize,
+}
+
+impl JobResult {
+    /// Model, repetition and fold, as the files of the job are called.
+    pub fn name(&self) -> String {
+        job_name(&self.model, (self.repeat, self.fold))
+    }
 }

@@ -1,4 +1,4 @@
-use crate::{Cohort, Fitted, FoldSplit, Job, JobResult, Plan, Result, StudyResults, System, score};
+use crate::{Cohort, Fitted, FoldSplit, Job, JobResult, Plan, Result, StudyResults, System};
 use oncograph_core::{Argument, Split};
 
 /// Nested cross-validation: of several configurations of a system the one is taken that scores best on folds of the
@@ -65,7 +65,7 @@ where
         }
         let results = StudyResults { repeats: 1, splits: splits.to_vec(), jobs, seed: job.seed() };
         let values: Vec<f64> =
-            data.tasks().iter().filter_map(|task| score::first_metric(&results, name, task)).collect();
+            data.tasks().iter().filter_map(|task| results.main_metric(name, task)).collect();
         match values.is_empty() {
             true => Err(Argument::new("Nested", "inner folds", "rows that can be ranked", "none").into()),
             false => Ok(values.iter().sum::<f64>() / values.len() as f64),

@@ -50,6 +50,16 @@ impl StudyResults {
         self.jobs.extend(derived);
     }
 
+    /// Results of other models on the same splits, for example those of one model on other inputs.
+    pub fn with_only(&self, jobs: Vec<JobResult>) -> Self {
+        StudyResults { splits: self.splits.clone(), jobs, ..*self }
+    }
+
+    /// The main metric of a model on a task by the one rule, without an interval; `None` if it has no value.
+    pub fn main_metric(&self, model: &str, task: &Task) -> Option<f64> {
+        score::first_metric(self, model, task)
+    }
+
     /// Scores every model by the one rule: see [`Scores`].
     ///
     /// # Errors

@@ -7,13 +7,20 @@ pub struct ScoreTable {
     caption: String,
     metrics: Option<Vec<Metric>>,
     emphasised: String,
+    parameters: bool,
     digits: usize,
 }
 
 impl ScoreTable {
     /// All metrics of a task under a caption, the row called `constant` emphasised.
     pub fn new(caption: impl Into<String>) -> Self {
-        ScoreTable { caption: caption.into(), metrics: None, emphasised: "constant".into(), digits: 3 }
+        ScoreTable {
+            caption: caption.into(),
+            metrics: None,
+            emphasised: "constant".into(),
+            parameters: false,
+            digits: 3,
+        }
     }
 
     /// Sets which metrics are shown, and in which order.
@@ -25,6 +32,12 @@ impl ScoreTable {
     /// Sets the model whose row is emphasised.
     pub fn emphasise(mut self, model: impl Into<String>) -> Self {
         self.emphasised = model.into();
+        self
+    }
+
+    /// Adds a column with the number of trained parameters.
+    pub fn parameters(mut self) -> Self {
+        self.parameters = true;
         self
     }
 
@@ -42,6 +55,7 @@ impl ScoreTable {
         });
         let lead = rows.iter().any(|r| r.behind.is_some());
         let header = std::iter::once("Model".to_string())
+            .chain(self.parameters.then(|| "Parameters".to_string()))
             .chain(metrics.iter().map(|m| m.name()))
             .chain(lead.then(|| format!("{} ahead by", scores.reference)));
         let cell = |e: Option<Estimate>, why: &str| match e {
@@ -50,6 +64,12 @@ impl ScoreTable {
         };
         rows.iter().fold(ReportTable::new(self.caption.clone(), header), |table, row| {
             let mut cells = vec![Cell::text(row.model.clone())];
+            if self.parameters {
+                cells.push(match row.parameters {
+                    0 => Cell::missing("no network"),
+                    n => Cell::count(n),
+                });
+            }
             cells.extend(metrics.iter().map(|m| cell(row.metric(*m), "undefined")));
             if lead {
                 cells.push(cell(row.behind, "-"));
@@ -59,5 +79,31 @@ impl ScoreTable {
                 false => table.row(cells),
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_a_column_on_request() {
+        let row = |model: &str, parameters| ScoreRow {
+            model: model.into(),
+            task: "survival".into(),
+            rows: 3,
+            parameters,
+            metrics: vec![(Metric::CIndex, None)],
+            behind: None,
+            over_repeats: vec![],
+            folds: vec![],
+        };
+        let scores = Scores { rows: vec![row("net", 1234), row("constant", 0)], reference: "net".into() };
+        let plain = ScoreTable::new("c").of(&scores, "survival").to_text();
+        let counted = ScoreTable::new("c").parameters().of(&scores, "survival").to_text();
+        assert!(
+            !plain.contains("1234") && counted.contains("1234") && counted.contains("no network"),
+            "{counted}"
+        );
     }
 }

@@ -10,8 +10,10 @@
 //! | [`GeneSets`] | gene sets from GMT files |
 //! | [`brca`], [`gbmlgg`], [`rat`] | the three real cohorts |
 //! | [`OmicsPhantomConfig`] | a generated cohort with a planted signal |
+//! | [`OmicsDataset`] | any of these with its networks, gene sets and centres |
 
 mod cohort;
+mod dataset;
 mod edges;
 mod gmt;
 mod networks;
@@ -26,6 +28,7 @@ mod scaler;
 mod table;
 
 pub use cohort::{NamedRows, OmicsCohort, OmicsOutcomes, brca, gbmlgg, rat};
+pub use dataset::{Antibodies, NamedNetwork, OmicsCollection, OmicsDataset, SetCollection};
 pub use edges::{associated, correlated};
 pub use gmt::GeneSets;
 pub use networks::{antibody_edges, named_edges, read_bioplex, read_map, read_scored_edges, read_trrust};

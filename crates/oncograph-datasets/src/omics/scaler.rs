@@ -102,6 +102,13 @@ impl OmicsScaler {
         })
     }
 
+    /// Whether its parts fit each other and rows of `width` values, for a scaler that comes from a file.
+    pub fn fits(&self, width: usize) -> bool {
+        let n = self.columns.len();
+        let parts = [self.features.len(), self.median.len(), self.mean.len(), self.inverse.len()];
+        parts.iter().all(|len| *len == n) && self.columns.iter().all(|c| *c < width)
+    }
+
     /// z-scores of the kept columns; a missing value becomes the training median's.
     pub fn transform(&self, row: &[f32]) -> Vec<f32> {
         let one = |(k, &c): (usize, &usize)| {
@@ -156,6 +163,7 @@ mod tests {
         assert_eq!(scaler.features, ["a", "c"]);
         let z = scaler.transform(&[2.0, 0.0, 0.0, f32::NAN]);
         assert_eq!(z, [0.0, 0.0]);
+        assert!(scaler.fits(4) && !scaler.fits(3));
         rows[4] = None;
         assert_eq!(OmicsScaler::fit(&names, &rows, &[0, 1, 2, 3], &config).unwrap(), scaler);
         let all = OmicsScaler::fit(&names, &rows, &[0, 1, 3], &config.select(Selection::All)).unwrap();

@@ -71,7 +71,7 @@ pub struct RiskPrediction {
 /// use oncograph_deploy::{ClinicalReport, ModelIdentity, Prediction, Probability};
 ///
 /// let hash = format!("blake3:{}", "0".repeat(64));
-/// let model = ModelIdentity { name: "MultimodalNet".into(), version: "oncograph 0.1.0".into(), hash };
+/// let model = ModelIdentity { name: "OmicsNet".into(), version: "oncograph 0.1.0".into(), hash };
 /// let events = vec![Probability { name: "neutropenia".into(), probability: 0.2 }];
 /// let report = ClinicalReport::new("p1", model).prediction(Prediction::Events { task: "toxicity".into(), events });
 /// let patient = FhirPatient { id: "p1".into(), ..Default::default() };
@@ -236,7 +236,7 @@ mod tests {
 
     fn report() -> ClinicalReport {
         let model = ModelIdentity {
-            name: "MultimodalNet".into(),
+            name: "OmicsNet".into(),
             version: "oncograph 0.1.0".into(),
             hash: format!("blake3:{}", "a".repeat(64)),
         };

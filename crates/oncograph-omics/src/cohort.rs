@@ -1,0 +1,215 @@
+use crate::pipeline::{OmicsRows, OmicsScalers};
+use crate::{ModalityConfig, OmicsSystemConfig, Result};
+use oncograph_core::Argument;
+use oncograph_datasets::omics::{OmicsDataset, OmicsOutcomes};
+use oncograph_datasets::scaler::Matrix;
+use oncograph_study::{Cohort, PermuteOutcomes, Target, Task};
+
+/// Known patients of each kind of response below which it is no task.
+const LEAST_RESPONSES: usize = 10;
+
+/// A cohort with its tasks, as a study takes it.
+///
+/// Survival, the classes of the cohort and its adverse events are tasks where they are known of a patient; the response is
+/// one where ten patients or more had each kind of it.
+///
+/// # Example
+/// ```
+/// use oncograph_datasets::omics::{OmicsDataset, OmicsPhantomConfig};
+/// use oncograph_omics::{OmicsStudyCohort, OmicsSystemConfig};
+/// use oncograph_study::Cohort;
+///
+/// let dataset = OmicsDataset::phantom(&OmicsPhantomConfig::new(80, 1))?;
+/// let cohort = OmicsStudyCohort::new(dataset, &OmicsSystemConfig::quick())?;
+/// let names: Vec<&str> = cohort.tasks().iter().map(|t| t.name.as_str()).collect();
+/// assert_eq!(names, ["survival", "response", "toxicity"]);
+/// # Ok::<(), oncograph_omics::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct OmicsStudyCohort {
+    dataset: OmicsDataset,
+    tasks: Vec<Task>,
+    strata: Vec<usize>,
+    select: usize,
+}
+
+impl OmicsStudyCohort {
+    /// The tasks of a dataset; of `config`, baselines are given as many columns per table as the network.
+    ///
+    /// # Errors
+    /// A dataset without a known outcome.
+    pub fn new(dataset: OmicsDataset, config: &OmicsSystemConfig) -> Result<Self> {
+        let tasks = tasks(&dataset);
+        if tasks.is_empty() {
+            return Err(Argument::new("OmicsStudyCohort", "outcomes", "known of a patient", "none").into());
+        }
+        let strata = dataset.cohort.outcomes.iter().map(stratum).collect();
+        Ok(OmicsStudyCohort { strata, tasks, select: config.select, dataset })
+    }
+
+    /// Patients, tables, networks and gene sets.
+    pub fn dataset(&self) -> &OmicsDataset {
+        &self.dataset
+    }
+
+    /// A task by its name.
+    pub fn task(&self, name: &str) -> Option<&Task> {
+        self.tasks.iter().find(|t| t.name == name)
+    }
+
+    /// Modalities and the tables that they are pooled from: genes with proteins in one graph, the others alone.
+    pub fn modalities(&self) -> Vec<ModalityConfig> {
+        let has = |t: &str| self.dataset.cohort.tables.contains_key(t);
+        let mut modalities = vec![];
+        if has("gene") {
+            let joined: Vec<&str> = ["gene", "protein"].into_iter().filter(|t| has(t)).collect();
+            modalities.push(ModalityConfig::new("genomics", joined).pooled(["gene"]));
+        }
+        let own = [("mirna", "mirna"), ("proteomics", "protein"), ("clinical", "lab")];
+        modalities.extend(own.into_iter().filter(|(_, t)| has(t)).map(|(m, t)| ModalityConfig::new(m, [t])));
+        modalities
+    }
+
+    /// The names of the modalities, in the order of importances.
+    pub fn modality_names(&self) -> Vec<String> {
+        self.modalities().into_iter().map(|m| m.name).collect()
+    }
+}
+
+fn tasks(dataset: &OmicsDataset) -> Vec<Task> {
+    let (cohort, outcomes) = (&dataset.cohort, &dataset.cohort.outcomes);
+    let mut tasks =
+        vec![Task::new("survival", Target::Survival(outcomes.iter().map(|o| o.survival).collect()))];
+    let responses: Vec<Option<usize>> = outcomes.iter().map(|o| o.response).collect();
+    if (0..3).all(|c| responses.iter().filter(|r| **r == Some(c)).count() >= LEAST_RESPONSES) {
+        let names = ["none", "partial", "complete"].map(String::from).to_vec();
+        tasks.push(Task::new("response", Target::Classes { names, classes: responses }));
+    }
+    for (task, names) in &cohort.classes {
+        let classes = outcomes.iter().map(|o| o.classes.get(task).copied()).collect();
+        tasks.push(Task::new(task, Target::Classes { names: names.clone(), classes }));
+    }
+    if !cohort.events.is_empty() {
+        let labels = outcomes.iter().map(|o| o.toxicity.clone()).collect();
+        tasks.push(Task::new("toxicity", Target::Labels { names: cohort.events.clone(), labels }));
+    }
+    tasks.retain(|t| (0..t.target.len()).any(|p| t.target.known(p)));
+    tasks
+}
+
+/// Event, class and first adverse event together.
+fn stratum(o: &OmicsOutcomes) -> usize {
+    let event = o.survival.map_or(2, |s| usize::from(s.event()));
+    let class = o.classes.values().next().copied().or(o.response).map_or(0, |c| c + 1);
+    let toxic = o.toxicity.first().copied().flatten().map_or(0, |t| 1 + usize::from(t));
+    (event * 8 + class) * 3 + toxic
+}
+
+impl Cohort for OmicsStudyCohort {
+    fn ids(&self) -> &[String] {
+        self.dataset.cohort.ids()
+    }
+
+    fn tasks(&self) -> &[Task] {
+        &self.tasks
+    }
+
+    /// Patient features followed by those of each table; of a table that a patient lacks, zeros.
+    fn design(&self, train: &[usize]) -> oncograph_study::Result<Matrix> {
+        let rows = OmicsRows::of_cohort(&self.dataset.cohort);
+        let scalers = OmicsScalers::fit(&self.dataset.cohort, &rows, self.select, train)?;
+        Ok(scalers.design(&rows))
+    }
+
+    fn strata(&self) -> Vec<usize> {
+        self.strata.clone()
+    }
+
+    fn centres(&self) -> Option<&[String]> {
+        Some(&self.dataset.centres)
+    }
+
+    fn fingerprint(&self) -> String {
+        let mut hash = blake3::Hasher::new();
+        let mut text = |part: &str| {
+            hash.update(&(part.len() as u64).to_le_bytes());
+            hash.update(part.as_bytes());
+        };
+        let cohort = &self.dataset.cohort;
+        cohort.covariates.columns().iter().for_each(|c| text(c));
+        for (name, (columns, _)) in &cohort.tables {
+            text(name);
+            columns.iter().for_each(|c| text(c));
+        }
+        for network in &self.dataset.networks {
+            text(&network.from);
+            text(&network.to);
+            network.pairs.iter().flat_map(|(a, b)| [a, b]).for_each(|n| text(n));
+        }
+        if let Some(antibodies) = &self.dataset.antibodies {
+            for (antibody, genes) in &antibodies.genes {
+                text(antibody);
+                genes.iter().for_each(|g| text(g));
+            }
+            antibodies.pairs.iter().flat_map(|(a, b)| [a, b]).for_each(|n| text(n));
+        }
+        self.dataset.centres.iter().for_each(|c| text(c));
+        for value in cohort.covariates.rows().flatten() {
+            hash.update(&value.map_or([0xff; 8], f64::to_le_bytes));
+        }
+        for row in cohort.tables.values().flat_map(|(_, rows)| rows) {
+            hash.update(&[u8::from(row.is_some())]);
+            for value in row.iter().flatten() {
+                hash.update(&value.to_le_bytes());
+            }
+        }
+        hash.finalize().to_hex().to_string()
+    }
+}
+
+impl PermuteOutcomes for OmicsStudyCohort {
+    fn permuted(&self, order: &[usize]) -> Self {
+        let task = |t: &Task| Task::new(t.name.clone(), t.target.reordered(order));
+        OmicsStudyCohort { tasks: self.tasks.iter().map(task).collect(), ..self.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oncograph_datasets::omics::OmicsPhantomConfig;
+
+    #[test]
+    fn another_value_network_or_centre_is_another_cohort() {
+        let dataset = OmicsDataset::phantom(&OmicsPhantomConfig::new(8, 1)).unwrap();
+        let print = |change: &dyn Fn(&mut OmicsDataset)| {
+            let mut dataset = dataset.clone();
+            change(&mut dataset);
+            OmicsStudyCohort::new(dataset, &OmicsSystemConfig::quick()).unwrap().fingerprint()
+        };
+        let same = print(&|_| ());
+        assert_eq!(same, print(&|_| ()));
+        let value = |d: &mut OmicsDataset| {
+            d.cohort.tables.get_mut("lab").unwrap().1[3].as_mut().unwrap()[0] += 1.0;
+        };
+        for change in [
+            &value as &dyn Fn(&mut OmicsDataset),
+            &|d| d.networks[0].pairs[0].0 = "G00099".into(),
+            &|d| d.centres[0] = "B".into(),
+            &|d| d.cohort.tables.get_mut("protein").unwrap().1[0] = None,
+        ] {
+            assert_ne!(same, print(change));
+        }
+    }
+
+    #[test]
+    fn a_rare_kind_of_response_is_no_task_and_nothing_known_is_an_error() {
+        let mut dataset = OmicsDataset::phantom(&OmicsPhantomConfig::new(12, 1)).unwrap();
+        let cohort = OmicsStudyCohort::new(dataset.clone(), &OmicsSystemConfig::quick()).unwrap();
+        assert!(cohort.task("response").is_none() && cohort.task("survival").is_some());
+        assert_eq!(cohort.modality_names(), ["genomics", "proteomics", "clinical"]);
+        dataset.cohort.outcomes.iter_mut().for_each(|o| *o = OmicsOutcomes::default());
+        dataset.cohort.events.clear();
+        assert!(OmicsStudyCohort::new(dataset, &OmicsSystemConfig::quick()).is_err());
+    }
+}

@@ -1,0 +1,160 @@
+//! From a run to a bundle, and from a bundle to one patient's prediction.
+
+mod bundle;
+mod patient;
+mod report;
+mod survival;
+
+pub(crate) use bundle::FoldFile;
+pub use bundle::write_bundle;
+pub use patient::OmicsPatient;
+pub(crate) use survival::SurvivalCalibration;
+
+use crate::pipeline::OmicsRows;
+use crate::trained::{TaskModel, TrainedOmics};
+use crate::{Error, Result};
+use bundle::{ModelFile, SYSTEM, fold_folder};
+use candle_core::Device;
+use oncograph_core::Argument;
+use oncograph_deploy::{Bundle, ClinicalReport, ModelIdentity};
+use oncograph_study::Answers;
+use std::collections::BTreeMap;
+
+/// The prediction for one patient.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct OmicsPrediction {
+    /// The answers of each model that was asked, by repetition and fold.
+    pub answers: Vec<((usize, usize), Answers)>,
+    /// The report, with the means over the models.
+    pub report: ClinicalReport,
+}
+
+/// The model of one fold.
+struct FoldModel {
+    place: (usize, usize),
+    trained: TrainedOmics,
+    calibration: BTreeMap<String, SurvivalCalibration>,
+    /// Risks of the fold's held-out patients by task.
+    reference: BTreeMap<String, Vec<f64>>,
+}
+
+/// Predicts for one patient from a bundle alone.
+///
+/// # Example
+/// See the README of this crate.
+pub struct OmicsPredictor {
+    file: ModelFile,
+    folds: Vec<FoldModel>,
+    identity: ModelIdentity,
+    phantom: bool,
+}
+
+impl OmicsPredictor {
+    /// Opens a bundle that [`write_bundle`] wrote.
+    ///
+    /// # Errors
+    /// A bundle of another system, or one whose files do not fit each other.
+    pub fn open(bundle: &Bundle) -> Result<Self> {
+        let bundle = bundle.clone().of_system(SYSTEM)?;
+        let file: ModelFile = bundle.json("model.json")?;
+        if file.folds.is_empty() {
+            return Err(Error::input("model.json", "the model of a fold", "none"));
+        }
+        file.config.validate()?;
+        let folds =
+            file.folds.iter().map(|place| fold_model(&bundle, &file, *place)).collect::<Result<_>>()?;
+        Ok(OmicsPredictor { folds, identity: bundle.identity(), phantom: bundle.phantom(), file })
+    }
+
+    /// The tables and columns whose values are read, with the covariates under `patient`.
+    pub fn columns(&self) -> impl Iterator<Item = (&str, &[String])> {
+        let tables = self.file.columns.tables.iter().map(|(name, columns)| (name.as_str(), &columns[..]));
+        std::iter::once(("patient", &self.file.columns.covariates[..])).chain(tables)
+    }
+
+    /// The prediction for a patient that no model was trained on: the mean over the models of all folds.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a table or a name that the model was not trained with; an error of the network.
+    pub fn predict(&self, patient: &OmicsPatient) -> Result<OmicsPrediction> {
+        self.predict_by(patient, &self.folds.iter().collect::<Vec<_>>(), false)
+    }
+
+    /// The prediction for a patient of the study itself, by the model of the repetition and fold that held the patient out.
+    ///
+    /// # Errors
+    /// As [`OmicsPredictor::predict`], and [`Error::Argument`] for a fold that the bundle does not have.
+    pub fn predict_held_out(&self, patient: &OmicsPatient, place: (usize, usize)) -> Result<OmicsPrediction> {
+        let Some(fold) = self.folds.iter().find(|f| f.place == place) else {
+            let expected = format!("one of {:?}", self.file.folds);
+            return Err(Argument::new("OmicsPredictor", "fold", expected, format!("{place:?}")).into());
+        };
+        self.predict_by(patient, &[fold], true)
+    }
+
+    fn predict_by(
+        &self,
+        patient: &OmicsPatient,
+        folds: &[&FoldModel],
+        held_out: bool,
+    ) -> Result<OmicsPrediction> {
+        let rows = self.file.columns.rows(patient)?;
+        let read = folds.iter().map(|fold| fold.read(&rows)).collect::<Result<Vec<_>>>()?;
+        let report = self.report(patient, &rows, &read, held_out);
+        report.validate()?;
+        let answers = read.into_iter().map(|r| (r.fold.place, r.answers)).collect();
+        Ok(OmicsPrediction { answers, report })
+    }
+}
+
+/// What the model of one fold returns for a patient.
+struct FoldReading<'a> {
+    fold: &'a FoldModel,
+    answers: Answers,
+    /// Per modality of the network; empty for a patient without any.
+    importance: Vec<f64>,
+    /// Table, column, z-score and what the value adds to the first task's output.
+    attributions: Vec<(String, String, f64, f64)>,
+}
+
+impl FoldModel {
+    fn read(&self, rows: &OmicsRows<'_>) -> Result<FoldReading<'_>> {
+        let source = self.trained.pipeline.source(rows, &Device::Cpu)?;
+        let mut attributions = vec![];
+        if let Some(found) = self.trained.attributed(&source, &[0])? {
+            let names = found.layout.iter().flat_map(|(table, width)| {
+                let features = self.trained.pipeline.features(table).iter().take(*width);
+                features.map(move |f| (table.clone(), f.clone()))
+            });
+            let numbers = found.values[0].iter().zip(&found.shares[0]);
+            attributions = names.zip(numbers).map(|((t, f), (z, share))| (t, f, *z, *share)).collect();
+        }
+        Ok(FoldReading {
+            fold: self,
+            answers: self.trained.answers(&source, &[0])?,
+            importance: self.trained.importance(&source, &[0])?.concat(),
+            attributions,
+        })
+    }
+}
+
+fn fold_model(bundle: &Bundle, file: &ModelFile, place: (usize, usize)) -> Result<FoldModel> {
+    let folder = fold_folder(place);
+    let FoldFile { pipeline, calibration } = bundle.json(&format!("{folder}/pipeline.json"))?;
+    pipeline.check(file.columns.covariates.len(), &file.columns.tables)?;
+    let graphs = pipeline.graphs()?;
+    let net = pipeline.net().clone();
+    let mut models = vec![];
+    for task in &net.tasks {
+        let bytes = bundle.bytes(&format!("{folder}/{}.safetensors", task.name))?;
+        let parameters = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu)?;
+        models.push(TaskModel::new(task.clone(), (&net, false), graphs.clone(), parameters, &Device::Cpu)?);
+    }
+    Ok(FoldModel {
+        place,
+        trained: TrainedOmics { pipeline, models, batch: file.config.batch },
+        calibration,
+        reference: bundle.json(&format!("{folder}/reference.json"))?,
+    })
+}

@@ -1,0 +1,158 @@
+//! Every setting of a run, as it is written into the run's folder.
+
+use crate::Result;
+use crate::cli::Args;
+use oncograph::core::{Argument, Seed};
+use oncograph::datasets::omics::{OmicsCollection, OmicsDataset, OmicsPhantomConfig};
+use oncograph::nn::optim::AdamWConfig;
+use oncograph::omics::{
+    LEAST_OF_CENTRE, OmicsPreset, OmicsStudyCohort, OmicsSystem, OmicsSystemConfig, OmicsVariant,
+};
+use oncograph::study::cli::read_config;
+use oncograph::study::{Cohort, Plan};
+use oncograph::train::OptimizerConfig;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Where the tables come from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// A folder of the user's.
+    Folder { root: PathBuf, cohort: OmicsCollection, idh: Option<PathBuf> },
+    /// Generated in memory.
+    Phantom(OmicsPhantomConfig),
+}
+
+/// A whole run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    pub version: String,
+    pub preset: OmicsPreset,
+    pub source: Source,
+    pub seed: u64,
+    /// Folds, or centres that are held out one at a time (M-23).
+    pub plan: Plan,
+    /// The share of training patients on which training is stopped.
+    pub validation: f64,
+    pub system: OmicsSystemConfig,
+    pub ablate: bool,
+    pub federate: bool,
+    /// Whose clinical report is written; none: the first patient's.
+    pub patient: Option<String>,
+    /// Names of the models that are trained besides the graph network; empty: all.
+    pub models: Vec<String>,
+}
+
+impl Settings {
+    /// The settings that the command line asks for.
+    pub fn from_args(args: &Args) -> Result<Self> {
+        if let Some(path) = &args.study.config {
+            return Ok(read_config(path)?);
+        }
+        let seed = args.study.seed.unwrap_or(1);
+        let source = match &args.data {
+            None => Source::Phantom(phantom(args.patients.unwrap_or(800), seed)),
+            Some(root) => {
+                let beside = root.join("../glioma/tcga_lgg_gbm_subtype_ceccarelli2016.csv");
+                let idh = args.idh.clone().or_else(|| beside.is_file().then_some(beside));
+                Source::Folder { root: root.clone(), cohort: args.cohort.into(), idh }
+            }
+        };
+        let preset = args.preset.map_or(OmicsPreset::Quick, OmicsPreset::from);
+        let folds = args.study.folds.unwrap_or(5);
+        Ok(Settings {
+            version: env!("CARGO_PKG_VERSION").into(),
+            preset,
+            source,
+            seed,
+            plan: match args.leave_centre_out {
+                true => Plan::LeaveOneCentreOut { least: LEAST_OF_CENTRE },
+                false => Plan::CrossValidation { folds, repeats: args.study.repeats.unwrap_or(1) },
+            },
+            validation: 0.2,
+            system: system(args, preset),
+            ablate: args.ablate,
+            federate: args.federate,
+            patient: args.patient.clone(),
+            models: args.models.clone(),
+        })
+    }
+
+    /// The cohort with its tasks.
+    pub fn open(&self) -> Result<OmicsStudyCohort> {
+        let dataset = match &self.source {
+            Source::Phantom(phantom) => OmicsDataset::phantom(phantom)?,
+            Source::Folder { root, cohort, idh } => OmicsDataset::open(root, *cohort, idh.as_deref())?,
+        };
+        Ok(OmicsStudyCohort::new(dataset, &self.system)?)
+    }
+
+    pub fn seed(&self) -> Seed {
+        Seed::new(self.seed)
+    }
+
+    /// What the run trains, the graph network first.
+    ///
+    /// # Errors
+    /// A federation without centres, or a model in `models` that there is not, with those that there are.
+    pub fn systems(&self, cohort: &OmicsStudyCohort) -> Result<Vec<OmicsSystem>> {
+        let mut all = OmicsVariant::comparison(cohort);
+        if self.ablate {
+            all.extend(OmicsVariant::ablations());
+        }
+        if self.federate {
+            all.extend(OmicsVariant::federations(cohort)?);
+        }
+        let names: Vec<String> = all.iter().map(OmicsVariant::name).collect();
+        if let Some(unknown) = self.models.iter().find(|m| !names.contains(m)) {
+            let expected = format!("some of {}", names.join(", "));
+            return Err(Argument::new("--model", "the name", expected, unknown).into());
+        }
+        let chosen = |v: &OmicsVariant| {
+            *v == OmicsVariant::Full || self.models.is_empty() || self.models.contains(&v.name())
+        };
+        let system = |v| OmicsSystem::new(self.system.clone()).variant(v);
+        Ok(all.into_iter().filter(chosen).map(system).collect())
+    }
+
+    /// The row of the patient whose clinical report is written.
+    ///
+    /// # Errors
+    /// A patient that is not in the cohort.
+    pub fn reported(&self, cohort: &OmicsStudyCohort) -> Result<usize> {
+        let ids = cohort.ids();
+        let Some(id) = &self.patient else { return Ok(0) };
+        let unknown = || Argument::new("--patient", "the id", format!("in the cohort, as {}", ids[0]), id);
+        Ok(ids.iter().position(|i| i == id).ok_or_else(unknown)?)
+    }
+}
+
+/// The preset with what the command line changes in it.
+fn system(args: &Args, preset: OmicsPreset) -> OmicsSystemConfig {
+    let mut system = match args.data {
+        None => preset.for_phantom(),
+        Some(_) => preset.config(),
+    };
+    if let Some(batch) = args.batch {
+        system.batch = batch;
+    }
+    if let Some(input) = args.node_input {
+        system.net.node_input = input.into();
+    }
+    if let Some(epochs) = args.epochs {
+        system.fit.epochs = epochs;
+    }
+    if let Some(rate) = args.learning_rate {
+        system.fit.optimizer = OptimizerConfig::AdamW(AdamWConfig::new(rate).weight_decay(0.01));
+    }
+    if let Some(patience) = args.patience {
+        system.fit = system.fit.early_stop(patience);
+    }
+    system
+}
+
+/// A cohort that trains in minutes; the interaction of two modalities is strong enough to be found in it.
+fn phantom(patients: usize, seed: u64) -> OmicsPhantomConfig {
+    OmicsPhantomConfig::new(patients, seed).sizes(45, 45, 6).strength(2.0).missing(0.1)
+}
