@@ -6,7 +6,7 @@ use crate::images_config::ImagesConfig;
 use crate::prepare::crop_grid;
 use crate::stages::{Roles, Stages};
 use candle_core::Tensor;
-use oncograph::brain::{MultiModal, Tumour, TumourBatch};
+use oncograph::brain::{GliomaNet, Tumour, TumourBatch};
 use oncograph::explain::{
     GnnExplainer, GnnExplainerConfig, ModelResult, NodeMaskType, Objective, TractComparison,
     cam_point_correlation, cam_volume, compare_tracts, grad_cam, kept_tracts, tract_density,
@@ -40,7 +40,7 @@ pub fn explain(
     stages: &Stages,
     tumours: &[Tumour],
     roles: &Roles,
-    model: &MultiModal,
+    model: &GliomaNet,
     run: &RunDir,
 ) -> anyhow::Result<Explanations> {
     let config: &ImagesConfig = stages.config;
@@ -86,17 +86,12 @@ pub fn explain(
     Ok(found)
 }
 
-fn logit(said: oncograph::brain::MultiModalOutput) -> ModelResult {
+fn logit(said: oncograph::brain::GliomaNetOutput) -> ModelResult {
     Ok(said.logit.ok_or("the model has no classifier")?)
 }
 
 /// GNNExplainer on regions and tracts, with one factor for both directions of a tract.
-fn tract_masks(
-    model: &MultiModal,
-    batch: &TumourBatch,
-    steps: usize,
-    seed: Seed,
-) -> anyhow::Result<Vec<f64>> {
+fn tract_masks(model: &GliomaNet, batch: &TumourBatch, steps: usize, seed: Seed) -> anyhow::Result<Vec<f64>> {
     let tracts = batch.network.tracts.dim(0)?;
     let image = match model.image_encoder() {
         Some(f) => Some(f.forward(&batch.image, false)?.detach()),
@@ -117,7 +112,7 @@ fn tract_masks(
 /// G-37: the class activation map of the last convolution for the logit of the model's own classifier, or for its negative
 /// where the model answers with the wild type: what speaks for the answer, not for mutation.
 fn activation(
-    model: &MultiModal,
+    model: &GliomaNet,
     batch: &TumourBatch,
     cohort: &Cohort,
     patient: usize,

@@ -11,7 +11,7 @@ use crate::stages::{Curve, Embeddings, Roles, StageCost, Stages, roles};
 use anyhow::{Context, bail};
 use candle_core::{DType, Tensor};
 use oncograph::brain::{
-    BinaryLearner, BinaryTraining, BrainNetwork, Encoders, MultiModal, MultiModalConfig, PopulationBank,
+    BinaryLearner, BinaryTraining, BrainNetwork, Encoders, GliomaNet, GliomaNetConfig, PopulationBank,
     PopulationEdges, Tumour, feature_matrix,
 };
 use oncograph::datasets::scaler::ZScore;
@@ -489,7 +489,7 @@ impl Heads<'_> {
 }
 
 /// The rows of table 4.
-fn table_4(base: &MultiModalConfig) -> Vec<(String, MultiModalConfig)> {
+fn table_4(base: &GliomaNetConfig) -> Vec<(String, GliomaNetConfig)> {
     let of = |image, surface, network| Encoders { image, surface, network };
     let sets = [
         ("f^I", of(true, false, false)),
@@ -514,7 +514,7 @@ fn table_4(base: &MultiModalConfig) -> Vec<(String, MultiModalConfig)> {
 }
 
 /// One switch at a time.
-fn switches(base: &MultiModalConfig) -> Vec<(String, MultiModalConfig)> {
+fn switches(base: &GliomaNetConfig) -> Vec<(String, GliomaNetConfig)> {
     use oncograph::brain::{EdgeGate, NoCross, NodeAttention, NodeHead};
     use oncograph::losses::{BiLevelConfig, Denominator};
     let include = BiLevelConfig::default().denominator(Denominator::IncludePositive);
@@ -538,13 +538,13 @@ fn variants(
     tumours: &[Tumour],
     roles: &Roles,
     upstream: &str,
-    variants: &[(String, MultiModalConfig)],
+    variants: &[(String, GliomaNetConfig)],
     caption: &str,
     evaluation: &mut Evaluation,
 ) -> anyhow::Result<()> {
     let mut scores = vec![];
     for (name, config) in variants {
-        let (model, _): (MultiModal, String) = stages.multi_modal(config, tumours, roles, upstream)?;
+        let (model, _): (GliomaNet, String) = stages.multi_modal(config, tumours, roles, upstream)?;
         let embeddings = Embeddings::of(&model, tumours, &stages.device)?;
         let heads = Heads { stages, roles, cohort: stages.cohort };
         let logits = heads.mlp(&embeddings.rows(Vector::Both), name)?;

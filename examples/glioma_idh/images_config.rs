@@ -7,8 +7,8 @@ use crate::patient::Space;
 use crate::phantom::PhantomConfig;
 use crate::prepare::{MaskMode, PrepareConfig};
 use oncograph::brain::{
-    AutoencoderConfig, BinaryTraining, GeometryEncoderConfig, ImageEncoderConfig, MultiModalConfig,
-    MultiModalTraining, NetworkEncoderConfig, NodeAttention, NodeHead, PopulationClassifierConfig,
+    AutoencoderConfig, BinaryTraining, GeometryEncoderConfig, GliomaNetConfig, GliomaNetTraining,
+    ImageEncoderConfig, NetworkEncoderConfig, NodeAttention, NodeHead, PopulationClassifierConfig,
     PopulationGraphConfig, SvmHeadConfig, TractChannels, TractEncoderConfig, VoxelSampling,
 };
 use oncograph::datasets::glioma::TumourLabel;
@@ -65,8 +65,8 @@ pub struct ImagesConfig {
     pub tracts_fit: StageFit,
     /// Whether attributes of regions and tracts are brought to standard deviations of half A.
     pub scale_attributes: bool,
-    pub model: MultiModalConfig,
-    pub model_training: MultiModalTraining,
+    pub model: GliomaNetConfig,
+    pub model_training: GliomaNetTraining,
     pub model_fit: FitConfig,
     /// Whether embeddings are brought to standard deviations of half B before the classifier.
     pub scale_embeddings: bool,
@@ -180,8 +180,8 @@ fn paper(source: Source, seed: u64) -> ImagesConfig {
         tracts: TractEncoderConfig::default(),
         tracts_fit: StageFit { batch: 50, fit: sgd(1000, 0.0) },
         scale_attributes: false,
-        model: MultiModalConfig::default(),
-        model_training: MultiModalTraining::default(),
+        model: GliomaNetConfig::default(),
+        model_training: GliomaNetTraining::default(),
         model_fit: sgd(1000, 0.0),
         scale_embeddings: false,
         population: (Vector::Both, Vector::Network),
@@ -245,7 +245,7 @@ fn quick(source: Source, seed: u64) -> ImagesConfig {
         .projections([32, 32], [32])
         .classifier([16])
         .losses(Some(BiLevelConfig::default()), 4.0);
-    config.model_training = MultiModalTraining::default().batch(20, Some(10));
+    config.model_training = GliomaNetTraining::default().batch(20, Some(10));
     config.model_fit = adam(30);
     config.classifier = PopulationClassifierConfig::new(48).channels([24, 24]).residual(true).dropout(0.2);
     config.classifier_fit = adam(150);

@@ -8,7 +8,7 @@ use crate::images_config::ImagesConfig;
 use crate::pictures;
 use crate::report::{RESEARCH, command};
 use crate::stages::{Roles, StageCost};
-use oncograph::brain::{MultiModal, Tumour};
+use oncograph::brain::{GliomaNet, Tumour};
 use oncograph::report::chart::{LearningCurve, RocSeries, learning_curves, roc};
 use oncograph::report::overlay::{OverlayMask, OverlaySlice, contact_sheet};
 use oncograph::report::palette::OKABE_ITO;
@@ -27,7 +27,7 @@ pub fn write(
     cohort: &Cohort,
     roles: &Roles,
     tumours: &[Tumour],
-    model: &MultiModal,
+    model: &GliomaNet,
     explained: &Explanations,
     evaluation: &Evaluation,
 ) -> anyhow::Result<()> {
@@ -215,7 +215,7 @@ impl<'a> Crossed<'a> {
         cohort: &'a Cohort,
         roles: &Roles,
         tumours: &[Tumour],
-        model: &MultiModal,
+        model: &GliomaNet,
     ) -> anyhow::Result<Self> {
         let Some(&first) = roles.test.first() else { anyhow::bail!("there is no test patient") };
         let batch = oncograph::brain::TumourBatch::new(&[&tumours[first]], None, &candle_core::Device::Cpu)?;

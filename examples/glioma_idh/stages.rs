@@ -8,7 +8,7 @@ use crate::prepare::{PrepareConfig, Prepared, Voxels, prepare, voxels};
 use anyhow::Context;
 use candle_core::{DType, Device, Tensor};
 use oncograph::brain::{
-    AutoencoderLearner, BrainNetwork, MultiModal, MultiModalConfig, MultiModalLearner, TractLearner, Tumour,
+    AutoencoderLearner, BrainNetwork, GliomaNet, GliomaNetConfig, GliomaNetLearner, TractLearner, Tumour,
     TumourBatch,
 };
 use oncograph::datasets::cache::CacheKey;
@@ -261,11 +261,11 @@ impl Stages<'_> {
     /// Stage 3: a multi-modal model, trained on half A.
     pub fn multi_modal(
         &mut self,
-        model: &MultiModalConfig,
+        model: &GliomaNetConfig,
         tumours: &[Tumour],
         roles: &Roles,
         upstream: &str,
-    ) -> anyhow::Result<(MultiModal, String)> {
+    ) -> anyhow::Result<(GliomaNet, String)> {
         let config = self.config;
         let settings = (model, &config.model_training, &config.model_fit, config.validation, config.split);
         let name = key("multimodal", &settings, upstream)?;
@@ -283,7 +283,7 @@ impl Stages<'_> {
         let labels: Vec<bool> = self.cohort.subjects.iter().map(|s| s.idh == Some(true)).collect();
         let training = config.model_training.clone();
         let mut learner =
-            MultiModalLearner::new(&network, tumours, &labels, &train, &held, training, seed, &self.device)?;
+            GliomaNetLearner::new(&network, tumours, &labels, &train, &held, training, seed, &self.device)?;
         self.train("3 multi-modal", &name, &mut learner, &store, &config.model_fit)?;
         Ok((network, name))
     }
@@ -342,7 +342,7 @@ pub struct Embeddings {
 }
 
 impl Embeddings {
-    pub fn of(model: &MultiModal, tumours: &[Tumour], device: &Device) -> anyhow::Result<Self> {
+    pub fn of(model: &GliomaNet, tumours: &[Tumour], device: &Device) -> anyhow::Result<Self> {
         let mut all = Embeddings { tumour: vec![], network: vec![], logit: vec![] };
         for tumour in tumours {
             let said = model.forward(&TumourBatch::new(&[tumour], None, device)?, false)?;

@@ -5,11 +5,11 @@
 //! |---|---|---|
 //! | 1 [`Autoencoder`] | voxels of a region ([`sample_voxels`]) | its attributes v^N |
 //! | 2 [`TractEncoder`] | voxels of a tract | its attributes v^E |
-//! | 3 [`MultiModal`] | [`TumourBatch`]: image, surface points with their [`Incidence`], [`BrainNetwork`] | embeddings u^I, u^P, u^B |
+//! | 3 [`GliomaNet`] | [`TumourBatch`]: image, surface points with their [`Incidence`], [`BrainNetwork`] | embeddings u^I, u^P, u^B |
 //! | 4 [`PopulationClassifier`] | embeddings of patients, joined by [`PopulationGraphConfig`] | a logit per patient |
 //!
 //! Stage 3 has [`ImageEncoder`], [`GeometryEncoder`] and [`NetworkEncoder`]. Each stage is trained by `oncograph_train::fit`
-//! through its learner: [`AutoencoderLearner`], [`TractLearner`], [`MultiModalLearner`], [`BinaryLearner`].
+//! through its learner: [`AutoencoderLearner`], [`TractLearner`], [`GliomaNetLearner`], [`BinaryLearner`].
 //!
 //! # Reference
 //! *Multi-modal contrastive learning with a population graph for IDH genotype*, arXiv 2203.10852. What it leaves open
@@ -21,9 +21,9 @@ mod binary_learner;
 mod brain_network;
 mod error;
 mod geometry_encoder;
+mod glioma_net;
 mod image_encoder;
 mod incidence;
-mod multi_modal;
 mod network_encoder;
 mod population;
 mod svm_head;
@@ -36,12 +36,12 @@ pub use binary_learner::{BinaryLearner, BinaryTraining, feature_matrix};
 pub use brain_network::{BatchNetwork, BrainNetwork};
 pub use error::{Error, Result};
 pub use geometry_encoder::{EdgeInput, GeometryEncoder, GeometryEncoderConfig, GeometryOutput};
+pub use glioma_net::{
+    EdgeGate, Encoders, GliomaNet, GliomaNetConfig, GliomaNetLearner, GliomaNetOutput, GliomaNetTraining,
+    NodeAttention, NodeHead,
+};
 pub use image_encoder::{ImageEncoder, ImageEncoderConfig, ImageHead};
 pub use incidence::{BatchIncidence, Incidence, NoCross};
-pub use multi_modal::{
-    EdgeGate, Encoders, MultiModal, MultiModalConfig, MultiModalLearner, MultiModalOutput,
-    MultiModalTraining, NodeAttention, NodeHead,
-};
 pub use network_encoder::{NetworkEncoder, NetworkEncoderConfig};
 pub use population::{
     Neighbour, PopulationBank, PopulationClassifier, PopulationClassifierConfig, PopulationEdges,

@@ -58,10 +58,10 @@ pub enum NodeAttention {
     Softmax,
 }
 
-/// Configuration of [`super::MultiModal`].
+/// Configuration of [`super::GliomaNet`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct MultiModalConfig {
+pub struct GliomaNetConfig {
     /// Which encoders there are.
     pub encoders: Encoders,
     /// f^I.
@@ -98,10 +98,10 @@ pub struct MultiModalConfig {
     pub classification: f64,
 }
 
-impl Default for MultiModalConfig {
+impl Default for GliomaNetConfig {
     /// The published sizes, with the cross entropy at weight 1.
     fn default() -> Self {
-        MultiModalConfig {
+        GliomaNetConfig {
             encoders: Encoders::ALL,
             image: ImageEncoderConfig::default(),
             geometry: GeometryEncoderConfig::default(),
@@ -123,7 +123,7 @@ impl Default for MultiModalConfig {
     }
 }
 
-impl MultiModalConfig {
+impl GliomaNetConfig {
     /// Sets which encoders there are. Attention needs what it comes from: without the surface there is none over tracts,
     /// without image and surface none over regions.
     pub fn encoders(mut self, encoders: Encoders) -> Self {
@@ -207,7 +207,7 @@ impl MultiModalConfig {
     /// # Errors
     /// [`Error::Argument`] names the first value that is not.
     pub fn validate(&self) -> Result<()> {
-        const NAME: &str = "MultiModal";
+        const NAME: &str = "GliomaNet";
         let e = &self.encoders;
         if e.count() == 0 {
             return Err(Error::config(NAME, "encoders", "at least one", "none"));

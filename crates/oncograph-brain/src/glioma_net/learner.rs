@@ -1,4 +1,4 @@
-use super::{MultiModal, MultiModalOutput};
+use super::{GliomaNet, GliomaNetOutput};
 use crate::batches::Batches;
 use crate::{Error, Result, Tumour, TumourBatch};
 use candle_core::{DType, Device, Tensor};
@@ -7,10 +7,10 @@ use oncograph_nn::{ParamStore, Seed};
 use oncograph_train::{BatchLoss, Learner, StepGradients, StepLoss, Validation, cached_gradients};
 use serde::{Deserialize, Serialize};
 
-/// How a [`MultiModalLearner`] batches and augments.
+/// How a [`GliomaNetLearner`] batches and augments.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct MultiModalTraining {
+pub struct GliomaNetTraining {
     /// Patients of a step, all of whom are each other's negatives; 20.
     pub batch: usize,
     /// G-04: patients whose activations are in memory at once; `None` keeps all. Batch norm has the statistics of those.
@@ -21,13 +21,13 @@ pub struct MultiModalTraining {
     pub balance: bool,
 }
 
-impl Default for MultiModalTraining {
+impl Default for GliomaNetTraining {
     fn default() -> Self {
-        MultiModalTraining { batch: 20, micro_batch: Some(1), rotation: 15.0, balance: false }
+        GliomaNetTraining { batch: 20, micro_batch: Some(1), rotation: 15.0, balance: false }
     }
 }
 
-impl MultiModalTraining {
+impl GliomaNetTraining {
     /// Sets the patients of a step and of a micro-batch.
     pub fn batch(mut self, batch: usize, micro_batch: Option<usize>) -> Self {
         (self.batch, self.micro_batch) = (batch, micro_batch);
@@ -47,23 +47,23 @@ impl MultiModalTraining {
     }
 }
 
-/// The training of a [`MultiModal`] model: the bi-level contrastive loss over the patients of a step and the cross
+/// The training of a [`GliomaNet`] model: the bi-level contrastive loss over the patients of a step and the cross
 /// entropy of its classifier.
 #[derive(Debug)]
-pub struct MultiModalLearner<'a> {
-    model: &'a MultiModal,
+pub struct GliomaNetLearner<'a> {
+    model: &'a GliomaNet,
     patients: &'a [Tumour],
     labels: Vec<f32>,
     train: Batches,
     validation: Vec<u32>,
-    training: MultiModalTraining,
+    training: GliomaNetTraining,
     pos_weight: Option<f32>,
     seed: Seed,
     device: Device,
     seen: (f64, usize),
 }
 
-impl<'a> MultiModalLearner<'a> {
+impl<'a> GliomaNetLearner<'a> {
     /// A learner over patients `train`, scored on `validation` as they are, in the batches of training; without any the
     /// score is the mean training loss of the epoch (G-24). `labels`: who is mutated.
     ///
@@ -72,16 +72,16 @@ impl<'a> MultiModalLearner<'a> {
     /// [`Error::Argument`] for a batch below 2 or a micro-batch of 0.
     #[allow(clippy::too_many_arguments)] // each is a thing of its own, given once
     pub fn new(
-        model: &'a MultiModal,
+        model: &'a GliomaNet,
         patients: &'a [Tumour],
         labels: &[bool],
         train: &[u32],
         validation: &[u32],
-        training: MultiModalTraining,
+        training: GliomaNetTraining,
         seed: Seed,
         device: &Device,
     ) -> Result<Self> {
-        const OP: &str = "MultiModalLearner";
+        const OP: &str = "GliomaNetLearner";
         if labels.len() != patients.len() {
             return Err(Error::input(OP, format!("{} labels", patients.len()), labels.len()));
         }
@@ -93,7 +93,7 @@ impl<'a> MultiModalLearner<'a> {
         }
         let mutants = train.iter().filter(|i| labels[**i as usize]).count();
         let weight = (train.len() - mutants) as f32 / mutants.max(1) as f32;
-        Ok(MultiModalLearner {
+        Ok(GliomaNetLearner {
             model,
             patients,
             labels: labels.iter().map(|l| f32::from(u8::from(*l))).collect(),
@@ -176,7 +176,7 @@ impl<'a> MultiModalLearner<'a> {
             add("classification", binary_cross_entropy(&logit, &labels, &options)?, c.classification)?;
         }
         let nothing =
-            || Error::config("MultiModal", "classification", "above 0 without a contrastive loss", 0);
+            || Error::config("GliomaNet", "classification", "above 0 without a contrastive loss", 0);
         Ok((total.ok_or_else(nothing)?, parts))
     }
 
@@ -194,13 +194,13 @@ impl<'a> MultiModalLearner<'a> {
 }
 
 /// What the losses need of each patient, side by side: projections and logit.
-fn loss_rows(said: &MultiModalOutput) -> Result<Tensor> {
+fn loss_rows(said: &GliomaNetOutput) -> Result<Tensor> {
     let logit = said.logit.as_ref().map(|l| l.unsqueeze(1)).transpose()?;
     let parts: Vec<&Tensor> = said.projections.iter().flatten().chain(&logit).collect();
     Ok(Tensor::cat(&parts, 1)?)
 }
 
-impl Learner for MultiModalLearner<'_> {
+impl Learner for GliomaNetLearner<'_> {
     fn steps(&self, _epoch: usize) -> usize {
         self.train.steps()
     }

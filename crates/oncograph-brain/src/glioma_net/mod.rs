@@ -6,6 +6,6 @@ mod model;
 #[cfg(test)]
 mod tests;
 
-pub use config::{EdgeGate, Encoders, MultiModalConfig, NodeAttention, NodeHead};
-pub use learner::{MultiModalLearner, MultiModalTraining};
-pub use model::{MultiModal, MultiModalOutput};
+pub use config::{EdgeGate, Encoders, GliomaNetConfig, NodeAttention, NodeHead};
+pub use learner::{GliomaNetLearner, GliomaNetTraining};
+pub use model::{GliomaNet, GliomaNetOutput};

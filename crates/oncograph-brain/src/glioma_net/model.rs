@@ -1,4 +1,4 @@
-use super::{EdgeGate, MultiModalConfig, NodeAttention, NodeHead};
+use super::{EdgeGate, GliomaNetConfig, NodeAttention, NodeHead};
 use crate::{GeometryEncoder, ImageEncoder, NetworkEncoder, Result, TumourBatch};
 use candle_core::{D, Tensor};
 use candle_nn::VarBuilder;
@@ -6,12 +6,12 @@ use oncograph_gnn::{Sequential, SequentialConfig};
 use oncograph_nn::segment::{Adjacency, Reduce, gather_reduce, segment_softmax};
 use std::sync::Arc;
 
-impl MultiModalConfig {
+impl GliomaNetConfig {
     /// Makes the model.
     ///
     /// # Errors
-    /// As [`MultiModalConfig::validate`], or an error of an encoder.
-    pub fn build(&self, vb: VarBuilder) -> Result<MultiModal> {
+    /// As [`GliomaNetConfig::validate`], or an error of an encoder.
+    pub fn build(&self, vb: VarBuilder) -> Result<GliomaNet> {
         self.validate()?;
         let e = &self.encoders;
         let width = |dense: &[usize]| dense.last().copied().unwrap_or(0);
@@ -47,7 +47,7 @@ impl MultiModalConfig {
             }
             false => None,
         };
-        Ok(MultiModal {
+        Ok(GliomaNet {
             image: e.image.then(|| self.image.build(vb.pp("image"))).transpose()?,
             geometry: e.surface.then(|| self.geometry.build(vb.pp("geometry"))).transpose()?,
             network: e.network.then(|| self.network.build(vb.pp("network"))).transpose()?,
@@ -67,9 +67,9 @@ impl MultiModalConfig {
     }
 }
 
-/// What [`MultiModal`] says of a batch of patients.
+/// What [`GliomaNet`] says of a batch of patients.
 #[derive(Debug, Clone)]
-pub struct MultiModalOutput {
+pub struct GliomaNetOutput {
     /// u^I \[patients, features\].
     pub image: Option<Tensor>,
     /// u^P \[patients, features\].
@@ -88,7 +88,7 @@ pub struct MultiModalOutput {
     pub logit: Option<Tensor>,
 }
 
-impl MultiModalOutput {
+impl GliomaNetOutput {
     /// u^T = ⟨u^I, u^P⟩ (G-26) \[patients, features\].
     ///
     /// # Errors
@@ -124,7 +124,7 @@ fn join(parts: &[&Option<Tensor>]) -> Result<Option<Tensor>> {
 /// ```
 /// use candle_core::{DType, Device};
 /// use oncograph_brain::{
-///     BrainNetwork, GeometryEncoderConfig, ImageEncoderConfig, Incidence, MultiModalConfig, NetworkEncoderConfig,
+///     BrainNetwork, GeometryEncoderConfig, ImageEncoderConfig, Incidence, GliomaNetConfig, NetworkEncoderConfig,
 ///     Tumour, TumourBatch, TumourImage,
 /// };
 /// use oncograph_nn::{ParamStore, Seed};
@@ -134,7 +134,7 @@ fn join(parts: &[&Option<Tensor>]) -> Result<Option<Tensor>> {
 /// let incidence = Incidence::new(1, &[vec![0], vec![], vec![0], vec![], vec![]])?;
 /// let network = BrainNetwork::new(vec![[0, 1]], 2, vec![0.1, 0.2, 0.3, 0.4], vec![1.0, 2.0])?;
 /// let patient = Tumour::new(TumourImage::new(&[0.5; 512], [1, 8, 8, 8])?, corners, incidence, network)?;
-/// let config = MultiModalConfig::default().parts(
+/// let config = GliomaNetConfig::default().parts(
 ///     ImageEncoderConfig::default().input(1, [8; 3]).channels([4, 4]).dense([6]),
 ///     GeometryEncoderConfig::default().channels([4, 4]).dense([6]).radius(1.0, 2.0, 8),
 ///     NetworkEncoderConfig::default().input(2, 2).channels([4, 4]).dense([6]),
@@ -148,8 +148,8 @@ fn join(parts: &[&Option<Tensor>]) -> Result<Option<Tensor>> {
 /// # }
 /// ```
 #[derive(Debug, Clone)]
-pub struct MultiModal {
-    config: MultiModalConfig,
+pub struct GliomaNet {
+    config: GliomaNetConfig,
     image: Option<ImageEncoder>,
     geometry: Option<GeometryEncoder>,
     network: Option<NetworkEncoder>,
@@ -169,9 +169,9 @@ struct Attended {
     regions: Option<Tensor>,
 }
 
-impl MultiModal {
+impl GliomaNet {
     /// The configuration that the model was built from.
-    pub fn config(&self) -> &MultiModalConfig {
+    pub fn config(&self) -> &GliomaNetConfig {
         &self.config
     }
 
@@ -189,20 +189,20 @@ impl MultiModal {
     ///
     /// # Errors
     /// An error if a shape does not fit.
-    pub fn forward(&self, batch: &TumourBatch, train: bool) -> Result<MultiModalOutput> {
+    pub fn forward(&self, batch: &TumourBatch, train: bool) -> Result<GliomaNetOutput> {
         let image = self.image.as_ref().map(|f| f.forward(&batch.image, train)).transpose()?;
         self.after_image(batch, image)
     }
 
-    /// [`MultiModal::forward`] from u^I on, for instance from a feature map whose gradient is wanted.
+    /// [`GliomaNet::forward`] from u^I on, for instance from a feature map whose gradient is wanted.
     ///
     /// # Errors
     /// An error if a shape does not fit.
-    pub fn after_image(&self, batch: &TumourBatch, image: Option<Tensor>) -> Result<MultiModalOutput> {
+    pub fn after_image(&self, batch: &TumourBatch, image: Option<Tensor>) -> Result<GliomaNetOutput> {
         self.with_messages(batch, image, None)
     }
 
-    /// [`MultiModal::after_image`] with attributes of regions and a factor for the messages along every tract, for
+    /// [`GliomaNet::after_image`] with attributes of regions and a factor for the messages along every tract, for
     /// instance the masks of an explanation.
     ///
     /// # Shapes
@@ -216,7 +216,7 @@ impl MultiModal {
         image: Option<Tensor>,
         regions: &Tensor,
         factors: &Tensor,
-    ) -> Result<MultiModalOutput> {
+    ) -> Result<GliomaNetOutput> {
         self.with_messages(batch, image, Some((regions, factors)))
     }
 
@@ -225,7 +225,7 @@ impl MultiModal {
         batch: &TumourBatch,
         image: Option<Tensor>,
         masks: Option<(&Tensor, &Tensor)>,
-    ) -> Result<MultiModalOutput> {
+    ) -> Result<GliomaNetOutput> {
         let geometry = match &self.geometry {
             Some(f) => Some(f.forward(&batch.points, &batch.patient_of_point)?),
             None => None,
@@ -265,7 +265,7 @@ impl MultiModal {
             (Some(g), Some(u)) => Some(g.forward(&u)?.squeeze(1)?),
             _ => None,
         };
-        Ok(MultiModalOutput {
+        Ok(GliomaNetOutput {
             image,
             surface,
             network,

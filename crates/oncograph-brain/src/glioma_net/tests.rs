@@ -7,8 +7,8 @@ use oncograph_nn::optim::AdamConfig;
 use oncograph_nn::{Gradients, ParamStore, Seed, testing};
 use oncograph_train::{FitConfig, Keep, Learner, OptimizerConfig, StopFlag, fit};
 
-fn small() -> MultiModalConfig {
-    MultiModalConfig::default()
+fn small() -> GliomaNetConfig {
+    GliomaNetConfig::default()
         .parts(
             ImageEncoderConfig::default().input(2, [12; 3]).channels([3, 4]).dense([8, 4]),
             GeometryEncoderConfig::default().channels([6, 5]).dense([6, 4]).radius(0.7, 1.5, 8),
@@ -19,13 +19,13 @@ fn small() -> MultiModalConfig {
 }
 
 /// With the tracts that the surface crosses beside the pooled regions.
-fn pooling() -> MultiModalConfig {
+fn pooling() -> GliomaNetConfig {
     let mut config = small();
     config.network = config.network.pool_tracts(true);
     config
 }
 
-fn model(config: &MultiModalConfig) -> (ParamStore, MultiModal) {
+fn model(config: &GliomaNetConfig) -> (ParamStore, GliomaNet) {
     let store = ParamStore::new(Seed::new(5));
     let model = config.build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
     (store, model)
@@ -38,7 +38,7 @@ fn patients(count: u64) -> Vec<Tumour> {
 /// Section 6 and G-14.
 #[test]
 fn parameter_counts_of_the_heads_equal_the_specification() {
-    let config = MultiModalConfig::default()
+    let config = GliomaNetConfig::default()
         .parts(
             ImageEncoderConfig::default().input(4, [32; 3]),
             GeometryEncoderConfig::default(),
@@ -121,7 +121,7 @@ fn masks_of_one_change_nothing_and_of_zero_silence_all_tracts() {
     }
 }
 
-fn masks_of_one_and_of_zero(batch: &TumourBatch, config: &MultiModalConfig) {
+fn masks_of_one_and_of_zero(batch: &TumourBatch, config: &GliomaNetConfig) {
     let (_, model) = model(config);
     let image = model.image_encoder().unwrap().forward(&batch.image, false).unwrap();
     let plain = model.after_image(batch, Some(image.clone())).unwrap();
@@ -140,7 +140,7 @@ fn masks_of_one_and_of_zero(batch: &TumourBatch, config: &MultiModalConfig) {
 fn pooled_tracts_reach_the_answer() {
     let all = patients(2);
     let mut batch = TumourBatch::new(&[&all[0], &all[1]], None, &Device::Cpu).unwrap();
-    let network = |batch: &TumourBatch, config: &MultiModalConfig| {
+    let network = |batch: &TumourBatch, config: &GliomaNetConfig| {
         let only = config.clone().encoders(Encoders { image: false, surface: false, network: true });
         let said = model(&only).1.forward(batch, false).unwrap();
         said.network.unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
@@ -172,10 +172,10 @@ fn cached_gradients_are_those_of_the_whole_batch() {
     let config = small().encoders(Encoders { image: false, surface: true, network: true });
     let of = |micro: Option<usize>| {
         let (store, model) = model(&config);
-        let training = MultiModalTraining::default().batch(6, micro).rotation(0.0).balance(true);
+        let training = GliomaNetTraining::default().batch(6, micro).rotation(0.0).balance(true);
         let train: Vec<u32> = (0..6).collect();
         let mut learner =
-            MultiModalLearner::new(&model, &all, &labels, &train, &[], training, Seed::new(1), &Device::Cpu)
+            GliomaNetLearner::new(&model, &all, &labels, &train, &[], training, Seed::new(1), &Device::Cpu)
                 .unwrap();
         let step = learner.step_gradients(&store, 0, 0).unwrap();
         let plain = store.backward(&learner.train_step(0, 0).unwrap().loss).unwrap();
@@ -200,10 +200,10 @@ fn training_that_is_stopped_resumes_to_the_same_bits() {
     let dir = tempfile::tempdir().unwrap();
     let run = |checkpoint: Option<&std::path::Path>, epochs: usize| {
         let (store, model) = model(&small());
-        let training = MultiModalTraining::default().batch(4, Some(2));
+        let training = GliomaNetTraining::default().batch(4, Some(2));
         let train: Vec<u32> = (0..8).collect();
         let mut learner =
-            MultiModalLearner::new(&model, &all, &labels, &train, &[], training, Seed::new(1), &Device::Cpu)
+            GliomaNetLearner::new(&model, &all, &labels, &train, &[], training, Seed::new(1), &Device::Cpu)
                 .unwrap();
         let mut config = config.clone();
         config.epochs = epochs;
@@ -221,14 +221,14 @@ fn training_that_is_stopped_resumes_to_the_same_bits() {
 #[test]
 fn switches_that_do_not_go_together_are_named() {
     let surface = Encoders { image: false, surface: true, network: false };
-    let error = MultiModalConfig { encoders: surface, ..small() }.validate().unwrap_err().to_string();
-    assert_eq!(error, "MultiModal: edge_attention must be off without surface and network, got on");
+    let error = GliomaNetConfig { encoders: surface, ..small() }.validate().unwrap_err().to_string();
+    assert_eq!(error, "GliomaNet: edge_attention must be off without surface and network, got on");
     let none = small().losses(None, 0.0).validate().unwrap_err().to_string();
-    assert_eq!(none, "MultiModal: classification must be above 0 without a contrastive loss, got 0");
+    assert_eq!(none, "GliomaNet: classification must be above 0 without a contrastive loss, got 0");
     let (_, model) = model(&small());
     let all = patients(2);
-    let training = MultiModalTraining::default().batch(1, None);
-    let error = MultiModalLearner::new(
+    let training = GliomaNetTraining::default().batch(1, None);
+    let error = GliomaNetLearner::new(
         &model,
         &all,
         &[true, false],
@@ -238,5 +238,5 @@ fn switches_that_do_not_go_together_are_named() {
         Seed::new(1),
         &Device::Cpu,
     );
-    assert_eq!(error.unwrap_err().to_string(), "MultiModalLearner: batch must be at least 2, got 1");
+    assert_eq!(error.unwrap_err().to_string(), "GliomaNetLearner: batch must be at least 2, got 1");
 }
