@@ -170,3 +170,10 @@ pub struct JobResult {
     /// How many trained parameters it has.
     pub parameters: usize,
 }
+
+impl JobResult {
+    /// Model, repetition and fold, as the files of the job are called.
+    pub fn name(&self) -> String {
+        job_name(&self.model, (self.repeat, self.fold))
+    }
+}

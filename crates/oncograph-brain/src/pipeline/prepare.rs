@@ -1,17 +1,16 @@
-//! From volumes to what the encoders take: voxels of regions and tracts, tumour image, surface points and their incidence.
+//! What the encoders take of one patient.
 
-use crate::cohort::{Atlas, Subject};
-use anyhow::Context;
-use oncograph::brain::{Incidence, TractChannels, TumourImage, VoxelSampling, sample_voxels, z_score_within};
-use oncograph::graph::geometry::{FpsConfig, Points, fps};
-use oncograph::imaging::filters::{GaussianOptions, gaussian};
-use oncograph::imaging::mesh::{MarchingCubesOptions, Mesh, marching_cubes};
-use oncograph::imaging::{Grid, Mask};
-use oncograph::nn::Seed;
-use rand::Rng;
+use super::{GliomaSubject, surface_points};
+use crate::{
+    Error, Incidence, Result, TractChannels, TumourImage, VoxelSampling, sample_voxels, z_score_within,
+};
+use oncograph_datasets::glioma::BrainAtlas;
+use oncograph_imaging::{Grid, Mask};
+use oncograph_nn::Seed;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
-/// G-03: what of the image is outside the tumour.
+/// What is kept of the image outside the tumour (decision G-03).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MaskMode {
@@ -22,17 +21,20 @@ pub enum MaskMode {
     Context,
 }
 
-/// How patients are prepared.
+/// How a patient is prepared.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PrepareConfig {
-    /// G-20, G-21: values of a region or tract per sequence; 1000.
+pub struct GliomaPrepareOptions {
+    /// Values of a region or tract per sequence (G-20); 1000.
     pub values: usize,
+    /// How they are taken from the voxels (G-21).
     pub sampling: VoxelSampling,
+    /// Which sequences a tract's values are of (G-20).
     pub tract_channels: TractChannels,
-    /// G-02: voxels of the cube around the tumour.
+    /// Voxels along an edge of the cube around the tumour (G-02).
     pub crop: usize,
+    /// What is kept of the image outside the tumour (G-03).
     pub mask_mode: MaskMode,
-    /// G-06: points of the surface; 1024.
+    /// Points of the surface (G-06); 1024.
     pub points: usize,
     /// The probability from which a tract is at a point; 0.1.
     pub incidence_threshold: f32,
@@ -42,7 +44,7 @@ pub struct PrepareConfig {
 
 /// The voxels of a patient's regions and tracts. They are large, and made again when they are wanted.
 #[derive(Debug, Clone)]
-pub struct Voxels {
+pub(crate) struct Voxels {
     /// Of every region, 4 x values.
     pub regions: Vec<Vec<f32>>,
     /// Of every tract, 4 x values.
@@ -53,33 +55,32 @@ pub struct Voxels {
 
 /// The tumour of a patient before any training.
 #[derive(Debug, Clone)]
-pub struct Prepared {
+pub(crate) struct Prepared {
     pub image: TumourImage,
     pub points: Vec<[f32; 3]>,
     pub incidence: Incidence,
 }
 
 /// The sequences in standard deviations of the brain.
-fn standardised(subject: &Subject, atlas: &Atlas) -> anyhow::Result<Vec<Vec<f32>>> {
+fn standardised(subject: &GliomaSubject, atlas: &BrainAtlas) -> Result<Vec<Vec<f32>>> {
     let z = subject.volumes.iter().map(|v| z_score_within(v.as_slice(), &atlas.brain));
-    z.collect::<Result<_, _>>().with_context(|| format!("patient {}", subject.id))
+    z.collect::<Result<_>>().map_err(|e| e.of_patient(&subject.id))
 }
 
-pub fn voxels(
-    subject: &Subject,
-    atlas: &Atlas,
-    config: &PrepareConfig,
+pub(crate) fn voxels(
+    subject: &GliomaSubject,
+    atlas: &BrainAtlas,
+    config: &GliomaPrepareOptions,
     seed: Seed,
-) -> anyhow::Result<Voxels> {
-    let named = || format!("patient {}", subject.id);
+) -> Result<Voxels> {
+    let named = |e: Error| e.of_patient(&subject.id);
     let z = standardised(subject, atlas)?;
     let z: Vec<&[f32]> = z.iter().map(Vec::as_slice).collect();
     let draw = seed.stream("voxels");
     let region = |(i, voxels): (usize, &Vec<u32>)| {
         sample_voxels(&z, voxels, config.values, config.sampling, draw.at(i as u64))
     };
-    let regions =
-        atlas.regions.iter().enumerate().map(region).collect::<Result<_, _>>().with_context(named)?;
+    let regions = atlas.regions.iter().enumerate().map(region).collect::<Result<_>>().map_err(named)?;
     let lists: Vec<Vec<u32>> = atlas
         .tracts
         .iter()
@@ -92,40 +93,40 @@ pub fn voxels(
             sample_voxels(&z[..1], voxels, 4 * config.values, config.sampling, draw.at(i as u64))
         }
     };
-    let tracts = lists.iter().enumerate().map(tract).collect::<Result<_, _>>().with_context(named)?;
-    let fa = match &subject.fa {
+    let tracts = lists.iter().enumerate().map(tract).collect::<Result<_>>().map_err(named)?;
+    let fa = match &subject.anisotropy {
         Some(fa) => {
             let fa = z_score_within(fa.as_slice(), &atlas.brain)?;
-            let of = |(i, voxels): (usize, &Vec<u32>)| {
+            let values = |(i, voxels): (usize, &Vec<u32>)| {
                 sample_voxels(&[&fa], voxels, config.values, config.sampling, draw.at(i as u64))
             };
-            Some(lists.iter().enumerate().map(of).collect::<Result<_, _>>().with_context(named)?)
+            Some(lists.iter().enumerate().map(values).collect::<Result<_>>().map_err(named)?)
         }
         None => None,
     };
     Ok(Voxels { regions, tracts, fa })
 }
 
-pub fn prepare(
-    subject: &Subject,
-    atlas: &Atlas,
-    config: &PrepareConfig,
+pub(crate) fn prepare(
+    subject: &GliomaSubject,
+    atlas: &BrainAtlas,
+    config: &GliomaPrepareOptions,
     seed: Seed,
-) -> anyhow::Result<Prepared> {
-    let named = || format!("patient {}", subject.id);
+) -> Result<Prepared> {
+    let named = |e: Error| e.of_patient(&subject.id);
     if subject.tumour.count() == 0 {
-        anyhow::bail!("{}: the tumour mask is empty", named());
+        return Err(named(Error::input("prepare", "a tumour", "an empty mask")));
     }
     let z = standardised(subject, atlas)?;
     let z: Vec<&[f32]> = z.iter().map(Vec::as_slice).collect();
-    let points = surface_points(&subject.tumour, config.points, seed.stream("points")).with_context(named)?;
+    let points = surface_points(&subject.tumour, config.points, seed.stream("points")).map_err(named)?;
     let incidence = incidence(&subject.tumour, atlas, &points, config)?;
-    let image = crop(subject, &z, config).with_context(named)?;
+    let image = crop(subject, &z, config).map_err(named)?;
     Ok(Prepared { image, points, incidence })
 }
 
 /// The cube around the tumour, in standard deviations of the brain.
-fn crop(subject: &Subject, z: &[&[f32]], config: &PrepareConfig) -> anyhow::Result<TumourImage> {
+fn crop(subject: &GliomaSubject, z: &[&[f32]], config: &GliomaPrepareOptions) -> Result<TumourImage> {
     let [nx, ny, nz] = subject.tumour.shape();
     let centre = subject.tumour.centroid_index().unwrap_or([0.0; 3]).map(|c| c.round() as isize);
     let side = config.crop as isize;
@@ -149,7 +150,10 @@ fn crop(subject: &Subject, z: &[&[f32]], config: &PrepareConfig) -> anyhow::Resu
 }
 
 /// Where the cube around the tumour lies.
-pub fn crop_grid(subject: &Subject, config: &PrepareConfig) -> anyhow::Result<Grid> {
+///
+/// # Errors
+/// A cube without voxels.
+pub fn crop_grid(subject: &GliomaSubject, config: &GliomaPrepareOptions) -> Result<Grid> {
     let grid = subject.tumour.grid();
     let centre = subject.tumour.centroid_index().unwrap_or([0.0; 3]).map(f64::round);
     let corner = centre.map(|c| c - (config.crop / 2) as f64);
@@ -161,62 +165,13 @@ pub fn crop_grid(subject: &Subject, config: &PrepareConfig) -> anyhow::Result<Gr
     Ok(Grid::new([config.crop; 3], affine)?)
 }
 
-/// Points of the tumour surface in mm: marching cubes on the lightly smoothed mask, points uniform over its area, and the
-/// farthest of these from each other, the first the farthest from their centroid.
-pub fn surface_points(mask: &Mask, count: usize, seed: Seed) -> anyhow::Result<Vec<[f32; 3]>> {
-    let smooth = gaussian(mask, [0.7; 3], &GaussianOptions::new())?;
-    let peak = smooth.as_slice().iter().copied().fold(0.0f64, f64::max);
-    // A tumour of a few voxels does not reach a half when smoothed.
-    let level = if peak > 0.5 { 0.5 } else { peak / 2.0 };
-    let mesh = marching_cubes(&smooth, &MarchingCubesOptions::new(level))?;
-    let mut dense = area_uniform(&mesh, 4 * count, seed)?;
-    let centroid: [f32; 3] =
-        std::array::from_fn(|k| dense.iter().map(|p| p[k]).sum::<f32>() / dense.len() as f32);
-    let far = |p: &[f32; 3]| (0..3).map(|k| (p[k] - centroid[k]).powi(2)).sum::<f32>();
-    let first = (0..dense.len()).max_by(|a, b| far(&dense[*a]).total_cmp(&far(&dense[*b]))).unwrap_or(0);
-    dense.swap(0, first);
-    let flat: Vec<f32> = dense.iter().flatten().copied().collect();
-    let ratio = count as f64 / dense.len() as f64;
-    let kept = fps(&Points::new(&flat, 3)?, &FpsConfig::new(ratio), None)?;
-    Ok(kept.into_iter().map(|i| dense[i as usize]).collect())
-}
-
-fn area_uniform(mesh: &Mesh, count: usize, seed: Seed) -> anyhow::Result<Vec<[f32; 3]>> {
-    let corner = |i: u32| mesh.vertices[i as usize];
-    let area = |t: &[u32; 3]| {
-        let [a, b, c] = t.map(corner);
-        let (u, v): ([f64; 3], [f64; 3]) =
-            (std::array::from_fn(|k| b[k] - a[k]), std::array::from_fn(|k| c[k] - a[k]));
-        let cross = [u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]];
-        cross.iter().map(|x| x * x).sum::<f64>().sqrt() / 2.0
-    };
-    let mut sums = vec![];
-    let mut total = 0.0;
-    for t in &mesh.triangles {
-        total += area(t);
-        sums.push(total);
-    }
-    if total.is_nan() || total <= 0.0 {
-        anyhow::bail!("the tumour has no surface");
-    }
-    let mut rng = seed.rng();
-    let mut draw = || {
-        let at = rng.random::<f64>() * total;
-        let triangle = mesh.triangles[sums.partition_point(|s| *s < at).min(sums.len() - 1)];
-        let [a, b, c] = triangle.map(corner);
-        let (r, s) = (rng.random::<f64>().sqrt(), rng.random::<f64>());
-        std::array::from_fn(|k| ((1.0 - r) * a[k] + r * (1.0 - s) * b[k] + r * s * c[k]) as f32)
-    };
-    Ok((0..count).map(|_| draw()).collect())
-}
-
 /// Which tracts each point crosses, in atlas space.
 fn incidence(
     mask: &Mask,
-    atlas: &Atlas,
+    atlas: &BrainAtlas,
     points: &[[f32; 3]],
-    config: &PrepareConfig,
-) -> anyhow::Result<Incidence> {
+    config: &GliomaPrepareOptions,
+) -> Result<Incidence> {
     let grid = mask.grid();
     let mut at = vec![vec![]; grid.len()];
     for (t, tract) in atlas.tracts.iter().enumerate() {
@@ -228,7 +183,7 @@ fn incidence(
     }
     let reach: isize = if config.incidence_dilate { 1 } else { 0 };
     let crossed = points.iter().map(|p| {
-        let mut tracts = std::collections::BTreeSet::new();
+        let mut tracts = BTreeSet::new();
         let Some(voxel) = grid.voxel_at(p.map(f64::from)) else { return vec![] };
         for dz in -reach..=reach {
             for dy in -reach..=reach {

@@ -1,27 +1,32 @@
-//! Every setting of a run on images.
+//! Every setting of the system, and the presets.
 
-use crate::cli::{Args, Preset};
-use crate::cohort::{Source, TractMaps};
-use crate::files::FilesConfig;
-use crate::patient::Space;
-use crate::phantom::PhantomConfig;
-use crate::prepare::{MaskMode, PrepareConfig};
-use oncograph::brain::{
-    AutoencoderConfig, BinaryTraining, GeometryEncoderConfig, GliomaNetConfig, GliomaNetTraining,
+use crate::pipeline::{GliomaPrepareOptions, GliomaSource, MaskMode};
+use crate::{
+    AutoencoderConfig, BinaryTraining, Error, GeometryEncoderConfig, GliomaNetConfig, GliomaNetTraining,
     ImageEncoderConfig, NetworkEncoderConfig, NodeAttention, NodeHead, PopulationClassifierConfig,
-    PopulationGraphConfig, SvmHeadConfig, TractChannels, TractEncoderConfig, VoxelSampling,
+    PopulationGraphConfig, Result, SvmHeadConfig, TractChannels, TractEncoderConfig, VoxelSampling,
 };
-use oncograph::datasets::glioma::TumourLabel;
-use oncograph::losses::BiLevelConfig;
-use oncograph::nn::optim::{AdamConfig, SgdConfig};
-use oncograph::train::{FitConfig, Keep, OptimizerConfig};
+use oncograph_losses::BiLevelConfig;
+use oncograph_nn::optim::{AdamConfig, SgdConfig};
+use oncograph_train::{FitConfig, Keep, OptimizerConfig};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+
+/// All of G-01 to G-37 at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GliomaPreset {
+    /// The literal reading of the paper, at its sizes.
+    Paper,
+    /// What we would run: momentum, an inner split, shifted node attention.
+    Robust,
+    /// `Robust`, small and short.
+    Quick,
+}
 
 /// A vector of a patient in the population graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Vector {
+pub enum EmbeddingVector {
     /// u^T (G-26).
     Tumour,
     /// u^B.
@@ -33,115 +38,157 @@ pub enum Vector {
 /// Training of one stage in batches.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StageFit {
+    /// Rows of a step.
     pub batch: usize,
+    /// Epochs, optimizer and stopping.
     pub fit: FitConfig,
 }
 
-/// Which answers are explained.
+/// Which answers are explained, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExplainConfig {
+pub struct GliomaExplainOptions {
     /// Test patients.
     pub patients: usize,
     /// Steps of GNNExplainer; 100.
     pub steps: usize,
 }
 
-/// Every setting of a run on images.
+/// Configuration of the glioma system: where patients come from, how they are prepared, and how the four stages and the heads
+/// are built and trained.
+///
+/// # Example
+/// ```
+/// use oncograph_brain::{GliomaConfig, GliomaPreset, GliomaSource};
+/// use oncograph_datasets::glioma::GliomaPhantomConfig;
+///
+/// let source = GliomaSource::Phantom(GliomaPhantomConfig::new(240, 1));
+/// let config = GliomaConfig::preset(GliomaPreset::Quick, source, 1).epochs(2);
+/// assert_eq!((config.model_fit.epochs, config.split), (2, [0.35, 0.35, 0.3]));
+/// config.validate()?;
+/// # Ok::<(), oncograph_brain::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ImagesConfig {
+pub struct GliomaConfig {
+    /// The version of the code.
     pub version: String,
-    pub preset: Preset,
-    pub source: Source,
+    /// The preset that it began as.
+    pub preset: GliomaPreset,
+    /// Where the patients come from.
+    pub source: GliomaSource,
+    /// The root of all random draws.
     pub seed: u64,
+    /// Where tensors live: `cpu`, `cuda` or `cuda:N`.
     pub device: String,
     /// The shares of labelled patients that train the encoders (half A), train the classifier (half B) and test.
     pub split: [f64; 3],
-    /// G-24: the share of each stage's training patients that decides which epoch is kept; 0: the last one is.
+    /// The share of each stage's training patients that decides which epoch is kept (G-24); 0: the last one is.
     pub validation: f64,
-    pub prepare: PrepareConfig,
+    /// How a patient is prepared.
+    pub prepare: GliomaPrepareOptions,
+    /// Stage 1.
     pub autoencoder: AutoencoderConfig,
+    /// Training of stage 1.
     pub autoencoder_fit: StageFit,
+    /// Stage 2.
     pub tracts: TractEncoderConfig,
+    /// Training of stage 2.
     pub tracts_fit: StageFit,
     /// Whether attributes of regions and tracts are brought to standard deviations of half A.
     pub scale_attributes: bool,
+    /// Stage 3.
     pub model: GliomaNetConfig,
+    /// Batches of stage 3.
     pub model_training: GliomaNetTraining,
+    /// Training of stage 3.
     pub model_fit: FitConfig,
     /// Whether embeddings are brought to standard deviations of half B before the classifier.
     pub scale_embeddings: bool,
     /// Node and edge vectors of the population graph.
-    pub population: (Vector, Vector),
+    pub population: (EmbeddingVector, EmbeddingVector),
+    /// Which patients the population graph joins.
     pub graph: PopulationGraphConfig,
+    /// Stage 4.
     pub classifier: PopulationClassifierConfig,
+    /// Batches of stage 4.
     pub classifier_training: BinaryTraining,
+    /// Training of stage 4.
     pub classifier_fit: FitConfig,
-    /// Hidden width of the MLP head; 32.
+    /// The hidden width of the MLP head; 32.
     pub mlp: usize,
+    /// Training of the MLP head.
     pub mlp_fit: FitConfig,
+    /// The SVM head.
     pub svm: SvmHeadConfig,
-    /// G-32: the probability from which a patient is called mutant.
+    /// The probability from which a patient is called mutant (G-32).
     pub threshold: f64,
-    pub explain: ExplainConfig,
+    /// Which answers are explained.
+    pub explain: GliomaExplainOptions,
 }
 
-impl ImagesConfig {
-    pub fn from_args(args: &Args) -> anyhow::Result<Self> {
-        let preset = args.preset.unwrap_or(Preset::Quick);
-        let seed = args.seed.unwrap_or(1);
-        let source = match &args.data {
-            Some(folder) => Source::Files(files(args, folder, preset)?),
-            None => {
-                let mut phantom = PhantomConfig::new(args.patients.unwrap_or(240), seed);
-                phantom.templates.clone_from(&args.templates);
-                phantom.tract_maps = tract_maps(args);
-                Source::Phantom(phantom)
-            }
-        };
-        let mut config = match preset {
-            Preset::Paper => paper(source, seed),
-            Preset::Robust => robust(source, seed),
-            Preset::Quick => quick(source, seed),
-        };
-        config.device.clone_from(&args.device);
-        if let Some(epochs) = args.epochs {
-            config.autoencoder_fit.fit.epochs = epochs;
-            config.tracts_fit.fit.epochs = epochs;
-            config.model_fit.epochs = epochs;
-            config.classifier_fit.epochs = epochs;
-            config.mlp_fit.epochs = epochs;
-            // The explainer's steps are its epochs.
-            config.explain.steps = config.explain.steps.min(10 * epochs);
+impl GliomaConfig {
+    /// The values of a preset.
+    pub fn preset(preset: GliomaPreset, source: GliomaSource, seed: u64) -> Self {
+        match preset {
+            GliomaPreset::Paper => paper(source, seed),
+            GliomaPreset::Robust => robust(source, seed),
+            GliomaPreset::Quick => quick(source, seed),
         }
-        Ok(config)
     }
-}
 
-/// The cohort that `--data` and the options beside it name.
-fn files(args: &Args, folder: &Path, preset: Preset) -> anyhow::Result<FilesConfig> {
-    let (Some(labels), Some(idh), Some(templates)) = (args.labels, &args.idh, &args.templates) else {
-        anyhow::bail!("--data needs --labels, --idh and --templates");
-    };
-    // The published sizes are those of the standard brain at 2 mm.
-    let (spacing, tracts) = if preset == Preset::Quick { (5.0, 240) } else { (2.0, 2309) };
-    Ok(FilesConfig {
-        folder: folder.into(),
-        labels: labels.into(),
-        tumour: TumourLabel::Core,
-        segmentation: args.segmentation.clone(),
-        idh: idh.clone(),
-        templates: templates.clone(),
-        space: if args.registered { Space::Standard } else { Space::Native },
-        spacing,
-        tracts,
-        tract_maps: tract_maps(args),
-    })
-}
+    /// Sets the epochs of every stage and bounds the explainer's steps by ten times as many.
+    pub fn epochs(mut self, epochs: usize) -> Self {
+        self.autoencoder_fit.fit.epochs = epochs;
+        self.tracts_fit.fit.epochs = epochs;
+        self.model_fit.epochs = epochs;
+        self.classifier_fit.epochs = epochs;
+        self.mlp_fit.epochs = epochs;
+        self.explain.steps = self.explain.steps.min(10 * epochs);
+        self
+    }
 
-/// The atlas that `--tracts` and `--tract-ends` name.
-fn tract_maps(args: &Args) -> Option<TractMaps> {
-    let (maps, ends) = (args.tracts.clone()?, args.tract_ends.clone()?);
-    Some(TractMaps { maps, ends, threshold: 0.1 })
+    /// Sets where tensors live.
+    pub fn device(mut self, device: impl Into<String>) -> Self {
+        self.device = device.into();
+        self
+    }
+
+    /// Attributes of a region or tract.
+    pub fn network_width(&self) -> usize {
+        self.autoencoder.widths.last().copied().unwrap_or(0)
+    }
+
+    /// Whether every value is in its range.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] names the first value that is not.
+    pub fn validate(&self) -> Result<()> {
+        const NAME: &str = "GliomaConfig";
+        if let GliomaSource::Phantom(phantom) = &self.source {
+            phantom.validate()?;
+        }
+        self.autoencoder.validate()?;
+        self.tracts.validate()?;
+        self.model.validate()?;
+        self.classifier.validate()?;
+        self.svm.validate()?;
+        if !(0.0..1.0).contains(&self.validation) {
+            return Err(Error::config(NAME, "validation", "in [0, 1)", self.validation));
+        }
+        if !(0.0..=1.0).contains(&self.threshold) {
+            return Err(Error::config(NAME, "threshold", "in [0, 1]", self.threshold));
+        }
+        for (field, value) in [
+            ("values", self.prepare.values),
+            ("crop", self.prepare.crop),
+            ("points", self.prepare.points),
+            ("mlp", self.mlp),
+        ] {
+            if value == 0 {
+                return Err(Error::config(NAME, field, "at least 1", 0));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Section 8: rate 1e-3, times 0.9 every 50 epochs, decay 5e-4; the last epoch is kept (G-24).
@@ -156,16 +203,16 @@ fn sgd(epochs: usize, momentum: f64) -> FitConfig {
 }
 
 /// The literal reading at the published sizes.
-fn paper(source: Source, seed: u64) -> ImagesConfig {
-    ImagesConfig {
+fn paper(source: GliomaSource, seed: u64) -> GliomaConfig {
+    GliomaConfig {
         version: env!("CARGO_PKG_VERSION").into(),
-        preset: Preset::Paper,
+        preset: GliomaPreset::Paper,
         source,
         seed,
         device: "cpu".into(),
         split: [0.35, 0.35, 0.3],
         validation: 0.0,
-        prepare: PrepareConfig {
+        prepare: GliomaPrepareOptions {
             values: 1000,
             sampling: VoxelSampling::Even,
             tract_channels: TractChannels::All,
@@ -184,7 +231,7 @@ fn paper(source: Source, seed: u64) -> ImagesConfig {
         model_training: GliomaNetTraining::default(),
         model_fit: sgd(1000, 0.0),
         scale_embeddings: false,
-        population: (Vector::Both, Vector::Network),
+        population: (EmbeddingVector::Both, EmbeddingVector::Network),
         graph: PopulationGraphConfig::default(),
         classifier: PopulationClassifierConfig::new(96),
         classifier_training: BinaryTraining::new(),
@@ -193,14 +240,14 @@ fn paper(source: Source, seed: u64) -> ImagesConfig {
         mlp_fit: adam(200),
         svm: SvmHeadConfig::default(),
         threshold: 0.5,
-        explain: ExplainConfig { patients: 40, steps: 100 },
+        explain: GliomaExplainOptions { patients: 40, steps: 100 },
     }
 }
 
 /// The published sizes with what we would change: momentum, an inner split, scaled attributes and embeddings.
-fn robust(source: Source, seed: u64) -> ImagesConfig {
+fn robust(source: GliomaSource, seed: u64) -> GliomaConfig {
     let mut config = paper(source, seed);
-    config.preset = Preset::Robust;
+    config.preset = GliomaPreset::Robust;
     config.validation = 0.1;
     config.scale_attributes = true;
     config.scale_embeddings = true;
@@ -224,9 +271,9 @@ fn robust(source: Source, seed: u64) -> ImagesConfig {
 }
 
 /// `robust`, small and short, with Adam in every stage: few epochs are enough for it.
-fn quick(source: Source, seed: u64) -> ImagesConfig {
+fn quick(source: GliomaSource, seed: u64) -> GliomaConfig {
     let mut config = robust(source, seed);
-    config.preset = Preset::Quick;
+    config.preset = GliomaPreset::Quick;
     config.prepare.values = 32;
     config.prepare.crop = 12;
     config.prepare.points = 96;
@@ -256,6 +303,6 @@ fn quick(source: Source, seed: u64) -> ImagesConfig {
         fit.optimizer = OptimizerConfig::Adam(AdamConfig::new(3e-3).weight_decay(5e-4));
     }
     config.validation = 0.2;
-    config.explain = ExplainConfig { patients: 20, steps: 60 };
+    config.explain = GliomaExplainOptions { patients: 20, steps: 60 };
     config
 }
