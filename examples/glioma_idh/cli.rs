@@ -1,9 +1,13 @@
 //! The command line.
 
+use anyhow::bail;
 use clap::{Parser, ValueEnum};
-use oncograph::datasets::glioma::LabelConvention;
-use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use oncograph::brain::{GliomaConfig, GliomaFilesConfig, GliomaPreset, GliomaSource, PatientSpace};
+use oncograph::datasets::glioma::{
+    GliomaPhantomConfig, LabelConvention, StandardBrain, TractMaps, TumourLabel,
+};
+use oncograph::study::cli::{StudyArgs, read_config};
+use std::path::{Path, PathBuf};
 
 /// Predict the IDH genotype of glioma from four MRI sequences and a tumour mask: tumour image, tumour surface and brain
 /// network are learned together, and a graph of patients gives the answer.
@@ -14,17 +18,12 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(name = "glioma_idh", version)]
 pub struct Args {
+    #[command(flatten)]
+    pub study: StudyArgs,
     /// A cohort of images: a folder for each patient with T1, contrast T1, T2, FLAIR and a segmentation on one grid, without
     /// skull, named as in BraTS, TCGA or UCSF-PDGM, and with fractional anisotropy where there is some. Patients of BraTS
     /// find their names in TCGA by DIR/name_mapping.csv
-    #[arg(
-        long,
-        value_name = "DIR",
-        requires = "labels",
-        requires = "idh",
-        requires = "templates",
-        conflicts_with = "clinical"
-    )]
+    #[arg(long, value_name = "DIR", requires = "labels", requires = "idh", requires = "templates")]
     pub data: Option<PathBuf>,
     /// IDH status, age and sex of --data: UCSF-PDGM-metadata or table S1 of Ceccarelli 2016 [.csv]
     #[arg(long, value_name = "FILE", requires = "data")]
@@ -35,20 +34,16 @@ pub struct Args {
     /// The images of --data or --predict are on the standard brain (MNI152) already: none is registered
     #[arg(long)]
     pub registered: bool,
-    /// Clinical table instead of images: UCSF-PDGM-metadata or table S1 of Ceccarelli 2016 [.csv]. Compares the
-    /// population graph with logistic regression on the same folds
-    #[arg(long, value_name = "FILE")]
-    pub clinical: Option<PathBuf>,
     /// Choices that the paper leaves open: `paper` reads it literally, `robust` is what we would run, `quick` is `robust`,
     /// small and short [default: quick]
-    #[arg(long, value_enum, conflicts_with = "clinical")]
+    #[arg(long, value_enum)]
     pub preset: Option<Preset>,
     /// Patients with a label in the phantom cohort [default: 240]
-    #[arg(long, conflicts_with_all = ["clinical", "data"])]
+    #[arg(long, conflicts_with = "data")]
     pub patients: Option<usize>,
     /// Folder with templates/ and atlases/ (MNI152 brain and mask at 2 mm, FA template, AAL labels): the phantom's heads get
-    /// their regions, and tracts generated between them. Needed by --data, and to predict patients
-    #[arg(long, value_name = "DIR", conflicts_with = "clinical")]
+    /// their regions, and tracts generated between them. Needed by --data, and to register a patient of --predict
+    #[arg(long, value_name = "DIR")]
     pub templates: Option<PathBuf>,
     /// A probabilistic atlas of tracts on the standard brain in place of generated ones: a volume of four dimensions, one tract
     /// after the other [.nii, .nii.gz]
@@ -57,9 +52,9 @@ pub struct Args {
     /// The numbers of the two AAL regions that each volume of --tracts joins, one line per tract [.txt]
     #[arg(long, value_name = "FILE", requires = "tracts")]
     pub tract_ends: Option<PathBuf>,
-    /// Predict one patient with the models of a run instead of training: a folder with T1, contrast T1, T2 and FLAIR on one
-    /// grid, without skull. Needs --mask, --labels and an installed elastix
-    #[arg(long, value_name = "DIR", requires = "mask", requires = "labels", conflicts_with_all = ["clinical", "resume"])]
+    /// Predict one patient with a trained model instead of training: a folder with T1, contrast T1, T2 and FLAIR on one grid,
+    /// without skull. Needs --mask and --labels, and an installed elastix unless --registered
+    #[arg(long, value_name = "DIR", requires = "mask", requires = "labels", conflicts_with = "resume")]
     pub predict: Option<PathBuf>,
     /// The patient's segmentation [.nii, .nii.gz]
     #[arg(long, value_name = "FILE")]
@@ -67,50 +62,109 @@ pub struct Args {
     /// What the numbers of --mask and of the segmentations of --data mean
     #[arg(long, value_enum)]
     pub labels: Option<Labels>,
-    /// The run whose models predict. Default: the newest in --out
+    /// The bundle that predicts; it may have been copied from another machine [default: that of --run]
+    #[arg(long, value_name = "DIR", requires = "predict", conflicts_with = "run")]
+    pub bundle: Option<PathBuf>,
+    /// The run whose bundle predicts [default: the newest in --out]
     #[arg(long, value_name = "RUN", requires = "predict")]
     pub run: Option<PathBuf>,
     /// Epochs of every stage [default: that of the preset]
-    #[arg(long, conflicts_with = "clinical")]
+    #[arg(long)]
     pub epochs: Option<usize>,
-    /// The last stage to run: 1 and 2 regions and tracts, 3 the multi-modal model, 4 the population graph
-    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=4), conflicts_with = "clinical")]
+    /// The last stage to run: 1 and 2 regions and tracts, 3 the multi-modal network, 4 the population graph
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=4))]
     pub stage: Option<u8>,
     /// Also train what a table of the paper compares: 2 node and edge vectors (always made), 3 image networks, 4 encoders,
     /// losses and attention
-    #[arg(long, value_parser = clap::value_parser!(u8).range(2..=4), conflicts_with = "clinical")]
+    #[arg(long, value_parser = clap::value_parser!(u8).range(2..=4))]
     pub table: Option<u8>,
-    /// Also train the model with one decision changed at a time
-    #[arg(long, conflicts_with = "clinical")]
+    /// Also train the network with one decision changed at a time
+    #[arg(long)]
     pub ablate: bool,
     /// Phantoms in which tumour shape, texture or spread along tracts alone depends on the genotype: print which encoders
     /// find it, and end
-    #[arg(long, conflicts_with_all = ["clinical", "resume", "templates", "data"])]
+    #[arg(long, conflicts_with_all = ["resume", "templates", "data"])]
     pub planted: bool,
-    /// Print which class sizes the paper's tables are possible with, and end
-    #[arg(long)]
+    /// A program of its own now: glioma_tables
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub clinical: Option<PathBuf>,
+    /// A program of its own now: paper_audit
+    #[arg(long, hide = true)]
     pub paper_audit: bool,
-    /// Device: cpu, cuda or cuda:N
-    #[arg(long, default_value = "cpu")]
-    pub device: String,
-    /// Where runs, caches and the phantom cohort are written
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    pub out: PathBuf,
-    /// Go on with a run that was stopped: its folder, or the newest if none is given
-    #[arg(long, value_name = "RUN", num_args = 0..=1)]
-    pub resume: Option<Option<PathBuf>>,
-    /// Take every setting from the config.json of a run
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Seed of every random draw [default: 1]
-    #[arg(long)]
-    pub seed: Option<u64>,
-    /// Folds of the cross-validation of --clinical [default: 5]
-    #[arg(long)]
-    pub folds: Option<usize>,
-    /// Repetitions of the cross-validation of --clinical [default: 5]
-    #[arg(long)]
-    pub repeats: Option<usize>,
+}
+
+impl Args {
+    /// Names the program that an option has become.
+    pub fn moved(&self) -> anyhow::Result<()> {
+        if let Some(file) = &self.clinical {
+            bail!(
+                "--clinical is a program of its own: cargo run --release --example glioma_tables -- {}",
+                file.display()
+            );
+        }
+        if self.paper_audit {
+            bail!("--paper-audit is a program of its own: cargo run --release --example paper_audit");
+        }
+        if self.study.folds.is_some() || self.study.repeats.is_some() {
+            bail!(
+                "--folds and --repeats are options of glioma_tables; this program has one split in three parts"
+            );
+        }
+        Ok(())
+    }
+
+    /// The settings that the command line asks for.
+    pub fn config(&self) -> anyhow::Result<GliomaConfig> {
+        if let Some(path) = &self.study.config {
+            return Ok(read_config(path)?);
+        }
+        let preset = self.preset.unwrap_or(Preset::Quick);
+        let seed = self.study.seed.unwrap_or(1);
+        let source = match &self.data {
+            Some(folder) => GliomaSource::Files(self.files(folder, preset)?),
+            None => {
+                let mut phantom = GliomaPhantomConfig::new(self.patients.unwrap_or(240), seed);
+                phantom.templates.clone_from(&self.templates);
+                phantom.tract_maps = self.tract_maps();
+                GliomaSource::Phantom(phantom)
+            }
+        };
+        let config = GliomaConfig::preset(preset.into(), source, seed).device(&self.study.device);
+        Ok(match self.epochs {
+            Some(epochs) => config.epochs(epochs),
+            None => config,
+        })
+    }
+
+    /// The cohort that `--data` and the options beside it name.
+    fn files(&self, folder: &Path, preset: Preset) -> anyhow::Result<GliomaFilesConfig> {
+        let (Some(labels), Some(idh), Some(templates)) = (self.labels, &self.idh, &self.templates) else {
+            bail!("--data needs --labels, --idh and --templates");
+        };
+        // The published sizes are those of the standard brain at 2 mm.
+        let (spacing, tracts) = if preset == Preset::Quick { (5.0, 240) } else { (2.0, 2309) };
+        let tract_maps = self.tract_maps();
+        Ok(GliomaFilesConfig {
+            folder: folder.into(),
+            labels: labels.into(),
+            tumour: TumourLabel::Core,
+            segmentation: self.segmentation.clone(),
+            idh: idh.clone(),
+            standard: StandardBrain { folder: templates.clone(), spacing, tracts, tract_maps },
+            space: self.space(),
+        })
+    }
+
+    /// Where the images lie.
+    pub fn space(&self) -> PatientSpace {
+        if self.registered { PatientSpace::Standard } else { PatientSpace::Native }
+    }
+
+    /// The atlas that `--tracts` and `--tract-ends` name.
+    fn tract_maps(&self) -> Option<TractMaps> {
+        let (maps, ends) = (self.tracts.clone()?, self.tract_ends.clone()?);
+        Some(TractMaps { maps, ends, threshold: 0.1 })
+    }
 }
 
 /// What the numbers of a segmentation mean. There is no default: the same number is another tissue in the other.
@@ -132,8 +186,7 @@ impl From<Labels> for LabelConvention {
 }
 
 /// G-01 to G-37 at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Preset {
     /// The literal reading of the paper, at its sizes.
     Paper,
@@ -141,4 +194,14 @@ pub enum Preset {
     Robust,
     /// `robust`, small and short.
     Quick,
+}
+
+impl From<Preset> for GliomaPreset {
+    fn from(preset: Preset) -> Self {
+        match preset {
+            Preset::Paper => GliomaPreset::Paper,
+            Preset::Robust => GliomaPreset::Robust,
+            Preset::Quick => GliomaPreset::Quick,
+        }
+    }
 }

@@ -1,65 +1,161 @@
-//! Glioma: the IDH genotype from four MRI sequences, end to end. See `--help`.
+//! Glioma: the IDH genotype from four MRI sequences and a tumour mask, from files to a report and a bundle. See `--help`.
 
-mod audit;
 mod cli;
-mod clinical;
-mod cnn;
-mod cohort;
-mod config;
-mod evaluate;
-mod explain;
-mod files;
-mod images;
-mod images_config;
-mod images_report;
-mod patient;
-mod phantom;
-mod pictures;
+mod planted;
 mod predict;
-mod prepare;
 mod report;
-mod stages;
-mod templates;
 
 use clap::Parser;
 use cli::Args;
-use config::RunConfig;
-use oncograph_examples::{exit_with, open_run, stop_on_ctrl_c};
+use oncograph::brain::{
+    GliomaCohort, GliomaConfig, GliomaStages, ImageNetwork, ImageNetworkKind, MlpHead, OnHalfB,
+    PopulationHead, RidgeLogistic, SvmSystem, names, published_variants, switched_variants,
+    write_glioma_bundle,
+};
+use oncograph::core::{Seed, Split};
+use oncograph::study::cli::{StudyProgress, device, open_run, program, stop_on_ctrl_c};
+use oncograph::study::{Constant, ScoreOptions, Study, StudyResults};
+use oncograph::train::{RunDir, StopFlag};
+// Its allocator keeps the big blocks of a training step for the next one.
+use oncograph_examples as _;
+use report::{Page, StageBars};
 use std::process::ExitCode;
+use std::time::Instant;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
-    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
-    exit_with(run(&args))
+    program(|| run(&args))
 }
 
 fn run(args: &Args) -> anyhow::Result<()> {
-    if args.paper_audit {
-        audit::run();
-        return Ok(());
-    }
+    args.moved()?;
     if args.predict.is_some() {
         return predict::run(args);
     }
     let stop = stop_on_ctrl_c()?;
     if args.planted {
-        return images::planted(&images_config::ImagesConfig::from_args(args)?, &stop, &args.out);
+        return planted::run(args, &stop);
     }
-    let root = args.out.join("glioma_idh");
-    let (config, run, is_new) = open_run(&root, args.resume.as_ref(), || RunConfig::from_args(args))?;
-    let result = match &config {
-        RunConfig::Clinical(config) => clinical::run(config, &run, &stop),
-        RunConfig::Images(config) => {
-            let wanted = images::Wanted { table: args.table, ablate: args.ablate, stage: args.stage };
-            images::run(config, &wanted, &run, &stop, &args.out)
-        }
-    };
+    let root = args.study.out.join("glioma_idh");
+    let (config, run, is_new) = open_run(&root, args.study.resume.as_ref(), || args.config())?;
+    let result = train(args, &config, &run, &stop);
     // A run that could not begin, because its data is bad, leaves nothing behind.
-    let began = run.file("folds").exists() || run.file("roles.json").exists();
+    let began = run.file("roles.json").exists();
     if is_new && !began && result.is_err() && !stop.is_requested() {
         std::fs::remove_dir_all(run.path()).ok();
     }
     result
+}
+
+fn train(args: &Args, config: &GliomaConfig, run: &RunDir, stop: &StopFlag) -> anyhow::Result<()> {
+    let (out, bars) = (&args.study.out, StageBars::default());
+    let cohort = config.source.open(out, stop, &|p| bars.update(p))?;
+    cohort.notes.iter().for_each(|note| eprintln!("{note}"));
+    let split = cohort.halves(config.split, config.seed)?;
+    run.write_json("roles.json", &report::roles(&cohort, &split))?;
+    let cache = out.join("cache").join("glioma_idh");
+    let stages = GliomaStages::new(config, &cache, &device(&config.device)?, stop)?;
+    let stages = stages.on_progress(|p| bars.update(p));
+
+    stages.networks(&cohort, &split)?;
+    if args.stage.is_some_and(|s| s <= 2) {
+        return report::finish_early(&stages, run);
+    }
+    let net = stages.net(&cohort, &split, &config.model)?;
+    if args.stage == Some(3) {
+        return report::finish_early(&stages, run);
+    }
+    run.write_json("embeddings.json", &net.embeddings)?;
+
+    let start = Instant::now();
+    let (results, tables) = study(args, &stages, (&cohort, &split), run, stop)?;
+    stages.spend("4 population graph and heads", start, false);
+    let options = ScoreOptions::default().threshold(config.threshold).reference(names::INDUCTIVE);
+    let scores = results.score(&cohort, &options)?;
+    scores.write_metrics(&run.file("metrics.csv"))?;
+    results.write_predictions(&cohort, &run.file("predictions.csv"))?;
+
+    let start = Instant::now();
+    let explained = stages.explain(&cohort, &split)?;
+    stages.spend("explanations", start, false);
+    bars.finish();
+    run.write_json("costs.json", &stages.costs())?;
+    let page =
+        Page { config, cohort: &cohort, split: &split, stages: &stages, results: &results, scores: &scores };
+    let card = page.card();
+    let population = results.of_model(names::INDUCTIVE).next();
+    let population = population.ok_or_else(|| anyhow::anyhow!("the population graph has no result"))?;
+    let bundle = write_glioma_bundle(run, &stages, (&cohort, &split), population, &card)?;
+    page.write(run, &tables, &explained, &card)?;
+    page.print(&tables);
+    println!("bundle: {}\nreport: {}", bundle.path().display(), run.file("report.html").display());
+    Ok(())
+}
+
+/// A table of the page: its caption and the models of its rows.
+type Shown = (String, Vec<String>);
+
+/// Every head on the shared stages, and what it is compared with, on the one split.
+fn study(
+    args: &Args,
+    stages: &GliomaStages<'_>,
+    (cohort, split): (&GliomaCohort, &Split),
+    run: &RunDir,
+    stop: &StopFlag,
+) -> anyhow::Result<(StudyResults, Vec<Shown>)> {
+    let config = stages.config();
+    let head = PopulationHead::new(stages);
+    let heads = [
+        (names::INDUCTIVE, head.clone().deployed()),
+        (names::TRANSDUCTIVE, head.clone().transductive()),
+        (names::SHUFFLED, head.clone().shuffled_edges()),
+    ];
+    let pairs = report::PAIRS.map(|(name, nodes, links)| (name, head.clone().vectors(nodes, links)));
+    let (mlp, svm) = (MlpHead::new(stages), SvmSystem::new(stages));
+    let (age_and_sex, prevalence) = (OnHalfB(RidgeLogistic::new(1.0)), OnHalfB(Constant));
+    let images = ImageNetworkKind::ALL.map(|k| (k.name(config.preset), ImageNetwork::new(stages, k)));
+    let images = if args.table == Some(3) { &images[..] } else { &[] };
+    let mut tables: Vec<Shown> = vec![];
+    let mut variants: Vec<(String, MlpHead)> = vec![];
+    for (wanted, caption, networks) in [
+        (args.table == Some(4), report::TABLE_4, published_variants(&config.model)),
+        (args.ablate, report::SWITCHES, switched_variants(&config.model)),
+    ] {
+        if wanted {
+            tables.push((caption.into(), networks.iter().map(|n| n.0.clone()).collect()));
+            for (name, network) in networks {
+                if variants.iter().all(|v| v.0 != name) {
+                    variants.push((name.clone(), mlp.clone().network(name, network)));
+                }
+            }
+        }
+    }
+    let models = 12 + images.len() + variants.len();
+    let progress = StudyProgress::new(models, config.classifier_fit.epochs.max(config.mlp_fit.epochs));
+    let mut study = Study::new(cohort, run)
+        .plan(GliomaCohort::plan(split))
+        .seed(Seed::new(config.seed))
+        .device(stages.device().clone())
+        .stop(stop)
+        .on_progress(|p| progress.update(p));
+    for (name, system) in &heads {
+        study = study.model(*name, system);
+    }
+    study = study.model(names::MLP, &mlp).model(names::SVM, &svm);
+    study = study.model(names::AGE_AND_SEX, &age_and_sex).model(names::PREVALENCE, &prevalence);
+    for (name, system) in &pairs {
+        study = study.model(*name, system);
+    }
+    for (name, system) in images {
+        study = study.model(*name, system);
+    }
+    for (name, system) in &variants {
+        study = study.model(name, system);
+    }
+    let results = study.run()?;
+    progress.finish();
+    let images = images.iter().map(|i| i.0.to_string());
+    tables.insert(0, (report::TABLE_3.into(), images.chain(report::HEADS.map(String::from)).collect()));
+    tables.insert(1, (report::TABLE_2.into(), report::PAIRS.iter().map(|p| p.0.to_string()).collect()));
+    Ok((results, tables))
 }

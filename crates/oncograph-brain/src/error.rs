@@ -1,4 +1,4 @@
-use oncograph_core::Argument;
+use oncograph_core::{Argument, AtFile};
 use std::borrow::Cow;
 
 /// What can go wrong in this crate.
@@ -18,6 +18,41 @@ pub enum Error {
         /// What it was given.
         got: String,
     },
+    /// A file that could not be read or written, or does not hold what it should.
+    #[error(transparent)]
+    AtFile(#[from] AtFile),
+    /// One patient cannot be used.
+    #[error("patient {id}: {source}")]
+    Patient {
+        /// The patient.
+        id: String,
+        /// Why.
+        source: Box<Error>,
+    },
+    /// A cohort, table, split or scaler.
+    #[error(transparent)]
+    Datasets(#[from] oncograph_datasets::Error),
+    /// A bundle or a clinical report.
+    #[error(transparent)]
+    Deploy(#[from] oncograph_deploy::Error),
+    /// An image encoder.
+    #[error(transparent)]
+    Encoder(#[from] oncograph_encoder::Error),
+    /// An explanation.
+    #[error(transparent)]
+    Explain(#[from] oncograph_explain::Error),
+    /// A statistic.
+    #[error(transparent)]
+    Metrics(#[from] oncograph_metrics::Error),
+    /// A table, figure or page.
+    #[error(transparent)]
+    Report(#[from] oncograph_report::Error),
+    /// A study. Its text is that of its cause, and it stays the cause: a request to stop is found there.
+    #[error("{0}")]
+    Study(#[source] Box<oncograph_study::Error>),
+    /// Training, or the folder of a run; as with [`Error::Study`], a request to stop is found in the cause.
+    #[error("{0}")]
+    Train(#[source] oncograph_train::Error),
     /// An error of message passing.
     #[error(transparent)]
     Gnn(#[from] oncograph_gnn::Error),
@@ -66,6 +101,11 @@ impl Error {
         Argument::new(op, field, expected, got).into()
     }
 
+    /// This error with the patient that it is about.
+    pub(crate) fn of_patient(self, id: &str) -> Self {
+        Error::Patient { id: id.into(), source: Box::new(self) }
+    }
+
     pub(crate) fn input(op: &'static str, expected: impl ToString, got: impl ToString) -> Self {
         Error::Input { op, expected: expected.to_string(), got: got.to_string() }
     }
@@ -73,6 +113,32 @@ impl Error {
 
 impl From<Error> for oncograph_train::Error {
     fn from(error: Error) -> Self {
-        oncograph_train::Error::learner(error)
+        match error {
+            Error::Train(inner) => inner,
+            other => oncograph_train::Error::learner(other),
+        }
+    }
+}
+
+impl From<oncograph_train::Error> for Error {
+    fn from(error: oncograph_train::Error) -> Self {
+        Error::Train(error)
+    }
+}
+
+impl From<oncograph_study::Error> for Error {
+    fn from(error: oncograph_study::Error) -> Self {
+        Error::Study(Box::new(error))
+    }
+}
+
+// A study must recognise a request to stop.
+impl From<Error> for oncograph_study::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Study(inner) => *inner,
+            Error::Train(inner) => inner.into(),
+            other => oncograph_study::Error::system(other),
+        }
     }
 }

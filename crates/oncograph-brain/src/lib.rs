@@ -5,49 +5,81 @@
 //! |---|---|---|
 //! | 1 [`Autoencoder`] | voxels of a region ([`sample_voxels`]) | its attributes v^N |
 //! | 2 [`TractEncoder`] | voxels of a tract | its attributes v^E |
-//! | 3 [`MultiModal`] | [`TumourBatch`]: image, surface points with their [`Incidence`], [`BrainNetwork`] | embeddings u^I, u^P, u^B |
+//! | 3 [`GliomaNet`] | [`TumourBatch`]: image, surface points with their [`Incidence`], [`BrainNetwork`] | embeddings u^I, u^P, u^B |
 //! | 4 [`PopulationClassifier`] | embeddings of patients, joined by [`PopulationGraphConfig`] | a logit per patient |
 //!
 //! Stage 3 has [`ImageEncoder`], [`GeometryEncoder`] and [`NetworkEncoder`]. Each stage is trained by `oncograph_train::fit`
-//! through its learner: [`AutoencoderLearner`], [`TractLearner`], [`MultiModalLearner`], [`BinaryLearner`].
+//! through its learner: [`AutoencoderLearner`], [`TractLearner`], [`GliomaNetLearner`], [`BinaryLearner`].
 //!
 //! # Reference
 //! *Multi-modal contrastive learning with a population graph for IDH genotype*, arXiv 2203.10852. What it leaves open
 //! is a field of a configuration with the decision's number (G-01 to G-37) in its documentation.
 
+mod attention;
 mod autoencoder;
 mod batches;
 mod binary_learner;
 mod brain_network;
+mod bundle;
 mod error;
+mod explanation;
+mod figures;
 mod geometry_encoder;
+mod glioma_net;
 mod image_encoder;
 mod incidence;
-mod multi_modal;
 mod network_encoder;
+mod pipeline;
 mod population;
+mod predictor;
+mod presets;
+mod published;
+mod stages;
 mod svm_head;
+mod systems;
+mod tables;
 mod tract_encoder;
 mod tumour;
 mod voxel_sampling;
+mod weights;
 
+pub use attention::TractAttention;
 pub use autoencoder::{Autoencoder, AutoencoderConfig, AutoencoderLearner};
 pub use binary_learner::{BinaryLearner, BinaryTraining, feature_matrix};
 pub use brain_network::{BatchNetwork, BrainNetwork};
+pub use bundle::write_glioma_bundle;
 pub use error::{Error, Result};
+pub use explanation::{GliomaExplanation, GliomaExplanations};
+pub use figures::{glioma_connectome, population_figure, slices_figure};
 pub use geometry_encoder::{EdgeInput, GeometryEncoder, GeometryEncoderConfig, GeometryOutput};
+pub use glioma_net::{
+    EdgeGate, Encoders, GliomaNet, GliomaNetConfig, GliomaNetLearner, GliomaNetOutput, GliomaNetTraining,
+    NodeAttention, NodeHead,
+};
 pub use image_encoder::{ImageEncoder, ImageEncoderConfig, ImageHead};
 pub use incidence::{BatchIncidence, Incidence, NoCross};
-pub use multi_modal::{
-    EdgeGate, Encoders, MultiModal, MultiModalConfig, MultiModalLearner, MultiModalOutput,
-    MultiModalTraining, NodeAttention, NodeHead,
-};
 pub use network_encoder::{NetworkEncoder, NetworkEncoderConfig};
+pub use pipeline::{
+    BrainOverlap, GliomaCohort, GliomaFilesConfig, GliomaPrepareOptions, GliomaSource, GliomaSubject,
+    MaskMode, PatientSpace, SEQUENCES, StageProgress, StageWatch, crop_grid, place_on_atlas, surface_points,
+};
 pub use population::{
     Neighbour, PopulationBank, PopulationClassifier, PopulationClassifierConfig, PopulationEdges,
     PopulationGraphConfig, PopulationMode, Similarity,
 };
+pub use predictor::{CrossedTract, GLIOMA_SYSTEM, GliomaPrediction, GliomaPredictor, PHANTOM_MODELS};
+pub use presets::{EmbeddingVector, GliomaConfig, GliomaExplainOptions, GliomaPreset, StageFit};
+pub use published::{PUBLISHED, PublishedCounts, PublishedRow, published_class_sizes, published_counts};
+pub use stages::{
+    AttributeScalers, GliomaEmbeddings, GliomaNetworks, GliomaStages, StageCost, StageCurve, TrainedGliomaNet,
+};
 pub use svm_head::{SvmHead, SvmHeadConfig};
+pub use systems::names;
+pub use systems::{
+    ImageNetwork, ImageNetworkKind, MlpHead, OnHalfB, PopulationHead, PopulationModel, PopulationReport,
+    RidgeLogistic, SvmSystem, published_variants, switched_variants,
+};
+pub use tables::{GliomaTablesConfig, TableCohort, TablePopulation, TableVariant};
 pub use tract_encoder::{TractEncoder, TractEncoderConfig, TractLearner};
 pub use tumour::{Tumour, TumourBatch, TumourImage, random_rotation};
 pub use voxel_sampling::{TractChannels, VoxelSampling, sample_positions, sample_voxels, z_score_within};

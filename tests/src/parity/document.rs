@@ -126,7 +126,7 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ("brain", "AutoencoderLearner", "a loss that falls"),
     (
         "brain",
-        "MultiModal",
+        "GliomaNet",
         "parameter counts of the paper; cached gradients against the whole batch; gradient coverage of every switch",
     ),
     (

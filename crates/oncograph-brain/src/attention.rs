@@ -1,0 +1,39 @@
+use crate::{GliomaNet, Result, Tumour, TumourBatch};
+use candle_core::Device;
+
+/// How the surface of one tumour weighs the tracts, and how many of its points cross each.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TractAttention {
+    /// The weight of each tract; the mean over crossed tracts is near 1.
+    pub attention: Vec<f32>,
+    /// The points of the surface that cross each tract.
+    pub crossings: Vec<usize>,
+}
+
+impl TractAttention {
+    /// That of a patient; `None` for a network without attention over tracts.
+    ///
+    /// # Errors
+    /// An error of the network.
+    pub fn new(net: &GliomaNet, tumour: &Tumour, device: &Device) -> Result<Option<Self>> {
+        let output = net.forward(&TumourBatch::new(&[tumour], None, device)?, false)?;
+        let Some(attention) = output.tract_attention else { return Ok(None) };
+        let crossings = tumour.incidence().crossings_per_tract();
+        Ok(Some(TractAttention { attention: attention.to_vec1()?, crossings }))
+    }
+
+    /// The weights, 0 where no point crosses: such a tract has no attention of its own.
+    pub fn weights(&self) -> Vec<f64> {
+        let weight = |(a, n): (&f32, &usize)| if *n > 0 { f64::from(*a) } else { 0.0 };
+        self.attention.iter().zip(&self.crossings).map(weight).collect()
+    }
+
+    /// The crossed tracts of the largest weights, at most `count`.
+    pub fn strongest(&self, count: usize) -> Vec<usize> {
+        let crossed = |t: &usize| self.crossings[*t] > 0;
+        let mut order: Vec<usize> = (0..self.attention.len()).filter(crossed).collect();
+        order.sort_by(|a, b| self.attention[*b].total_cmp(&self.attention[*a]).then(a.cmp(b)));
+        order.truncate(count);
+        order
+    }
+}

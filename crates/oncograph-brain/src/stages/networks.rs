@@ -1,0 +1,170 @@
+use super::attributes::{Attributes, matrix, scale};
+use super::key::Keys;
+use super::{GliomaStages, lock};
+use crate::pipeline::{GliomaCohort, Voxels, voxels};
+use crate::presets::StageFit;
+use crate::{
+    Autoencoder, AutoencoderLearner, BrainNetwork, Error, Result, TractEncoder, TractLearner, Tumour,
+};
+use candle_core::DType;
+use oncograph_core::Split;
+use oncograph_datasets::scaler::ZScore;
+use oncograph_nn::ParamStore;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The scalers of the attributes of regions and tracts, fitted on half A.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttributeScalers {
+    /// Of regions.
+    pub regions: ZScore,
+    /// Of tracts.
+    pub tracts: ZScore,
+}
+
+/// Every patient as the multi-modal network takes it: image, surface, incidence and brain network.
+#[derive(Debug)]
+pub struct GliomaNetworks {
+    /// The patients.
+    pub tumours: Vec<Tumour>,
+    /// The name of the autoencoder's artefact.
+    pub autoencoder: String,
+    /// The name of the tract encoder's artefact.
+    pub tracts: String,
+    /// The scalers of the attributes, if they are scaled.
+    pub scalers: Option<AttributeScalers>,
+    /// The hash of all that the networks depend on.
+    pub(super) key: String,
+}
+
+/// The rows of some patients in a table with `each` rows for each.
+fn rows_of(patient: usize, each: usize) -> impl Iterator<Item = u32> {
+    (patient * each..(patient + 1) * each).map(|r| r as u32)
+}
+
+impl GliomaStages<'_> {
+    /// The patients who train the encoders of regions and tracts: those without a label, or half A where all have one.
+    pub fn network_rows(cohort: &GliomaCohort, split: &Split) -> Vec<usize> {
+        let unlabelled = cohort.unlabelled();
+        if unlabelled.is_empty() { split.train.clone() } else { unlabelled }
+    }
+
+    /// Stages 1 and 2: the brain network of every patient, with tumour image and surface.
+    ///
+    /// # Errors
+    /// No patient with fractional anisotropy; an error of a stage; a request to stop.
+    pub fn networks(&self, cohort: &GliomaCohort, split: &Split) -> Result<Arc<GliomaNetworks>> {
+        let prepared = self.prepared(cohort)?;
+        let rows = Self::network_rows(cohort, split);
+        if rows.is_empty() {
+            return Err(Error::input(
+                "stages 1 and 2",
+                "patients to train the encoders of regions and tracts",
+                "none",
+            ));
+        }
+        let keys = Keys::new(&self.config, cohort)?;
+        let autoencoder = keys.autoencoder(&rows)?;
+        let tracts = keys.tracts(&autoencoder)?;
+        let key = keys.networks(split, &tracts)?;
+        let mut known = lock(&self.networks);
+        if let Some(found) = known.get(&key) {
+            return Ok(found.clone());
+        }
+        let seen = rows.par_iter().map(|&i| self.voxels(cohort, i)).collect::<Result<Vec<_>>>()?;
+        let held = self.held_out(rows.len(), self.seed().stream("networks"));
+        let regions_encoder = self.train_autoencoder(&autoencoder, &seen, &held, cohort)?;
+        let tract_encoder = self.train_tracts(&tracts, &seen, &held, cohort)?;
+        drop(seen);
+        let start = Instant::now();
+        let mut attributes = vec![];
+        for i in 0..cohort.subjects.len() {
+            attributes.push(self.attributes(&self.voxels(cohort, i)?, &regions_encoder, &tract_encoder)?);
+        }
+        let scalers = match self.config.scale_attributes {
+            true => Some(scale(&mut attributes, &split.train)?),
+            false => None,
+        };
+        let pairs: Vec<[u32; 2]> = cohort.atlas.tracts.iter().map(|t| t.pair).collect();
+        let width = self.config.network_width();
+        let tumour = |((regions, tracts), p): (Attributes, &crate::pipeline::Prepared)| {
+            let network = BrainNetwork::new(pairs.clone(), width, regions.concat(), tracts.concat())?;
+            Tumour::new(p.image.clone(), p.points.clone(), p.incidence.clone(), network)
+        };
+        let tumours = attributes.into_iter().zip(prepared.iter()).map(tumour).collect::<Result<Vec<_>>>()?;
+        self.spend("networks", start, false);
+        let built = Arc::new(GliomaNetworks { tumours, autoencoder, tracts, scalers, key: key.clone() });
+        known.insert(key, built.clone());
+        Ok(built)
+    }
+
+    fn voxels(&self, cohort: &GliomaCohort, patient: usize) -> Result<Voxels> {
+        let subject = &cohort.subjects[patient];
+        let seed = self.seed().stream("prepare").stream(&subject.id);
+        voxels(subject, &cohort.atlas, &self.config.prepare, seed)
+    }
+
+    /// The attributes of one patient's regions and tracts, not scaled.
+    fn attributes(
+        &self,
+        patient: &Voxels,
+        autoencoder: &Autoencoder,
+        encoder: &TractEncoder,
+    ) -> Result<Attributes> {
+        let regions = autoencoder.encode(&matrix(patient.regions.iter(), &self.device)?)?.to_vec2::<f32>()?;
+        let tracts = encoder.encode(&matrix(patient.tracts.iter(), &self.device)?)?.to_vec2::<f32>()?;
+        Ok((regions, tracts))
+    }
+
+    /// Stage 1.
+    fn train_autoencoder(
+        &self,
+        name: &str,
+        seen: &[Voxels],
+        held: &[usize],
+        cohort: &GliomaCohort,
+    ) -> Result<Autoencoder> {
+        let StageFit { batch, fit } = &self.config.autoencoder_fit;
+        let seed = self.seed().stream("autoencoder");
+        let store = ParamStore::new(seed);
+        let autoencoder = self.config.autoencoder.build(store.var_builder(DType::F32, &self.device))?;
+        let regions = matrix(seen.iter().flat_map(|v| &v.regions), &self.device)?;
+        let count = cohort.atlas.regions.len();
+        let held: Vec<u32> = held.iter().flat_map(|&p| rows_of(p, count)).collect();
+        let mut learner = AutoencoderLearner::new(&autoencoder, regions, &held, *batch, seed)?;
+        self.train("1 autoencoder", name, &mut learner, &store, fit)?;
+        drop(learner);
+        Ok(autoencoder)
+    }
+
+    /// Stage 2, on those patients who have diffusion MRI.
+    fn train_tracts(
+        &self,
+        name: &str,
+        seen: &[Voxels],
+        held: &[usize],
+        cohort: &GliomaCohort,
+    ) -> Result<TractEncoder> {
+        let StageFit { batch, fit } = &self.config.tracts_fit;
+        let seed = self.seed().stream("tracts");
+        let store = ParamStore::new(seed);
+        let encoder = self.config.tracts.build(store.var_builder(DType::F32, &self.device))?;
+        let with_fa: Vec<usize> = (0..seen.len()).filter(|&p| seen[p].fa.is_some()).collect();
+        if with_fa.is_empty() {
+            let expected = "a map of fractional anisotropy of a patient who trains the encoder of tracts";
+            return Err(Error::input("stage 2", expected, "none"));
+        }
+        let mri = matrix(with_fa.iter().flat_map(|&p| &seen[p].tracts), &self.device)?;
+        let fa = matrix(with_fa.iter().flat_map(|&p| &seen[p].fa).flatten(), &self.device)?;
+        let count = cohort.atlas.tracts.len();
+        let number: Vec<usize> = with_fa.iter().flat_map(|_| 0..count).collect();
+        let place = |p: &usize| with_fa.iter().position(|w| w == p);
+        let held: Vec<u32> = held.iter().filter_map(place).flat_map(|p| rows_of(p, count)).collect();
+        let mut learner = TractLearner::new(&encoder, mri, fa, number, &held, *batch, seed)?;
+        self.train("2 tracts", name, &mut learner, &store, fit)?;
+        drop(learner);
+        Ok(encoder)
+    }
+}

@@ -1,0 +1,242 @@
+use super::{Fixed, Scaled, answers, sigmoid};
+use crate::pipeline::GliomaCohort;
+use crate::presets::EmbeddingVector;
+use crate::stages::{GliomaStages, TrainedGliomaNet};
+use crate::{
+    Error, PopulationBank, PopulationClassifier, PopulationEdges, PopulationMode, Result, feature_matrix,
+};
+use candle_core::{DType, Device};
+use oncograph_core::Split;
+use oncograph_datasets::scaler::ZScore;
+use oncograph_nn::{Mode, ParamStore, Seed};
+use oncograph_study::{Answers, Fitted, Job, System};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Stage 4: the population graph, trained on half B.
+#[derive(Debug, Clone)]
+pub struct PopulationHead<'s> {
+    stages: &'s GliomaStages<'s>,
+    vectors: (EmbeddingVector, EmbeddingVector),
+    mode: PopulationMode,
+    shuffled: bool,
+    deployed: bool,
+}
+
+impl<'s> PopulationHead<'s> {
+    /// The head with the configured node and edge vectors, inductive.
+    pub fn new(stages: &'s GliomaStages<'s>) -> Self {
+        let vectors = stages.config().population;
+        PopulationHead { stages, vectors, mode: PopulationMode::Inductive, shuffled: false, deployed: false }
+    }
+
+    /// Sets the node and edge vectors.
+    pub fn vectors(mut self, nodes: EmbeddingVector, links: EmbeddingVector) -> Self {
+        self.vectors = (nodes, links);
+        self
+    }
+
+    /// Puts the test patients into the graph that is trained on; their labels stay hidden.
+    pub fn transductive(mut self) -> Self {
+        self.mode = PopulationMode::Transductive;
+        self
+    }
+
+    /// Lets each edge lead from a patient drawn at random.
+    pub fn shuffled_edges(mut self) -> Self {
+        self.shuffled = true;
+        self
+    }
+
+    /// Keeps the model with the results of the study, and what the report shows of its graph.
+    pub fn deployed(mut self) -> Self {
+        self.deployed = true;
+        self
+    }
+}
+
+/// What the population graph needs for a new patient beside its weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PopulationModel {
+    /// Half B.
+    pub bank: PopulationBank,
+    /// The scalers of node and edge vectors, if they are scaled.
+    pub scalers: Option<(ZScore, ZScore)>,
+}
+
+/// What a study keeps of the deployed head for the report.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PopulationReport {
+    /// Half B.
+    pub bank: PopulationBank,
+    /// The edge vectors of the held-out patients.
+    pub links: Vec<Vec<f64>>,
+}
+
+/// A trained population graph.
+pub struct PopulationFitted {
+    net: Arc<TrainedGliomaNet>,
+    vectors: (EmbeddingVector, EmbeddingVector),
+    nodes: Scaled,
+    links: Scaled,
+    bank: PopulationBank,
+    classifier: PopulationClassifier,
+    store: ParamStore,
+    shuffle: Option<Seed>,
+    transductive: Option<Fixed>,
+    device: Device,
+    deployed: bool,
+}
+
+impl PopulationHead<'_> {
+    fn train(&self, data: &GliomaCohort, split: &Split, job: &mut Job<'_>) -> Result<PopulationFitted> {
+        let (stages, config) = (self.stages, self.stages.config());
+        let net = stages.net(data, split, &config.model)?;
+        let [all_nodes, all_links] = [self.vectors.0, self.vectors.1].map(|v| net.embeddings.rows(v));
+        let nodes = stages.scaled(&all_nodes, &split.validation)?;
+        let links = stages.scaled(&all_links, &split.validation)?;
+        let seed = stages.head_seed("population");
+        let store = ParamStore::new(seed);
+        let mut classifier = config.classifier.clone();
+        classifier.features = nodes.bank.first().map_or(0, Vec::len);
+        let classifier = classifier.build(store.var_builder(DType::F32, stages.device()))?;
+        let bank = PopulationBank {
+            ids: data.ids_of(&split.validation).into_iter().map(String::from).collect(),
+            labels: data.mutants(&split.validation),
+            nodes: nodes.bank.clone(),
+            links: links.bank.clone(),
+            graph: config.graph.clone(),
+        };
+        let mut fitted = PopulationFitted {
+            net: net.clone(),
+            vectors: self.vectors,
+            nodes,
+            links,
+            bank,
+            classifier,
+            store,
+            shuffle: self.shuffled.then(|| seed.at(1)),
+            transductive: None,
+            device: stages.device().clone(),
+            deployed: self.deployed,
+        };
+        let test = match self.mode {
+            PopulationMode::Inductive => vec![],
+            PopulationMode::Transductive => split.test.clone(),
+        };
+        let logits = self.learn(&fitted, (&all_nodes, &all_links), &test, job)?;
+        if self.mode == PopulationMode::Transductive {
+            fitted.transductive = Some(Fixed::new(&test, logits.into_iter().map(sigmoid)));
+        }
+        Ok(fitted)
+    }
+
+    /// Trains the classifier on half B, with the rows `test` in the graph; their logits.
+    fn learn(
+        &self,
+        fitted: &PopulationFitted,
+        (all_nodes, all_links): (&[Vec<f64>], &[Vec<f64>]),
+        test: &[usize],
+        job: &mut Job<'_>,
+    ) -> Result<Vec<f64>> {
+        let config = self.stages.config();
+        let n = fitted.bank.nodes.len();
+        let x = [fitted.bank.nodes.clone(), fitted.nodes.apply(all_nodes, test)?].concat();
+        let edges = match test {
+            [] => fitted.among()?,
+            _ => config
+                .graph
+                .edges(&[fitted.bank.links.clone(), fitted.links.apply(all_links, test)?].concat())?,
+        };
+        let known = fitted.bank.labels.iter().map(|l| Some(*l));
+        let labels: Vec<Option<bool>> = known.chain(vec![None; test.len()]).collect();
+        let (rows, held) = self.stages.inner(n, config.classifier_fit.keep, "population");
+        let training = &config.classifier_training;
+        let seed = self.stages.head_seed("population");
+        let mut learner =
+            fitted.classifier.learner(&x, &edges, &labels, &rows, &held, training, seed, &fitted.device)?;
+        job.train(&mut learner, &fitted.store, &config.classifier_fit)?;
+        match test {
+            [] => Ok(vec![]),
+            _ => learner.logits(&(n as u32..x.len() as u32).collect::<Vec<_>>()),
+        }
+    }
+}
+
+impl System for PopulationHead<'_> {
+    type Data = GliomaCohort;
+    type Fitted = PopulationFitted;
+
+    fn fit(
+        &self,
+        data: &GliomaCohort,
+        split: &Split,
+        job: &mut Job<'_>,
+    ) -> oncograph_study::Result<PopulationFitted> {
+        Ok(self.train(data, split, job)?)
+    }
+}
+
+impl PopulationFitted {
+    /// The edges among half B.
+    fn among(&self) -> Result<PopulationEdges> {
+        let edges = self.bank.edges()?;
+        Ok(match self.shuffle {
+            Some(seed) => edges.shuffled(self.bank.nodes.len(), seed),
+            None => edges,
+        })
+    }
+
+    /// Node and edge vectors of some rows.
+    fn rows(&self, rows: &[usize]) -> Result<(Vec<Vec<f64>>, Vec<Vec<f64>>)> {
+        let part = |scaled: &Scaled, vector| scaled.apply(&self.net.embeddings.rows(vector), rows);
+        Ok((part(&self.nodes, self.vectors.0)?, part(&self.links, self.vectors.1)?))
+    }
+
+    /// The probabilities of new patients, each as if it were the only one.
+    fn inductive(&self, rows: &[usize]) -> Result<Vec<f64>> {
+        let (nodes, links) = self.rows(rows)?;
+        let n = self.bank.nodes.len();
+        let mut attached = self.bank.graph.attach(&self.bank.links, &links)?;
+        if let Some(seed) = self.shuffle {
+            attached = attached.shuffled(n, seed);
+        }
+        let edges = self.among()?.and(&attached);
+        let x = feature_matrix(self.bank.nodes.iter().chain(&nodes), &self.device)?;
+        let logits = self.classifier.forward(&x, &edges.graph(n + rows.len(), &self.device)?, Mode::Eval)?;
+        let logits = logits.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+        Ok(logits[n..].iter().map(|z| sigmoid(*z)).collect())
+    }
+}
+
+impl Fitted<GliomaCohort> for PopulationFitted {
+    fn answer(&self, _data: &GliomaCohort, rows: &[usize]) -> oncograph_study::Result<Answers> {
+        match &self.transductive {
+            Some(fixed) => fixed.answer(rows),
+            None => Ok(answers(self.inductive(rows)?)),
+        }
+    }
+
+    fn extras(&self, _data: &GliomaCohort, rows: &[usize]) -> oncograph_study::Result<serde_json::Value> {
+        if !self.deployed {
+            return Ok(serde_json::Value::Null);
+        }
+        let report = PopulationReport { bank: self.bank.clone(), links: self.rows(rows)?.1 };
+        serde_json::to_value(report).map_err(oncograph_study::Error::system)
+    }
+
+    fn files(&self) -> oncograph_study::Result<Vec<(String, Vec<u8>)>> {
+        if !self.deployed {
+            return Ok(vec![]);
+        }
+        let scalers = self.nodes.scaler.clone().zip(self.links.scaler.clone());
+        let model = PopulationModel { bank: self.bank.clone(), scalers };
+        let json = serde_json::to_vec(&model).map_err(oncograph_study::Error::system)?;
+        let weights = crate::weights::to_bytes(&self.store).map_err(Error::from)?;
+        Ok(vec![("population.json".into(), json), ("population.safetensors".into(), weights)])
+    }
+
+    fn parameters(&self) -> usize {
+        self.store.parameter_count()
+    }
+}

@@ -1,0 +1,216 @@
+//! Glioma: the population graph on clinical covariates of real patients, against logistic regression on the same folds.
+
+use clap::Parser;
+use oncograph::brain::{
+    GliomaCohort, GliomaTablesConfig, RidgeLogistic, TableCohort, TablePopulation, TableVariant,
+};
+use oncograph::core::Seed;
+use oncograph::datasets::glioma::{GliomaFeatures, GliomaTable, GliomaTableKind};
+use oncograph::report::{Banner, RESEARCH_ONLY, Report, ReportTable};
+use oncograph::study::cli::{
+    StudyArgs, StudyProgress, command_line, device, one_thread_per_tensor, open_run, program, read_config,
+    stop_on_ctrl_c, workers,
+};
+use oncograph::study::{
+    Baseline, Cohort, Constant, Inputs, Metric, ScoreOptions, ScoreTable, Scores, Study, Task,
+};
+use oncograph::train::{RunDir, StopFlag};
+// Its allocator keeps the big blocks of a training step for the next one.
+use oncograph_examples as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Compare a graph of patients on clinical covariates with logistic regression on the same folds: the graph as it is, with
+/// shuffled edges, with the test patients in it and without edges.
+///
+/// Each set of covariates (age and sex; what is known before surgery; with pathology) is a study of its own. For research only,
+/// not a medical device.
+#[derive(Debug, Parser)]
+#[command(name = "glioma_tables", version)]
+struct Args {
+    /// A table with IDH status: UCSF-PDGM-metadata or table S1 of Ceccarelli 2016 [.csv]
+    #[arg(value_name = "FILE", required_unless_present_any = ["resume", "config"])]
+    table: Option<PathBuf>,
+    #[command(flatten)]
+    study: StudyArgs,
+}
+
+const LOGISTIC: &str = "logistic regression";
+const AGE_SEX: &str = "logistic regression, age and sex";
+const PREVALENCE: &str = "prevalence";
+
+/// The share of mutants among the training patients.
+struct Prevalence;
+
+impl Baseline for Prevalence {
+    fn name(&self) -> String {
+        PREVALENCE.into()
+    }
+
+    fn answer(
+        &self,
+        task: &Task,
+        inputs: &Inputs<'_>,
+    ) -> oncograph::study::Result<Option<Vec<oncograph::study::Answer>>> {
+        Constant.answer(task, inputs)
+    }
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    program(|| run(&args))
+}
+
+fn run(args: &Args) -> anyhow::Result<()> {
+    one_thread_per_tensor()?;
+    let stop = stop_on_ctrl_c()?;
+    let root = args.study.out.join("glioma_tables");
+    let (config, run, is_new) = open_run(&root, args.study.resume.as_ref(), || settings(args))?;
+    let result = compare(args, &config, &run, &stop);
+    // A run that could not begin, because its data is bad, leaves nothing behind.
+    let began = std::fs::read_dir(run.path()).is_ok_and(|all| all.count() > 1);
+    if is_new && !began && result.is_err() && !stop.is_requested() {
+        std::fs::remove_dir_all(run.path()).ok();
+    }
+    result
+}
+
+fn settings(args: &Args) -> anyhow::Result<GliomaTablesConfig> {
+    if let Some(path) = &args.study.config {
+        return Ok(read_config(path)?);
+    }
+    let Some(table) = &args.table else { anyhow::bail!("a table is needed") };
+    let mut config = GliomaTablesConfig::new(table);
+    config.seed = args.study.seed.unwrap_or(config.seed);
+    config.folds = args.study.folds.unwrap_or(config.folds);
+    config.repeats = args.study.repeats.unwrap_or(config.repeats);
+    config.validate()?;
+    Ok(config)
+}
+
+fn compare(args: &Args, config: &GliomaTablesConfig, run: &RunDir, stop: &StopFlag) -> anyhow::Result<()> {
+    let table = GliomaTable::read(&config.table)?;
+    let mut sets: Vec<(GliomaFeatures, TableCohort)> = vec![];
+    for set in &config.features {
+        let cohort = TableCohort::new(&table, *set)?;
+        // A table without a covariate of a set has two sets alike.
+        if sets.iter().all(|s| s.1.covariates() != cohort.covariates()) {
+            sets.push((*set, cohort));
+        }
+    }
+    let mut report = Report::new("Glioma: IDH from clinical covariates in a population graph")
+        .banner(Banner::Notice(RESEARCH_ONLY.into()))
+        .facts(&facts(config, &sets[0].1));
+    for (set, cohort) in &sets {
+        let name = serde_json::to_value(set)?.as_str().unwrap_or_default().to_string();
+        let scores = study(args, config, cohort, &RunDir::open(&run.folder(&name)?)?, stop)?;
+        let shown = shown(config, cohort, &scores);
+        println!("{}\n{}\n", shown.to_text(), verdict(&scores));
+        report = report.section(format!("Covariates: {name}"), |s| {
+            if *set == GliomaFeatures::Pathology && cohort.kind == GliomaTableKind::UcsfPdgm {
+                s.paragraph(
+                    "The grade in this table is that of the WHO classification of 2021, of which IDH is a part: these \
+                     rows leak the label and are shown as a warning.",
+                );
+            }
+            s.table(shown).paragraph(verdict(&scores));
+        });
+    }
+    report.write(run.file("report.html"))?;
+    println!("{RESEARCH_ONLY}\nreport: {}", run.file("report.html").display());
+    Ok(())
+}
+
+/// The study of one set of covariates: every variant of the graph, and what it has to beat.
+fn study(
+    args: &Args,
+    config: &GliomaTablesConfig,
+    cohort: &TableCohort,
+    run: &RunDir,
+    stop: &StopFlag,
+) -> anyhow::Result<Scores> {
+    let graphs = TableVariant::ALL.map(|v| (v.name(), TablePopulation::new(config, v)));
+    let progress = StudyProgress::new(7 * config.folds * config.repeats, config.fit.epochs);
+    let study = Study::new(cohort, run)
+        .cross_validation(config.folds, config.repeats)
+        .inner(config.validation)
+        .seed(Seed::new(config.seed))
+        .device(device(&args.study.device)?)
+        .stop(stop)
+        .workers(workers())
+        .on_progress(|p| progress.update(p));
+    let study = graphs.iter().fold(study, |study, (name, graph)| study.model(*name, graph));
+    let results = study
+        .baseline(RidgeLogistic::new(config.ridge).named(LOGISTIC))
+        .baseline(RidgeLogistic::new(config.ridge).named(AGE_SEX).columns(["age", "male"]))
+        .baseline(Prevalence)
+        .run()?;
+    progress.finish();
+    let scores = results.score(cohort, &ScoreOptions::default().reference(LOGISTIC))?;
+    scores.write_metrics(&run.file("metrics.csv"))?;
+    results.write_predictions(cohort, &run.file("predictions.csv"))?;
+    Ok(scores)
+}
+
+fn facts(config: &GliomaTablesConfig, cohort: &TableCohort) -> Vec<(&'static str, String)> {
+    let name = config.table.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    vec![
+        ("Data", name),
+        ("Patients", format!("{} with IDH status of {} in the table", cohort.ids().len(), cohort.read)),
+        ("Command", command_line("glioma_tables")),
+        ("Seed", config.seed.to_string()),
+        ("Version", format!("oncograph {}", config.version)),
+        ("Cross-validation", format!("{} folds, {} repetition(s)", config.folds, config.repeats)),
+    ]
+}
+
+fn shown(config: &GliomaTablesConfig, cohort: &TableCohort, scores: &Scores) -> ReportTable {
+    let table = match cohort.kind {
+        GliomaTableKind::UcsfPdgm => "UCSF-PDGM",
+        GliomaTableKind::Ceccarelli2016 => "TCGA (Ceccarelli 2016)",
+        _ => "table",
+    };
+    let caption = format!(
+        "{table}: {} patients, {} mutants; {}. Mean over {} repetition(s) of {} folds",
+        cohort.ids().len(),
+        cohort.mutants().iter().filter(|m| **m).count(),
+        cohort.covariates().join(", "),
+        config.repeats,
+        config.folds,
+    );
+    use Metric::*;
+    let metrics = [Auroc, Auprc, Accuracy, Sensitivity, Specificity, Brier, CalibrationError];
+    ScoreTable::new(caption).metrics(metrics).emphasise(PREVALENCE).of(scores, GliomaCohort::TASK).note(
+        "Positive class: IDH mutation. Ranks are compared within folds; 95 % bootstrap intervals, the same resamples for every \
+         model.",
+    )
+}
+
+/// What the table shows, whichever way it went.
+fn verdict(scores: &Scores) -> String {
+    let row = |name: &str| scores.row(name, GliomaCohort::TASK);
+    let auroc = |name: &str| row(name).and_then(|r| r.first()).map_or(f64::NAN, |e| e.value);
+    let graphs = [TableVariant::Inductive, TableVariant::Transductive].map(|variant| {
+        let behind = row(variant.name()).and_then(|r| r.behind);
+        let how = match behind {
+            Some(lead) if lead.low > 0.0 => "ranks worse than",
+            Some(lead) if lead.high < 0.0 => "ranks better than",
+            _ => "is not shown to differ from",
+        };
+        let lead = behind.map_or_else(String::new, |l| {
+            format!("; the lead of logistic regression is {:+.3} ({:+.3} to {:+.3})", l.value, l.low, l.high)
+        });
+        let (name, value, base) = (variant.name(), auroc(variant.name()), auroc(LOGISTIC));
+        format!("{name}: AUROC {value:.3} {how} logistic regression ({base:.3}){lead}.")
+    });
+    let [graph, alone, shuffled] =
+        [TableVariant::Inductive, TableVariant::NoEdges, TableVariant::ShuffledEdges]
+            .map(|v| auroc(v.name()));
+    format!(
+        "{} Without edges the same network has {alone:.3}, with shuffled edges {shuffled:.3}: the graph itself is worth \
+         {:+.3} and {:+.3}.",
+        graphs.join(" "),
+        graph - alone,
+        graph - shuffled
+    )
+}
