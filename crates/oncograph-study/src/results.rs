@@ -68,11 +68,6 @@ impl StudyResults {
         score::score(self, data.tasks(), options)
     }
 
-    /// The main metric of a model on a task by the same rule, without an interval; `None` if it has no value.
-    pub fn main_metric(&self, model: &str, task: &Task) -> Option<f64> {
-        score::first_metric(self, model, task)
-    }
-
     /// The answers of a model for a task by repetition and row; `None` for a row that no fold held out.
     pub fn held(&self, model: &str, task: &Task) -> Vec<Vec<Option<Held>>> {
         let mut all = vec![vec![None; task.target.len()]; self.repeats];
