@@ -1,7 +1,7 @@
 use crate::batches::Batches;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
-use oncograph_losses::{BinaryOptions, binary_cross_entropy};
+use oncograph_losses::{BinaryCrossEntropyOptions, binary_cross_entropy};
 use oncograph_nn::{Mode, Seed};
 use oncograph_train::{Learner, StepLoss, Validation};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub struct BinaryTraining {
     /// Labels per step; `None` takes all at once. In a population graph (G-29) each has its whole neighbourhood.
     pub batch: Option<usize>,
-    /// G-33: whether mutants weigh as much as all others together.
+    /// Whether mutants weigh as much as all others together (G-33).
     pub balance: bool,
 }
 
@@ -101,7 +101,7 @@ impl<'a> BinaryLearner<'a> {
         let logits = (self.forward)(patients, mode)?;
         let labels: Vec<f32> = patients.iter().map(|i| self.labels[*i as usize]).collect();
         let labels = Tensor::from_vec(labels, patients.len(), logits.device())?;
-        let mut options = BinaryOptions::new();
+        let mut options = BinaryCrossEntropyOptions::new();
         if let Some(weight) = self.pos_weight {
             options = options.pos_weight(Tensor::new(&[weight], logits.device())?);
         }

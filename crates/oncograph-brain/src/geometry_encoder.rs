@@ -31,17 +31,17 @@ pub struct GeometryEncoderConfig {
     pub channels: Vec<usize>,
     /// What edges carry.
     pub edge_input: EdgeInput,
-    /// G-07: hidden widths of the network that reads edges; 16, none is a linear map.
+    /// Hidden widths of the network that reads edges; 16, none is a linear map (G-07).
     pub edge_hidden: Vec<usize>,
-    /// G-07: how messages are gathered; their mean.
+    /// How messages are gathered; their mean (G-07).
     pub aggr: Aggregation,
-    /// G-06: the radius of the first level, in the unit of the coordinates.
+    /// The radius of the first level, in the unit of the coordinates (G-06).
     pub radius: f64,
-    /// G-06: by what the radius grows from level to level; 2.
+    /// By what the radius grows from level to level; 2 (G-06).
     pub radius_factor: f64,
-    /// G-06: neighbours of a point at most; 32.
+    /// Neighbours of a point at most; 32 (G-06).
     pub max_neighbours: usize,
-    /// G-06: the share of points that a level keeps; a half.
+    /// The share of points that a level keeps; a half (G-06).
     pub ratio: f64,
     /// Whether points are sampled behind the last level, too; true.
     pub sample_last: bool,

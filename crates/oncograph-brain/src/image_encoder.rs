@@ -7,7 +7,7 @@ use oncograph_nn::pool::{Pool3dConfig, max_pool3d};
 use oncograph_nn::{Linear, Module, linear, relu};
 use serde::{Deserialize, Serialize};
 
-/// G-05: how the last feature map becomes a vector.
+/// How the last feature map becomes a vector (G-05).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ImageHead {
@@ -30,9 +30,9 @@ pub struct ImageEncoderConfig {
     pub channels: Vec<usize>,
     /// Widths of the dense layers.
     pub dense: Vec<usize>,
-    /// G-04: stride of the first convolution; 2 needs an eighth of the memory.
+    /// Stride of the first convolution; 2 needs an eighth of the memory (G-04).
     pub stem_stride: usize,
-    /// G-05.
+    /// How the last feature map becomes a vector (G-05).
     pub head: ImageHead,
 }
 

@@ -4,7 +4,7 @@ use oncograph_nn::segment::{Adjacency, Reduce, gather_reduce};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// G-10: the attention of a tract that no tumour point crosses, where the mean is not defined.
+/// The attention of a tract that no tumour point crosses, where the mean is not defined (G-10).
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NoCross {

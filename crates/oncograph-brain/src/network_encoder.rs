@@ -18,17 +18,17 @@ pub struct NetworkEncoderConfig {
     pub edges: usize,
     /// Widths of the graph layers.
     pub channels: Vec<usize>,
-    /// G-13: attention heads, which are averaged; 1.
+    /// Attention heads, which are averaged; 1 (G-13).
     pub heads: usize,
-    /// G-13: the function between graph layers; ELU.
+    /// The function between graph layers; ELU (G-13).
     pub activation: Activation,
     /// Whether that function stands behind the last graph layer, too; false.
     pub activate_last: bool,
-    /// G-17: how regions become one vector; their mean.
+    /// How regions become one vector; their mean (G-17).
     pub pool: Reduce,
-    /// G-17: whether the mean attributes of the tracts that the tumour surface crosses stand beside the pooled regions; false.
-    /// The published network sees tracts in the logits of its attention alone, so that little of what they say reaches the
-    /// answer.
+    /// Whether the mean attributes of the tracts that the tumour surface crosses stand beside the pooled regions;
+    /// false (G-17). The published network sees tracts in the logits of its attention alone, so that little of what
+    /// they say reaches the answer.
     #[serde(default)]
     pub pool_tracts: bool,
     /// Widths of the dense layers.

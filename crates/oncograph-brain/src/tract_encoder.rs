@@ -16,13 +16,13 @@ pub struct TractEncoderConfig {
     pub mri: Vec<usize>,
     /// Widths of the encoder of the fractional anisotropy's voxels.
     pub fa: Vec<usize>,
-    /// G-19: widths of the projection heads, input first.
+    /// Widths of the projection heads, input first (G-19).
     pub projection: Vec<usize>,
-    /// G-19: τ; 0.1.
+    /// Τ; 0.1 (G-19).
     pub temperature: f64,
-    /// G-18.
+    /// What stands under the fraction of the contrastive loss (G-18).
     pub denominator: Denominator,
-    /// G-19: whether one tract in two patients is no negative; false, as published.
+    /// Whether one tract in two patients is no negative; false, as published (G-19).
     pub mask_same_tract: bool,
 }
 

@@ -140,7 +140,7 @@ impl Tumour {
         &self.network
     }
 
-    /// G-06: the points around their centroid, the farthest at distance 1, turned by `rotation`.
+    /// The points around their centroid, the farthest at distance 1, turned by `rotation` (G-06).
     fn scaled_points(&self, rotation: &Matrix3<f64>) -> Vec<f32> {
         let n = self.points.len() as f64;
         let of = |p: &[f32; 3]| Vector3::new(f64::from(p[0]), f64::from(p[1]), f64::from(p[2]));
@@ -170,7 +170,7 @@ impl Tumour {
     }
 }
 
-/// G-34: a rotation by up to `degrees` about each axis, x first.
+/// A rotation by up to `degrees` about each axis, x first (G-34).
 pub fn random_rotation(degrees: f64, seed: Seed) -> Matrix3<f64> {
     if degrees <= 0.0 {
         return Matrix3::identity();

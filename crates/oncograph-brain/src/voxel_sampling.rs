@@ -3,7 +3,7 @@ use oncograph_nn::Seed;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-/// G-21: how a region or tract of any size becomes a vector of a given length.
+/// How a region or tract of any size becomes a vector of a given length (G-21).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VoxelSampling {
@@ -16,7 +16,7 @@ pub enum VoxelSampling {
     Interpolate,
 }
 
-/// G-20: what a tract's vector is made of.
+/// What a tract's vector is made of (G-20).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TractChannels {

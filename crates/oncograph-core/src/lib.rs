@@ -7,6 +7,7 @@ mod follow_up;
 mod seed;
 mod split;
 mod table;
+mod ties;
 
 pub use error::{Argument, AtFile};
 pub use file::{WholeFile, write_file, write_file_with};
@@ -14,6 +15,7 @@ pub use follow_up::{FollowUp, TimeUnit};
 pub use seed::Seed;
 pub use split::Split;
 pub use table::Table;
+pub use ties::Ties;
 
 pub use rand_chacha;
 

@@ -37,8 +37,8 @@ pub use connectome::{
 pub use enrichment::{Enriched, EnrichmentConfig, over_representation};
 pub use error::{Error, ModelResult, Result};
 pub use gnn_explainer::{
-    Explanation, GnnExplainer, GnnExplainerCoefficients, GnnExplainerConfig, Masks, NodeMaskType, Objective,
-    Reduction,
+    Explanation, GnnExplainer, GnnExplainerCoefficients, GnnExplainerConfig, MaskReduction, Masks,
+    NodeMaskType, Objective,
 };
 pub use grad_cam::grad_cam;
 pub use integrated_gradients::{

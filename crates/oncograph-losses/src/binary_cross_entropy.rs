@@ -5,7 +5,7 @@ use candle_core::Tensor;
 /// How [`binary_cross_entropy`] weighs and reduces.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
-pub struct BinaryOptions {
+pub struct BinaryCrossEntropyOptions {
     /// A weight for each value; of a shape that broadcasts to the logits.
     pub weight: Option<Tensor>,
     /// A weight for the positive part of each value, such as negatives over positives; of a shape that broadcasts.
@@ -14,7 +14,7 @@ pub struct BinaryOptions {
     pub reduction: Reduction,
 }
 
-impl BinaryOptions {
+impl BinaryCrossEntropyOptions {
     /// Everything weighs 1, the mean.
     pub fn new() -> Self {
         Self::default()
@@ -54,11 +54,11 @@ impl BinaryOptions {
 /// # Example
 /// ```
 /// use candle_core::{Device, Tensor};
-/// use oncograph_losses::{BinaryOptions, binary_cross_entropy};
+/// use oncograph_losses::{BinaryCrossEntropyOptions, binary_cross_entropy};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let (x, y) = (Tensor::new(&[0f64, 800.], &Device::Cpu)?, Tensor::new(&[1f64, 0.], &Device::Cpu)?);
-/// let loss = binary_cross_entropy(&x, &y, &BinaryOptions::new())?.to_scalar::<f64>()?;
+/// let loss = binary_cross_entropy(&x, &y, &BinaryCrossEntropyOptions::new())?.to_scalar::<f64>()?;
 /// assert!((loss - (2f64.ln() + 800.0) / 2.0).abs() < 1e-12);
 /// # Ok(())
 /// # }
@@ -66,7 +66,11 @@ impl BinaryOptions {
 ///
 /// # Reference
 /// `torch.nn.functional.binary_cross_entropy_with_logits`.
-pub fn binary_cross_entropy(logits: &Tensor, target: &Tensor, options: &BinaryOptions) -> Result<Tensor> {
+pub fn binary_cross_entropy(
+    logits: &Tensor,
+    target: &Tensor,
+    options: &BinaryCrossEntropyOptions,
+) -> Result<Tensor> {
     same_shape("binary_cross_entropy", logits, target)?;
     // softplus(-x) = -log p = log(1 + exp(-|x|)) + relu(-x)
     let soft = (logits.abs()?.neg()?.exp()? + 1.0)?.log()?;
@@ -101,7 +105,7 @@ mod tests {
             (0..3).map(one).sum::<f64>() / 3.0
         };
         let (vx, vy) = (Var::new(&x, &Device::Cpu).unwrap(), Var::new(&y, &Device::Cpu).unwrap());
-        let options = BinaryOptions::new().pos_weight(Tensor::new(&q, &Device::Cpu).unwrap());
+        let options = BinaryCrossEntropyOptions::new().pos_weight(Tensor::new(&q, &Device::Cpu).unwrap());
         let loss = binary_cross_entropy(&vx, &vy, &options).unwrap();
         approx::assert_relative_eq!(loss.to_scalar::<f64>().unwrap(), plain(&x, &y), epsilon = 1e-12);
         let grads = loss.backward().unwrap();
@@ -123,6 +127,6 @@ mod tests {
     #[test]
     fn shapes_are_checked() {
         let t = |n: usize| Tensor::zeros(n, candle_core::DType::F64, &Device::Cpu).unwrap();
-        assert!(binary_cross_entropy(&t(2), &t(3), &BinaryOptions::new()).is_err());
+        assert!(binary_cross_entropy(&t(2), &t(3), &BinaryCrossEntropyOptions::new()).is_err());
     }
 }

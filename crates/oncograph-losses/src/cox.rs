@@ -1,19 +1,7 @@
 use crate::error::same_length;
-use crate::{Error, Result};
+use crate::{Error, Result, Ties};
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Shape, Tensor};
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-
-/// What is done with events at the same time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Ties {
-    /// Every event sees the whole risk set.
-    #[default]
-    Breslow,
-    /// Events at one time leave the risk set one after the other, on average.
-    Efron,
-}
 
 /// Negative partial log-likelihood per event:
 /// `-(1/n_e) sum_{i: event} [ eta_i - log sum_{j: t_j >= t_i} exp(eta_j) ]`.

@@ -25,15 +25,16 @@ mod temporal;
 mod time;
 mod weights;
 
-pub use binary_cross_entropy::{BinaryOptions, binary_cross_entropy};
+pub use binary_cross_entropy::{BinaryCrossEntropyOptions, binary_cross_entropy};
 pub use contrastive::{
     BiLevelConfig, BiLevelViews, Denominator, bi_level, cosine_alignment, cross_view, info_nce,
     info_nce_symmetric, nt_xent,
 };
-pub use cox::{RiskSets, Ties, cox};
+pub use cox::{RiskSets, cox};
 pub use cross_entropy::{CrossEntropyOptions, cross_entropy};
 pub use discrete_hazard::{discrete_hazard, predicted_time, survival_curve};
 pub use error::{Error, Result};
+pub use oncograph_core::Ties;
 pub use reduction::Reduction;
 pub use regression::{absolute_error, huber, smooth_l1, squared_error};
 pub use temporal::{TemporalKind, temporal_consistency};

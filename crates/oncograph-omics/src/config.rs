@@ -128,7 +128,7 @@ impl TaskConfig {
     }
 }
 
-/// M-12 `heads`.
+/// How outputs of several tasks are made of the fused vector (M-12, `heads`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HeadKind {
@@ -138,7 +138,7 @@ pub enum HeadKind {
     MultiHead,
 }
 
-/// M-05 `hetero_edges`.
+/// How the patient is joined to its nodes (M-05, `hetero_edges`).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HeteroEdges {
@@ -152,7 +152,7 @@ pub enum HeteroEdges {
     },
 }
 
-/// M-08.
+/// How nodes become a modality's vector (M-08).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pooling {
@@ -162,7 +162,7 @@ pub enum Pooling {
     Attention,
 }
 
-/// M-10 `fusion_tokens`.
+/// What the fusion attends over (M-10, `fusion_tokens`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FusionTokens {
@@ -172,7 +172,7 @@ pub enum FusionTokens {
     Set,
 }
 
-/// M-27 `token_norm`: how each modality's vector is normalised before the fusion.
+/// How each modality's vector is normalised before the fusion (M-27, `token_norm`).
 ///
 /// A mean over many nodes differs little from patient to patient, about `1 / sqrt(nodes)` of a node's spread around a
 /// constant, and the fusion learns slowly from it.
@@ -207,7 +207,7 @@ pub struct OmicsNetConfig {
     pub patient: usize,
     /// The types of nodes.
     pub node_types: Vec<NodeTypeConfig>,
-    /// M-07 `modalities`.
+    /// Which node types make up a modality (M-07, `modalities`).
     pub modalities: Vec<ModalityConfig>,
     /// The tasks.
     pub tasks: Vec<TaskConfig>,
@@ -229,17 +229,17 @@ pub struct OmicsNetConfig {
     pub trunk: usize,
     /// Dropout before that layer; 0.2. Behind it, half of that.
     pub trunk_dropout: f64,
-    /// M-05.
+    /// How the patient is joined to its nodes (M-05).
     pub hetero_edges: HeteroEdges,
-    /// M-08.
+    /// How nodes become a modality's vector (M-08).
     pub pooling: Pooling,
-    /// M-10.
+    /// What the fusion attends over (M-10).
     pub fusion_tokens: FusionTokens,
-    /// M-11: whether the patient's embedding is added to what its query gathers.
+    /// Whether the patient's embedding is added to what its query gathers (M-11).
     pub patient_residual: bool,
-    /// M-12.
+    /// How outputs of several tasks are made of the fused vector (M-12).
     pub head: HeadKind,
-    /// M-27.
+    /// What is done to modality vectors before the fusion (M-27).
     #[serde(default)]
     pub token_norm: TokenNorm,
     /// The ablations.

@@ -17,7 +17,7 @@ pub struct ContrastConfig {
     pub temperature: f64,
     /// Width of the projection's layers; 128.
     pub width: usize,
-    /// M-18: from both sides; true.
+    /// From both sides; true (M-18).
     pub symmetric: bool,
     /// The probability that an edge of the view is dropped; 0.1. One draw per step, which all patients share, as they
     /// share the graph.
@@ -26,7 +26,7 @@ pub struct ContrastConfig {
     pub noise: f64,
     /// The probability that the view of a patient loses a node type, if another is left; 0.
     pub drop_modality: f64,
-    /// M-19: epochs that train on the contrast alone before the tasks join; 0 is joint training.
+    /// Epochs that train on the contrast alone before the tasks join; 0 is joint training (M-19).
     pub pretrain: usize,
 }
 

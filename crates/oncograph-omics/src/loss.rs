@@ -2,8 +2,8 @@ use crate::{Error, OmicsNetConfig, Result, TaskKind};
 use candle_core::{D, Tensor};
 use candle_nn::{Init, VarBuilder};
 use oncograph_losses::{
-    BinaryOptions, CrossEntropyOptions, Reduction, Ties, binary_cross_entropy, cox, cross_entropy,
-    discrete_hazard, mse,
+    BinaryCrossEntropyOptions, CrossEntropyOptions, Reduction, Ties, binary_cross_entropy, cox,
+    cross_entropy, discrete_hazard, mse,
 };
 use oncograph_study::Target;
 use serde::{Deserialize, Serialize};
@@ -44,7 +44,7 @@ pub fn task_loss(
             let count: f64 = mask.iter().sum();
             let tensor =
                 |v: Vec<f64>| Tensor::from_vec(v, (known.len(), n), rows.device())?.to_dtype(rows.dtype());
-            let options = BinaryOptions::new().weight(tensor(mask)?).reduction(Reduction::Sum);
+            let options = BinaryCrossEntropyOptions::new().weight(tensor(mask)?).reduction(Reduction::Sum);
             Ok(Some((binary_cross_entropy(&rows, &tensor(labels)?, &options)? / count)?))
         }
         (kind, Target::Survival(v)) if kind.is_survival() => {
@@ -77,7 +77,7 @@ pub fn risk(kind: TaskKind, output: &Tensor) -> Result<Vec<f64>> {
     })
 }
 
-/// M-14 `task_weight`: how losses of several tasks become one.
+/// How losses of several tasks become one (M-14, `task_weight`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Weighting {

@@ -24,7 +24,7 @@ pub(crate) struct Assemble {
     /// \[rows, 3, d\]; empty without images.
     pub table: Arc<Vec<f32>>,
     pub width: usize,
-    /// S-07: whether seven columns say which node it is.
+    /// Whether seven columns say which node it is (S-07).
     pub one_hot: bool,
     pub nodes: Vec<Source>,
     pub seed: Seed,

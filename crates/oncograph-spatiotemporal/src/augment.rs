@@ -4,7 +4,7 @@ use oncograph_nn::Seed;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-/// S-23: how a patient's graph is varied.
+/// How a patient's graph is varied (S-23).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct AugmentConfig {

@@ -2,7 +2,7 @@ use crate::{AugmentConfig, Error, Result};
 use oncograph_losses::{TaskWeights, TemporalKind};
 use serde::{Deserialize, Serialize};
 
-/// S-12: how space and time are joined.
+/// How space and time are joined (S-12).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Architecture {
@@ -26,7 +26,7 @@ pub enum GnnKind {
     Gat,
 }
 
-/// S-06: what edge attributes do.
+/// What edge attributes do (S-06).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EdgeMode {
@@ -36,10 +36,10 @@ pub enum EdgeMode {
     Ignore,
 }
 
-/// S-07: whether a node knows which of the seven it is.
+/// Whether a node knows which of the seven it is (S-07).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum NodeType {
+pub enum NodeIdentity {
     /// No: every node passes through the same weights, and organs cannot be told apart but by their content.
     None,
     /// Seven more features, `sqrt(d)` at the node's place and 0 elsewhere: as long as the z-scored features, so that
@@ -47,17 +47,17 @@ pub enum NodeType {
     OneHot,
 }
 
-impl NodeType {
+impl NodeIdentity {
     /// Features that are added to a node's.
     pub fn width(self) -> usize {
         match self {
-            NodeType::None => 0,
-            NodeType::OneHot => 7,
+            NodeIdentity::None => 0,
+            NodeIdentity::OneHot => 7,
         }
     }
 }
 
-/// S-11: how the steps of the full model become one graph.
+/// How the steps of the full model become one graph (S-11).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unify {
@@ -69,7 +69,7 @@ pub enum Unify {
     Concat,
 }
 
-/// S-13: what the BiLSTM of the decoupled model sees at step t.
+/// What the BiLSTM of the decoupled model sees at step t (S-13).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TemporalInput {
@@ -82,7 +82,7 @@ pub enum TemporalInput {
     Recon3,
 }
 
-/// S-16: what is predicted and how it is scored.
+/// What is predicted and how it is scored (S-16).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SurvivalLoss {
@@ -111,10 +111,10 @@ impl SurvivalLoss {
     }
 }
 
-/// S-22: how a graph and its augmented copy are compared.
+/// How a graph and its augmented copy are compared (S-22).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
-pub enum Contrast {
+pub enum ViewContrast {
     /// `1 - cos`: views should agree.
     Align,
     /// InfoNCE with the other patients of the batch as negatives.
@@ -138,7 +138,7 @@ pub enum Contrast {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StgConfig {
-    /// S-12.
+    /// How space and time are joined (S-12).
     pub architecture: Architecture,
     /// The convolution.
     pub gnn: GnnKind,
@@ -154,23 +154,23 @@ pub struct StgConfig {
     pub steps: usize,
     /// Width of a step's embedding.
     pub time_dim: usize,
-    /// S-06.
+    /// What edge attributes do (S-06).
     pub edge_mode: EdgeMode,
-    /// S-07.
-    pub node_type: NodeType,
-    /// S-09: whether the last layer of each stack has no ReLU.
+    /// Whether a node knows which of the seven it is (S-07).
+    pub node_type: NodeIdentity,
+    /// Whether the last layer of each stack has no ReLU (S-09).
     pub last_linear: bool,
-    /// S-11.
+    /// How the steps of the full model become one graph (S-11).
     pub unify: Unify,
-    /// S-13.
+    /// What the BiLSTM of the decoupled model sees at step t (S-13).
     pub temporal_input: TemporalInput,
-    /// S-13: whether nodes are averaged before the BiLSTM instead of after it.
+    /// Whether nodes are averaged before the BiLSTM instead of after it (S-13).
     pub pool_first: bool,
     /// Whether the survival head also sees the predicted recurrence.
     pub cascade: bool,
-    /// S-14: whether the gradient stops at that prediction.
+    /// Whether the gradient stops at that prediction (S-14).
     pub detach_cascade: bool,
-    /// S-16, S-17.
+    /// What is predicted and how it is scored (S-16, S-17).
     pub survival_loss: SurvivalLoss,
 }
 
@@ -187,7 +187,7 @@ impl StgConfig {
             steps: 12,
             time_dim: 12,
             edge_mode: EdgeMode::Message,
-            node_type: NodeType::None,
+            node_type: NodeIdentity::None,
             last_linear: false,
             unify: Unify::StackChained,
             temporal_input: TemporalInput::Timecat,
@@ -245,7 +245,7 @@ impl StgConfig {
     }
 
     /// Sets whether a node knows which it is.
-    pub fn node_type(mut self, node_type: NodeType) -> Self {
+    pub fn node_type(mut self, node_type: NodeIdentity) -> Self {
         self.node_type = node_type;
         self
     }
@@ -308,12 +308,12 @@ impl StgConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LossConfig {
-    /// S-21.
+    /// Weights of the four losses over the epochs (S-21).
     pub weights: TaskWeights,
-    /// S-20.
+    /// How states of neighbouring steps are compared (S-20).
     pub temporal: TemporalKind,
-    /// S-22; `None` leaves the contrastive loss out.
-    pub contrast: Option<Contrast>,
+    /// How a graph and its augmented copy are compared; `None` leaves the contrastive loss out (S-22).
+    pub contrast: Option<ViewContrast>,
 }
 
 impl Default for LossConfig {
@@ -322,7 +322,7 @@ impl Default for LossConfig {
         LossConfig {
             weights: TaskWeights::default(),
             temporal: TemporalKind::Literal,
-            contrast: Some(Contrast::Infonce { temperature: 0.2 }),
+            contrast: Some(ViewContrast::Infonce { temperature: 0.2 }),
         }
     }
 }
@@ -341,7 +341,7 @@ impl LossConfig {
     }
 
     /// Sets how views are compared.
-    pub fn contrast(mut self, contrast: Option<Contrast>) -> Self {
+    pub fn contrast(mut self, contrast: Option<ViewContrast>) -> Self {
         self.contrast = contrast;
         self
     }
@@ -353,7 +353,7 @@ impl LossConfig {
 pub struct TrainingConfig {
     /// The losses.
     pub loss: LossConfig,
-    /// S-23.
+    /// How a patient's graph is varied (S-23).
     pub augment: AugmentConfig,
     /// Graphs per step.
     pub batch: usize,

@@ -4,7 +4,7 @@ use candle_core::Tensor;
 /// Image nodes of a patient: five anatomical ones and the CT.
 pub(crate) const NODES: usize = 6;
 
-/// S-01: the levels that an image node's vectors come from: 1, 2 and 4 cells along each axis.
+/// The levels that an image node's vectors come from: 1, 2 and 4 cells along each axis (S-01).
 pub const PYRAMID_LEVELS: usize = 3;
 
 /// The vectors of one image node from the last feature map of an encoder, one per pyramid level, each brought to

@@ -1,8 +1,8 @@
 use crate::assemble::{Assemble, Source};
-use crate::config::{Contrast, SurvivalLoss};
+use crate::config::{SurvivalLoss, ViewContrast};
 use crate::features::{NODES as IMAGES, PYRAMID_LEVELS};
 use crate::{
-    Error, NodeType, PatientNodes, Result, Stg, StgOutput, TimeScale, TrainingConfig, patient_graph,
+    Error, NodeIdentity, PatientNodes, Result, Stg, StgOutput, TimeScale, TrainingConfig, patient_graph,
     patient_schema,
 };
 use candle_core::{Device, Tensor};
@@ -126,7 +126,7 @@ impl NodeTable {
             nodes[at as usize] = Source::Clinical(row as u32);
         }
         let width = clinical.dim(1)?;
-        let one_hot = model.config().node_type == NodeType::OneHot;
+        let one_hot = model.config().node_type == NodeIdentity::OneHot;
         let op = Assemble { table: self.images.clone(), width, one_hot, nodes, seed: seed.stream("images") };
         let x = model.nodes().pooling()?.apply_op2(&clinical, op)?;
         Ok((x, graph))
@@ -283,8 +283,8 @@ impl<'a> StgLearner<'a> {
             Some(kind) => {
                 let other = output.fused.narrow(0, items.len(), items.len())?;
                 match kind {
-                    Contrast::Align => cosine_alignment(&own.fused, &other)?,
-                    Contrast::Infonce { temperature } => info_nce(&own.fused, &other, temperature)?,
+                    ViewContrast::Align => cosine_alignment(&own.fused, &other)?,
+                    ViewContrast::Infonce { temperature } => info_nce(&own.fused, &other, temperature)?,
                 }
             }
         };

@@ -5,7 +5,7 @@
 //!
 //! - [`StgSystemConfig`] and [`StgPreset`]: every choice as a value; `paper`, the literal reading, `clinical`, what we would
 //!   run, `quick`, for the phantom.
-//! - [`CohortSource`], [`StgCohort`], [`ImageEncoder`], [`StgPipeline`]: from files to what the network takes, the same code
+//! - [`CohortSource`], [`StgCohort`], [`CrlmEncoder`], [`StgPipeline`]: from files to what the network takes, the same code
 //!   for a cohort and for one new patient.
 //! - [`Stg`]: both architectures (`full`, `decoupled`) under one [`StgConfig`]; [`StgLearner`]: its losses, augmentation and
 //!   contrastive views, for [`oncograph_train::fit`].
@@ -46,23 +46,23 @@ pub use augment::AugmentConfig;
 pub use bundle::{STG_BUNDLE, STG_SYSTEM, StgBundleParts, write_stg_bundle};
 pub use card::stg_model_card;
 pub use config::{
-    Architecture, Contrast, EdgeMode, GnnKind, LossConfig, NodeType, StgConfig, SurvivalLoss, TemporalInput,
-    TrainingConfig, Unify,
+    Architecture, EdgeMode, GnnKind, LossConfig, NodeIdentity, StgConfig, SurvivalLoss, TemporalInput,
+    TrainingConfig, Unify, ViewContrast,
 };
 pub use error::{Error, Result};
 pub use features::{PYRAMID_LEVELS, image_features};
 pub use figures::{missing_structures, parameter_table, slices_with_masks};
 pub use learner::{NodeTable, StgLearner};
 pub use model::{Stg, StgOutput};
-pub use nodes::NodeFeatures;
+pub use nodes::NodeInputs;
 pub use patient::{ANATOMY, PatientNodes, patient_graph, patient_schema};
 pub use pipeline::{
-    CohortSource, ImageEncoder, PatientFeatures, STG_TASKS, StgCohort, StgInputs, StgPipeline, prepare_images,
+    CohortSource, CrlmEncoder, PatientFeatures, STG_TASKS, StgCohort, StgInputs, StgPipeline, prepare_images,
 };
-pub use prediction::{Prediction, predict};
+pub use prediction::{TimePrediction, predict};
 pub use predictor::{StgPatient, StgPrediction, StgPredictor, StgTaskPrediction};
 pub use preprocess::{CropCentre, PatientMasks, PreparedImages, PreprocessConfig, preprocess};
-pub use presets::{ImageEncoderConfig, ImageScalerConfig, StgPreset, StgSystemConfig};
+pub use presets::{CrlmEncoderConfig, ImageScalerConfig, StgPreset, StgSystemConfig};
 pub use scaler::{FeatureNorm, ImageScaler};
 pub use system::{FittedStg, NodeDrop, StgExtras, StgSystem, node_drop_curve};
 pub use time_scale::TimeScale;

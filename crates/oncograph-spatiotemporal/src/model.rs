@@ -1,5 +1,5 @@
 use crate::config::{Architecture, EdgeMode, GnnKind, SurvivalLoss, TemporalInput, Unify};
-use crate::{NodeFeatures, Result, StgConfig};
+use crate::{NodeInputs, Result, StgConfig};
 use candle_core::{D, Tensor};
 use candle_nn::{Init, VarBuilder};
 use oncograph_gnn::{
@@ -145,7 +145,7 @@ enum Core {
 ///
 /// Parameters: `time.weight` the embedding of steps; full `s1`-`s3` the layers of the reconstruction, `u1`, `u2` those
 /// of the unified graph; decoupled `p1`, `p2` the spatial branch, `s1`-`s3` with `recon3`, `lstm.*`; heads `rec`,
-/// `surv`; and those of [`NodeFeatures`].
+/// `surv`; and those of [`NodeInputs`].
 ///
 /// # Reference
 /// Sections 4 and 5 of the specification; arXiv 2505.03123v1.
@@ -174,7 +174,7 @@ enum Core {
 /// ```
 pub struct Stg {
     config: StgConfig,
-    nodes: NodeFeatures,
+    nodes: NodeInputs,
     time: Tensor,
     core: Core,
     recurrence: Linear,
@@ -220,7 +220,7 @@ impl Stg {
         };
         let out = c.survival_loss.width(c.steps);
         Ok(Stg {
-            nodes: NodeFeatures::new(c, vb.pp("nodes"))?,
+            nodes: NodeInputs::new(c, vb.pp("nodes"))?,
             recurrence: linear(width, out, vb.pp("rec"))?,
             survival: linear(width + usize::from(c.cascade), out, vb.pp("surv"))?,
             config: c.clone(),
@@ -235,7 +235,7 @@ impl Stg {
     }
 
     /// What turns inputs into node features.
-    pub fn nodes(&self) -> &NodeFeatures {
+    pub fn nodes(&self) -> &NodeInputs {
         &self.nodes
     }
 

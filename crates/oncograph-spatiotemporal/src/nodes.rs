@@ -9,19 +9,19 @@ use oncograph_nn::{Linear, Module, linear};
 ///
 /// Parameters `pooling` \[3\], `clinical.weight` \[d, covariates\], `clinical.bias` \[d\].
 #[derive(Debug, Clone)]
-pub struct NodeFeatures {
+pub struct NodeInputs {
     pooling: Tensor,
     clinical: Linear,
 }
 
-impl NodeFeatures {
+impl NodeInputs {
     /// With parameters from `vb`.
     ///
     /// # Errors
     /// An error of candle.
     pub fn new(config: &StgConfig, vb: VarBuilder) -> Result<Self> {
         let pooling = vb.get_with_hints(PYRAMID_LEVELS, "pooling", Init::Const(0.0))?;
-        Ok(NodeFeatures { pooling, clinical: linear(config.clinical, config.features, vb.pp("clinical"))? })
+        Ok(NodeInputs { pooling, clinical: linear(config.clinical, config.features, vb.pp("clinical"))? })
     }
 
     /// The weights of the pyramid levels, which add up to 1 \[3\].

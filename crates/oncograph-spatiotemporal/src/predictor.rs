@@ -1,7 +1,7 @@
 use crate::bundle::{self, Reference};
 use crate::{
-    ANATOMY, ImageEncoder, PatientFeatures, Prediction, PreparedImages, Result, STG_TASKS, StgSystemConfig,
-    TrainedStg,
+    ANATOMY, CrlmEncoder, PatientFeatures, PreparedImages, Result, STG_TASKS, StgSystemConfig,
+    TimePrediction, TrainedStg,
 };
 use candle_core::Device;
 use oncograph_core::{Argument, AtFile, Table};
@@ -15,7 +15,7 @@ use serde::Serialize;
 pub struct StgPredictor {
     config: StgSystemConfig,
     models: Vec<TrainedStg>,
-    encoder: Option<ImageEncoder>,
+    encoder: Option<CrlmEncoder>,
     reference: Reference,
     card: ModelCard,
     identity: ModelIdentity,
@@ -179,7 +179,7 @@ impl StgPredictor {
 
     fn tasks(&self, clinical: &Table, features: Option<&PatientFeatures>) -> Result<Vec<StgTaskPrediction>> {
         let features = features.map(|f| [f]);
-        let mut answers: [Vec<Prediction>; 2] = Default::default();
+        let mut answers: [Vec<TimePrediction>; 2] = Default::default();
         for model in &self.models {
             let predicted = model.predict(clinical, features.as_ref().map(|f| &f[..]))?;
             answers.iter_mut().zip(predicted).for_each(|(all, one)| all.extend(one));
@@ -237,7 +237,7 @@ impl StgPrediction {
 }
 
 /// The answers of all models as one.
-fn combined(task: &'static str, answers: &[Prediction], reference: &[f64]) -> StgTaskPrediction {
+fn combined(task: &'static str, answers: &[TimePrediction], reference: &[f64]) -> StgTaskPrediction {
     let n = answers.len() as f64;
     let years = || answers.iter().map(|a| a.years);
     let risk = answers.iter().map(|a| a.risk).sum::<f64>() / n;
@@ -264,14 +264,14 @@ mod tests {
     #[test]
     fn models_are_averaged_and_placed_among_the_runs_own_patients() {
         let answer =
-            |years, risk, curve: [f64; 2]| Prediction { years, risk, survival: Some(curve.to_vec()) };
+            |years, risk, curve: [f64; 2]| TimePrediction { years, risk, survival: Some(curve.to_vec()) };
         let answers = [answer(2.0, 0.5, [0.9, 0.5]), answer(4.0, 1.5, [0.7, 0.3])];
         let all = combined("survival", &answers, &[0.0, 0.5, 0.9, 2.0]);
         assert_eq!((all.years, all.models_years, all.risk), (3.0, [2.0, 4.0], 1.0));
         assert_eq!((all.percentile, all.risk_group), (0.75, "high"));
         assert_eq!(all.survival.len(), 2);
         assert!((all.survival[0] - 0.8).abs() < 1e-12 && (all.survival[1] - 0.4).abs() < 1e-12);
-        let without = Prediction { survival: None, ..answers[0].clone() };
+        let without = TimePrediction { survival: None, ..answers[0].clone() };
         assert!(combined("survival", &[answers[1].clone(), without], &[]).survival.is_empty());
     }
 }

@@ -8,7 +8,7 @@ use oncograph_imaging::{
 };
 use serde::{Deserialize, Serialize};
 
-/// S-25: the slice that the block of slices is centred on. The bifurcation that the paper names is not labelled.
+/// The slice that the block of slices is centred on (S-25). The bifurcation that the paper names is not labelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CropCentre {
@@ -28,19 +28,19 @@ pub struct PreprocessConfig {
     pub slices: usize,
     /// Voxels along each in-plane axis; 128.
     pub in_plane: usize,
-    /// S-25: slices are brought to this distance in mm first; `None` takes them as they are, so that the block
-    /// spans from 32 to 300 mm.
+    /// Slices are brought to this distance in mm first; `None` takes them as they are, so that the block spans from
+    /// 32 to 300 mm (S-25).
     pub slice_spacing: Option<f64>,
     /// In-plane extent in mm of a square around the liver's centroid; `None` takes the whole field of view of the
     /// scan, as the paper does, so that a voxel's size differs from scan to scan.
     pub field_of_view: Option<f64>,
-    /// S-25.
+    /// The slice that the block of slices is centred on (S-25).
     pub crop_centre: CropCentre,
-    /// S-24: Hounsfield units that become 0 and 1.
+    /// Hounsfield units that become 0 and 1 (S-24).
     pub window: [f64; 2],
     /// Adaptive equalisation of each slice; `None` leaves it out.
     pub clahe: Option<ClaheOptions>,
-    /// S-05: whether tumours and vessels are taken out of the liver parenchyma.
+    /// Whether tumours and vessels are taken out of the liver parenchyma (S-05).
     pub exclusive_parenchyma: bool,
 }
 

@@ -1,5 +1,5 @@
 use crate::{
-    Architecture, Error, FeatureNorm, LossConfig, NodeType, PreprocessConfig, Result, StgConfig,
+    Architecture, Error, FeatureNorm, LossConfig, NodeIdentity, PreprocessConfig, Result, StgConfig,
     SurvivalLoss, TemporalInput, TrainingConfig,
 };
 use oncograph_datasets::crlm::{Endpoint, FeatureSet, LoadOptions};
@@ -10,7 +10,7 @@ use oncograph_train::{FitConfig, OptimizerConfig};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// S-01 to S-30 at once.
+/// The decisions S-01 to S-30 at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StgPreset {
@@ -25,7 +25,7 @@ pub enum StgPreset {
 /// The backbone that turns images into features.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct ImageEncoderConfig {
+pub struct CrlmEncoderConfig {
     /// Channels of the first stage; 64 in the published network.
     pub base_width: usize,
     /// A checkpoint of torchvision's `r3d_18`; none means random weights, drawn from the seed (S-02).
@@ -36,7 +36,7 @@ pub struct ImageEncoderConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ImageScalerConfig {
-    /// S-10.
+    /// How image features are scaled (S-10).
     pub norm: FeatureNorm,
     /// Principal components that are kept of each image node; none keeps all features, as published.
     pub components: Option<usize>,
@@ -74,7 +74,7 @@ pub struct StgSystemConfig {
     /// From a CT to the encoder's input.
     pub preprocess: PreprocessConfig,
     /// The image encoder.
-    pub encoder: ImageEncoderConfig,
+    pub encoder: CrlmEncoderConfig,
     /// The scaling of image features.
     pub image_scaling: ImageScalerConfig,
     /// The network; its fields `clinical` and `features` are set from the data.
@@ -110,7 +110,7 @@ impl StgSystemConfig {
             load: LoadOptions::new(),
             preprocess: preprocess(preset),
             // Random weights lose little by being fewer.
-            encoder: ImageEncoderConfig {
+            encoder: CrlmEncoderConfig {
                 base_width: if preset == StgPreset::Quick { 32 } else { 64 },
                 weights: None,
             },
@@ -166,7 +166,7 @@ impl StgSystemConfig {
 
     /// Sets a checkpoint of the encoder, which has the published width.
     pub fn encoder_weights(mut self, weights: impl Into<PathBuf>) -> Self {
-        self.encoder = ImageEncoderConfig { base_width: 64, weights: Some(weights.into()) };
+        self.encoder = CrlmEncoderConfig { base_width: 64, weights: Some(weights.into()) };
         self
     }
 
@@ -231,13 +231,15 @@ fn model(preset: StgPreset, architecture: Architecture) -> StgConfig {
     match (preset, architecture) {
         (StgPreset::Paper, _) => base,
         (StgPreset::Clinical, _) => {
-            base.survival_loss(SurvivalLoss::DiscreteHazard).node_type(NodeType::OneHot)
+            base.survival_loss(SurvivalLoss::DiscreteHazard).node_type(NodeIdentity::OneHot)
         }
-        (StgPreset::Quick, Architecture::Full) => base.hidden(64).node_type(NodeType::OneHot),
+        (StgPreset::Quick, Architecture::Full) => base.hidden(64).node_type(NodeIdentity::OneHot),
         // Nodes are averaged before the BiLSTM: a seventh of the sequences.
-        (StgPreset::Quick, Architecture::Decoupled) => {
-            base.hidden(64).lstm_hidden(32).node_type(NodeType::OneHot).temporal(TemporalInput::Timecat, true)
-        }
+        (StgPreset::Quick, Architecture::Decoupled) => base
+            .hidden(64)
+            .lstm_hidden(32)
+            .node_type(NodeIdentity::OneHot)
+            .temporal(TemporalInput::Timecat, true),
     }
 }
 

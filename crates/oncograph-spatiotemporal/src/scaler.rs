@@ -3,7 +3,7 @@ use crate::features::{NODES, PYRAMID_LEVELS};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// S-10: what is done to image features, each number of each node on its own.
+/// What is done to image features, each number of each node on its own (S-10).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FeatureNorm {

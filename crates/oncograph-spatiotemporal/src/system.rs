@@ -130,7 +130,7 @@ impl Fitted<StgCohort> for FittedStg {
         let images = self.images(data, rows)?;
         let predictions = self.model.predict(&data.clinical().select(rows), images.as_deref())?;
         let answers = predictions.map(|task| {
-            let answer = |p: crate::Prediction| Answer::Survival {
+            let answer = |p: crate::TimePrediction| Answer::Survival {
                 risk: p.risk,
                 years: Some(p.years),
                 survival: p.survival,

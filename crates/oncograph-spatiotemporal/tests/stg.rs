@@ -10,8 +10,8 @@ use oncograph_nn::optim::AdamWConfig;
 use oncograph_nn::testing::{check_module, pattern};
 use oncograph_nn::{ParamStore, Seed};
 use oncograph_spatiotemporal::{
-    Architecture, Contrast, GnnKind, LossConfig, NodeTable, NodeType, Stg, StgConfig, StgLearner,
-    SurvivalLoss, TemporalInput, TrainingConfig, Unify,
+    Architecture, GnnKind, LossConfig, NodeIdentity, NodeTable, Stg, StgConfig, StgLearner, SurvivalLoss,
+    TemporalInput, TrainingConfig, Unify, ViewContrast,
 };
 use oncograph_train::{FitConfig, Learner, OptimizerConfig, StopFlag, fit};
 use std::sync::Arc;
@@ -50,13 +50,13 @@ fn variants() -> Vec<StgConfig> {
         d().gnn(GnnKind::Gcn),
         d().gnn(GnnKind::Gat).temporal(TemporalInput::Recon3, false),
         d().gnn(GnnKind::SageClosed),
-        d().node_type(NodeType::OneHot),
+        d().node_type(NodeIdentity::OneHot),
         d().survival_loss(SurvivalLoss::DiscreteHazard),
         d().survival_loss(SurvivalLoss::Cox),
         d().survival_loss(SurvivalLoss::MseCox).cascade(true, true),
         d().survival_loss(SurvivalLoss::Hinge),
         f(),
-        f().node_type(NodeType::OneHot),
+        f().node_type(NodeIdentity::OneHot),
         f().unify(Unify::Stack).cascade(true, false).survival_loss(SurvivalLoss::MseEvents),
         f().unify(Unify::Concat).gnn(GnnKind::Gat),
     ]
@@ -88,7 +88,7 @@ fn model(config: &StgConfig, dtype: DType) -> (ParamStore, Stg) {
     (store, model)
 }
 
-/// Two patients' nodes from their inputs in plain f64 operations, through [`oncograph_spatiotemporal::NodeFeatures`].
+/// Two patients' nodes from their inputs in plain f64 operations, through [`oncograph_spatiotemporal::NodeInputs`].
 fn assembled(model: &Stg, x: &[Tensor]) -> candle_core::Result<Tensor> {
     let weights = model.nodes().pooling().unwrap().reshape((1, 3, 1))?;
     let images = x[0].broadcast_mul(&weights)?.sum(1)?;
@@ -96,8 +96,8 @@ fn assembled(model: &Stg, x: &[Tensor]) -> candle_core::Result<Tensor> {
     let order = Tensor::new(&[0u32, 1, 2, 3, 4, 5, 12, 6, 7, 8, 9, 10, 11, 13], &Device::Cpu)?;
     let nodes = all.index_select(&order, 0)?;
     match model.config().node_type {
-        NodeType::None => Ok(nodes),
-        NodeType::OneHot => Tensor::cat(&[nodes, pattern(&[14, 7], 5).unwrap()], 1),
+        NodeIdentity::None => Ok(nodes),
+        NodeIdentity::OneHot => Tensor::cat(&[nodes, pattern(&[14, 7], 5).unwrap()], 1),
     }
 }
 
@@ -220,7 +220,7 @@ fn training_lowers_the_loss_with_and_without_images() {
 
 #[test]
 fn configurations_survive_json_and_bad_ones_are_refused() {
-    let aligned = LossConfig::default().contrast(Some(Contrast::Align));
+    let aligned = LossConfig::default().contrast(Some(ViewContrast::Align));
     assert_eq!(aligned, serde_json::from_str(&serde_json::to_string(&aligned).unwrap()).unwrap());
     assert_eq!(StgConfig::full(3).architecture, Architecture::Full);
     let store = ParamStore::new(Seed::new(0));

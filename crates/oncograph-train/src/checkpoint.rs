@@ -13,7 +13,7 @@ use std::path::Path;
 ///
 /// Random draws come from streams named after epoch and step, so that no generator state has to be saved.
 #[derive(Debug, Clone)]
-pub struct Checkpoint {
+pub struct TrainingCheckpoint {
     /// The parameters after the last finished epoch.
     pub parameters: HashMap<String, Tensor>,
     /// The parameters of the best epoch so far.
@@ -26,7 +26,7 @@ pub struct Checkpoint {
     pub progress: Progress,
 }
 
-/// The part of a [`Checkpoint`] that is not tensors.
+/// The part of a [`TrainingCheckpoint`] that is not tensors.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// Every finished epoch.
@@ -43,7 +43,7 @@ pub struct Progress {
 /// Where the JSON of [`Progress`] lies among the tensors: one file can be renamed into place as a whole.
 const PROGRESS: &str = "progress";
 
-impl Checkpoint {
+impl TrainingCheckpoint {
     /// Collects the state of a run.
     pub(crate) fn collect(
         store: &ParamStore,
@@ -52,7 +52,7 @@ impl Checkpoint {
         optimizer: &dyn Optimizer,
         progress: &Progress,
     ) -> Result<Self> {
-        Ok(Checkpoint {
+        Ok(TrainingCheckpoint {
             parameters: store.snapshot()?,
             best: best.clone(),
             best_of: best_of.clone(),
@@ -102,7 +102,7 @@ impl Checkpoint {
         let (parameters, best, optimizer) = (take("parameters"), take("best"), take("optimizer"));
         let of = |(i, name): (usize, &String)| (name.clone(), take(&format!("best_of_{i}")));
         let best_of = progress.best_of.keys().enumerate().map(of).collect();
-        Ok(Some(Checkpoint { parameters, best, best_of, optimizer, progress }))
+        Ok(Some(TrainingCheckpoint { parameters, best, best_of, optimizer, progress }))
     }
 }
 

@@ -1,4 +1,4 @@
-use crate::checkpoint::{Checkpoint, Progress};
+use crate::checkpoint::{Progress, TrainingCheckpoint};
 use crate::{Error, FitConfig, Keep, Result, StopFlag};
 use candle_core::{DType, Tensor};
 use oncograph_nn::optim::Optimizer;
@@ -155,7 +155,7 @@ pub fn fit_each(
     let mut progress = Progress { plateau, ..Progress::default() };
     let mut best = store.snapshot()?;
     let mut best_of = BTreeMap::new();
-    if let Some(saved) = checkpoint.map(Checkpoint::load).transpose()?.flatten() {
+    if let Some(saved) = checkpoint.map(TrainingCheckpoint::load).transpose()?.flatten() {
         store.restore(&saved.parameters)?;
         optimizer.load_state(&saved.optimizer)?;
         (best, best_of, progress) = (saved.best, saved.best_of, saved.progress);
@@ -184,7 +184,7 @@ pub fn fit_each(
         if let Some(path) = checkpoint
             && (epoch + 1).is_multiple_of(config.checkpoint_every)
         {
-            Checkpoint::collect(store, &best, &best_of, optimizer.as_ref(), &progress)?.save(path)?;
+            TrainingCheckpoint::collect(store, &best, &best_of, optimizer.as_ref(), &progress)?.save(path)?;
         }
     }
     store.restore(&best)?;

@@ -14,7 +14,7 @@ mod gradient_cache;
 mod run_dir;
 mod stop;
 
-pub use checkpoint::{Checkpoint, Progress};
+pub use checkpoint::{Progress, TrainingCheckpoint};
 pub use config::{FitConfig, Keep, OptimizerConfig, StepDecay, WarmupCosine};
 pub use error::{Error, Result};
 pub use fit::{

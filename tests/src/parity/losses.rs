@@ -3,7 +3,7 @@
 use super::{Operation, Outcome};
 use crate::fixture::{Fixture, unsupported};
 use candle_core::Tensor;
-use oncograph_losses::{BinaryOptions, CrossEntropyOptions, Reduction};
+use oncograph_losses::{BinaryCrossEntropyOptions, CrossEntropyOptions, Reduction};
 use oncograph_losses::{
     absolute_error, binary_cross_entropy, cross_entropy, huber, info_nce, info_nce_symmetric,
 };
@@ -53,7 +53,7 @@ fn basic(f: &Fixture) -> Outcome {
     let mut weighted = plain.clone().label_smoothing(f.number("label_smoothing", 0.1));
     weighted.weight = weights;
     weighted.ignore_index = f.option("ignore_index").as_i64();
-    let mut plain_binary = BinaryOptions::new().reduction(reduction);
+    let mut plain_binary = BinaryCrossEntropyOptions::new().reduction(reduction);
     if f.has("in.bweight") {
         plain_binary = plain_binary.weight(f.tensor("in.bweight")?.clone());
     }

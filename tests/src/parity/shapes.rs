@@ -5,7 +5,7 @@ use super::{Operation, Outcome};
 use crate::fixture::{Fixture, unsupported};
 use libtest_mimic::Failed;
 use oncograph_imaging::mesh::{Ambiguity, MarchingCubesOptions, Mesh, SurfaceDirection, marching_cubes};
-use oncograph_imaging::morphology::{self as m, BinaryOptions, Connectivity};
+use oncograph_imaging::morphology::{self as m, BinaryMorphologyOptions, Connectivity};
 use oncograph_imaging::{
     ClaheNdOptions, Frame, Grid, Mask, MatchOptions, Volume, clahe_nd, equalize_histogram,
 };
@@ -138,7 +138,7 @@ fn morphology(f: &Fixture) -> Outcome {
                 f.close(&full, m::fill_holes(&x, near)?.cast::<f64>().as_slice())?;
             }
             [operation, c, ref rest @ ..] => {
-                let mut options = BinaryOptions::new(connectivity(c)?);
+                let mut options = BinaryMorphologyOptions::new(connectivity(c)?);
                 for word in rest {
                     options = match word.strip_prefix("it").map(str::parse) {
                         Some(Ok(times)) => options.iterations(Some(times)),
@@ -146,13 +146,14 @@ fn morphology(f: &Fixture) -> Outcome {
                         _ => return Err(unsupported(name)),
                     };
                 }
-                let run: fn(&Mask, &BinaryOptions) -> oncograph_imaging::Result<Mask> = match operation {
-                    "dilation" => m::binary_dilate,
-                    "erosion" => m::binary_erode,
-                    "opening" => m::binary_open,
-                    "closing" => m::binary_close,
-                    _ => return Err(unsupported(name)),
-                };
+                let run: fn(&Mask, &BinaryMorphologyOptions) -> oncograph_imaging::Result<Mask> =
+                    match operation {
+                        "dilation" => m::binary_dilate,
+                        "erosion" => m::binary_erode,
+                        "opening" => m::binary_open,
+                        "closing" => m::binary_close,
+                        _ => return Err(unsupported(name)),
+                    };
                 f.close(&full, run(&x, &options)?.cast::<f64>().as_slice())?;
             }
             _ => return Err(unsupported(name)),

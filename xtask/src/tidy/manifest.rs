@@ -105,8 +105,11 @@ pub(super) fn unused(manifests: &[Manifest], texts: &[(String, String)]) -> Vec<
             .filter(|(file, _)| file.starts_with(folder) && (file.ends_with(".rs") || file.ends_with(".md")))
             .map(|(_, text)| text.as_str())
             .collect();
-        let mut missing: Vec<&String> =
-            manifest.dependencies.iter().filter(|name| !sources.iter().any(|text| names(text, name))).collect();
+        let mut missing: Vec<&String> = manifest
+            .dependencies
+            .iter()
+            .filter(|name| !sources.iter().any(|text| names(text, name)))
+            .collect();
         missing.dedup();
         let cause = |name| format!("the dependency {name} is not used by any source of the package");
         findings.extend(missing.into_iter().map(|name| Finding::error(&manifest.file, cause(name))));

@@ -23,7 +23,7 @@ impl Encoders {
     }
 }
 
-/// G-11: what the attention of a tract does.
+/// What the attention of a tract does (G-11).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EdgeGate {
@@ -34,7 +34,7 @@ pub enum EdgeGate {
     Messages,
 }
 
-/// G-14: the projection of region embeddings for node attention.
+/// The projection of region embeddings for node attention (G-14).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeHead {
@@ -45,7 +45,7 @@ pub enum NodeHead {
     Linear,
 }
 
-/// G-16: how the cosine of a region and the tumour weighs the region.
+/// How the cosine of a region and the tumour weighs the region (G-16).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeAttention {
@@ -74,17 +74,17 @@ pub struct GliomaNetConfig {
     pub edge_attention: bool,
     /// Whether the tumour weighs regions.
     pub node_attention: bool,
-    /// G-09: whether a^P is scaled to a mean of 1 per surface; else it is used as it is.
+    /// Whether a^P is scaled to a mean of 1 per surface; else it is used as it is (G-09).
     pub scale_attention: bool,
-    /// G-10.
+    /// The attention of a tract that no tumour point crosses (G-10).
     pub no_cross: NoCross,
-    /// G-11.
+    /// What the attention of a tract does (G-11).
     pub edge_gate: EdgeGate,
-    /// G-14.
+    /// The projection of region embeddings for node attention (G-14).
     pub node_head: NodeHead,
-    /// G-15: whether node attention uses the tumour's projection of the loss; else one of its own.
+    /// Whether node attention uses the tumour's projection of the loss; else one of its own (G-15).
     pub share_tumour_head: bool,
-    /// G-16.
+    /// How the cosine of a region and the tumour weighs the region (G-16).
     pub node_weight: NodeAttention,
     /// Widths of the projections behind their input: g_I, g_P, g_B and g_T.
     pub projection: Vec<usize>,
@@ -94,7 +94,8 @@ pub struct GliomaNetConfig {
     pub classifier: Vec<usize>,
     /// The contrastive loss; `None` leaves it out.
     pub contrastive: Option<BiLevelConfig>,
-    /// G-23: the weight of the cross entropy of the classifier beside the contrastive loss; 0 is the literal reading.
+    /// The weight of the cross entropy of the classifier beside the contrastive loss; 0 is the literal reading
+    /// (G-23).
     pub classification: f64,
 }
 

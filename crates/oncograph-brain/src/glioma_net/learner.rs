@@ -2,7 +2,7 @@ use super::{GliomaNet, GliomaNetOutput};
 use crate::batches::Batches;
 use crate::{Error, Result, Tumour, TumourBatch};
 use candle_core::{DType, Device, Tensor};
-use oncograph_losses::{BiLevelViews, BinaryOptions, bi_level, binary_cross_entropy};
+use oncograph_losses::{BiLevelViews, BinaryCrossEntropyOptions, bi_level, binary_cross_entropy};
 use oncograph_nn::{ParamStore, Seed};
 use oncograph_train::{BatchLoss, Learner, StepGradients, StepLoss, Validation, cached_gradients};
 use serde::{Deserialize, Serialize};
@@ -13,11 +13,12 @@ use serde::{Deserialize, Serialize};
 pub struct GliomaNetTraining {
     /// Patients of a step, all of whom are each other's negatives; 20.
     pub batch: usize,
-    /// G-04: patients whose activations are in memory at once; `None` keeps all. Batch norm has the statistics of those.
+    /// Patients whose activations are in memory at once; `None` keeps all (G-04). Batch norm has the statistics of
+    /// those.
     pub micro_batch: Option<usize>,
-    /// G-34: degrees of the random rotation about each axis; 15.
+    /// Degrees of the random rotation about each axis; 15 (G-34).
     pub rotation: f64,
-    /// G-33: whether mutants weigh as much as all others together in the cross entropy.
+    /// Whether mutants weigh as much as all others together in the cross entropy (G-33).
     pub balance: bool,
 }
 
@@ -169,7 +170,7 @@ impl<'a> GliomaNetLearner<'a> {
             let labels: Vec<f32> = patients.iter().map(|i| self.labels[*i as usize]).collect();
             let labels =
                 Tensor::from_vec(labels, (patients.len(), 1), rows.device())?.to_dtype(rows.dtype())?;
-            let mut options = BinaryOptions::new();
+            let mut options = BinaryCrossEntropyOptions::new();
             if let Some(weight) = self.pos_weight {
                 options = options.pos_weight(Tensor::new(&[weight], rows.device())?.to_dtype(rows.dtype())?);
             }

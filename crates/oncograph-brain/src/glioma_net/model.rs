@@ -350,7 +350,7 @@ impl GliomaNet {
     }
 }
 
-/// G-09: attention with a mean of 1 over the points of each surface.
+/// Attention with a mean of 1 over the points of each surface (G-09).
 fn mean_of_one(attention: &Tensor, batch: &TumourBatch) -> Result<Tensor> {
     let of_point = &batch.patient_of_point;
     let patients = Arc::new(Adjacency::from_segments(of_point, batch.patients())?);

@@ -164,7 +164,7 @@ fn gap(a: &Gradients, b: &Gradients) -> f64 {
     a.iter().map(worst).fold(0.0, f64::max)
 }
 
-/// G-04: with surface and network, which have no batch norm, micro-batches have the gradients of the whole batch.
+/// With surface and network, which have no batch norm, micro-batches have the gradients of the whole batch (G-04).
 #[test]
 fn cached_gradients_are_those_of_the_whole_batch() {
     let all = patients(6);

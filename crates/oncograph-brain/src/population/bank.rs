@@ -4,7 +4,7 @@ use candle_core::Device;
 use oncograph_nn::Mode;
 use serde::{Deserialize, Serialize};
 
-/// G-28: what the classifier of a patient sees of the others.
+/// What the classifier of a patient sees of the others (G-28).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PopulationMode {

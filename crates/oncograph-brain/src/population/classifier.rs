@@ -14,9 +14,9 @@ pub struct PopulationClassifierConfig {
     pub features: usize,
     /// Widths of the graph layers.
     pub channels: Vec<usize>,
-    /// G-13: attention heads, which are averaged; 1.
+    /// Attention heads, which are averaged; 1 (G-13).
     pub heads: usize,
-    /// G-13: the function behind each graph layer; ELU.
+    /// The function behind each graph layer; ELU (G-13).
     pub activation: Activation,
     /// Whether each graph layer adds a linear map of the patient itself; false, as published. Without it a patient
     /// with many neighbours is soon their mean.

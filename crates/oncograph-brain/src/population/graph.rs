@@ -7,7 +7,7 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// G-27: how alike two patients are.
+/// How alike two patients are (G-27).
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -52,13 +52,13 @@ impl Similarity {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PopulationGraphConfig {
-    /// G-27.
+    /// How alike two patients are (G-27).
     pub similarity: Similarity,
     /// θ: patients are joined whose similarity is at least this; 0.5.
     pub threshold: f64,
     /// The strongest edges that a patient receives at most; `None`, as published, keeps all.
     pub max_neighbours: Option<usize>,
-    /// G-27: the nearest patients that one without any edge is joined to; `None` leaves it with its self loop.
+    /// The nearest patients that one without any edge is joined to; `None` leaves it with its self loop (G-27).
     pub fallback: Option<usize>,
 }
 

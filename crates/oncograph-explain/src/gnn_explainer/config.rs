@@ -22,18 +22,18 @@ pub enum NodeMaskType {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Reduction {
+pub enum MaskReduction {
     /// Their sum.
     Sum,
     /// Their mean.
     Mean,
 }
 
-impl Reduction {
+impl MaskReduction {
     pub(super) fn of(self, m: &Tensor) -> Result<Tensor> {
         Ok(match self {
-            Reduction::Sum => m.sum_all()?,
-            Reduction::Mean => m.mean_all()?,
+            MaskReduction::Sum => m.sum_all()?,
+            MaskReduction::Mean => m.mean_all()?,
         })
     }
 }
@@ -46,11 +46,11 @@ pub struct GnnExplainerCoefficients {
     /// Of the size of the edge mask; 0.005.
     pub edge_size: f64,
     /// How the size of the edge mask is measured; its sum.
-    pub edge_reduction: Reduction,
+    pub edge_reduction: MaskReduction,
     /// Of the size of the node mask; 1.
     pub node_feat_size: f64,
     /// How the size of the node mask is measured; its mean.
-    pub node_feat_reduction: Reduction,
+    pub node_feat_reduction: MaskReduction,
     /// Of the mean entropy of the edge mask; 1.
     pub edge_ent: f64,
     /// Of the mean entropy of the node mask; 0.1.
@@ -64,9 +64,9 @@ impl Default for GnnExplainerCoefficients {
     fn default() -> Self {
         GnnExplainerCoefficients {
             edge_size: 0.005,
-            edge_reduction: Reduction::Sum,
+            edge_reduction: MaskReduction::Sum,
             node_feat_size: 1.0,
-            node_feat_reduction: Reduction::Mean,
+            node_feat_reduction: MaskReduction::Mean,
             edge_ent: 1.0,
             node_feat_ent: 0.1,
             eps: 1e-15,

@@ -3,7 +3,7 @@
 mod config;
 mod learnt;
 
-pub use config::{GnnExplainerCoefficients, GnnExplainerConfig, NodeMaskType, Objective, Reduction};
+pub use config::{GnnExplainerCoefficients, GnnExplainerConfig, MaskReduction, NodeMaskType, Objective};
 
 use crate::{Error, ModelResult, Result};
 use candle_core::{D, DType, Tensor};

@@ -1,4 +1,4 @@
-use super::Structure;
+use super::StructuringElement;
 use crate::error::Result;
 use crate::volume::Mask;
 use rayon::prelude::*;
@@ -6,9 +6,9 @@ use rayon::prelude::*;
 /// How masks are dilated and eroded.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub struct BinaryOptions {
+pub struct BinaryMorphologyOptions {
     /// The shape. Default: the voxel and its 6 neighbours.
-    pub structure: Structure,
+    pub structure: StructuringElement,
     /// How often in a row; `None` until nothing changes. Default 1.
     pub iterations: Option<usize>,
     /// Whether the outside of the volume is foreground, for dilations and erosions alike. Default no.
@@ -17,15 +17,15 @@ pub struct BinaryOptions {
     pub within: Option<Mask>,
 }
 
-impl Default for BinaryOptions {
+impl Default for BinaryMorphologyOptions {
     fn default() -> Self {
         Self::new(super::Connectivity::Faces)
     }
 }
 
-impl BinaryOptions {
+impl BinaryMorphologyOptions {
     /// Once, with background outside.
-    pub fn new(structure: impl Into<Structure>) -> Self {
+    pub fn new(structure: impl Into<StructuringElement>) -> Self {
         Self { structure: structure.into(), iterations: Some(1), border: false, within: None }
     }
 
@@ -55,7 +55,7 @@ impl BinaryOptions {
 ///
 /// # Reference
 /// `scipy.ndimage.binary_dilation`.
-pub fn binary_dilate(mask: &Mask, options: &BinaryOptions) -> Result<Mask> {
+pub fn binary_dilate(mask: &Mask, options: &BinaryMorphologyOptions) -> Result<Mask> {
     repeat(mask, options, true)
 }
 
@@ -66,7 +66,7 @@ pub fn binary_dilate(mask: &Mask, options: &BinaryOptions) -> Result<Mask> {
 ///
 /// # Reference
 /// `scipy.ndimage.binary_erosion`.
-pub fn binary_erode(mask: &Mask, options: &BinaryOptions) -> Result<Mask> {
+pub fn binary_erode(mask: &Mask, options: &BinaryMorphologyOptions) -> Result<Mask> {
     repeat(mask, options, false)
 }
 
@@ -77,7 +77,7 @@ pub fn binary_erode(mask: &Mask, options: &BinaryOptions) -> Result<Mask> {
 ///
 /// # Reference
 /// `scipy.ndimage.binary_opening`.
-pub fn binary_open(mask: &Mask, options: &BinaryOptions) -> Result<Mask> {
+pub fn binary_open(mask: &Mask, options: &BinaryMorphologyOptions) -> Result<Mask> {
     binary_dilate(&binary_erode(mask, options)?, options)
 }
 
@@ -90,23 +90,23 @@ pub fn binary_open(mask: &Mask, options: &BinaryOptions) -> Result<Mask> {
 ///
 /// # Example
 /// ```
-/// use oncograph_imaging::morphology::{BinaryOptions, Connectivity, binary_close};
+/// use oncograph_imaging::morphology::{BinaryMorphologyOptions, Connectivity, binary_close};
 /// use oncograph_imaging::{Frame, Grid, Mask};
 ///
 /// let grid = Grid::axis_aligned([5, 3, 3], [1.0; 3], [0.0; 3])?;
 /// let line = Mask::from_fn(grid, Frame::default(), |[i, j, k]| u8::from(i != 2 && j == 1 && k == 1));
-/// let closed = binary_close(&line, &BinaryOptions::new(Connectivity::Corners))?;
+/// let closed = binary_close(&line, &BinaryMorphologyOptions::new(Connectivity::Corners))?;
 /// assert_eq!(closed.get([2, 1, 1]), Some(1));
 /// # Ok::<(), oncograph_imaging::Error>(())
 /// ```
 ///
 /// # Reference
 /// `scipy.ndimage.binary_closing`.
-pub fn binary_close(mask: &Mask, options: &BinaryOptions) -> Result<Mask> {
+pub fn binary_close(mask: &Mask, options: &BinaryMorphologyOptions) -> Result<Mask> {
     binary_erode(&binary_dilate(mask, options)?, options)
 }
 
-fn repeat(mask: &Mask, options: &BinaryOptions, dilate: bool) -> Result<Mask> {
+fn repeat(mask: &Mask, options: &BinaryMorphologyOptions, dilate: bool) -> Result<Mask> {
     if let Some(within) = &options.within {
         mask.require_same_space("binary morphology", within)?;
     }
@@ -125,7 +125,7 @@ fn repeat(mask: &Mask, options: &BinaryOptions, dilate: bool) -> Result<Mask> {
 }
 
 /// One dilation or erosion: whole rows at a time.
-fn step(mask: &Mask, options: &BinaryOptions, dilate: bool) -> Result<Mask> {
+fn step(mask: &Mask, options: &BinaryMorphologyOptions, dilate: bool) -> Result<Mask> {
     let [nx, ny, nz] = mask.shape();
     let source = mask.as_slice();
     let outside = u8::from(options.border);
@@ -180,7 +180,7 @@ mod tests {
     fn a_full_cube_is_the_box() {
         for shape in [[7, 6, 5], [1, 3, 2]] {
             let mask = noise(shape, 2);
-            let options = BinaryOptions::new(Connectivity::Corners);
+            let options = BinaryMorphologyOptions::new(Connectivity::Corners);
             assert_eq!(binary_dilate(&mask, &options).unwrap(), morphology::dilate(&mask, [1; 3]).unwrap());
             let eroded = morphology::erode(&mask, [1; 3], Edge::Background).unwrap();
             assert_eq!(binary_erode(&mask, &options).unwrap(), eroded);
@@ -196,7 +196,7 @@ mod tests {
         let elements: Vec<bool> = (0..45).map(|i| i % 4 == 1).collect();
         let mut reflected = elements.clone();
         reflected.reverse();
-        let of = |e: &[bool]| BinaryOptions::new(Structure::new([5, 3, 3], e).unwrap());
+        let of = |e: &[bool]| BinaryMorphologyOptions::new(StructuringElement::new([5, 3, 3], e).unwrap());
         for border in [false, true] {
             let eroded = binary_erode(&mask, &of(&elements).border(border)).unwrap();
             let dual = binary_dilate(&not(&mask), &of(&reflected).border(!border)).unwrap();
@@ -210,7 +210,8 @@ mod tests {
         let mut seed = within.map(|_| 0);
         let first = within.as_slice().iter().position(|v| *v != 0).unwrap();
         seed.set(within.grid().index_of(first), 1);
-        let options = BinaryOptions::new(Connectivity::Faces).iterations(None).within(within.clone());
+        let options =
+            BinaryMorphologyOptions::new(Connectivity::Faces).iterations(None).within(within.clone());
         let flooded = binary_dilate(&seed, &options).unwrap();
         let label = morphology::components(&within, Connectivity::Faces).unwrap();
         let own = label.volume.as_slice()[first];

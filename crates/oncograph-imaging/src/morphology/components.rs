@@ -161,7 +161,7 @@ mod tests {
 
     /// The definition: flood from every voxel in memory order.
     fn flood(mask: &Mask, connectivity: Connectivity) -> Vec<i32> {
-        let structure = crate::morphology::Structure::from(connectivity);
+        let structure = crate::morphology::StructuringElement::from(connectivity);
         let mut label = vec![0; mask.grid().len()];
         let mut count = 0;
         for start in 0..label.len() {

@@ -1,4 +1,4 @@
-use super::Structure;
+use super::StructuringElement;
 use crate::error::Result;
 use crate::volume::Mask;
 
@@ -23,7 +23,7 @@ use crate::volume::Mask;
 ///
 /// # Reference
 /// `scipy.ndimage.binary_fill_holes`, whose default structure is [`Connectivity::Faces`](super::Connectivity).
-pub fn fill_holes(mask: &Mask, structure: impl Into<Structure>) -> Result<Mask> {
+pub fn fill_holes(mask: &Mask, structure: impl Into<StructuringElement>) -> Result<Mask> {
     let structure = structure.into();
     let shape = mask.shape().map(|n| n as i64);
     let strides = [1, shape[0], shape[0] * shape[1]];

@@ -1,7 +1,7 @@
 //! Dilation, erosion, opening, closing, connected components, holes and distances.
 //!
 //! [`dilate`], [`erode`], [`open`] and [`close`] work with a box on masks and grey values; [`binary_dilate`] and its
-//! kin work on masks with any [`Structure`], as scipy's binary operations do.
+//! kin work on masks with any [`StructuringElement`], as scipy's binary operations do.
 
 mod binary;
 mod boxes;
@@ -10,9 +10,9 @@ mod distance;
 mod fill_holes;
 mod structure;
 
-pub use binary::{BinaryOptions, binary_close, binary_dilate, binary_erode, binary_open};
+pub use binary::{BinaryMorphologyOptions, binary_close, binary_dilate, binary_erode, binary_open};
 pub use boxes::{Edge, close, dilate, erode, open};
 pub use components::{Components, components, largest_component, remove_small};
 pub use distance::distance_transform;
 pub use fill_holes::fill_holes;
-pub use structure::{Connectivity, Structure};
+pub use structure::{Connectivity, StructuringElement};

@@ -37,25 +37,25 @@ impl Connectivity {
 ///
 /// # Example
 /// ```
-/// use oncograph_imaging::morphology::{Connectivity, Structure};
+/// use oncograph_imaging::morphology::{Connectivity, StructuringElement};
 ///
-/// assert_eq!(Structure::from(Connectivity::Edges).offsets().len(), 19);
-/// assert_eq!(Structure::ball(2.0, [1.0, 1.0, 2.0])?.offsets().len(), 15);
+/// assert_eq!(StructuringElement::from(Connectivity::Edges).offsets().len(), 19);
+/// assert_eq!(StructuringElement::ball(2.0, [1.0, 1.0, 2.0])?.offsets().len(), 15);
 /// # Ok::<(), oncograph_imaging::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Structure {
+pub struct StructuringElement {
     offsets: Vec<[i64; 3]>,
 }
 
-impl From<Connectivity> for Structure {
+impl From<Connectivity> for StructuringElement {
     fn from(connectivity: Connectivity) -> Self {
         let near = |o: &[i64; 3]| o.iter().filter(|v| **v != 0).count() <= connectivity.rank();
         Self { offsets: around([1; 3]).filter(near).collect() }
     }
 }
 
-impl Structure {
+impl StructuringElement {
     /// The structure of the elements of a box of `shape` (odd along x, y, z; x fastest) that are true.
     ///
     /// # Errors
@@ -64,7 +64,7 @@ impl Structure {
         let odd = shape.iter().all(|n| n % 2 == 1);
         if !odd || elements.len() != shape.iter().product::<usize>() || !elements.contains(&true) {
             return Err(Error::argument(
-                "Structure::new",
+                "StructuringElement::new",
                 "shape and elements",
                 "odd sizes, as many elements as the box has, at least one true",
                 format!("shape {shape:?}, {} elements", elements.len()),
@@ -83,7 +83,7 @@ impl Structure {
         let size: f64 = reach.iter().map(|r| 2.0 * r + 1.0).product();
         if !(radius > 0.0 && spacing.iter().all(|s| *s > 0.0) && size < 1e7) {
             return Err(Error::argument(
-                "Structure::ball",
+                "StructuringElement::ball",
                 "radius and spacing",
                 "positive, and a ball of at most 10^7 voxels",
                 format!("{radius} mm and {spacing:?} mm"),

@@ -1,17 +1,6 @@
-use super::Survival;
+use super::{Survival, Ties};
 use crate::{Error, Result, check, rank};
 use serde::{Deserialize, Serialize};
-
-/// How the Cox partial likelihood treats events at equal times.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Ties {
-    /// Every tied event keeps all tied events in its risk set.
-    Breslow,
-    /// Tied events leave the risk set in equal parts: more accurate with many ties.
-    #[default]
-    Efron,
-}
 
 /// Covariates of subjects, one row each.
 ///

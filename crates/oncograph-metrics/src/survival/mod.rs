@@ -19,11 +19,12 @@ pub use concordance::{Concordance, concordance, concordance_with_tolerance};
 pub use concordance_ipcw::concordance_ipcw;
 pub use cox::{CoxConfig, CoxModel};
 pub use cox_lasso::{CoxLassoConfig, CoxLassoPath};
-pub use cox_likelihood::{Covariates, CoxLikelihood, Ties, cox_log_likelihood};
+pub use cox_likelihood::{Covariates, CoxLikelihood, cox_log_likelihood};
 pub use dynamic_auc::{DynamicAuc, dynamic_auc, dynamic_auc_varying};
 pub use kaplan_meier::{CensoringDistribution, KaplanMeier};
 pub use log_rank::{LogRank, LogRankOptions, LogRankWeight, log_rank, log_rank_with};
 pub use nelson_aalen::NelsonAalen;
+pub use oncograph_core::Ties;
 pub use rmst::{RestrictedMean, restricted_mean};
 
 use crate::{Error, Result, check, rank};

@@ -4,7 +4,8 @@ use crate::{Error, Result};
 use candle_core::{DType, Tensor};
 use oncograph_nn::ParamStore;
 use oncograph_train::{
-    Checkpoint, EpochRecord, FitConfig, FitOutcome, Keep, Learner, OptimizerConfig, Progress, StopFlag, fit,
+    EpochRecord, FitConfig, FitOutcome, Keep, Learner, OptimizerConfig, Progress, StopFlag,
+    TrainingCheckpoint, fit,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -155,7 +156,7 @@ pub fn federate(
     let server = folder.join("server.safetensors");
     let mut progress = Progress::default();
     let (mut global, mut best) = (store.snapshot()?, store.snapshot()?);
-    if let Some(saved) = Checkpoint::load(&server)? {
+    if let Some(saved) = TrainingCheckpoint::load(&server)? {
         (global, best, progress) = (saved.parameters, saved.best, saved.progress);
         store.restore(&global)?;
         progress.history.iter().for_each(&mut on_round);
@@ -202,7 +203,7 @@ pub fn federate(
         on_round(&record);
         progress.history.push(record);
         let (parameters, best) = (global.clone(), best.clone());
-        let state = Checkpoint {
+        let state = TrainingCheckpoint {
             parameters,
             best,
             best_of: BTreeMap::new(),
@@ -271,7 +272,7 @@ fn local(
     stop: &StopFlag,
 ) -> Result<FitOutcome> {
     let begun = round * config.local_epochs;
-    match Checkpoint::load(file)? {
+    match TrainingCheckpoint::load(file)? {
         None if round == 0 => store.restore(global)?,
         None => return Err(Error::input(file.display().to_string(), format!("{begun} epochs"), "no file")),
         Some(mut own) => {

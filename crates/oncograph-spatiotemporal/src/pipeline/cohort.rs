@@ -1,4 +1,4 @@
-use super::{ImageEncoder, PatientFeatures, STG_TASKS, prepare_images};
+use super::{CrlmEncoder, PatientFeatures, STG_TASKS, prepare_images};
 use crate::{PreparedImages, Result, StgSystemConfig};
 use oncograph_core::{Argument, FollowUp, Table};
 use oncograph_datasets::crlm::{CrlmCohort, Endpoint, SubjectFiles};
@@ -69,7 +69,7 @@ impl StgCohort {
     /// The first patient whose images cannot be loaded; a request to stop.
     pub fn encode(
         mut self,
-        encoder: &ImageEncoder,
+        encoder: &CrlmEncoder,
         workers: usize,
         stop: &StopFlag,
         on_patient: impl Fn() + Sync,

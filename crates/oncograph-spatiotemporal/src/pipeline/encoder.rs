@@ -1,5 +1,5 @@
 use crate::{
-    ANATOMY, Error, ImageEncoderConfig, PatientMasks, PreparedImages, PreprocessConfig, Result,
+    ANATOMY, CrlmEncoderConfig, Error, PatientMasks, PreparedImages, PreprocessConfig, Result,
     StgSystemConfig, image_features, preprocess,
 };
 use candle_core::{DType, Device, Tensor};
@@ -27,11 +27,11 @@ pub struct PatientFeatures {
 
 /// Two frozen backbones, one for masked organs and one for the CT node (S-04), with the preprocessing before them.
 #[derive(Debug)]
-pub struct ImageEncoder {
+pub struct CrlmEncoder {
     organs: FoldedVideoResNet,
     ct: FoldedVideoResNet,
     cache: Option<FeatureCache>,
-    config: ImageEncoderConfig,
+    config: CrlmEncoderConfig,
     load: LoadOptions,
     preprocess: PreprocessConfig,
     seed: Seed,
@@ -39,17 +39,17 @@ pub struct ImageEncoder {
     features: usize,
 }
 
-impl ImageEncoder {
+impl CrlmEncoder {
     /// The encoder of a system: from the checkpoint of its configuration, else with weights drawn from `seed`.
     ///
     /// # Errors
     /// A checkpoint that cannot be read or does not fit.
     pub fn new(config: &StgSystemConfig, seed: Seed, device: &Device) -> Result<Self> {
         let weights = config.encoder.weights.as_deref().map(read_weights).transpose()?;
-        ImageEncoder::with_weights(config, weights.as_ref(), seed, device)
+        CrlmEncoder::with_weights(config, weights.as_ref(), seed, device)
     }
 
-    /// As [`ImageEncoder::new`], with weights that are in memory.
+    /// As [`CrlmEncoder::new`], with weights that are in memory.
     pub(crate) fn with_weights(
         config: &StgSystemConfig,
         weights: Option<&Checkpoint>,
@@ -71,7 +71,7 @@ impl ImageEncoder {
         let organs = build("organs")?;
         // With the same weights both are one, in memory as well.
         let ct = if weights.is_some() { organs.clone() } else { build("ct")? };
-        Ok(ImageEncoder {
+        Ok(CrlmEncoder {
             organs,
             ct,
             cache: None,
@@ -208,7 +208,7 @@ fn files(subject: &SubjectFiles) -> Result<Vec<PathBuf>> {
             slices.sort();
             Ok(slices.into_iter().chain(seg.clone()).collect())
         }
-        _ => Err(Argument::new("ImageEncoder", "subject", "one with images", &subject.id).into()),
+        _ => Err(Argument::new("CrlmEncoder", "subject", "one with images", &subject.id).into()),
     }
 }
 

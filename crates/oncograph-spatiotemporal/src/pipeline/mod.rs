@@ -6,7 +6,7 @@ mod inputs;
 mod source;
 
 pub use cohort::StgCohort;
-pub use encoder::{ImageEncoder, PatientFeatures, prepare_images};
+pub use encoder::{CrlmEncoder, PatientFeatures, prepare_images};
 pub(crate) use encoder::{read_weights, weight_tensors};
 pub use inputs::{StgInputs, StgPipeline};
 pub use source::CohortSource;
