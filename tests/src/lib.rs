@@ -1,10 +1,11 @@
-//! What the cross-crate tests share: finding the shared data and saying why a test is skipped.
+//! What the cross-crate tests share: finding the shared data, saying why a test is skipped, running the programs.
 //!
 //! Data and peers' numbers live outside the repository (`../shared` beside it, or the folder named by the
 //! environment variable `ONCOGRAPH_SHARED`). A trial whose folder is absent is reported as *ignored* by the
 //! test runner, with the reason printed, never as passed.
 
 pub mod bench;
+pub mod e2e;
 pub mod fixture;
 pub mod parity;
 

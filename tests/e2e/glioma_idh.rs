@@ -1,14 +1,10 @@
 //! `glioma_idh` as its users run it: the program itself, on small input.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests are tests
-
 use libtest_mimic::{Arguments, Failed, Trial};
+use oncograph_tests::e2e::{Outcome, Program, ensure, ensure_contains, refusal, results, stdout, succeed};
 use oncograph_tests::trial;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
-
-type Outcome = Result<(), Failed>;
+use std::process::Command;
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -32,53 +28,17 @@ fn main() {
     libtest_mimic::run(&arguments, trials).exit();
 }
 
-/// The program, which cargo builds beside the tests.
-fn program() -> Command {
-    let tests = std::env::current_exe().expect("the test has a path");
-    let profile = tests.parent().and_then(Path::parent).expect("target/<profile>/deps/<test>");
-    Command::new(profile.join("examples").join("glioma_idh"))
-}
+const PROGRAM: Program = Program::new("glioma_idh", &["--patients", "60", "--epochs", "2"]);
 
-fn small(out: &Path) -> Command {
-    let mut command = program();
-    command.args(["--patients", "60", "--epochs", "2"]).arg("--out").arg(out);
-    command
-}
-
-fn succeed(command: &mut Command) -> Result<Output, Failed> {
-    let output = command.output()?;
-    if output.status.success() {
-        return Ok(output);
-    }
-    Err(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr)).into())
-}
-
-fn runs(out: &Path) -> Result<Vec<PathBuf>, Failed> {
-    let mut runs: Vec<PathBuf> = vec![];
-    for entry in std::fs::read_dir(out.join("glioma_idh"))? {
-        runs.push(entry?.path());
-    }
-    runs.sort();
-    Ok(runs)
-}
-
-fn results(run: &Path) -> Result<[Vec<u8>; 2], Failed> {
-    Ok([std::fs::read(run.join("metrics.csv"))?, std::fs::read(run.join("predictions.csv"))?])
-}
-
-fn last(out: &Path) -> Result<PathBuf, Failed> {
-    runs(out)?.pop().ok_or_else(|| "there is no run".into())
-}
-
-fn ensure(holds: bool, what: impl std::fmt::Display) -> Outcome {
-    if holds { Ok(()) } else { Err(what.to_string().into()) }
+fn same_results(one: &Path, other: &Path, complaint: &str) -> Outcome {
+    ensure(results(one)? == results(&PROGRAM.last_run(other)?)?, complaint)
 }
 
 fn the_phantom_run_writes_its_files() -> Outcome {
     let out = tempfile::tempdir()?;
-    let said = String::from_utf8(succeed(&mut small(out.path()))?.stdout)?;
+    let said = stdout(&mut PROGRAM.small(out.path())?)?;
     ensure(said.contains("PHANTOM") && said.contains("prevalence") && said.contains("age and sex"), &said)?;
-    let run = last(out.path())?;
+    let run = PROGRAM.last_run(out.path())?;
     let files = [
         "config.json",
         "roles.json",
@@ -105,12 +65,12 @@ fn the_phantom_run_writes_its_files() -> Outcome {
         ensure(html.contains(part), format!("the report lacks {part}"))?;
     }
     // The configuration gives the same numbers again, now from the cache.
-    let again = succeed(program().arg("--config").arg(run.join("config.json")).arg("--out").arg(out.path()))?;
-    ensure(String::from_utf8(again.stdout)?.contains("yes"), "nothing was taken from the cache")?;
-    ensure(results(&run)? == results(&last(out.path())?)?, "the cache gives other numbers")?;
+    let again = stdout(&mut PROGRAM.repeat(&run, out.path())?)?;
+    ensure(again.contains("yes"), "nothing was taken from the cache")?;
+    same_results(&run, out.path(), "the cache gives other numbers")?;
     // A stage can be the last.
     let early = tempfile::tempdir()?;
-    succeed(small(early.path()).args(["--stage", "2"]))?;
+    succeed(PROGRAM.small(early.path())?.args(["--stage", "2"]))?;
     let cached = std::fs::read_dir(early.path().join("cache/glioma_idh"))?.count();
     ensure(cached == 4, format!("{cached} files of two stages"))
 }
@@ -124,8 +84,8 @@ fn the_papers_tables_have_their_rows() -> Outcome {
         ),
         (&["--table", "4", "--ablate"], ["f^B+f^P+L", "no L_multi", "G-16: raw cosine"]),
     ] {
-        let said = String::from_utf8(succeed(small(out.path()).args(table))?.stdout)?;
-        let metrics = std::fs::read_to_string(last(out.path())?.join("metrics.csv"))?;
+        let said = stdout(PROGRAM.small(out.path())?.args(table))?;
+        let metrics = std::fs::read_to_string(PROGRAM.last_run(out.path())?.join("metrics.csv"))?;
         for row in rows {
             ensure(said.contains(row) && metrics.contains(row), format!("{table:?} has no {row}"))?;
         }
@@ -133,21 +93,9 @@ fn the_papers_tables_have_their_rows() -> Outcome {
     Ok(())
 }
 
-/// Kills the program, wherever it is, as soon as `ready`.
-fn kill_when(command: &mut Command, ready: impl Fn() -> bool) -> Outcome {
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-    let start = Instant::now();
-    while !ready() && child.try_wait()?.is_none() && start.elapsed() < Duration::from_secs(600) {
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    child.kill().ok();
-    child.wait()?;
-    Ok(())
-}
-
 fn killed_and_resumed_equals_uninterrupted() -> Outcome {
     let whole = tempfile::tempdir()?;
-    succeed(&mut small(whole.path()))?;
+    succeed(&mut PROGRAM.small(whole.path())?)?;
     let killed = tempfile::tempdir()?;
     let out = killed.path();
     let has = |stage: &str, end: &str| {
@@ -156,29 +104,26 @@ fn killed_and_resumed_equals_uninterrupted() -> Outcome {
         names.into_iter().any(|n| n.starts_with(stage) && n.ends_with(end))
     };
     // In each stage, then between them.
-    kill_when(&mut small(out), || has("autoencoder", "checkpoint.safetensors"))?;
-    let resume = || {
-        let mut command = program();
-        command.arg("--resume").arg("--out").arg(out);
-        command
-    };
-    kill_when(&mut resume(), || has("tracts", "checkpoint.safetensors"))?;
-    kill_when(&mut resume(), || has("multimodal", "checkpoint.safetensors"))?;
-    kill_when(&mut resume(), || has("multimodal", "curve.json"))?;
-    succeed(&mut resume())?;
-    ensure(results(&last(out)?)? == results(&last(whole.path())?)?, "the resumed run has other numbers")
+    let moments: [&dyn Fn() -> bool; 4] = [
+        &|| has("autoencoder", "checkpoint.safetensors"),
+        &|| has("tracts", "checkpoint.safetensors"),
+        &|| has("multimodal", "checkpoint.safetensors"),
+        &|| has("multimodal", "curve.json"),
+    ];
+    PROGRAM.kill_and_resume(PROGRAM.small(out)?, out, &moments)?;
+    same_results(&PROGRAM.last_run(out)?, whole.path(), "the resumed run has other numbers")
 }
 
 fn one_thread_and_two_give_the_same_bytes() -> Outcome {
     let (one, two) = (tempfile::tempdir()?, tempfile::tempdir()?);
-    succeed(small(one.path()).env("RAYON_NUM_THREADS", "1"))?;
-    succeed(small(two.path()).env("RAYON_NUM_THREADS", "2"))?;
-    ensure(results(&last(one.path())?)? == results(&last(two.path())?)?, "the threads change the numbers")
+    succeed(PROGRAM.small(one.path())?.env("RAYON_NUM_THREADS", "1"))?;
+    succeed(PROGRAM.small(two.path())?.env("RAYON_NUM_THREADS", "2"))?;
+    same_results(&PROGRAM.last_run(one.path())?, two.path(), "the threads change the numbers")
 }
 
 fn the_papers_tables_are_audited() -> Outcome {
     let out = tempfile::tempdir()?;
-    let said = String::from_utf8(succeed(program().arg("--paper-audit").current_dir(out.path()))?.stdout)?;
+    let said = stdout(PROGRAM.command()?.arg("--paper-audit").current_dir(out.path()))?;
     let best = said.lines().find(|l| l.contains(" 84 ")).unwrap_or_default();
     let numbers: Vec<&str> = best.split_whitespace().collect();
     ensure(numbers == ["84", "32", "116", "17"], &said)?;
@@ -188,8 +133,8 @@ fn the_papers_tables_are_audited() -> Outcome {
 /// Section 13: the encoder that sees a planted signal finds it, and the others, which are what is left without it, do not.
 fn planted_signals() -> Outcome {
     let out = tempfile::tempdir()?;
-    let said = succeed(program().args(["--planted", "--patients", "160", "--out"]).arg(out.path()))?;
-    let said = String::from_utf8(said.stdout)?;
+    let mut command = PROGRAM.command()?;
+    let said = stdout(command.args(["--planted", "--patients", "160", "--out"]).arg(out.path()))?;
     let row = |signal: &str| -> Result<Vec<f64>, Failed> {
         let line = said.lines().find(|l| l.starts_with(signal)).ok_or_else(|| said.clone())?;
         let cells = line.split("  ").map(str::trim).filter(|c| c.contains(" to "));
@@ -259,45 +204,49 @@ fn cohort(shared: &Path, root: &Path, patients: usize) -> Result<PathBuf, Failed
     Ok(path)
 }
 
-fn on_files(shared: &Path, root: &Path, labels: &str, out: &Path) -> Command {
-    let mut command = program();
+fn on_files(shared: &Path, root: &Path, labels: &str, out: &Path) -> Result<Command, Failed> {
+    let mut command = PROGRAM.command()?;
     command.args(["--registered", "--epochs", "1", "--labels", labels]);
     command.arg("--templates").arg(shared.join("data/glioma"));
     command.arg("--idh").arg(root.join("idh.csv")).arg("--data").arg(root).arg("--out").arg(out);
-    command
+    Ok(command)
 }
 
 fn a_cohort_of_files(shared: &Path) -> Outcome {
     let (root, out) = (tempfile::tempdir()?, tempfile::tempdir()?);
     cohort(shared, root.path(), 48)?;
-    let output = succeed(&mut on_files(shared, root.path(), "brats2020", out.path()))?;
+    let output = succeed(&mut on_files(shared, root.path(), "brats2020", out.path())?)?;
     let notes = String::from_utf8(output.stderr)?;
     ensure(notes.contains("2 patients have no IDH status") && notes.contains("group mean"), &notes)?;
     ensure(!String::from_utf8(output.stdout)?.contains("PHANTOM"), "real files are called a phantom")?;
-    let run = last(out.path())?;
+    let run = PROGRAM.last_run(out.path())?;
     let html = std::fs::read_to_string(run.join("report.html"))?;
     ensure(html.contains("group mean") && !html.contains("was generated"), "the report")?;
     // Again: from the cache, to the same bytes.
-    succeed(&mut on_files(shared, root.path(), "brats2020", out.path()))?;
-    ensure(results(&run)? == results(&last(out.path())?)?, "the cache gives other numbers")?;
+    succeed(&mut on_files(shared, root.path(), "brats2020", out.path())?)?;
+    same_results(&run, out.path(), "the cache gives other numbers")?;
     let patient = root.path().join("P-0047");
-    let mut predict = program();
+    let mut predict = PROGRAM.command()?;
     predict.args(["--registered", "--labels", "brats2020", "--predict"]).arg(&patient);
     predict.arg("--mask").arg(patient.join("P-0047_seg.nii.gz")).arg("--out").arg(out.path());
-    let said = String::from_utf8(succeed(&mut predict)?.stdout)?;
+    let said = stdout(&mut predict)?;
     ensure(said.contains("Probability of a mutation") && !said.contains("generated patients"), &said)?;
-    // With an atlas of tracts of one's own.
-    let [maps, ends] = tubes(shared, out.path())?;
-    let with_tracts = || {
-        let mut command = on_files(shared, root.path(), "brats2020", out.path());
+    an_atlas_of_tubes(shared, root.path(), out.path())
+}
+
+/// With an atlas of tracts of one's own.
+fn an_atlas_of_tubes(shared: &Path, root: &Path, out: &Path) -> Outcome {
+    let [maps, ends] = tubes(shared, out)?;
+    let with_tracts = || -> Result<Command, Failed> {
+        let mut command = on_files(shared, root, "brats2020", out)?;
         command.arg("--tracts").arg(&maps).arg("--tract-ends").arg(&ends);
-        command
+        Ok(command)
     };
-    succeed(&mut with_tracts())?;
-    let html = std::fs::read_to_string(last(out.path())?.join("report.html"))?;
+    succeed(&mut with_tracts()?)?;
+    let html = std::fs::read_to_string(PROGRAM.last_run(out)?.join("report.html"))?;
     ensure(html.contains("tubes.nii.gz") && !html.contains("geodesic"), "the report's atlas")?;
     std::fs::write(&ends, std::fs::read_to_string(&ends)?.replacen("1 2\n", "1 91\n", 1))?;
-    let output = with_tracts().output()?;
+    let output = with_tracts()?.output()?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure(!output.status.success() && said.contains("tract 0 with ends Some([1, 91])"), &said)
 }
@@ -335,13 +284,9 @@ fn what_is_wrong_with_files(shared: &Path) -> Outcome {
     let (root, out) = (tempfile::tempdir()?, tempfile::tempdir()?);
     cohort(shared, root.path(), 48)?;
     let refused = |labels: &str, expected: &[&str]| -> Outcome {
-        let output = on_files(shared, root.path(), labels, out.path()).output()?;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        ensure(output.status.code() == Some(2), &said)?;
-        for part in expected {
-            ensure(said.contains(part), format!("no {part:?} in {said}"))?;
-        }
-        ensure(runs(out.path())?.is_empty(), "a run is left behind")
+        let said = refusal(&mut on_files(shared, root.path(), labels, out.path())?)?;
+        ensure_contains(&said, expected)?;
+        ensure(PROGRAM.runs(out.path())?.is_empty(), "a run is left behind")
     };
     refused("brats2023", &["patient P-0000", "P-0000_seg.nii.gz", "label 4"])?;
     let file = |name: &str| root.path().join("P-0003").join(format!("P-0003_{name}.nii.gz"));
@@ -379,28 +324,27 @@ fn clinical_tables() -> Outcome {
     let out = tempfile::tempdir()?;
     let path = out.path().join("table.csv");
     std::fs::write(&path, table(60))?;
-    let clinical = |out: &Path| {
-        let mut command = program();
+    let clinical = |out: &Path| -> Result<Command, Failed> {
+        let mut command = PROGRAM.command()?;
         command.args(["--repeats", "1", "--folds", "3", "--clinical"]).arg(&path).arg("--out").arg(out);
-        command
+        Ok(command)
     };
-    let said = String::from_utf8(succeed(&mut clinical(out.path()))?.stdout)?;
-    for part in
-        ["inductive", "transductive", "shuffled edges", "logistic regression", "prevalence", "DeLong p"]
-    {
-        ensure(said.contains(part), format!("{part} is missing: {said}"))?;
-    }
-    let run = last(out.path())?;
+    let said = stdout(&mut clinical(out.path())?)?;
+    ensure_contains(
+        &said,
+        &["inductive", "transductive", "shuffled edges", "logistic regression", "prevalence", "DeLong p"],
+    )?;
+    let run = PROGRAM.last_run(out.path())?;
     let predictions = std::fs::read_to_string(run.join("predictions.csv"))?;
     // Age and sex, then with grade and MGMT; the set between has no further covariate in this table.
     ensure(predictions.lines().count() == 1 + 2 * 7 * 60, predictions.lines().count())?;
     let resumed = tempfile::tempdir()?;
-    kill_when(&mut clinical(resumed.path()), || {
-        let folds = last(resumed.path()).map(|r| r.join("folds").read_dir().map_or(0, Iterator::count));
-        folds.unwrap_or(0) > 1
-    })?;
-    succeed(program().arg("--resume").arg("--out").arg(resumed.path()))?;
-    ensure(results(&run)? == results(&last(resumed.path())?)?, "the resumed run has other numbers")?;
+    let second_fold = || {
+        let run = PROGRAM.last_run(resumed.path());
+        run.is_ok_and(|run| run.join("folds").read_dir().map_or(0, Iterator::count) > 1)
+    };
+    PROGRAM.kill_and_resume(clinical(resumed.path())?, resumed.path(), &[&second_fold])?;
+    same_results(&run, resumed.path(), "the resumed run has other numbers")?;
     let bad = [
         (table(60).replacen("wildtype", "perhaps", 1), "row 3, column `IDH`"),
         (table(60).replacen("IDH\n", "genotype\n", 1), "neither UCSF-PDGM"),
@@ -408,10 +352,8 @@ fn clinical_tables() -> Outcome {
     for (text, expected) in bad {
         let other = tempfile::tempdir()?;
         std::fs::write(&path, text)?;
-        let output = clinical(other.path()).output()?;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        ensure(output.status.code() == Some(2) && said.contains(expected), said)?;
-        ensure(runs(other.path()).is_ok_and(|r| r.is_empty()), "a run is left behind")?;
+        ensure_contains(&refusal(&mut clinical(other.path())?)?, &[expected])?;
+        ensure(PROGRAM.runs(other.path()).is_ok_and(|r| r.is_empty()), "a run is left behind")?;
     }
     Ok(())
 }

@@ -4,12 +4,10 @@
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use oncograph::imaging::{ResampleOptions, Volume, dicom, nifti, resample, seg};
+use oncograph_tests::e2e::{Outcome, Program, ensure, only_error, refusal, results, stdout, succeed};
 use oncograph_tests::trial;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::time::{Duration, Instant};
-
-type Outcome = Result<(), Failed>;
+use std::process::Command;
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -29,52 +27,16 @@ fn main() {
     libtest_mimic::run(&arguments, trials).exit();
 }
 
-/// The program, which cargo builds beside the tests.
-fn program() -> Command {
-    let tests = std::env::current_exe().expect("the test has a path");
-    let profile = tests.parent().and_then(Path::parent).expect("target/<profile>/deps/<test>");
-    Command::new(profile.join("examples").join("stg_crlm"))
-}
-
-const SMALL: [&str; 11] =
-    ["--patients", "24", "--size", "4", "16", "--epochs", "4", "--folds", "2", "--learning-rate", "1e-3"];
-
-fn small(out: &Path) -> Command {
-    let mut command = program();
-    command.args(SMALL).arg("--out").arg(out);
-    command
-}
-
-fn succeed(command: &mut Command) -> Result<Output, Failed> {
-    let output = command.output()?;
-    if output.status.success() {
-        return Ok(output);
-    }
-    Err(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr)).into())
-}
-
-fn only_run(out: &Path) -> Result<PathBuf, Failed> {
-    let runs: Vec<_> = std::fs::read_dir(out.join("stg_crlm"))?.collect::<Result<_, _>>()?;
-    match runs.as_slice() {
-        [one] => Ok(one.path()),
-        other => Err(format!("{} runs", other.len()).into()),
-    }
-}
-
-fn results(out: &Path) -> Result<[Vec<u8>; 2], Failed> {
-    let run = only_run(out)?;
-    Ok([std::fs::read(run.join("metrics.csv"))?, std::fs::read(run.join("predictions.csv"))?])
-}
-
-fn ensure(holds: bool, what: impl std::fmt::Display) -> Outcome {
-    if holds { Ok(()) } else { Err(what.to_string().into()) }
-}
+const PROGRAM: Program = Program::new(
+    "stg_crlm",
+    &["--patients", "24", "--size", "4", "16", "--epochs", "4", "--folds", "2", "--learning-rate", "1e-3"],
+);
 
 fn the_phantom_run_writes_its_files() -> Outcome {
     let out = tempfile::tempdir()?;
-    let said = String::from_utf8(succeed(&mut small(out.path()))?.stdout)?;
+    let said = stdout(&mut PROGRAM.small(out.path())?)?;
     ensure(said.contains("PHANTOM") && said.contains("constant"), &said)?;
-    let run = only_run(out.path())?;
+    let run = PROGRAM.only_run(out.path())?;
     let files = ["config.json", "metrics.csv", "predictions.csv", "bundle/reference.json", "report.html"];
     for file in files {
         ensure(run.join(file).is_file(), format!("{file} is missing"))?;
@@ -89,67 +51,45 @@ fn the_phantom_run_writes_its_files() -> Outcome {
     ensure(risks == 3 * 24, risks)?;
     // Its configuration gives the same numbers again.
     let again = tempfile::tempdir()?;
-    succeed(program().arg("--config").arg(run.join("config.json")).arg("--out").arg(again.path()))?;
-    ensure(results(out.path())? == results(again.path())?, "--config gives other numbers")
-}
-
-/// Kills the program, wherever it is, as soon as `ready`.
-fn kill_when(command: &mut Command, ready: impl Fn() -> bool) -> Outcome {
-    let mut child =
-        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn()?;
-    let start = Instant::now();
-    while !ready() && child.try_wait()?.is_none() && start.elapsed() < Duration::from_secs(600) {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    child.kill().ok();
-    child.wait()?;
-    Ok(())
+    succeed(&mut PROGRAM.repeat(&run, again.path())?)?;
+    same_results(out.path(), again.path(), "--config gives other numbers")
 }
 
 fn killed_and_resumed_equals_uninterrupted() -> Outcome {
     let whole = tempfile::tempdir()?;
-    succeed(&mut small(whole.path()))?;
+    succeed(&mut PROGRAM.small(whole.path())?)?;
     let killed = tempfile::tempdir()?;
     let out = killed.path();
-    let folds = || only_run(out).ok().map(|run| run.join("folds"));
-    let has = |name: &str| folds().is_some_and(|folds| folds.join(name).exists());
+    let has = |name: &str| PROGRAM.only_run(out).is_ok_and(|run| run.join("folds").join(name).exists());
     // During the encoding, in the first fold, and between folds.
-    kill_when(&mut small(out), || out.join("cache").read_dir().is_ok_and(|mut d| d.next().is_some()))?;
-    let resume = || {
-        let mut command = program();
-        command.arg("--resume").arg("--out").arg(out);
-        command
-    };
-    kill_when(&mut resume(), || has("stg-0-0.checkpoint.safetensors"))?;
-    kill_when(&mut resume(), || has("stg-0-0.result.json"))?;
-    succeed(&mut resume())?;
-    ensure(results(out)? == results(whole.path())?, "the resumed run has other numbers")
+    let encoding = || out.join("cache").read_dir().is_ok_and(|mut d| d.next().is_some());
+    let in_fold = || has("stg-0-0.checkpoint.safetensors");
+    let between_folds = || has("stg-0-0.result.json");
+    PROGRAM.kill_and_resume(PROGRAM.small(out)?, out, &[&encoding, &in_fold, &between_folds])?;
+    same_results(out, whole.path(), "the resumed run has other numbers")
+}
+
+fn same_results(one: &Path, other: &Path, complaint: &str) -> Outcome {
+    ensure(results(&PROGRAM.only_run(one)?)? == results(&PROGRAM.only_run(other)?)?, complaint)
 }
 
 fn one_thread_and_two_give_the_same_bytes() -> Outcome {
     let (one, two) = (tempfile::tempdir()?, tempfile::tempdir()?);
-    succeed(small(one.path()).env("RAYON_NUM_THREADS", "1"))?;
-    succeed(small(two.path()).env("RAYON_NUM_THREADS", "2"))?;
-    ensure(results(one.path())? == results(two.path())?, "the threads change the numbers")
+    succeed(PROGRAM.small(one.path())?.env("RAYON_NUM_THREADS", "1"))?;
+    succeed(PROGRAM.small(two.path())?.env("RAYON_NUM_THREADS", "2"))?;
+    same_results(one.path(), two.path(), "the threads change the numbers")
 }
 
 /// Runs on `data`, which is bad, and checks the one line that says so.
 fn refused(name: &str, data: &Path, out: &Path, expected: &[&str]) -> Outcome {
-    let output = program()
-        .args(["--preset", "quick", "--size", "4", "16", "--data"])
-        .arg(data)
-        .arg("--out")
-        .arg(out)
-        .output()?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let errors: Vec<&str> = said.lines().filter(|l| l.starts_with("error: ")).collect();
-    ensure(output.status.code() == Some(2), format!("{name}: {} and {said}", output.status))?;
-    ensure(errors.len() == 1, format!("{name}: {said}"))?;
+    let mut command = PROGRAM.command()?;
+    command.args(["--preset", "quick", "--size", "4", "16", "--data"]).arg(data).arg("--out").arg(out);
+    let said = refusal(&mut command)?;
+    let error = only_error(&said)?;
     for part in expected {
-        ensure(errors[0].contains(part), format!("{name}: {} lacks {part}", errors[0]))?;
+        ensure(error.contains(part), format!("{name}: {error} lacks {part}"))?;
     }
-    let left = out.join("stg_crlm").read_dir().map(Iterator::count).unwrap_or(0);
-    ensure(left == 0, format!("{name}: a run is left behind"))
+    PROGRAM.leaves_nothing(out, name)
 }
 
 /// A phantom cohort that a test may spoil.
@@ -189,10 +129,9 @@ fn bad_input_is_named_in_one_line() -> Outcome {
     }
     // An output folder that cannot be made.
     let file = tempfile::NamedTempFile::new()?;
-    let output = small(&file.path().join("runs")).output()?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let said = refusal(&mut PROGRAM.small(&file.path().join("runs"))?)?;
     let path = file.path().display().to_string();
-    ensure(output.status.code() == Some(2) && said.contains(&path) && said.starts_with("error: "), said)
+    ensure(said.contains(&path) && said.starts_with("error: "), said)
 }
 
 /// The vital status of the first patient becomes 7.
@@ -245,15 +184,13 @@ fn full_disk() -> Trial {
         eprintln!("skip a full disk: mounting a small tmpfs needs root on Linux");
     }
     let test = move || {
-        let output = small(&path).output();
-        let left = path.join("stg_crlm").read_dir().map(Iterator::count).unwrap_or(0);
+        let said = PROGRAM.small(&path).and_then(|mut command| refusal(&mut command));
+        let left = PROGRAM.leaves_nothing(&path, "a full disk");
         Command::new("umount").arg(&path).output()?;
         drop(mount);
-        let output = output?;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        ensure(output.status.code() == Some(2), format!("{}: {said}", output.status))?;
+        let said = said?;
         ensure(said.contains("No space left on device") && said.contains("phantom_crlm"), said)?;
-        ensure(left == 0, "a run is left behind")
+        left
     };
     Trial::test("a full disk is named", test).with_ignored_flag(!mounted)
 }
@@ -262,12 +199,12 @@ fn the_real_workbook_alone(shared: &Path) -> Outcome {
     let out = tempfile::tempdir()?;
     let data = shared.join("data/crlm/clinical");
     let table = data.join("TCIA_n=197.csv");
-    let mut command = program();
+    let mut command = PROGRAM.command()?;
     command.args(["--preset", "quick", "--epochs", "2", "--data"]).arg(&data).arg("--clinical").arg(table);
     let output = succeed(command.arg("--out").arg(out.path()))?;
     let said = String::from_utf8(output.stderr)?;
     ensure(said.contains("Image nodes are absent") && said.contains("197 patients"), &said)?;
-    let html = std::fs::read_to_string(only_run(out.path())?.join("report.html"))?;
+    let html = std::fs::read_to_string(PROGRAM.only_run(out.path())?.join("report.html"))?;
     ensure(html.contains("197 real patients"), "the report does not say that the patients are real")?;
     // The style sheet names a class for phantom data; the page itself must not.
     let page = html.split("</style>").last().unwrap_or_default();
@@ -289,26 +226,20 @@ fn write_seg(shared: &Path, ct: &Path, path: &Path) -> Outcome {
     Ok(seg::write(path, &series, &segments, &seg::WriteOptions::new())?)
 }
 
+/// The program's prediction on a CT series and a SEG, with the bundle of the run below `out`.
+fn predict(ct: &Path, seg: &Path, out: &Path) -> Result<Command, Failed> {
+    let mut command = PROGRAM.command()?;
+    command.arg("--predict").arg("--ct").arg(ct).arg("--seg").arg(seg).arg("--out").arg(out);
+    Ok(command)
+}
+
 fn one_patient_from_dicom(shared: &Path) -> Outcome {
     let out = tempfile::tempdir()?;
-    succeed(&mut small(out.path()))?;
+    succeed(&mut PROGRAM.small(out.path())?)?;
     let ct = shared.join("data/crlm/ct_dicom");
-    let path = out.path().join("seg.dcm");
-    write_seg(shared, &ct, &path)?;
-    let predict = |ct: &Path, seg: &Path| {
-        program()
-            .arg("--predict")
-            .arg("--ct")
-            .arg(ct)
-            .arg("--seg")
-            .arg(seg)
-            .arg("--out")
-            .arg(out.path())
-            .output()
-    };
-    let output = predict(&ct, &path)?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    ensure(output.status.success(), String::from_utf8_lossy(&output.stderr))?;
+    let seg = out.path().join("seg.dcm");
+    write_seg(shared, &ct, &seg)?;
+    let said = stdout(&mut predict(&ct, &seg, out.path())?)?;
     ensure(said.contains("PHANTOM") && said.contains("tumour") && said.contains("recurrence"), &said)?;
     let folder = out.path().join("stg_crlm_predictions").read_dir()?.next().ok_or("no prediction")??.path();
     ensure(folder.join("clinical_report.json").is_file(), "there is no clinical report")?;
@@ -318,36 +249,36 @@ fn one_patient_from_dicom(shared: &Path) -> Outcome {
         let years = task["years"].as_f64().ok_or("no years")?;
         ensure((0.0..=12.0).contains(&years), years)?;
     }
+    bad_series(shared, &ct, &seg, out.path())?;
+    let left = out.path().join("stg_crlm_predictions").read_dir()?.count();
+    ensure(left == 1, "a failed prediction leaves a folder")
+}
 
-    // A series with a missing slice, a truncated slice, and the SEG of another patient.
-    let slices = out.path().join("slices");
+/// A series with a missing slice, one with a truncated slice, and the SEG of another patient.
+fn bad_series(shared: &Path, ct: &Path, seg: &Path, out: &Path) -> Outcome {
+    let slices = out.join("slices");
     let copy = || -> Outcome {
         std::fs::create_dir_all(&slices)?;
-        for entry in std::fs::read_dir(&ct)? {
+        for entry in std::fs::read_dir(ct)? {
             let from = entry?.path();
             std::fs::write(slices.join(from.file_name().ok_or("no name")?), std::fs::read(&from)?)?;
         }
         Ok(())
     };
-    let fails = |name: &str, output: Output, expected: &str| {
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        let one_line = said.lines().filter(|l| l.starts_with("error: ")).count() == 1;
-        ensure(
-            output.status.code() == Some(2) && one_line && said.contains(expected),
-            format!("{name}: {said}"),
-        )
+    let fails = |name: &str, ct: &Path, expected: &str| -> Outcome {
+        let said = refusal(&mut predict(ct, seg, out)?)?;
+        only_error(&said)?;
+        ensure(said.contains(expected), format!("{name}: {said}"))
     };
     copy()?;
     // Files are not in the order of the slices: the one in the middle leaves a gap.
-    let series = dicom::read_series(&ct, &dicom::SeriesOptions::new())?;
+    let series = dicom::read_series(ct, &dicom::SeriesOptions::new())?;
     let middle = series.slices[series.slices.len() / 2].path.file_name().ok_or("no name")?.to_os_string();
     std::fs::remove_file(slices.join(&middle))?;
-    fails("missing slice", predict(&slices, &path)?, "dcm")?;
+    fails("missing slice", &slices, "dcm")?;
     copy()?;
     let whole = std::fs::read(slices.join("1-010.dcm"))?;
     std::fs::write(slices.join("1-010.dcm"), &whole[..whole.len() / 2])?;
-    fails("truncated slice", predict(&slices, &path)?, "1-010.dcm")?;
-    fails("another patient", predict(&shared.join("data/crlm/dicom_seg"), &path)?, "seg.dcm")?;
-    let left = out.path().join("stg_crlm_predictions").read_dir()?.count();
-    ensure(left == 1, "a failed prediction leaves a folder")
+    fails("truncated slice", &slices, "1-010.dcm")?;
+    fails("another patient", &shared.join("data/crlm/dicom_seg"), "seg.dcm")
 }

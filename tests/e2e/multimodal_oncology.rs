@@ -1,13 +1,10 @@
 //! `multimodal_oncology` as its users run it: the program itself, on small input.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests are tests
-
 use libtest_mimic::{Arguments, Failed, Trial};
+use oncograph_tests::e2e::{Outcome, Program, ensure, ensure_contains, refusal, results, stdout, succeed};
 use oncograph_tests::trial;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-
-type Outcome = Result<(), Failed>;
+use std::path::Path;
+use std::process::Command;
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -22,56 +19,25 @@ fn main() {
     libtest_mimic::run(&arguments, trials).exit();
 }
 
-/// The program, which cargo builds beside the tests.
-fn program() -> Command {
-    let tests = std::env::current_exe().expect("the test has a path");
-    let profile = tests.parent().and_then(Path::parent).expect("target/<profile>/deps/<test>");
-    Command::new(profile.join("examples").join("multimodal_oncology"))
-}
+const PROGRAM: Program =
+    Program::new("multimodal_oncology", &["--patients", "60", "--epochs", "2", "--folds", "2"]);
 
-fn small(out: &Path) -> Command {
-    let mut command = program();
-    command.args(["--patients", "60", "--epochs", "2", "--folds", "2", "--out"]).arg(out);
-    command
-}
-
-fn succeed(command: &mut Command) -> Result<Output, Failed> {
-    let output = command.output()?;
-    if output.status.success() {
-        return Ok(output);
-    }
-    Err(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr)).into())
-}
-
-fn only_run(out: &Path) -> Result<PathBuf, Failed> {
-    let runs: Vec<_> = std::fs::read_dir(out.join("multimodal_oncology"))?.collect::<Result<_, _>>()?;
-    match runs.as_slice() {
-        [one] => Ok(one.path()),
-        other => Err(format!("{} runs", other.len()).into()),
-    }
-}
-
-fn results(out: &Path) -> Result<[Vec<u8>; 2], Failed> {
-    let run = only_run(out)?;
-    Ok([std::fs::read(run.join("metrics.csv"))?, std::fs::read(run.join("predictions.csv"))?])
-}
-
-fn ensure(holds: bool, what: impl std::fmt::Display) -> Outcome {
-    if holds { Ok(()) } else { Err(what.to_string().into()) }
+fn same_results(one: &Path, other: &Path, complaint: &str) -> Outcome {
+    ensure(results(&PROGRAM.only_run(one)?)? == results(&PROGRAM.only_run(other)?)?, complaint)
 }
 
 /// Section 13: what is planted across modalities is found by the network that sees them together.
 fn ordered() -> Outcome {
     let out = tempfile::tempdir()?;
     let single = ["genomics only", "proteomics only", "clinical only"];
-    let mut command = program();
+    let mut command = PROGRAM.command()?;
     command.arg("--out").arg(out.path());
     // Late fusion is made of the single modalities.
     for model in single.into_iter().chain(["graph network, shuffled edges"]) {
         command.args(["--model", model]);
     }
     succeed(&mut command)?;
-    let metrics = std::fs::read_to_string(only_run(out.path())?.join("metrics.csv"))?;
+    let metrics = std::fs::read_to_string(PROGRAM.only_run(out.path())?.join("metrics.csv"))?;
     for (task, metric) in [("survival", "C-index"), ("response", "AUROC"), ("toxicity", "macro AUROC")] {
         let value = |model: &str| -> Result<f64, Failed> {
             let start = format!("\"{model}\",{task},");
@@ -97,11 +63,11 @@ fn ordered() -> Outcome {
 
 fn phantom() -> Outcome {
     let out = tempfile::tempdir()?;
-    let said = String::from_utf8(succeed(&mut small(out.path()))?.stdout)?;
+    let said = stdout(&mut PROGRAM.small(out.path())?)?;
     for part in ["PHANTOM", "constant", "late fusion", "shuffled edges", "random forest"] {
         ensure(said.contains(part), format!("the terminal lacks {part}: {said}"))?;
     }
-    let run = only_run(out.path())?;
+    let run = PROGRAM.only_run(out.path())?;
     let html = std::fs::read_to_string(run.join("report.html"))?;
     for part in
         ["phantom", "Kaplan", "Confusion", "Importance", "planted pathways", "not reproducible", "research"]
@@ -111,61 +77,48 @@ fn phantom() -> Outcome {
     let patient = std::fs::read_to_string(run.join("clinical/PHANTOM-0001.json"))?;
     ensure(patient.contains("blake3:") && patient.contains("\"phantom\": true"), &patient)?;
     let again = tempfile::tempdir()?;
-    succeed(program().arg("--config").arg(run.join("config.json")).arg("--out").arg(again.path()))?;
-    ensure(results(out.path())? == results(again.path())?, "--config gives other numbers")
+    succeed(&mut PROGRAM.repeat(&run, again.path())?)?;
+    same_results(out.path(), again.path(), "--config gives other numbers")
 }
 
 fn resumed() -> Outcome {
     let (whole, killed) = (tempfile::tempdir()?, tempfile::tempdir()?);
-    succeed(small(whole.path()).env("RAYON_NUM_THREADS", "1"))?;
-    let mut child = small(killed.path())
-        .env("RAYON_NUM_THREADS", "2")
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .spawn()?;
-    let first =
-        || only_run(killed.path()).is_ok_and(|run| run.join("folds/graph_network-0-0.result.json").exists());
-    while !first() && child.try_wait()?.is_none() {
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-    child.kill().ok();
-    child.wait()?;
-    succeed(program().arg("--resume").arg("--out").arg(killed.path()))?;
-    ensure(results(killed.path())? == results(whole.path())?, "the resumed run has other numbers")
+    succeed(PROGRAM.small(whole.path())?.env("RAYON_NUM_THREADS", "1"))?;
+    let mut start = PROGRAM.small(killed.path())?;
+    start.env("RAYON_NUM_THREADS", "2");
+    let result = "folds/graph_network-0-0.result.json";
+    let first = || PROGRAM.only_run(killed.path()).is_ok_and(|run| run.join(result).exists());
+    PROGRAM.kill_and_resume(start, killed.path(), &[&first])?;
+    same_results(killed.path(), whole.path(), "the resumed run has other numbers")
 }
 
 fn centres() -> Outcome {
     let out = tempfile::tempdir()?;
-    let of = |options: &[&str]| {
-        let mut command = program();
+    let with = |options: &[&str]| -> Result<Command, Failed> {
+        let mut command = PROGRAM.command()?;
         command.args(["--patients", "300", "--epochs", "2", "--out"]).arg(out.path()).args(options);
-        command
+        Ok(command)
     };
     let asked = ["--federate", "--folds", "2", "--model", "federated, FedAvg", "--model", "centre A alone"];
-    let said = String::from_utf8(succeed(&mut of(&asked))?.stdout)?;
+    let said = stdout(&mut with(&asked)?)?;
     ensure(said.contains("federated, FedAvg") && said.contains("centre A alone"), &said)?;
-    let html = std::fs::read_to_string(only_run(out.path())?.join("report.html"))?;
+    let html = std::fs::read_to_string(PROGRAM.only_run(out.path())?.join("report.html"))?;
     ensure(html.contains("MB sent"), "the report does not say what was sent")?;
-    succeed(&mut of(&["--leave-centre-out", "--model", "clinical only"]))?;
-    let output = program().args(["--federate", "--patients", "60", "--out"]).arg(out.path()).output()?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure(output.status.code() == Some(2) && said.contains("two centres"), said)
+    succeed(&mut with(&["--leave-centre-out", "--model", "clinical only"])?)?;
+    let mut small = PROGRAM.command()?;
+    small.args(["--federate", "--patients", "60", "--out"]).arg(out.path());
+    ensure_contains(&refusal(&mut small)?, &["two centres"])
 }
 
 fn bad_input() -> Outcome {
     let (data, out) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let refused = |cohort: &str, expected: &[&str]| -> Outcome {
-        let output = program()
-            .args(["--cohort", cohort, "--data"])
-            .arg(data.path())
-            .arg("--out")
-            .arg(out.path())
-            .output()?;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        ensure(output.status.code() == Some(2) && said.starts_with("error: "), &said)?;
-        expected.iter().try_for_each(|part| ensure(said.contains(part), format!("{said} lacks {part}")))?;
-        let left = out.path().join("multimodal_oncology").read_dir().map(Iterator::count).unwrap_or(0);
-        ensure(left == 0, "a run is left behind")
+        let mut command = PROGRAM.command()?;
+        command.args(["--cohort", cohort, "--data"]).arg(data.path()).arg("--out").arg(out.path());
+        let said = refusal(&mut command)?;
+        ensure(said.starts_with("error: "), &said)?;
+        ensure_contains(&said, expected)?;
+        PROGRAM.leaves_nothing(out.path(), cohort)
     };
     refused("gbmlgg", &["gbmlgg_rppa.csv.gz", "No such file"])?;
     std::fs::write(data.path().join("rat_liver_toxicity_gene.csv.gz"), b"not gzip")?;
@@ -174,12 +127,12 @@ fn bad_input() -> Outcome {
 
 fn rats(shared: &Path) -> Outcome {
     let out = tempfile::tempdir()?;
-    let mut command = program();
+    let mut command = PROGRAM.command()?;
     command
         .args(["--cohort", "rat", "--epochs", "1", "--folds", "2", "--data"])
         .arg(shared.join("data/omics"));
-    let said = String::from_utf8(succeed(command.arg("--out").arg(out.path()))?.stdout)?;
+    let said = stdout(command.arg("--out").arg(out.path()))?;
     ensure(said.contains("toxicity") && !said.contains("PHANTOM"), &said)?;
-    let html = std::fs::read_to_string(only_run(out.path())?.join("report.html"))?;
+    let html = std::fs::read_to_string(PROGRAM.only_run(out.path())?.join("report.html"))?;
     ensure(html.contains("Rats, not people"), "the report does not say that these are rats")
 }
