@@ -5,6 +5,7 @@
 
 use crate::cargo;
 use crate::tidy::{self, LEVELS};
+use crate::times::Times;
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -100,23 +101,27 @@ fn doc(root: &Path, _: &mut Totals) -> Result<bool> {
 fn test(root: &Path, totals: &mut Totals) -> Result<bool> {
     let mut command = cargo(root);
     command.args(["test", "--workspace", "--features", FEATURES, "--no-fail-fast"]);
+    // The announcements of the programs are read, and should have no colours.
+    command.env("CARGO_TERM_COLOR", "never");
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    // Reasons for skipped tests come on the other stream: both are passed on as they arrive.
-    let reasons = std::thread::spawn(move || {
-        let mut skipped = vec![];
+    // Reasons for skipped tests and the programs' names come on the other stream: both are passed on as they arrive.
+    let messages = std::thread::spawn(move || {
+        let (mut skipped, mut times) = (vec![], Times::default());
         each_line(stderr, |line| {
             eprintln!("{line}");
+            times.add(line, Instant::now());
             skipped.extend(line.starts_with("skip ").then(|| line.to_string()));
         });
-        skipped
+        times.end(Instant::now());
+        (skipped, times)
     });
     each_line(stdout, |line| {
         println!("{line}");
         totals.add(line);
     });
-    totals.reasons.extend(reasons.join().unwrap_or_default());
+    (totals.reasons, totals.times) = messages.join().unwrap_or_default();
     Ok(child.wait()?.success())
 }
 
@@ -158,13 +163,14 @@ fn missing_files(list: &str) -> Vec<&'static str> {
 }
 
 /// Sums over all test programs of a run.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default)]
 struct Totals {
     programs: usize,
     passed: usize,
     failed: usize,
     ignored: usize,
     reasons: Vec<String>,
+    times: Times,
 }
 
 impl Totals {
@@ -188,12 +194,13 @@ impl Totals {
         }
     }
 
-    /// Why tests were skipped, then the totals; nothing where no test ran.
+    /// Why tests were skipped, the slowest programs, then the totals; nothing where no test ran.
     fn print(&self) {
         if self.programs == 0 {
             return;
         }
         self.reasons.iter().for_each(|reason| println!("{reason}"));
+        self.times.print();
         println!(
             "tests: {} passed, {} failed, {} ignored ({} programs)",
             self.passed, self.failed, self.ignored, self.programs
@@ -216,7 +223,8 @@ mod tests {
         ] {
             totals.add(line);
         }
-        assert_eq!(totals, Totals { programs: 2, passed: 8, failed: 2, ignored: 1, reasons: vec![] });
+        let Totals { programs, passed, failed, ignored, .. } = totals;
+        assert_eq!((programs, passed, failed, ignored), (2, 8, 2, 1));
     }
 
     #[test]

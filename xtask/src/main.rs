@@ -6,6 +6,7 @@ mod cuda;
 mod mutate;
 mod sanitize;
 mod tidy;
+mod times;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
