@@ -12,8 +12,12 @@
 //! through its learner: [`AutoencoderLearner`], [`TractLearner`], [`GliomaNetLearner`], [`BinaryLearner`].
 //!
 //! # Reference
-//! *Multi-modal contrastive learning with a population graph for IDH genotype*, arXiv 2203.10852. What it leaves open
-//! is a field of a configuration with the decision's number (G-01 to G-37) in its documentation.
+//! Wei et al., *Multi-modal learning for predicting the genotype of glioma*, IEEE Transactions on Medical Imaging
+//! 42(11), 2023, arXiv 2203.10852. What it leaves open is a field of a configuration with the decision's number (G-01
+//! to G-37) in its documentation; [`decisions`] lists them.
+
+#[doc = include_str!("../decisions.md")]
+pub mod decisions {}
 
 mod attention;
 mod autoencoder;

@@ -16,8 +16,13 @@
 //! a feature map to the vectors of an image node), [`patient_graph`] (seven nodes, twenty directed edges).
 //!
 //! # Reference
-//! *The STG paper*, arXiv 2505.03123v1. It leaves many choices open; each is a field of a configuration with the decision's
-//! number (S-01 to S-30) in its documentation.
+//! Zhu et al., *STG: Spatiotemporal Graph Neural Network with Fusion and Spatiotemporal Decoupling Learning for
+//! Prognostic Prediction of Colorectal Cancer Liver Metastasis*, 2025, arXiv 2505.03123. It leaves many choices open;
+//! each is a field of a configuration with the decision's number (S-01 to S-30) in its documentation; [`decisions`]
+//! lists them.
+
+#[doc = include_str!("../decisions.md")]
+pub mod decisions {}
 
 mod assemble;
 mod augment;
