@@ -50,17 +50,22 @@ impl StudyResults {
         self.jobs.extend(derived);
     }
 
+    /// Results of other models on the same splits, for example those of one model on other inputs.
+    pub fn with_only(&self, jobs: Vec<JobResult>) -> Self {
+        StudyResults { splits: self.splits.clone(), jobs, ..*self }
+    }
+
+    /// The main metric of a model on a task by the one rule, without an interval; `None` if it has no value.
+    pub fn main_metric(&self, model: &str, task: &Task) -> Option<f64> {
+        score::first_metric(self, model, task)
+    }
+
     /// Scores every model by the one rule: see [`Scores`].
     ///
     /// # Errors
     /// An option outside its range.
     pub fn score(&self, data: &(impl Cohort + ?Sized), options: &ScoreOptions) -> Result<Scores> {
         score::score(self, data.tasks(), options)
-    }
-
-    /// The main metric of a model on a task by the same rule, without an interval; `None` if it has no value.
-    pub fn main_metric(&self, model: &str, task: &Task) -> Option<f64> {
-        score::first_metric(self, model, task)
     }
 
     /// The answers of a model for a task by repetition and row; `None` for a row that no fold held out.
