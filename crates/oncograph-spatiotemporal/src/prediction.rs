@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// One patient's prediction for one task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Prediction {
+pub struct TimePrediction {
     /// Years to the event.
     pub years: f64,
     /// The larger, the sooner: what a concordance index ranks.
@@ -30,15 +30,17 @@ pub fn predict(
     scale: &TimeScale,
     horizon: usize,
     training: Option<(&Tensor, &[FollowUp])>,
-) -> Result<Vec<Prediction>> {
+) -> Result<Vec<TimePrediction>> {
     let rows = head.to_dtype(DType::F64)?.to_vec2::<f64>()?;
     Ok(match kind {
         SurvivalLoss::Mse | SurvivalLoss::MseEvents | SurvivalLoss::Hinge => {
-            let of = |row: Vec<f64>| Prediction { years: scale.years(row[0]), risk: -row[0], survival: None };
+            let of =
+                |row: Vec<f64>| TimePrediction { years: scale.years(row[0]), risk: -row[0], survival: None };
             rows.into_iter().map(of).collect()
         }
         SurvivalLoss::MseCox => {
-            let of = |row: Vec<f64>| Prediction { years: scale.years(row[0]), risk: row[1], survival: None };
+            let of =
+                |row: Vec<f64>| TimePrediction { years: scale.years(row[0]), risk: row[1], survival: None };
             rows.into_iter().map(of).collect()
         }
         SurvivalLoss::DiscreteHazard => {
@@ -46,7 +48,7 @@ pub fn predict(
             let of = |curve: Vec<f64>| {
                 // A curve's mean ranks patients whose medians fall beyond the horizon.
                 let mean = curve.iter().sum::<f64>();
-                Prediction { years: predicted_time(&curve), risk: -mean, survival: Some(curve) }
+                TimePrediction { years: predicted_time(&curve), risk: -mean, survival: Some(curve) }
             };
             curves.into_iter().map(of).collect()
         }
@@ -58,7 +60,7 @@ pub fn predict(
             let baseline = breslow(outcomes, &eta, horizon)?;
             let of = |row: Vec<f64>| {
                 let curve: Vec<f64> = baseline.iter().map(|h| (-h * row[0].exp()).exp()).collect();
-                Prediction { years: predicted_time(&curve), risk: row[0], survival: Some(curve) }
+                TimePrediction { years: predicted_time(&curve), risk: row[0], survival: Some(curve) }
             };
             rows.into_iter().map(of).collect()
         }

@@ -1,12 +1,12 @@
 use crate::bundle::{self, Reference};
 use crate::{
-    ANATOMY, ImageEncoder, PatientFeatures, Prediction, PreparedImages, Result, STG_TASKS, StgSystemConfig,
+    ANATOMY, CtEncoder, CtFeatures, PreparedImages, Result, STG_TASKS, StgSystemConfig, TimePrediction,
     TrainedStg,
 };
 use candle_core::Device;
 use oncograph_core::{Argument, AtFile, Table};
 use oncograph_datasets::crlm::{ClinicalTable, ImageFiles, SubjectFiles};
-use oncograph_deploy::{Bundle, ClinicalReport, ModelIdentity, Prediction as Reported, SurvivalAt};
+use oncograph_deploy::{Bundle, ClinicalReport, ModelIdentity, Prediction, SurvivalAt};
 use oncograph_report::{ModelCard, RESEARCH_ONLY};
 use serde::Serialize;
 
@@ -15,7 +15,7 @@ use serde::Serialize;
 pub struct StgPredictor {
     config: StgSystemConfig,
     models: Vec<TrainedStg>,
-    encoder: Option<ImageEncoder>,
+    encoder: Option<CtEncoder>,
     reference: Reference,
     card: ModelCard,
     identity: ModelIdentity,
@@ -149,7 +149,7 @@ impl StgPredictor {
         Ok(prediction)
     }
 
-    fn encode(&self, patient: &StgPatient) -> Result<Option<(PreparedImages, PatientFeatures)>> {
+    fn encode(&self, patient: &StgPatient) -> Result<Option<(PreparedImages, CtFeatures)>> {
         let Some(encoder) = &self.encoder else { return Ok(None) };
         let Some(images) = &patient.images else {
             let expected = "the CT and its segmentation: these models have image nodes";
@@ -177,9 +177,9 @@ impl StgPredictor {
         }
     }
 
-    fn tasks(&self, clinical: &Table, features: Option<&PatientFeatures>) -> Result<Vec<StgTaskPrediction>> {
+    fn tasks(&self, clinical: &Table, features: Option<&CtFeatures>) -> Result<Vec<StgTaskPrediction>> {
         let features = features.map(|f| [f]);
-        let mut answers: [Vec<Prediction>; 2] = Default::default();
+        let mut answers: [Vec<TimePrediction>; 2] = Default::default();
         for model in &self.models {
             let predicted = model.predict(clinical, features.as_ref().map(|f| &f[..]))?;
             answers.iter_mut().zip(predicted).for_each(|(all, one)| all.extend(one));
@@ -190,16 +190,19 @@ impl StgPredictor {
 
     fn report(&self, answer: &StgPrediction, columns: usize) -> ClinicalReport {
         let observed = columns - answer.missing_covariates.len();
-        let mut report = ClinicalReport::new(&answer.patient, self.identity.clone())
-            .phantom(self.phantom)
-            .data("clinical covariates", columns, observed);
+        let report = ClinicalReport::new(&answer.patient, self.identity.clone());
+        let mut report = answer.cautions().into_iter().fold(report, ClinicalReport::note).data(
+            "clinical covariates",
+            columns,
+            observed,
+        );
         if answer.prepared.is_some() {
             let segmented = ANATOMY.len() - answer.missing_structures.len();
             report = report.data("segmented structures", ANATOMY.len(), segmented);
         }
         for task in &answer.tasks {
             let years = |(k, &probability)| SurvivalAt { years: (k + 1) as f64, probability };
-            report = report.prediction(Reported::Survival {
+            report = report.prediction(Prediction::Survival {
                 task: task.task.into(),
                 risk: task.risk,
                 percentile: task.percentile,
@@ -211,7 +214,7 @@ impl StgPredictor {
                 task.task, task.years, answer.models, task.risk_group
             ));
         }
-        answer.cautions().into_iter().fold(report, ClinicalReport::note)
+        report
     }
 }
 
@@ -237,7 +240,7 @@ impl StgPrediction {
 }
 
 /// The answers of all models as one.
-fn combined(task: &'static str, answers: &[Prediction], reference: &[f64]) -> StgTaskPrediction {
+fn combined(task: &'static str, answers: &[TimePrediction], reference: &[f64]) -> StgTaskPrediction {
     let n = answers.len() as f64;
     let years = || answers.iter().map(|a| a.years);
     let risk = answers.iter().map(|a| a.risk).sum::<f64>() / n;
@@ -264,14 +267,14 @@ mod tests {
     #[test]
     fn models_are_averaged_and_placed_among_the_runs_own_patients() {
         let answer =
-            |years, risk, curve: [f64; 2]| Prediction { years, risk, survival: Some(curve.to_vec()) };
+            |years, risk, curve: [f64; 2]| TimePrediction { years, risk, survival: Some(curve.to_vec()) };
         let answers = [answer(2.0, 0.5, [0.9, 0.5]), answer(4.0, 1.5, [0.7, 0.3])];
         let all = combined("survival", &answers, &[0.0, 0.5, 0.9, 2.0]);
         assert_eq!((all.years, all.models_years, all.risk), (3.0, [2.0, 4.0], 1.0));
         assert_eq!((all.percentile, all.risk_group), (0.75, "high"));
         assert_eq!(all.survival.len(), 2);
         assert!((all.survival[0] - 0.8).abs() < 1e-12 && (all.survival[1] - 0.4).abs() < 1e-12);
-        let without = Prediction { survival: None, ..answers[0].clone() };
+        let without = TimePrediction { survival: None, ..answers[0].clone() };
         assert!(combined("survival", &[answers[1].clone(), without], &[]).survival.is_empty());
     }
 }

@@ -1,5 +1,5 @@
 use crate::{
-    ImageScaler, PatientFeatures, Prediction, Result, Stg, StgConfig, StgInputs, StgOutput, StgPipeline,
+    CtFeatures, ImageScaler, Result, Stg, StgConfig, StgInputs, StgOutput, StgPipeline, TimePrediction,
     TimeScale, predict,
 };
 use candle_core::{DType, Device, Tensor};
@@ -49,8 +49,8 @@ impl TrainedStg {
     pub fn predict(
         &self,
         clinical: &Table,
-        images: Option<&[&PatientFeatures]>,
-    ) -> Result<[Vec<Prediction>; 2]> {
+        images: Option<&[&CtFeatures]>,
+    ) -> Result<[Vec<TimePrediction>; 2]> {
         let inputs = self.pipeline.apply(clinical, images, &self.device)?;
         self.predict_graphs(&inputs, &inputs.graphs.iter().collect::<Vec<_>>())
     }
@@ -63,12 +63,12 @@ impl TrainedStg {
         &self,
         inputs: &StgInputs,
         graphs: &[&HeteroGraph],
-    ) -> Result<[Vec<Prediction>; 2]> {
+    ) -> Result<[Vec<TimePrediction>; 2]> {
         let output = inputs.table.output(&self.network, graphs)?;
         Ok([self.task(0, &output.recurrence)?, self.task(1, &output.survival)?])
     }
 
-    fn task(&self, task: usize, head: &Tensor) -> Result<Vec<Prediction>> {
+    fn task(&self, task: usize, head: &Tensor) -> Result<Vec<TimePrediction>> {
         let seen: Vec<FollowUp> = self.training.iter().map(|o| o[task]).collect();
         let outputs = &self.training_outputs[task];
         let shape = (seen.len(), outputs.len() / seen.len().max(1));
