@@ -5,7 +5,7 @@ use crate::{STG, WITHOUT_IMAGES};
 use oncograph::report::chart::{LearningCurve, learning_curves, scatter};
 use oncograph::report::{Banner, Figure, ModelCard, RESEARCH_ONLY, Report, ReportTable, Section};
 use oncograph::spatiotemporal::{
-    CohortSource, STG_TASKS, StgCohort, missing_structures, node_drop_curve, slices_with_masks,
+    CrlmSource, STG_TASKS, StgCohort, missing_structures, node_drop_curve, slices_with_masks,
 };
 use oncograph::study::cli::command_line;
 use oncograph::study::{
@@ -88,8 +88,8 @@ pub fn write(
 
 fn facts(config: &RunConfig, cohort: &StgCohort) -> Vec<(&'static str, String)> {
     let source = match &config.source {
-        CohortSource::Phantom(p) => format!("phantom cohort, seed {}", p.seed),
-        CohortSource::Folder { root, .. } => {
+        CrlmSource::Phantom(p) => format!("phantom cohort, seed {}", p.seed),
+        CrlmSource::Folder { root, .. } => {
             root.file_name().map_or_else(|| root.display().to_string(), |n| n.to_string_lossy().into_owned())
         }
     };
