@@ -16,6 +16,7 @@ fn main() {
         ["data/glioma/UCSF-PDGM-metadata_v2.csv", "data/glioma/tcga_lgg_gbm_subtype_ceccarelli2016.csv"];
     let trials = vec![
         Trial::test("glioma: the phantom run writes its files", the_phantom_run_writes_its_files),
+        Trial::test("glioma: a bundle elsewhere predicts the same", a_bundle_elsewhere_predicts_the_same),
         Trial::test("glioma: the paper's tables have their rows", the_papers_tables_have_their_rows),
         Trial::test(
             "glioma: killed and resumed equals uninterrupted",
@@ -32,11 +33,15 @@ fn main() {
     libtest_mimic::run(&arguments, trials).exit();
 }
 
-/// The program, which cargo builds beside the tests.
-fn program() -> Command {
+/// A program, which cargo builds beside the tests.
+fn example(name: &str) -> Command {
     let tests = std::env::current_exe().expect("the test has a path");
     let profile = tests.parent().and_then(Path::parent).expect("target/<profile>/deps/<test>");
-    Command::new(profile.join("examples").join("glioma_idh"))
+    Command::new(profile.join("examples").join(name))
+}
+
+fn program() -> Command {
+    example("glioma_idh")
 }
 
 fn small(out: &Path) -> Command {
@@ -54,8 +59,12 @@ fn succeed(command: &mut Command) -> Result<Output, Failed> {
 }
 
 fn runs(out: &Path) -> Result<Vec<PathBuf>, Failed> {
+    runs_of(out, "glioma_idh")
+}
+
+fn runs_of(out: &Path, program: &str) -> Result<Vec<PathBuf>, Failed> {
     let mut runs: Vec<PathBuf> = vec![];
-    for entry in std::fs::read_dir(out.join("glioma_idh"))? {
+    for entry in std::fs::read_dir(out.join(program))? {
         runs.push(entry?.path());
     }
     runs.sort();
@@ -84,8 +93,9 @@ fn the_phantom_run_writes_its_files() -> Outcome {
         "roles.json",
         "metrics.csv",
         "predictions.csv",
-        "population.json",
-        "population.safetensors",
+        "bundle/bundle.json",
+        "bundle/population.json",
+        "bundle/population.safetensors",
         "costs.json",
         "report.html",
     ];
@@ -113,6 +123,44 @@ fn the_phantom_run_writes_its_files() -> Outcome {
     succeed(small(early.path()).args(["--stage", "2"]))?;
     let cached = std::fs::read_dir(early.path().join("cache/glioma_idh"))?.count();
     ensure(cached == 4, format!("{cached} files of two stages"))
+}
+
+/// The report and the number for a phantom patient, from a run and from its bundle in another folder.
+fn a_bundle_elsewhere_predicts_the_same() -> Outcome {
+    let (out, elsewhere) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    succeed(&mut small(out.path()))?;
+    let cohort =
+        std::fs::read_dir(out.path().join("phantom_glioma"))?.next().ok_or("no cohort on disk")??.path();
+    let patient = cohort.join("phantom-020");
+    let predict = |out: &Path| {
+        let mut command = program();
+        command
+            .args(["--registered", "--labels", "brats2020", "--predict"])
+            .arg(&patient)
+            .arg("--out")
+            .arg(out);
+        command.arg("--mask").arg(patient.join("phantom-020_seg.nii.gz"));
+        command
+    };
+    let said = String::from_utf8(succeed(&mut predict(out.path()))?.stdout)?;
+    ensure(said.contains("generated patients"), &said)?;
+    let moved = elsewhere.path().join("model");
+    std::fs::rename(last(out.path())?.join("bundle"), &moved)?;
+    // Neither the run nor its cache is needed.
+    std::fs::remove_dir_all(out.path().join("cache"))?;
+    succeed(predict(elsewhere.path()).arg("--bundle").arg(&moved))?;
+    let report = |out: &Path| -> Result<String, Failed> {
+        let run = runs_of(out, "glioma_idh_predictions")?.pop().ok_or("no prediction")?;
+        Ok(std::fs::read_to_string(run.join("clinical_report.json"))?)
+    };
+    ensure(report(out.path())? == report(elsewhere.path())?, "the moved bundle gives another report")?;
+    // Native images need templates, and no real patient has the regions of a generated head.
+    let mut native = program();
+    native.args(["--labels", "brats2020", "--predict"]).arg(&patient).arg("--bundle").arg(&moved);
+    native.arg("--mask").arg(patient.join("phantom-020_seg.nii.gz")).arg("--out").arg(elsewhere.path());
+    let output = native.output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure(output.status.code() == Some(2) && said.contains("--templates"), said)
 }
 
 fn the_papers_tables_have_their_rows() -> Outcome {
@@ -178,11 +226,18 @@ fn one_thread_and_two_give_the_same_bytes() -> Outcome {
 
 fn the_papers_tables_are_audited() -> Outcome {
     let out = tempfile::tempdir()?;
-    let said = String::from_utf8(succeed(program().arg("--paper-audit").current_dir(out.path()))?.stdout)?;
+    let said = String::from_utf8(succeed(example("paper_audit").current_dir(out.path()))?.stdout)?;
     let best = said.lines().find(|l| l.contains(" 84 ")).unwrap_or_default();
     let numbers: Vec<&str> = best.split_whitespace().collect();
     ensure(numbers == ["84", "32", "116", "17"], &said)?;
-    ensure(std::fs::read_dir(out.path())?.count() == 0, "the audit leaves files behind")
+    ensure(said.contains("49473") && !said.contains(" no\n"), &said)?;
+    ensure(std::fs::read_dir(out.path())?.count() == 0, "the audit leaves files behind")?;
+    for (option, name) in [("--paper-audit", "paper_audit"), ("--clinical=x.csv", "glioma_tables -- x.csv")] {
+        let output = program().arg(option).current_dir(out.path()).output()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure(output.status.code() == Some(2) && said.contains(name), said)?;
+    }
+    Ok(())
 }
 
 /// Section 13: the encoder that sees a planted signal finds it, and the others, which are what is left without it, do not.
@@ -379,28 +434,43 @@ fn clinical_tables() -> Outcome {
     let out = tempfile::tempdir()?;
     let path = out.path().join("table.csv");
     std::fs::write(&path, table(60))?;
-    let clinical = |out: &Path| {
-        let mut command = program();
-        command.args(["--repeats", "1", "--folds", "3", "--clinical"]).arg(&path).arg("--out").arg(out);
+    let tables = |out: &Path| {
+        let mut command = example("glioma_tables");
+        command.arg(&path).args(["--repeats", "1", "--folds", "3"]).arg("--out").arg(out);
         command
     };
-    let said = String::from_utf8(succeed(&mut clinical(out.path()))?.stdout)?;
-    for part in
-        ["inductive", "transductive", "shuffled edges", "logistic regression", "prevalence", "DeLong p"]
-    {
+    let said = String::from_utf8(succeed(&mut tables(out.path()))?.stdout)?;
+    for part in [
+        "inductive",
+        "transductive",
+        "shuffled edges",
+        "logistic regression",
+        "prevalence",
+        "the lead of logistic",
+    ] {
         ensure(said.contains(part), format!("{part} is missing: {said}"))?;
     }
-    let run = last(out.path())?;
-    let predictions = std::fs::read_to_string(run.join("predictions.csv"))?;
+    let last = |out: &Path| runs_of(out, "glioma_tables")?.pop().ok_or_else(|| Failed::from("no run"));
     // Age and sex, then with grade and MGMT; the set between has no further covariate in this table.
-    ensure(predictions.lines().count() == 1 + 2 * 7 * 60, predictions.lines().count())?;
+    let sets = ["age_sex", "pathology"];
+    let run = last(out.path())?;
+    for set in sets {
+        let predictions = std::fs::read_to_string(run.join(set).join("predictions.csv"))?;
+        // The probability of either class.
+        ensure(predictions.lines().count() == 1 + 2 * 7 * 60, predictions.lines().count())?;
+    }
+    ensure(!run.join("pre_operative").exists(), "two sets alike")?;
     let resumed = tempfile::tempdir()?;
-    kill_when(&mut clinical(resumed.path()), || {
-        let folds = last(resumed.path()).map(|r| r.join("folds").read_dir().map_or(0, Iterator::count));
-        folds.unwrap_or(0) > 1
+    kill_when(&mut tables(resumed.path()), || {
+        let folds =
+            last(resumed.path()).map(|r| r.join("age_sex/folds").read_dir().map_or(0, Iterator::count));
+        folds.unwrap_or(0) > 2
     })?;
-    succeed(program().arg("--resume").arg("--out").arg(resumed.path()))?;
-    ensure(results(&run)? == results(&last(resumed.path())?)?, "the resumed run has other numbers")?;
+    succeed(example("glioma_tables").arg("--resume").arg("--out").arg(resumed.path()))?;
+    for set in sets {
+        let [whole, resumed] = [run.join(set), last(resumed.path())?.join(set)];
+        ensure(results(&whole)? == results(&resumed)?, "the resumed run has other numbers")?;
+    }
     let bad = [
         (table(60).replacen("wildtype", "perhaps", 1), "row 3, column `IDH`"),
         (table(60).replacen("IDH\n", "genotype\n", 1), "neither UCSF-PDGM"),
@@ -408,10 +478,10 @@ fn clinical_tables() -> Outcome {
     for (text, expected) in bad {
         let other = tempfile::tempdir()?;
         std::fs::write(&path, text)?;
-        let output = clinical(other.path()).output()?;
+        let output = tables(other.path()).output()?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure(output.status.code() == Some(2) && said.contains(expected), said)?;
-        ensure(runs(other.path()).is_ok_and(|r| r.is_empty()), "a run is left behind")?;
+        ensure(runs_of(other.path(), "glioma_tables").is_ok_and(|r| r.is_empty()), "a run is left behind")?;
     }
     Ok(())
 }
