@@ -9,7 +9,7 @@ use oncograph::brain::{
     published_class_sizes, published_counts,
 };
 use oncograph::nn::{ParamStore, Seed};
-use oncograph::omics::MultimodalConfig;
+use oncograph::omics::OmicsNetConfig;
 use oncograph::report::{Cell, ReportTable};
 use oncograph::spatiotemporal::{EdgeMode, Stg, StgConfig};
 use oncograph::study::cli::program;
@@ -84,7 +84,7 @@ fn parameters() -> anyhow::Result<ReportTable> {
     let rows = [
         ("STG: full, h = 512", 6_307_474, stg(StgConfig::full(22).hidden(512))?),
         ("STG: decoupled, h = k = 128", 1_358_995, stg(decoupled)?),
-        ("multi-modal: literal", 5_992_068, count("", |vb| MultimodalConfig::literal().build(vb))?),
+        ("multi-modal: literal", 5_992_068, count("", |vb| OmicsNetConfig::literal().build(vb))?),
         (
             "glioma: autoencoder of regions",
             21_778_672,
