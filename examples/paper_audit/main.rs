@@ -9,7 +9,9 @@ use oncograph::brain::{
     published_class_sizes, published_counts,
 };
 use oncograph::nn::{ParamStore, Seed};
+use oncograph::omics::OmicsNetConfig;
 use oncograph::report::{Cell, ReportTable};
+use oncograph::spatiotemporal::{EdgeMode, Stg, StgConfig};
 use oncograph::study::cli::program;
 // Its allocator keeps big blocks for the next network.
 use oncograph_examples as _;
@@ -58,14 +60,17 @@ fn class_sizes() {
     );
 }
 
-/// How many parameters a network has, or those of it whose names begin as given.
+/// How many parameters a network has in all, or those whose names begin as given or, after a `!`, do not.
 fn count<T, E: std::error::Error + Send + Sync + 'static>(
     begins: &str,
     build: impl FnOnce(VarBuilder) -> Result<T, E>,
 ) -> anyhow::Result<usize> {
     let store = ParamStore::new(Seed::new(0));
     build(store.var_builder(DType::F32, &Device::Cpu))?;
-    let counted = store.trainable().into_iter().filter(|(name, _)| name.starts_with(begins));
+    let counted = store.trainable().into_iter().filter(|(name, _)| match begins.strip_prefix('!') {
+        Some(other) => !name.starts_with(other),
+        None => name.starts_with(begins),
+    });
     Ok(counted.map(|(_, v)| v.elem_count()).sum())
 }
 
@@ -73,14 +78,20 @@ fn count<T, E: std::error::Error + Send + Sync + 'static>(
 fn parameters() -> anyhow::Result<ReportTable> {
     let net = GliomaNetConfig::default();
     let (image, tracts) = (net.image.clone(), TractEncoderConfig::default());
+    // Section 11 of the specification of STG counts neither the backbones nor the clinical layer.
+    let stg = |config: StgConfig| count("!nodes.", |vb| Stg::new(&config.edge_mode(EdgeMode::Ignore), vb));
+    let decoupled = StgConfig::decoupled(22).hidden(128).lstm_hidden(128);
     let rows = [
+        ("STG: full, h = 512", 6_307_474, stg(StgConfig::full(22).hidden(512))?),
+        ("STG: decoupled, h = k = 128", 1_358_995, stg(decoupled)?),
+        ("multi-modal: literal", 5_992_068, count("", |vb| OmicsNetConfig::literal().build(vb))?),
         (
             "glioma: autoencoder of regions",
             21_778_672,
             count("", |vb| AutoencoderConfig::default().build(vb))?,
         ),
-        ("glioma: encoder of tracts, MRI", 10_887_344, count("mri", |vb| tracts.build(vb))?),
-        ("glioma: encoder of tracts, FA", 1_620_144, count("fa", |vb| tracts.build(vb))?),
+        ("glioma: encoder of tracts, MRI", 10_887_344, count("mri.", |vb| tracts.build(vb))?),
+        ("glioma: encoder of tracts, FA", 1_620_144, count("fa.", |vb| tracts.build(vb))?),
         ("glioma: f^I", 7_006_176, count("", |vb| image.build(vb))?),
         ("glioma: population graph", 49_473, count("", |vb| PopulationClassifierConfig::new(96).build(vb))?),
     ];

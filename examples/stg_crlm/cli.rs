@@ -3,7 +3,7 @@
 use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use oncograph::datasets::crlm::{FeatureSet, LoadOptions};
-use oncograph::spatiotemporal::{Architecture, CohortSource, GnnKind, StgConfig, StgPreset, StgSystemConfig};
+use oncograph::spatiotemporal::{Architecture, CrlmSource, GnnKind, StgConfig, StgPreset, StgSystemConfig};
 use oncograph::study::cli::{StudyArgs, read_config};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -101,7 +101,7 @@ pub struct RunConfig {
     /// The version that began the run.
     pub version: String,
     /// Where the images and the table come from.
-    pub source: CohortSource,
+    pub source: CrlmSource,
     /// The seed of every random draw.
     pub seed: u64,
     /// Where tensors live.
@@ -119,8 +119,8 @@ impl RunConfig {
         }
         let seed = args.study.seed.unwrap_or(1);
         let source = match &args.data {
-            Some(root) => CohortSource::Folder { root: root.clone(), clinical: args.clinical.clone() },
-            None => CohortSource::phantom(args.patients.unwrap_or(200), seed),
+            Some(root) => CrlmSource::Folder { root: root.clone(), clinical: args.clinical.clone() },
+            None => CrlmSource::phantom(args.patients.unwrap_or(200), seed),
         };
         let config = RunConfig {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -136,8 +136,8 @@ impl RunConfig {
     /// How many patients are generated; none for a folder.
     pub fn phantom_patients(&self) -> u64 {
         match &self.source {
-            CohortSource::Phantom(phantom) => phantom.patients as u64,
-            CohortSource::Folder { .. } => 0,
+            CrlmSource::Phantom(phantom) => phantom.patients as u64,
+            CrlmSource::Folder { .. } => 0,
         }
     }
 

@@ -8,7 +8,7 @@ use clap::Parser;
 use cli::{Args, RunConfig};
 use oncograph::core::Seed;
 use oncograph::spatiotemporal::{
-    CrlmEncoder, StgBundleParts, StgCohort, StgSystem, parameter_table, stg_model_card, write_stg_bundle,
+    CtEncoder, StgBundleParts, StgCohort, StgSystem, parameter_table, stg_model_card, write_stg_bundle,
 };
 use oncograph::study::cli::{
     StudyProgress, device, one_thread_per_tensor, open_run, program, progress_bar, stop_on_ctrl_c, workers,
@@ -106,7 +106,7 @@ fn cohort(args: &Args, config: &RunConfig, stop: &StopFlag) -> anyhow::Result<St
     if !cohort.has_images() {
         return Ok(cohort);
     }
-    let encoder = CrlmEncoder::new(&config.system, Seed::new(config.seed), &device(&config.device)?)?;
+    let encoder = CtEncoder::new(&config.system, Seed::new(config.seed), &device(&config.device)?)?;
     let encoder = encoder.cached(&args.study.out.join("cache"))?;
     let bar = progress_bar(cohort.len() as u64, "encoding images");
     let cohort = cohort.encode(&encoder, workers(), stop, || bar.inc(1))?;

@@ -12,6 +12,7 @@ fn main() {
         ["data/glioma/UCSF-PDGM-metadata_v2.csv", "data/glioma/tcga_lgg_gbm_subtype_ceccarelli2016.csv"];
     let trials = vec![
         Trial::test("glioma: the phantom run writes its files", the_phantom_run_writes_its_files),
+        Trial::test("glioma: a bundle elsewhere predicts the same", a_bundle_elsewhere_predicts_the_same),
         Trial::test("glioma: the paper's tables have their rows", the_papers_tables_have_their_rows),
         Trial::test(
             "glioma: killed and resumed equals uninterrupted",
@@ -29,6 +30,8 @@ fn main() {
 }
 
 const PROGRAM: Program = Program::new("glioma_idh", &["--patients", "60", "--epochs", "2"]);
+const TABLES: Program = Program::new("glioma_tables", &["--repeats", "1", "--folds", "3"]);
+const AUDIT: Program = Program::new("paper_audit", &[]);
 
 fn same_results(one: &Path, other: &Path, complaint: &str) -> Outcome {
     ensure(results(one)? == results(&PROGRAM.last_run(other)?)?, complaint)
@@ -44,8 +47,9 @@ fn the_phantom_run_writes_its_files() -> Outcome {
         "roles.json",
         "metrics.csv",
         "predictions.csv",
-        "population.json",
-        "population.safetensors",
+        "bundle/bundle.json",
+        "bundle/population.json",
+        "bundle/population.safetensors",
         "costs.json",
         "report.html",
     ];
@@ -73,6 +77,38 @@ fn the_phantom_run_writes_its_files() -> Outcome {
     succeed(PROGRAM.small(early.path())?.args(["--stage", "2"]))?;
     let cached = std::fs::read_dir(early.path().join("cache/glioma_idh"))?.count();
     ensure(cached == 4, format!("{cached} files of two stages"))
+}
+
+/// The report and the number for a phantom patient, from a run and from its bundle in another folder.
+fn a_bundle_elsewhere_predicts_the_same() -> Outcome {
+    let (out, elsewhere) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    succeed(&mut PROGRAM.small(out.path())?)?;
+    let cohort =
+        std::fs::read_dir(out.path().join("phantom_glioma"))?.next().ok_or("no cohort on disk")??.path();
+    let patient = cohort.join("phantom-020");
+    let predict = |out: &Path| -> Result<Command, Failed> {
+        let mut command = PROGRAM.command()?;
+        command.args(["--labels", "brats2020", "--predict"]).arg(&patient).arg("--out").arg(out);
+        command.arg("--mask").arg(patient.join("phantom-020_seg.nii.gz"));
+        Ok(command)
+    };
+    let said = stdout(predict(out.path())?.arg("--registered"))?;
+    ensure(said.contains("generated patients"), &said)?;
+    let moved = elsewhere.path().join("model");
+    std::fs::rename(PROGRAM.last_run(out.path())?.join("bundle"), &moved)?;
+    // Neither the run nor its cache is needed.
+    std::fs::remove_dir_all(out.path().join("cache"))?;
+    succeed(predict(elsewhere.path())?.arg("--registered").arg("--bundle").arg(&moved))?;
+    let report = |out: &Path| -> Result<String, Failed> {
+        let runs = std::fs::read_dir(out.join("glioma_idh_predictions"))?;
+        let runs = runs.map(|run| Ok(run?.path())).collect::<Result<Vec<_>, std::io::Error>>()?;
+        let run = runs.into_iter().max().ok_or("no prediction")?;
+        Ok(std::fs::read_to_string(run.join("clinical_report.json"))?)
+    };
+    ensure(report(out.path())? == report(elsewhere.path())?, "the moved bundle gives another report")?;
+    // Native images need templates, and no real patient has the regions of a generated head.
+    let said = refusal(predict(elsewhere.path())?.arg("--bundle").arg(&moved))?;
+    ensure_contains(&said, &["--templates"])
 }
 
 fn the_papers_tables_have_their_rows() -> Outcome {
@@ -123,11 +159,17 @@ fn one_thread_and_two_give_the_same_bytes() -> Outcome {
 
 fn the_papers_tables_are_audited() -> Outcome {
     let out = tempfile::tempdir()?;
-    let said = stdout(PROGRAM.command()?.arg("--paper-audit").current_dir(out.path()))?;
+    let said = stdout(AUDIT.command()?.current_dir(out.path()))?;
     let best = said.lines().find(|l| l.contains(" 84 ")).unwrap_or_default();
     let numbers: Vec<&str> = best.split_whitespace().collect();
     ensure(numbers == ["84", "32", "116", "17"], &said)?;
-    ensure(std::fs::read_dir(out.path())?.count() == 0, "the audit leaves files behind")
+    ensure(said.contains("49473") && !said.contains(" no\n"), &said)?;
+    ensure(std::fs::read_dir(out.path())?.count() == 0, "the audit leaves files behind")?;
+    for (option, name) in [("--paper-audit", "paper_audit"), ("--clinical=x.csv", "glioma_tables -- x.csv")] {
+        let said = refusal(PROGRAM.command()?.arg(option).current_dir(out.path()))?;
+        ensure_contains(&said, &[name])?;
+    }
+    Ok(())
 }
 
 /// Section 13: the encoder that sees a planted signal finds it, and the others, which are what is left without it, do not.
@@ -324,27 +366,40 @@ fn clinical_tables() -> Outcome {
     let out = tempfile::tempdir()?;
     let path = out.path().join("table.csv");
     std::fs::write(&path, table(60))?;
-    let clinical = |out: &Path| -> Result<Command, Failed> {
-        let mut command = PROGRAM.command()?;
-        command.args(["--repeats", "1", "--folds", "3", "--clinical"]).arg(&path).arg("--out").arg(out);
+    let tables = |out: &Path| -> Result<Command, Failed> {
+        let mut command = TABLES.small(out)?;
+        command.arg(&path);
         Ok(command)
     };
-    let said = stdout(&mut clinical(out.path())?)?;
-    ensure_contains(
-        &said,
-        &["inductive", "transductive", "shuffled edges", "logistic regression", "prevalence", "DeLong p"],
-    )?;
-    let run = PROGRAM.last_run(out.path())?;
-    let predictions = std::fs::read_to_string(run.join("predictions.csv"))?;
+    let said = stdout(&mut tables(out.path())?)?;
+    let parts = [
+        "inductive",
+        "transductive",
+        "shuffled edges",
+        "logistic regression",
+        "prevalence",
+        "the lead of logistic",
+    ];
+    ensure_contains(&said, &parts)?;
     // Age and sex, then with grade and MGMT; the set between has no further covariate in this table.
-    ensure(predictions.lines().count() == 1 + 2 * 7 * 60, predictions.lines().count())?;
+    let sets = ["age_sex", "pathology"];
+    let run = TABLES.last_run(out.path())?;
+    for set in sets {
+        let predictions = std::fs::read_to_string(run.join(set).join("predictions.csv"))?;
+        // The probability of either class.
+        ensure(predictions.lines().count() == 1 + 2 * 7 * 60, predictions.lines().count())?;
+    }
+    ensure(!run.join("pre_operative").exists(), "two sets alike")?;
     let resumed = tempfile::tempdir()?;
-    let second_fold = || {
-        let run = PROGRAM.last_run(resumed.path());
-        run.is_ok_and(|run| run.join("folds").read_dir().map_or(0, Iterator::count) > 1)
+    let third_fold = || {
+        let run = TABLES.last_run(resumed.path());
+        run.is_ok_and(|run| run.join("age_sex/folds").read_dir().map_or(0, Iterator::count) > 2)
     };
-    PROGRAM.kill_and_resume(clinical(resumed.path())?, resumed.path(), &[&second_fold])?;
-    same_results(&run, resumed.path(), "the resumed run has other numbers")?;
+    TABLES.kill_and_resume(tables(resumed.path())?, resumed.path(), &[&third_fold])?;
+    for set in sets {
+        let [whole, resumed] = [run.join(set), TABLES.last_run(resumed.path())?.join(set)];
+        ensure(results(&whole)? == results(&resumed)?, "the resumed run has other numbers")?;
+    }
     let bad = [
         (table(60).replacen("wildtype", "perhaps", 1), "row 3, column `IDH`"),
         (table(60).replacen("IDH\n", "genotype\n", 1), "neither UCSF-PDGM"),
@@ -352,8 +407,8 @@ fn clinical_tables() -> Outcome {
     for (text, expected) in bad {
         let other = tempfile::tempdir()?;
         std::fs::write(&path, text)?;
-        ensure_contains(&refusal(&mut clinical(other.path())?)?, &[expected])?;
-        ensure(PROGRAM.runs(other.path()).is_ok_and(|r| r.is_empty()), "a run is left behind")?;
+        ensure_contains(&refusal(&mut tables(other.path())?)?, &[expected])?;
+        ensure(TABLES.runs(other.path()).is_ok_and(|r| r.is_empty()), "a run is left behind")?;
     }
     Ok(())
 }

@@ -61,7 +61,8 @@ impl AutoencoderConfig {
 /// Parameters: `encoder.{2i}`, `decoder.{2i}`.
 ///
 /// # Reference
-/// Section 3 of the specification; arXiv 2203.10852.
+/// Wei et al., *Multi-modal learning for predicting the genotype of glioma*, IEEE Transactions on Medical Imaging
+/// 42(11), 2023, arXiv 2203.10852.
 ///
 /// # Example
 /// ```

@@ -11,9 +11,22 @@
 //! Stage 3 has [`ImageEncoder`], [`GeometryEncoder`] and [`NetworkEncoder`]. Each stage is trained by `oncograph_train::fit`
 //! through its learner: [`AutoencoderLearner`], [`TractLearner`], [`GliomaNetLearner`], [`BinaryLearner`].
 //!
+//! The system whole, from files to a prediction:
+//!
+//! - [`GliomaConfig`] and [`GliomaPreset`]: every choice as a value; [`GliomaSource`] opens a [`GliomaCohort`].
+//! - [`GliomaStages`]: stages 1 to 3, computed once for a cohort and split, and used by every head.
+//! - [`PopulationHead`], [`MlpHead`], [`SvmSystem`], [`ImageNetwork`], [`OnHalfB`]: the heads and what they are compared with, as
+//!   systems of an [`oncograph_study::Study`]; [`TablePopulation`]: the population graph on clinical tables.
+//! - [`write_glioma_bundle`] and [`GliomaPredictor`]: a finished run as a folder that predicts new patients by itself.
+//! - [`GliomaExplanations`], [`glioma_connectome`], [`population_figure`], [`slices_figure`]: what a page shows.
+//!
 //! # Reference
-//! *Multi-modal contrastive learning with a population graph for IDH genotype*, arXiv 2203.10852. What it leaves open
-//! is a field of a configuration with the decision's number (G-01 to G-37) in its documentation.
+//! Wei et al., *Multi-modal learning for predicting the genotype of glioma*, IEEE Transactions on Medical Imaging
+//! 42(11), 2023, arXiv 2203.10852. What it leaves open is a field of a configuration with the decision's number (G-01
+//! to G-37) in its documentation; [`decisions`] lists them.
+
+#[doc = include_str!("../decisions.md")]
+pub mod decisions {}
 
 mod attention;
 mod autoencoder;

@@ -139,7 +139,8 @@ impl NetworkEncoderConfig {
 /// Parameters: `convs.{i}` as PyTorch Geometric's `GATConv`, `fc.{2j}` the dense layers.
 ///
 /// # Reference
-/// Section 4 of the specification; arXiv 2203.10852.
+/// Wei et al., *Multi-modal learning for predicting the genotype of glioma*, IEEE Transactions on Medical Imaging
+/// 42(11), 2023, arXiv 2203.10852.
 ///
 /// # Example
 ///

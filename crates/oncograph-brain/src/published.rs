@@ -21,7 +21,7 @@ const fn printed(table: u8, row: &'static str, n: [f64; 4]) -> PublishedRow {
     PublishedRow { table, row, auc: n[0], accuracy: n[1], sensitivity: n[2], specificity: n[3] }
 }
 
-/// The rows of tables 2 to 4 of arXiv 2203.10852.
+/// The rows of tables 2 to 4 of Wei et al. 2023 (arXiv 2203.10852).
 pub const PUBLISHED: [PublishedRow; 21] = [
     printed(2, "u^T ; r(u^B)", [0.939, 0.879, 0.894, 0.812]),
     printed(2, "u^B ; r(u^T)", [0.914, 0.836, 0.833, 0.843]),

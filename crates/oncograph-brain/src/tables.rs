@@ -1,6 +1,6 @@
 //! The population graph on clinical tables: whether joining patients helps where there are no images.
 
-use crate::systems::sigmoid;
+use crate::systems::{in_one_go, sigmoid};
 use crate::{
     BinaryTraining, PopulationBank, PopulationClassifier, PopulationClassifierConfig, PopulationEdges,
     PopulationGraphConfig, Result, Similarity, feature_matrix,
@@ -237,7 +237,7 @@ impl<'c> TablePopulation<'c> {
             seed,
             &fitted.device,
         )?;
-        job.train(&mut learner, &store, &self.config.fit)?;
+        job.train(&mut learner, &store, &in_one_go(&self.config.fit))?;
         let logits = match test {
             [] => vec![],
             _ => learner.logits(&(known.len() as u32..rows.len() as u32).collect::<Vec<_>>())?,

@@ -118,7 +118,8 @@ impl TractEncoderConfig {
 /// Parameters: `mri.{2i}`, `fa.{2i}`, `g_mri.{2i}`, `g_fa.{2i}`.
 ///
 /// # Reference
-/// Section 3 of the specification; arXiv 2203.10852. The printed index of the positive is read as the tract's own.
+/// Wei et al., *Multi-modal learning for predicting the genotype of glioma*, IEEE Transactions on Medical Imaging
+/// 42(11), 2023, arXiv 2203.10852. The printed index of the positive is read as the tract's own.
 ///
 /// # Example
 /// ```

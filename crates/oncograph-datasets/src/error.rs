@@ -78,7 +78,7 @@ pub enum Error {
         /// The subject.
         subject: String,
         /// The cause; it names the file.
-        source: oncograph_imaging::Error,
+        source: Box<oncograph_imaging::Error>,
     },
     /// A volume that could not be read, made or written.
     #[error(transparent)]

@@ -41,7 +41,7 @@ pub struct Probability {
     pub probability: f64,
 }
 
-/// The chance to be alive.
+/// The chance to be without the event, for survival: to be alive.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SurvivalAt {
@@ -63,7 +63,7 @@ pub enum Prediction {
         risk: f64,
         /// The share of the reference patients with a smaller risk, in [0, 1].
         percentile: f64,
-        /// The chance to be alive after some years; empty where the model gives none.
+        /// The chance to be without the event after some years; empty where the model gives none.
         survival: Vec<SurvivalAt>,
     },
     /// One of several classes; the probabilities sum to 1.

@@ -29,14 +29,9 @@ impl ClinicalReport {
             t.row([Cell::text(d.table.clone()), observed, Cell::count(d.columns)])
         });
         out += &part("Data", &table);
-        let table = ReportTable::new(
-            "Share of attention; the network looked there, which is not what it needed",
-            ["Modality", "Share"],
-        );
-        let table = self.modalities.iter().fold(table, |t, m| {
-            t.row([Cell::text(m.name.clone()), Cell::number_or(m.share, 3, "not there")])
-        });
-        out += &part("Modalities", &table);
+        if !self.modalities.is_empty() {
+            out += &part("Modalities", &self.modality_table());
+        }
         if !self.features.is_empty() {
             let caption = format!("Against a patient with average values; {}", self.explained);
             let table = ReportTable::new(caption, ["Table", "Feature", "z-score", "Attribution", "Effect"]);
@@ -60,6 +55,13 @@ impl ClinicalReport {
         }
         out
     }
+
+    fn modality_table(&self) -> ReportTable {
+        let caption = "Share of attention; the network looked there, which is not what it needed";
+        self.modalities.iter().fold(ReportTable::new(caption, ["Modality", "Share"]), |t, m| {
+            t.row([Cell::text(m.name.clone()), Cell::number_or(m.share, 3, "not there")])
+        })
+    }
 }
 
 fn section(out: &mut String, prediction: &Prediction) {
@@ -72,8 +74,9 @@ fn section(out: &mut String, prediction: &Prediction) {
                 100.0 * percentile
             );
             if !survival.is_empty() {
-                let table =
-                    survival.iter().fold(ReportTable::new("Alive", ["Years", "Probability"]), |t, s| {
+                let table = survival
+                    .iter()
+                    .fold(ReportTable::new("Without the event", ["Years", "Probability"]), |t, s| {
                         t.row([Cell::number(s.years, 1), Cell::number(s.probability, 3)])
                     });
                 let _ = writeln!(out, "{}", table.to_markdown());
@@ -107,4 +110,24 @@ fn plain(text: &str) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::clinical_report::{ClinicalReport, ModelIdentity, Prediction, SurvivalAt};
+
+    #[test]
+    fn a_model_without_attention_has_no_table_of_it_and_a_curve_is_of_any_event() {
+        let model = ModelIdentity { name: "net".into(), version: "1".into(), hash: String::new() };
+        let survival = vec![SurvivalAt { years: 1.0, probability: 0.9 }];
+        let report = ClinicalReport::new("P-1", model).prediction(Prediction::Survival {
+            task: "recurrence".into(),
+            risk: 0.1,
+            percentile: 0.5,
+            survival,
+        });
+        let text = report.to_markdown();
+        assert!(text.contains("Without the event") && !text.contains("Modalities"), "{text}");
+        assert!(report.modality("genomics", None).to_markdown().contains("## Modalities"));
+    }
 }

@@ -247,7 +247,8 @@ pub struct BiLevelViews<'a> {
 /// [`Error::Input`] for fewer than two views, [`Error::Argument`] for options out of range; as [`cross_view`].
 ///
 /// # Reference
-/// arXiv 2203.10852, equations of section *Bi-level multi-modal contrastive learning*.
+/// Wei et al., *Multi-modal learning for predicting the genotype of glioma*, IEEE Transactions on Medical Imaging
+/// 42(11), 2023, arXiv 2203.10852, equations of section *Bi-level multi-modal contrastive learning*.
 pub fn bi_level(views: &BiLevelViews, config: &BiLevelConfig) -> Result<Tensor> {
     config.validate()?;
     let one = |a: &Tensor, b: &Tensor| cross_view(a, b, config.temperature, config.denominator, None);

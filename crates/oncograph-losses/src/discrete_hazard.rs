@@ -13,7 +13,7 @@ use candle_core::{D, Tensor};
 ///
 /// # Reference
 /// Gensheimer and Narasimhan, *A scalable discrete-time survival model for neural networks*, 2019. A censored
-/// patient survives the bin of its last follow-up here, as in STG's specification.
+/// patient survives the bin of its last follow-up here, as STG needs it.
 pub fn discrete_hazard(logits: &Tensor, time: &[f64], event: &[bool]) -> Result<Tensor> {
     const LOSS: &str = "discrete_hazard";
     let (n, bins) = logits.dims2()?;

@@ -31,7 +31,7 @@ pub fn mse(predicted: &Tensor, time: &[f64], weight: &[f64]) -> Result<Tensor> {
 /// An error if the lengths differ.
 ///
 /// # Reference
-/// STG, section 6, option `hinge` (specification of the system in this workspace's documentation).
+/// Zhu et al., *STG*, 2025, arXiv 2505.03123; the option `hinge` of decision S-17 of `oncograph-spatiotemporal`.
 pub fn censored_hinge(predicted: &Tensor, time: &[f64], event: &[bool]) -> Result<Tensor> {
     let n = same_length("censored_hinge", predicted, &[time.len(), event.len()])?;
     let predicted = predicted.flatten_all()?;

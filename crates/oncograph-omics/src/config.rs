@@ -147,7 +147,7 @@ pub enum HeteroEdges {
     /// The patient attends to its nodes, and what it gathers is added to the modality's vector: of nodes with one value
     /// to those of at least this magnitude, of others to all.
     Gat {
-        /// |z| of a node that is joined to the patient; 1 in the specification.
+        /// |z| of a node that is joined to the patient; 1.
         threshold: f64,
     },
 }
@@ -189,7 +189,7 @@ pub enum TokenNorm {
     Batch,
 }
 
-/// Which part is taken out, to see what it is for (section 7 of the specification).
+/// Which part is taken out, to see what it is for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Ablate {
@@ -247,7 +247,7 @@ pub struct OmicsNetConfig {
 }
 
 impl OmicsNetConfig {
-    /// The recommended reading of the specification, for node types, modalities and tasks of one's own.
+    /// The recommended reading of the article, for node types, modalities and tasks of one's own.
     pub fn new(
         patient: usize,
         node_types: Vec<NodeTypeConfig>,

@@ -20,8 +20,11 @@
 //! - [`federate`]: training across sites, FedAvg or FedProx; [`fed_avg`]: the weighted average of their parameters.
 //!
 //! # Reference
-//! The multimodal-GNN article, whose listing does not run as printed. Decisions M-01 to M-28 are in
-//! `docs/decisions-multimodal.md` of the repository.
+//! Linh Duong Tuan, *Graph Neural Networks for Multi-Modal Medical Data Integration*, an article on the author's scientific
+//! blog, whose listing does not run as printed. Decisions M-01 to M-28 are in [`decisions`].
+
+#[doc = include_str!("../decisions.md")]
+pub mod decisions {}
 
 mod attribute;
 mod batch;

@@ -72,8 +72,7 @@ pub trait OmicsModel {
 /// ```
 ///
 /// # Reference
-/// Section 4 of the specification of the multimodal-GNN article; with [`OmicsNetConfig::literal`] the listing as far
-/// as it can run.
+/// The network of the article that the crate is after; with [`OmicsNetConfig::literal`] its listing as far as it can run.
 #[derive(Debug, Clone)]
 pub struct OmicsNet {
     config: OmicsNetConfig,

@@ -1,4 +1,4 @@
-use crate::pipeline::{CrlmEncoder, read_weights, weight_tensors};
+use crate::pipeline::{CtEncoder, read_weights, weight_tensors};
 use crate::trained::to_safetensors;
 use crate::{Error, Result, StgCohort, StgSystemConfig, TrainedStg};
 use candle_core::Device;
@@ -111,7 +111,7 @@ pub(crate) struct Opened {
     pub settings: Settings,
     pub reference: Reference,
     pub models: Vec<TrainedStg>,
-    pub encoder: Option<CrlmEncoder>,
+    pub encoder: Option<CtEncoder>,
     pub card: ModelCard,
 }
 
@@ -131,7 +131,7 @@ pub(crate) fn open(bundle: &Bundle, device: &Device) -> Result<Opened> {
     Ok(Opened { reference: bundle.json(REFERENCE)?, card: bundle.json(CARD)?, settings, models, encoder })
 }
 
-fn encoder(bundle: &Bundle, settings: &Settings, device: &Device) -> Result<CrlmEncoder> {
+fn encoder(bundle: &Bundle, settings: &Settings, device: &Device) -> Result<CtEncoder> {
     let weights = match bundle.files().iter().any(|f| f.name == ENCODER) {
         false => None,
         true => {
@@ -140,5 +140,5 @@ fn encoder(bundle: &Bundle, settings: &Settings, device: &Device) -> Result<Crlm
             Some(Checkpoint::from_tensors(tensors.map_err(broken)?))
         }
     };
-    CrlmEncoder::with_weights(&settings.system, weights.as_ref(), settings.seed, device)
+    CtEncoder::with_weights(&settings.system, weights.as_ref(), settings.seed, device)
 }

@@ -1,4 +1,4 @@
-use crate::{ANATOMY, PatientFeatures, PreparedImages, Result, Stg, StgConfig};
+use crate::{ANATOMY, CtFeatures, PreparedImages, Result, Stg, StgConfig};
 use candle_core::{DType, Device};
 use oncograph_nn::{ParamStore, Seed};
 use oncograph_report::overlay::{OverlayMask, OverlaySlice, contact_sheet};
@@ -7,7 +7,7 @@ use oncograph_report::{Cell, Figure, ReportTable};
 use std::collections::BTreeMap;
 
 /// How many patients lack each anatomical node.
-pub fn missing_structures(images: &[PatientFeatures]) -> ReportTable {
+pub fn missing_structures(images: &[CtFeatures]) -> ReportTable {
     let table =
         ReportTable::new("Anatomical nodes without a mask (their image is all zeros)", ["Node", "Patients"]);
     ANATOMY.iter().enumerate().fold(table, |table, (node, name)| {

@@ -5,7 +5,7 @@
 //!
 //! - [`StgSystemConfig`] and [`StgPreset`]: every choice as a value; `paper`, the literal reading, `clinical`, what we would
 //!   run, `quick`, for the phantom.
-//! - [`CohortSource`], [`StgCohort`], [`CrlmEncoder`], [`StgPipeline`]: from files to what the network takes, the same code
+//! - [`CrlmSource`], [`StgCohort`], [`CtEncoder`], [`StgPipeline`]: from files to what the network takes, the same code
 //!   for a cohort and for one new patient.
 //! - [`Stg`]: both architectures (`full`, `decoupled`) under one [`StgConfig`]; [`StgLearner`]: its losses, augmentation and
 //!   contrastive views, for [`oncograph_train::fit`].
@@ -16,8 +16,13 @@
 //! a feature map to the vectors of an image node), [`patient_graph`] (seven nodes, twenty directed edges).
 //!
 //! # Reference
-//! *The STG paper*, arXiv 2505.03123v1. It leaves many choices open; each is a field of a configuration with the decision's
-//! number (S-01 to S-30) in its documentation.
+//! Zhu et al., *STG: Spatiotemporal Graph Neural Network with Fusion and Spatiotemporal Decoupling Learning for
+//! Prognostic Prediction of Colorectal Cancer Liver Metastasis*, 2025, arXiv 2505.03123. It leaves many choices open;
+//! each is a field of a configuration with the decision's number (S-01 to S-30) in its documentation; [`decisions`]
+//! lists them.
+
+#[doc = include_str!("../decisions.md")]
+pub mod decisions {}
 
 mod assemble;
 mod augment;
@@ -57,12 +62,12 @@ pub use model::{Stg, StgOutput};
 pub use nodes::NodeInputs;
 pub use patient::{ANATOMY, PatientNodes, patient_graph, patient_schema};
 pub use pipeline::{
-    CohortSource, CrlmEncoder, PatientFeatures, STG_TASKS, StgCohort, StgInputs, StgPipeline, prepare_images,
+    CrlmSource, CtEncoder, CtFeatures, STG_TASKS, StgCohort, StgInputs, StgPipeline, prepare_images,
 };
 pub use prediction::{TimePrediction, predict};
 pub use predictor::{StgPatient, StgPrediction, StgPredictor, StgTaskPrediction};
 pub use preprocess::{CropCentre, PatientMasks, PreparedImages, PreprocessConfig, preprocess};
-pub use presets::{CrlmEncoderConfig, ImageScalerConfig, StgPreset, StgSystemConfig};
+pub use presets::{CtEncoderConfig, ImageScalerConfig, StgPreset, StgSystemConfig};
 pub use scaler::{FeatureNorm, ImageScaler};
 pub use system::{FittedStg, NodeDrop, StgExtras, StgSystem, node_drop_curve};
 pub use time_scale::TimeScale;

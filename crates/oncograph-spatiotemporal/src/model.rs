@@ -148,7 +148,8 @@ enum Core {
 /// `surv`; and those of [`NodeInputs`].
 ///
 /// # Reference
-/// Sections 4 and 5 of the specification; arXiv 2505.03123v1.
+/// Zhu et al., *STG: Spatiotemporal Graph Neural Network with Fusion and Spatiotemporal Decoupling Learning for
+/// Prognostic Prediction of Colorectal Cancer Liver Metastasis*, 2025, arXiv 2505.03123.
 ///
 /// # Example
 ///

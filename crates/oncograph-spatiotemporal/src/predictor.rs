@@ -1,12 +1,12 @@
 use crate::bundle::{self, Reference};
 use crate::{
-    ANATOMY, CrlmEncoder, PatientFeatures, PreparedImages, Result, STG_TASKS, StgSystemConfig,
-    TimePrediction, TrainedStg,
+    ANATOMY, CtEncoder, CtFeatures, PreparedImages, Result, STG_TASKS, StgSystemConfig, TimePrediction,
+    TrainedStg,
 };
 use candle_core::Device;
 use oncograph_core::{Argument, AtFile, Table};
 use oncograph_datasets::crlm::{ClinicalTable, ImageFiles, SubjectFiles};
-use oncograph_deploy::{Bundle, ClinicalReport, ModelIdentity, Prediction as Reported, SurvivalAt};
+use oncograph_deploy::{Bundle, ClinicalReport, ModelIdentity, Prediction, SurvivalAt};
 use oncograph_report::{ModelCard, RESEARCH_ONLY};
 use serde::Serialize;
 
@@ -15,7 +15,7 @@ use serde::Serialize;
 pub struct StgPredictor {
     config: StgSystemConfig,
     models: Vec<TrainedStg>,
-    encoder: Option<CrlmEncoder>,
+    encoder: Option<CtEncoder>,
     reference: Reference,
     card: ModelCard,
     identity: ModelIdentity,
@@ -149,7 +149,7 @@ impl StgPredictor {
         Ok(prediction)
     }
 
-    fn encode(&self, patient: &StgPatient) -> Result<Option<(PreparedImages, PatientFeatures)>> {
+    fn encode(&self, patient: &StgPatient) -> Result<Option<(PreparedImages, CtFeatures)>> {
         let Some(encoder) = &self.encoder else { return Ok(None) };
         let Some(images) = &patient.images else {
             let expected = "the CT and its segmentation: these models have image nodes";
@@ -177,7 +177,7 @@ impl StgPredictor {
         }
     }
 
-    fn tasks(&self, clinical: &Table, features: Option<&PatientFeatures>) -> Result<Vec<StgTaskPrediction>> {
+    fn tasks(&self, clinical: &Table, features: Option<&CtFeatures>) -> Result<Vec<StgTaskPrediction>> {
         let features = features.map(|f| [f]);
         let mut answers: [Vec<TimePrediction>; 2] = Default::default();
         for model in &self.models {
@@ -190,16 +190,19 @@ impl StgPredictor {
 
     fn report(&self, answer: &StgPrediction, columns: usize) -> ClinicalReport {
         let observed = columns - answer.missing_covariates.len();
-        let mut report = ClinicalReport::new(&answer.patient, self.identity.clone())
-            .phantom(self.phantom)
-            .data("clinical covariates", columns, observed);
+        let report = ClinicalReport::new(&answer.patient, self.identity.clone());
+        let mut report = answer.cautions().into_iter().fold(report, ClinicalReport::note).data(
+            "clinical covariates",
+            columns,
+            observed,
+        );
         if answer.prepared.is_some() {
             let segmented = ANATOMY.len() - answer.missing_structures.len();
             report = report.data("segmented structures", ANATOMY.len(), segmented);
         }
         for task in &answer.tasks {
             let years = |(k, &probability)| SurvivalAt { years: (k + 1) as f64, probability };
-            report = report.prediction(Reported::Survival {
+            report = report.prediction(Prediction::Survival {
                 task: task.task.into(),
                 risk: task.risk,
                 percentile: task.percentile,
@@ -211,7 +214,7 @@ impl StgPredictor {
                 task.task, task.years, answer.models, task.risk_group
             ));
         }
-        answer.cautions().into_iter().fold(report, ClinicalReport::note)
+        report
     }
 }
 

@@ -25,7 +25,7 @@ pub enum StgPreset {
 /// The backbone that turns images into features.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct CrlmEncoderConfig {
+pub struct CtEncoderConfig {
     /// Channels of the first stage; 64 in the published network.
     pub base_width: usize,
     /// A checkpoint of torchvision's `r3d_18`; none means random weights, drawn from the seed (S-02).
@@ -74,7 +74,7 @@ pub struct StgSystemConfig {
     /// From a CT to the encoder's input.
     pub preprocess: PreprocessConfig,
     /// The image encoder.
-    pub encoder: CrlmEncoderConfig,
+    pub encoder: CtEncoderConfig,
     /// The scaling of image features.
     pub image_scaling: ImageScalerConfig,
     /// The network; its fields `clinical` and `features` are set from the data.
@@ -110,7 +110,7 @@ impl StgSystemConfig {
             load: LoadOptions::new(),
             preprocess: preprocess(preset),
             // Random weights lose little by being fewer.
-            encoder: CrlmEncoderConfig {
+            encoder: CtEncoderConfig {
                 base_width: if preset == StgPreset::Quick { 32 } else { 64 },
                 weights: None,
             },
@@ -166,7 +166,7 @@ impl StgSystemConfig {
 
     /// Sets a checkpoint of the encoder, which has the published width.
     pub fn encoder_weights(mut self, weights: impl Into<PathBuf>) -> Self {
-        self.encoder = CrlmEncoderConfig { base_width: 64, weights: Some(weights.into()) };
+        self.encoder = CtEncoderConfig { base_width: 64, weights: Some(weights.into()) };
         self
     }
 

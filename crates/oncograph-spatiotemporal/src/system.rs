@@ -1,7 +1,7 @@
 use crate::trained::{build, head_values};
 use crate::{
-    AugmentConfig, Error, PatientFeatures, Result, STG_TASKS, StgCohort, StgLearner, StgPipeline,
-    StgSystemConfig, TrainedStg,
+    AugmentConfig, CtFeatures, Error, Result, STG_TASKS, StgCohort, StgLearner, StgPipeline, StgSystemConfig,
+    TimePrediction, TrainedStg,
 };
 use oncograph_core::{Seed, Split};
 use oncograph_study::{Answer, Answers, Cohort, Fitted, Job, JobResult, StudyResults, System};
@@ -45,7 +45,7 @@ impl StgSystem {
         let (seed, device) = (job.seed(), job.device().clone());
         let all: Vec<usize> = (0..data.len()).collect();
         let images = self.images.then(|| data.images_of(&all)).transpose()?;
-        let images: Option<&[&PatientFeatures]> = images.as_deref();
+        let images: Option<&[&CtFeatures]> = images.as_deref();
         let pipeline = StgPipeline::fit(data.clinical(), images, &split.train, &self.config.image_scaling)?;
         let inputs = pipeline.apply(data.clinical(), images, &device)?;
         let mut model = self.config.model.clone();
@@ -104,7 +104,7 @@ impl FittedStg {
         &self.model
     }
 
-    fn images<'a>(&self, data: &'a StgCohort, rows: &[usize]) -> Result<Option<Vec<&'a PatientFeatures>>> {
+    fn images<'a>(&self, data: &'a StgCohort, rows: &[usize]) -> Result<Option<Vec<&'a CtFeatures>>> {
         self.model.pipeline.has_images().then(|| data.images_of(rows)).transpose()
     }
 
@@ -130,7 +130,7 @@ impl Fitted<StgCohort> for FittedStg {
         let images = self.images(data, rows)?;
         let predictions = self.model.predict(&data.clinical().select(rows), images.as_deref())?;
         let answers = predictions.map(|task| {
-            let answer = |p: crate::TimePrediction| Answer::Survival {
+            let answer = |p: TimePrediction| Answer::Survival {
                 risk: p.risk,
                 years: Some(p.years),
                 survival: p.survival,
@@ -162,24 +162,17 @@ impl Fitted<StgCohort> for FittedStg {
 /// Results that are not those of an [`StgSystem`].
 pub fn node_drop_curve(results: &StudyResults, data: &StgCohort, model: &str) -> Result<Vec<(f64, f64)>> {
     let (name, task) = (STG_TASKS[1], &data.tasks()[1]);
-    let mut with_drops = results.clone();
     let mut curve: Vec<(f64, f64)> = results.main_metric(model, task).map(|c| (0.0, c)).into_iter().collect();
     for (step, &share) in DROP.iter().enumerate() {
-        let dropped = format!("{model}, {share} of nodes removed");
+        let mut jobs = vec![];
         for job in results.of_model(model) {
             let extras: StgExtras = serde_json::from_value(job.extras.clone())
                 .map_err(|e| Error::from(oncograph_study::Error::system(e)))?;
             let Some(drop) = extras.node_drop.get(step) else { return Ok(vec![]) };
             let risks = drop.survival_risk.iter().map(|&r| Answer::risk(r)).collect();
-            let answers = Answers::from([(name.to_string(), risks)]);
-            with_drops.extend([JobResult {
-                model: dropped.clone(),
-                answers,
-                extras: serde_json::Value::Null,
-                ..job.clone()
-            }]);
+            jobs.push(JobResult { answers: Answers::from([(name.to_string(), risks)]), ..job.clone() });
         }
-        curve.extend(with_drops.main_metric(&dropped, task).map(|c| (share, c)));
+        curve.extend(results.with_only(jobs).main_metric(model, task).map(|c| (share, c)));
     }
     Ok(curve)
 }

@@ -1,5 +1,5 @@
 use crate::{
-    ImageScaler, PatientFeatures, Result, Stg, StgConfig, StgInputs, StgOutput, StgPipeline, TimePrediction,
+    CtFeatures, ImageScaler, Result, Stg, StgConfig, StgInputs, StgOutput, StgPipeline, TimePrediction,
     TimeScale, predict,
 };
 use candle_core::{DType, Device, Tensor};
@@ -49,7 +49,7 @@ impl TrainedStg {
     pub fn predict(
         &self,
         clinical: &Table,
-        images: Option<&[&PatientFeatures]>,
+        images: Option<&[&CtFeatures]>,
     ) -> Result<[Vec<TimePrediction>; 2]> {
         let inputs = self.pipeline.apply(clinical, images, &self.device)?;
         self.predict_graphs(&inputs, &inputs.graphs.iter().collect::<Vec<_>>())

@@ -1,5 +1,7 @@
 //! The system from files to a bundle, on a few generated patients.
 
+#![allow(clippy::unwrap_used)] // helpers of tests are tests
+
 use candle_core::{DType, Device};
 use oncograph_core::Seed;
 use oncograph_datasets::crlm::{ClinicalTable, ImageFiles, PhantomConfig};
@@ -7,7 +9,7 @@ use oncograph_deploy::{Bundle, BundleWriter};
 use oncograph_encoder::VideoResNetConfig;
 use oncograph_nn::ParamStore;
 use oncograph_spatiotemporal::{
-    CohortSource, CrlmEncoder, STG_TASKS, StgBundleParts, StgCohort, StgPatient, StgPrediction, StgPredictor,
+    CrlmSource, CtEncoder, STG_TASKS, StgBundleParts, StgCohort, StgPatient, StgPrediction, StgPredictor,
     StgPreset, StgSystem, StgSystemConfig, TrainedStg, node_drop_curve, stg_model_card, write_stg_bundle,
 };
 use oncograph_study::{Answer, Cohort, ScoreOptions, Study, StudyResults};
@@ -43,9 +45,9 @@ fn finished(edit: impl Fn(StgSystemConfig, &Path) -> StgSystemConfig) -> Finishe
     let folder = tempfile::tempdir().unwrap();
     let config = edit(config(), folder.path());
     let seed = Seed::new(5);
-    let source = CohortSource::Phantom(PhantomConfig::new(20, 3).matrix(32).slice_spacing(7.0, 7.5));
+    let source = CrlmSource::Phantom(PhantomConfig::new(20, 3).matrix(32).slice_spacing(7.0, 7.5));
     let files = source.open(&folder.path().join("cohort"), 2, |_| ()).unwrap();
-    let encoder = CrlmEncoder::new(&config, seed, &Device::Cpu).unwrap();
+    let encoder = CtEncoder::new(&config, seed, &Device::Cpu).unwrap();
     let cohort =
         StgCohort::new(&files, &config).unwrap().encode(&encoder, 2, &StopFlag::new(), || ()).unwrap();
     let run = RunDir::create(&folder.path().join("runs")).unwrap();

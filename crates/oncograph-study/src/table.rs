@@ -9,6 +9,7 @@ pub struct ScoreTable {
     emphasised: String,
     parameters: bool,
     digits: usize,
+    lead: bool,
 }
 
 impl ScoreTable {
@@ -20,6 +21,7 @@ impl ScoreTable {
             emphasised: "constant".into(),
             parameters: false,
             digits: 3,
+            lead: true,
         }
     }
 
@@ -41,6 +43,12 @@ impl ScoreTable {
         self
     }
 
+    /// Leaves out how far the reference model is ahead.
+    pub fn without_lead(mut self) -> Self {
+        self.lead = false;
+        self
+    }
+
     /// The table of a task.
     pub fn of(&self, scores: &Scores, task: &str) -> ReportTable {
         let rows: Vec<&ScoreRow> = scores.of_task(task).collect();
@@ -53,7 +61,7 @@ impl ScoreTable {
             }
             all
         });
-        let lead = rows.iter().any(|r| r.behind.is_some());
+        let lead = self.lead && rows.iter().any(|r| r.behind.is_some());
         let header = std::iter::once("Model".to_string())
             .chain(self.parameters.then(|| "Parameters".to_string()))
             .chain(metrics.iter().map(|m| m.name()))

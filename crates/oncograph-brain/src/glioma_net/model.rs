@@ -118,7 +118,8 @@ fn join(parts: &[&Option<Tensor>]) -> Result<Option<Tensor>> {
 /// `classifier`.
 ///
 /// # Reference
-/// Sections 4 to 6 of the specification; arXiv 2203.10852.
+/// Wei et al., *Multi-modal learning for predicting the genotype of glioma*, IEEE Transactions on Medical Imaging
+/// 42(11), 2023, arXiv 2203.10852.
 ///
 /// # Example
 /// ```

@@ -1,6 +1,5 @@
 use crate::{Error, Result};
-use oncograph_core::Argument;
-use oncograph_core::Split;
+use oncograph_core::{Argument, Split};
 use oncograph_datasets::cache::CacheKey;
 use oncograph_datasets::glioma::BrainAtlas;
 use oncograph_datasets::scaler::{Matrix, ZScore};
@@ -8,7 +7,7 @@ use oncograph_datasets::splits::stratified_split;
 use oncograph_imaging::{Mask, Volume};
 use oncograph_nn::Seed;
 use oncograph_study::{Cohort, FoldSplit, Plan, Target, Task};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The sequences, in the order of every array of four in this crate.
 pub const SEQUENCES: [&str; 4] = ["T1", "contrast T1", "T2", "FLAIR"];
@@ -41,6 +40,8 @@ pub struct GliomaCohort {
     pub subjects: Vec<GliomaSubject>,
     /// Whether the patients were generated.
     pub phantom: bool,
+    /// The folder with a folder for each patient; empty for a cohort that was not read from files.
+    pub folder: PathBuf,
     /// Where the patients come from, in words.
     pub origin: String,
     /// What a reader of results must know of all of them.
@@ -82,6 +83,7 @@ impl GliomaCohort {
             atlas,
             subjects,
             phantom: false,
+            folder: PathBuf::new(),
             origin: String::new(),
             notes: vec![],
             images,

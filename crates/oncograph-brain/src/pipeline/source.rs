@@ -100,7 +100,7 @@ fn open_phantom(config: &GliomaPhantomConfig, root: &Path, watch: &StageWatch<'_
     }
     let images = hash(&keys, "cohort 2")?;
     let mut cohort = GliomaCohort::new(phantom.atlas().clone(), subjects, &idh, &images)?;
-    (cohort.phantom, cohort.origin) = (true, "phantom cohort".into());
+    (cohort.phantom, cohort.origin, cohort.folder) = (true, "phantom cohort".into(), folder);
     Ok(cohort)
 }
 
@@ -147,7 +147,8 @@ fn open_files(
         notes.push(format!("{unknown} patients have no IDH status in {}", config.idh.display()));
     }
     let mut cohort = GliomaCohort::new(atlas, subjects, &idh, &hash(&keys, "cohort 2")?)?;
-    (cohort.origin, cohort.notes) = (config.folder.display().to_string(), notes);
+    (cohort.origin, cohort.folder) = (config.folder.display().to_string(), config.folder.clone());
+    cohort.notes = notes;
     Ok(cohort)
 }
 

@@ -117,7 +117,8 @@ impl PopulationClassifierConfig {
 /// Parameters: `convs.{i}` as PyTorch Geometric's `GATConv`, `lin`.
 ///
 /// # Reference
-/// Section 7 of the specification; arXiv 2203.10852.
+/// Wei et al., *Multi-modal learning for predicting the genotype of glioma*, IEEE Transactions on Medical Imaging
+/// 42(11), 2023, arXiv 2203.10852.
 ///
 /// # Example
 ///

@@ -152,10 +152,6 @@ impl<'a> GliomaStages<'a> {
         Seed::new(self.config.seed)
     }
 
-    pub(crate) fn stop(&self) -> &StopFlag {
-        &self.stop
-    }
-
     pub(crate) fn report(&self, stage: &str, done: usize, of: usize, epoch: Option<&EpochRecord>) {
         (self.watch)(&StageProgress { stage, done, of, epoch });
     }

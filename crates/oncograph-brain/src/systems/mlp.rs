@@ -1,4 +1,4 @@
-use super::{Scaled, answers, sigmoid};
+use super::{Scaled, answers, in_one_go, sigmoid};
 use crate::pipeline::GliomaCohort;
 use crate::presets::EmbeddingVector::Both;
 use crate::stages::{GliomaStages, TrainedGliomaNet};
@@ -46,7 +46,7 @@ impl<'s> MlpHead<'s> {
         let (train, held) = stages.inner(rows.bank.len(), config.mlp_fit.keep, &self.stream);
         let labels: Vec<Option<bool>> = data.mutants(&split.validation).into_iter().map(Some).collect();
         let mut learner = BinaryLearner::new(forward, &labels, &train, &held, &BinaryTraining::new(), seed)?;
-        job.train(&mut learner, &store, &config.mlp_fit)?;
+        job.train(&mut learner, &store, &in_one_go(&config.mlp_fit))?;
         drop(learner);
         Ok(MlpFitted { net, rows, mlp, parameters: store.parameter_count(), device })
     }

@@ -23,7 +23,7 @@ use crate::stages::GliomaStages;
 use oncograph_datasets::scaler::ZScore;
 use oncograph_nn::Seed;
 use oncograph_study::{Answer, Answers};
-use oncograph_train::Keep;
+use oncograph_train::{FitConfig, Keep};
 use std::collections::HashMap;
 
 /// One row of features for each patient.
@@ -93,6 +93,13 @@ impl GliomaStages<'_> {
         validation.sort_unstable();
         (all, validation)
     }
+}
+
+/// The training of a head without checkpoints between its ends: it takes less time than they would take to reach the disk.
+pub(crate) fn in_one_go(fit: &FitConfig) -> FitConfig {
+    let mut fit = fit.clone();
+    fit.checkpoint_every = fit.epochs.max(1);
+    fit
 }
 
 /// Probabilities of a mutation as a study takes them.

@@ -1,4 +1,4 @@
-use super::{Fixed, Scaled, answers, sigmoid};
+use super::{Fixed, Scaled, answers, in_one_go, sigmoid};
 use crate::pipeline::GliomaCohort;
 use crate::presets::EmbeddingVector;
 use crate::stages::{GliomaStages, TrainedGliomaNet};
@@ -155,7 +155,7 @@ impl PopulationHead<'_> {
         let seed = self.stages.head_seed("population");
         let mut learner =
             fitted.classifier.learner(&x, &edges, &labels, &rows, &held, training, seed, &fitted.device)?;
-        job.train(&mut learner, &fitted.store, &config.classifier_fit)?;
+        job.train(&mut learner, &fitted.store, &in_one_go(&config.classifier_fit))?;
         match test {
             [] => Ok(vec![]),
             _ => learner.logits(&(n as u32..x.len() as u32).collect::<Vec<_>>()),

@@ -136,7 +136,7 @@ impl SubjectFiles {
     }
 
     fn image<T>(&self, result: oncograph_imaging::Result<T>) -> Result<T> {
-        result.map_err(|source| Error::Image { subject: self.id.clone(), source })
+        result.map_err(|source| Error::Image { subject: self.id.clone(), source: Box::new(source) })
     }
 
     fn load_nifti(

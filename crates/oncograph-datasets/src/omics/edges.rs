@@ -5,7 +5,7 @@ use oncograph_metrics::{Correction, adjust_p_values, spearman};
 /// each column keeps its `most` strongest neighbours, ties by position. Pearson's correlation; a constant column has no
 /// edges.
 ///
-/// `rows` are the training rows, imputed; 0.3 and 10 in the specification.
+/// `rows` are the training rows, imputed; 0.3 and 10 as a rule.
 pub fn correlated(rows: &[Vec<f32>], least: f64, most: usize) -> Vec<(u32, u32)> {
     let (n, width) = (rows.len(), rows.first().map_or(0, Vec::len));
     // Unit vectors, column after column: a correlation is a product.

@@ -33,7 +33,7 @@ pub fn read_bioplex(path: impl AsRef<Path>, least: f64) -> Result<Vec<(String, S
 }
 
 /// Pairs of a tab-separated file with columns for two names and a score, as STRING and BioGRID export them; those with
-/// at least the score `least` (0.7 in the specification).
+/// at least the score `least` (0.7 as a rule).
 ///
 /// # Errors
 /// As [`read_bioplex`].

@@ -1,4 +1,4 @@
-use super::{CrlmEncoder, PatientFeatures, STG_TASKS, prepare_images};
+use super::{CtEncoder, CtFeatures, STG_TASKS, prepare_images};
 use crate::{PreparedImages, Result, StgSystemConfig};
 use oncograph_core::{Argument, FollowUp, Table};
 use oncograph_datasets::crlm::{CrlmCohort, Endpoint, SubjectFiles};
@@ -18,7 +18,7 @@ pub struct StgCohort {
     tasks: Vec<Task>,
     strata: Vec<usize>,
     with_images: bool,
-    images: Option<Arc<Vec<PatientFeatures>>>,
+    images: Option<Arc<Vec<CtFeatures>>>,
     subjects: Vec<SubjectFiles>,
     config: StgSystemConfig,
     phantom: bool,
@@ -69,7 +69,7 @@ impl StgCohort {
     /// The first patient whose images cannot be loaded; a request to stop.
     pub fn encode(
         mut self,
-        encoder: &CrlmEncoder,
+        encoder: &CtEncoder,
         workers: usize,
         stop: &StopFlag,
         on_patient: impl Fn() + Sync,
@@ -77,7 +77,7 @@ impl StgCohort {
         if !self.with_images {
             return Ok(self);
         }
-        let one = |subject: &SubjectFiles| -> Result<PatientFeatures> {
+        let one = |subject: &SubjectFiles| -> Result<CtFeatures> {
             if stop.is_requested() {
                 return Err(oncograph_train::Error::Stopped.into());
             }
@@ -118,7 +118,7 @@ impl StgCohort {
     }
 
     /// The image features of each patient; `None` without images or before [`StgCohort::encode`].
-    pub fn images(&self) -> Option<&[PatientFeatures]> {
+    pub fn images(&self) -> Option<&[CtFeatures]> {
         self.images.as_ref().map(|i| i.as_slice())
     }
 
@@ -126,7 +126,7 @@ impl StgCohort {
     ///
     /// # Errors
     /// [`crate::Error::Argument`] if there are none.
-    pub(crate) fn images_of(&self, rows: &[usize]) -> Result<Vec<&PatientFeatures>> {
+    pub(crate) fn images_of(&self, rows: &[usize]) -> Result<Vec<&CtFeatures>> {
         let Some(images) = self.images() else {
             let expected = "one with images, after StgCohort::encode";
             return Err(Argument::new("StgSystem", "cohort", expected, "one without").into());

@@ -1,6 +1,6 @@
 use crate::{
-    ANATOMY, CrlmEncoderConfig, Error, PatientMasks, PreparedImages, PreprocessConfig, Result,
-    StgSystemConfig, image_features, preprocess,
+    ANATOMY, CtEncoderConfig, Error, PatientMasks, PreparedImages, PreprocessConfig, Result, StgSystemConfig,
+    image_features, preprocess,
 };
 use candle_core::{DType, Device, Tensor};
 use oncograph_core::{Argument, AtFile, Seed};
@@ -16,7 +16,7 @@ const VERSION: &str = "stg_crlm image features 1";
 
 /// The features of one patient's image nodes.
 #[derive(Debug, Clone, PartialEq)]
-pub struct PatientFeatures {
+pub struct CtFeatures {
     /// \[6 nodes, 3 levels, d\], node by node.
     pub values: Vec<f32>,
     /// The centroid of each anatomical node, each coordinate in \[0, 1\] of the encoder's input.
@@ -27,11 +27,11 @@ pub struct PatientFeatures {
 
 /// Two frozen backbones, one for masked organs and one for the CT node (S-04), with the preprocessing before them.
 #[derive(Debug)]
-pub struct CrlmEncoder {
+pub struct CtEncoder {
     organs: FoldedVideoResNet,
     ct: FoldedVideoResNet,
     cache: Option<FeatureCache>,
-    config: CrlmEncoderConfig,
+    config: CtEncoderConfig,
     load: LoadOptions,
     preprocess: PreprocessConfig,
     seed: Seed,
@@ -39,17 +39,17 @@ pub struct CrlmEncoder {
     features: usize,
 }
 
-impl CrlmEncoder {
+impl CtEncoder {
     /// The encoder of a system: from the checkpoint of its configuration, else with weights drawn from `seed`.
     ///
     /// # Errors
     /// A checkpoint that cannot be read or does not fit.
     pub fn new(config: &StgSystemConfig, seed: Seed, device: &Device) -> Result<Self> {
         let weights = config.encoder.weights.as_deref().map(read_weights).transpose()?;
-        CrlmEncoder::with_weights(config, weights.as_ref(), seed, device)
+        CtEncoder::with_weights(config, weights.as_ref(), seed, device)
     }
 
-    /// As [`CrlmEncoder::new`], with weights that are in memory.
+    /// As [`CtEncoder::new`], with weights that are in memory.
     pub(crate) fn with_weights(
         config: &StgSystemConfig,
         weights: Option<&Checkpoint>,
@@ -71,7 +71,7 @@ impl CrlmEncoder {
         let organs = build("organs")?;
         // With the same weights both are one, in memory as well.
         let ct = if weights.is_some() { organs.clone() } else { build("ct")? };
-        Ok(CrlmEncoder {
+        Ok(CtEncoder {
             organs,
             ct,
             cache: None,
@@ -108,7 +108,7 @@ impl CrlmEncoder {
     ///
     /// # Errors
     /// Files that are damaged, contradict each other or show no liver.
-    pub fn subject(&self, subject: &SubjectFiles) -> Result<PatientFeatures> {
+    pub fn subject(&self, subject: &SubjectFiles) -> Result<CtFeatures> {
         let Some(cache) = &self.cache else { return self.images(&self.prepare(subject)?) };
         let mut inputs = files(subject)?;
         inputs.extend(self.config.weights.clone());
@@ -136,7 +136,7 @@ impl CrlmEncoder {
     ///
     /// # Errors
     /// An error of candle.
-    pub fn images(&self, prepared: &PreparedImages) -> Result<PatientFeatures> {
+    pub fn images(&self, prepared: &PreparedImages) -> Result<CtFeatures> {
         let input = prepared.to_tensor(&self.device)?;
         let mut values = vec![];
         for node in 0..6 {
@@ -149,7 +149,7 @@ impl CrlmEncoder {
             let map = backbone.forward_features(&one)?;
             values.extend(image_features(&map)?.flatten_all()?.to_vec1::<f32>()?);
         }
-        Ok(PatientFeatures { values, centroids: prepared.centroids, empty: prepared.empty })
+        Ok(CtFeatures { values, centroids: prepared.centroids, empty: prepared.empty })
     }
 }
 
@@ -208,11 +208,11 @@ fn files(subject: &SubjectFiles) -> Result<Vec<PathBuf>> {
             slices.sort();
             Ok(slices.into_iter().chain(seg.clone()).collect())
         }
-        _ => Err(Argument::new("CrlmEncoder", "subject", "one with images", &subject.id).into()),
+        _ => Err(Argument::new("CtEncoder", "subject", "one with images", &subject.id).into()),
     }
 }
 
-fn to_stored(features: &PatientFeatures, width: usize) -> Result<Features> {
+fn to_stored(features: &CtFeatures, width: usize) -> Result<Features> {
     let empty = features.empty.iter().map(|&e| f32::from(u8::from(e))).collect();
     Ok(Features::new()
         .array("features", &[6, 3, width], features.values.clone())?
@@ -221,11 +221,10 @@ fn to_stored(features: &PatientFeatures, width: usize) -> Result<Features> {
         .text("nodes", ANATOMY.join(", ")))
 }
 
-fn from_stored(stored: &Features) -> Option<PatientFeatures> {
+fn from_stored(stored: &Features) -> Option<CtFeatures> {
     let array = |name: &str| stored.arrays.get(name).map(|a| a.data.clone());
     let (centroids, empty) = (array("centroids")?, array("empty")?);
-    let mut features =
-        PatientFeatures { values: array("features")?, centroids: [[0.0; 3]; 5], empty: [false; 5] };
+    let mut features = CtFeatures { values: array("features")?, centroids: [[0.0; 3]; 5], empty: [false; 5] };
     features.centroids.as_flattened_mut().copy_from_slice(centroids.get(..15)?);
     features.empty.iter_mut().zip(&empty).for_each(|(e, v)| *e = *v != 0.0);
     Some(features)

@@ -1,4 +1,4 @@
-use super::PatientFeatures;
+use super::CtFeatures;
 use crate::{Error, ImageScaler, ImageScalerConfig, NodeTable, Result};
 use candle_core::Device;
 use oncograph_core::Table;
@@ -29,7 +29,7 @@ impl StgPipeline {
     /// Rows that are not there, or too few for the components.
     pub fn fit(
         clinical: &Table,
-        images: Option<&[&PatientFeatures]>,
+        images: Option<&[&CtFeatures]>,
         train: &[usize],
         config: &ImageScalerConfig,
     ) -> Result<Self> {
@@ -75,7 +75,7 @@ impl StgPipeline {
     pub fn apply(
         &self,
         clinical: &Table,
-        images: Option<&[&PatientFeatures]>,
+        images: Option<&[&CtFeatures]>,
         device: &Device,
     ) -> Result<StgInputs> {
         let rows = self.tabular.transform(clinical)?.to_f32();
@@ -94,7 +94,7 @@ impl StgPipeline {
     }
 }
 
-fn flat(images: &[&PatientFeatures]) -> Vec<f32> {
+fn flat(images: &[&CtFeatures]) -> Vec<f32> {
     images.iter().flat_map(|p| p.values.iter().copied()).collect()
 }
 
@@ -103,10 +103,10 @@ mod tests {
     use super::*;
     use crate::FeatureNorm;
 
-    fn patients(n: usize) -> (Table, Vec<PatientFeatures>) {
-        let row = |p: usize| vec![Some(p as f64), (p % 3 != 0).then_some((p as f64).sin())];
+    fn patients(n: usize) -> (Table, Vec<CtFeatures>) {
+        let row = |p: usize| vec![Some(p as f64), (!p.is_multiple_of(3)).then_some((p as f64).sin())];
         let columns = vec!["age".to_string(), "marker".to_string()];
-        let features = |p: usize| PatientFeatures {
+        let features = |p: usize| CtFeatures {
             values: (0..6 * 3 * 4).map(|i| (((p * 31 + i) * (i + 7)) % 23) as f32).collect(),
             centroids: [[0.5; 3]; 5],
             empty: [false; 5],
@@ -121,8 +121,8 @@ mod tests {
         let (table, images) = patients(9);
         let config = ImageScalerConfig { norm: FeatureNorm::LogZScore, components: Some(2) };
         let train = [0, 1, 2, 4, 5];
-        let fit = |table: &Table, images: &[PatientFeatures], train: &[usize]| {
-            let images: Vec<&PatientFeatures> = images.iter().collect();
+        let fit = |table: &Table, images: &[CtFeatures], train: &[usize]| {
+            let images: Vec<&CtFeatures> = images.iter().collect();
             StgPipeline::fit(table, Some(&images), train, &config).unwrap()
         };
         let fitted = fit(&table, &images, &train);
@@ -143,7 +143,7 @@ mod tests {
     fn images_are_asked_for_where_they_were_fitted() {
         let (table, images) = patients(7);
         let config = ImageScalerConfig { norm: FeatureNorm::ZScore, components: None };
-        let all: Vec<&PatientFeatures> = images.iter().collect();
+        let all: Vec<&CtFeatures> = images.iter().collect();
         let pipeline = StgPipeline::fit(&table, Some(&all), &[0, 1, 2, 3], &config).unwrap();
         assert_eq!((pipeline.features(), pipeline.covariates()), (Some(4), 3));
         let error = |images| pipeline.apply(&table, images, &Device::Cpu).unwrap_err().to_string();

@@ -6,10 +6,10 @@ mod inputs;
 mod source;
 
 pub use cohort::StgCohort;
-pub use encoder::{CrlmEncoder, PatientFeatures, prepare_images};
+pub use encoder::{CtEncoder, CtFeatures, prepare_images};
 pub(crate) use encoder::{read_weights, weight_tensors};
 pub use inputs::{StgInputs, StgPipeline};
-pub use source::CohortSource;
+pub use source::CrlmSource;
 
 /// The tasks, in the order of every pair of this crate: time to recurrence and overall survival.
 pub const STG_TASKS: [&str; 2] = ["recurrence", "survival"];
