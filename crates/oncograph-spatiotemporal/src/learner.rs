@@ -6,7 +6,7 @@ use crate::{
     patient_schema,
 };
 use candle_core::{Device, Tensor};
-use oncograph_core::FollowUp;
+use oncograph_core::{FollowUp, Split};
 use oncograph_graph::{Graph, HeteroBatch, HeteroGraph};
 use oncograph_losses::{
     Ties, censored_hinge, cosine_alignment, cox, discrete_hazard, info_nce, mse, temporal_consistency,
@@ -145,6 +145,17 @@ impl NodeTable {
     }
 }
 
+/// What a [`StgLearner`] learns from: patients in one order.
+#[derive(Debug, Clone, Copy)]
+pub struct StgData<'a> {
+    /// The values of the nodes.
+    pub table: &'a NodeTable,
+    /// The graph of each patient.
+    pub graphs: &'a [HeteroGraph],
+    /// The recurrence and the survival of each patient.
+    pub outcomes: &'a [[FollowUp; 2]],
+}
+
 /// The training of one [`Stg`] on one split: its losses, augmented graphs and contrastive views.
 #[derive(Debug)]
 pub struct StgLearner<'a> {
@@ -160,23 +171,21 @@ pub struct StgLearner<'a> {
 }
 
 impl<'a> StgLearner<'a> {
-    /// A learner over patients `train`, scored on `validation`; `graphs` and `outcomes` (recurrence, survival) are
-    /// those of all patients of `table`, in its order. Time scales are fitted on `train`.
+    /// A learner over the training patients of `split`, scored on its validation patients; its test patients are not
+    /// read. Time scales are fitted on the training patients.
     ///
     /// # Errors
     /// [`Error::Input`] if lengths differ, a split is empty or names a patient that is not there;
     /// [`Error::Argument`] for a batch or an expansion of 0.
-    #[allow(clippy::too_many_arguments)] // each is a thing of its own, given once
     pub fn new(
         model: &'a Stg,
-        table: &'a NodeTable,
-        graphs: &'a [HeteroGraph],
-        outcomes: &'a [[FollowUp; 2]],
-        train: &[usize],
-        validation: &[usize],
+        data: StgData<'a>,
+        split: &Split,
         config: TrainingConfig,
         seed: Seed,
     ) -> Result<Self> {
+        let StgData { table, graphs, outcomes } = data;
+        let (train, validation) = (&split.train, &split.validation);
         let n = table.patients();
         if graphs.len() != n || outcomes.len() != n {
             return Err(Error::input(
@@ -198,7 +207,7 @@ impl<'a> StgLearner<'a> {
         }
         let years = |task: usize| train.iter().map(|&i| outcomes[i][task].in_years()).collect::<Vec<_>>();
         let scales = [TimeScale::fit(&years(0))?, TimeScale::fit(&years(1))?];
-        let (train, validation) = (train.to_vec(), validation.to_vec());
+        let (train, validation) = (train.clone(), validation.clone());
         Ok(StgLearner { model, table, graphs, outcomes, train, validation, scales, config, seed })
     }
 

@@ -57,7 +57,7 @@ pub use config::{
 pub use error::{Error, Result};
 pub use features::{PYRAMID_LEVELS, image_features};
 pub use figures::{missing_structures, parameter_table, slices_with_masks};
-pub use learner::{NodeTable, StgLearner};
+pub use learner::{NodeTable, StgData, StgLearner};
 pub use model::{Stg, StgOutput};
 pub use nodes::NodeInputs;
 pub use patient::{ANATOMY, PatientNodes, patient_graph, patient_schema};

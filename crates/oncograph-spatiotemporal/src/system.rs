@@ -1,7 +1,7 @@
 use crate::trained::{build, head_values};
 use crate::{
-    AugmentConfig, CtFeatures, Error, Result, STG_TASKS, StgCohort, StgLearner, StgPipeline, StgSystemConfig,
-    TimePrediction, TrainedStg,
+    AugmentConfig, CtFeatures, Error, Result, STG_TASKS, StgCohort, StgData, StgLearner, StgPipeline,
+    StgSystemConfig, TimePrediction, TrainedStg,
 };
 use oncograph_core::{Seed, Split};
 use oncograph_study::{Answer, Answers, Cohort, Fitted, Job, JobResult, StudyResults, System};
@@ -53,10 +53,9 @@ impl StgSystem {
         model.features = pipeline.features().unwrap_or(WITHOUT_IMAGES);
         let (store, network) = build(&model, seed, &device)?;
         let training = self.config.training.clone();
-        let (table, graphs, outcomes) = (&inputs.table, &inputs.graphs, data.outcomes());
-        let (train, validation) = (&split.train, &split.validation);
-        let mut learner =
-            StgLearner::new(&network, table, graphs, outcomes, train, validation, training, seed)?;
+        let (train, outcomes) = (&split.train, data.outcomes());
+        let learned = StgData { table: &inputs.table, graphs: &inputs.graphs, outcomes };
+        let mut learner = StgLearner::new(&network, learned, split, training, seed)?;
         job.train(&mut learner, &store, &self.config.fit)?;
         let scales = learner.scales();
         let training_outputs = head_values(&learner.output(train)?)?;

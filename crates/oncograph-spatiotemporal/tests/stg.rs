@@ -3,15 +3,15 @@
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
 use candle_core::{DType, Device, Tensor};
-use oncograph_core::FollowUp;
+use oncograph_core::{FollowUp, Split};
 use oncograph_gnn::Adjacency;
 use oncograph_graph::{Graph, HeteroGraph};
 use oncograph_nn::optim::AdamWConfig;
 use oncograph_nn::testing::{check_module, pattern};
 use oncograph_nn::{ParamStore, Seed};
 use oncograph_spatiotemporal::{
-    Architecture, GnnKind, LossConfig, NodeIdentity, NodeTable, Stg, StgConfig, StgLearner, SurvivalLoss,
-    TemporalInput, TrainingConfig, Unify, ViewContrast,
+    Architecture, GnnKind, LossConfig, NodeIdentity, NodeTable, Stg, StgConfig, StgData, StgLearner,
+    SurvivalLoss, TemporalInput, TrainingConfig, Unify, ViewContrast,
 };
 use oncograph_train::{FitConfig, Learner, OptimizerConfig, StopFlag, fit};
 use std::sync::Arc;
@@ -76,9 +76,9 @@ impl Setup {
 
     fn learner<'a>(&'a self, model: &'a Stg, epochs: usize, seed: u64) -> StgLearner<'a> {
         let config = TrainingConfig::new(epochs).batch(16);
-        let (train, validation) = ([0, 1, 2, 3, 4, 5, 6], [7, 8, 9]);
-        let (table, graphs, outcomes) = (&self.table, &self.graphs, &self.outcomes);
-        StgLearner::new(model, table, graphs, outcomes, &train, &validation, config, Seed::new(seed)).unwrap()
+        let split = Split::new((0..7).collect(), vec![7, 8, 9], vec![]);
+        let data = StgData { table: &self.table, graphs: &self.graphs, outcomes: &self.outcomes };
+        StgLearner::new(model, data, &split, config, Seed::new(seed)).unwrap()
     }
 }
 
