@@ -4,6 +4,11 @@ use crate::{Error, Result};
 use oncograph_nn::Seed;
 use rand::seq::SliceRandom;
 
+/// Rows as numbers of a tensor.
+pub(crate) fn row_numbers(rows: &[usize]) -> Vec<u32> {
+    rows.iter().map(|&row| row as u32).collect()
+}
+
 /// Rows in the order of an epoch, cut into batches. A last batch below `least` rows is joined to the one before.
 #[derive(Debug, Clone)]
 pub(crate) struct Batches {

@@ -1,6 +1,7 @@
-use crate::batches::Batches;
+use crate::batches::{Batches, row_numbers};
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
+use oncograph_core::Split;
 use oncograph_losses::{BinaryCrossEntropyOptions, binary_cross_entropy};
 use oncograph_nn::{Mode, Seed};
 use oncograph_train::{Learner, StepLoss, Validation};
@@ -57,33 +58,33 @@ impl std::fmt::Debug for BinaryLearner<'_> {
 }
 
 impl<'a> BinaryLearner<'a> {
-    /// A learner; `forward` gives the logits \[patients\] of the patients that it is asked for. Only the labels of `train` and
-    /// `validation` are read.
+    /// A learner; `forward` gives the logits \[patients\] of the patients that it is asked for. Only the labels of
+    /// the training and validation patients of `split` are read.
     ///
     /// # Errors
     /// [`Error::Input`] if a split is empty, or names a patient without a label; [`Error::Argument`] for a batch of 0.
     pub fn new(
         forward: impl Fn(&[u32], Mode) -> Result<Tensor> + 'a,
         labels: &[Option<bool>],
-        train: &[u32],
-        validation: &[u32],
+        split: &Split,
         training: &BinaryTraining,
         seed: Seed,
     ) -> Result<Self> {
         const OP: &str = "BinaryLearner";
-        let known = |i: &u32| labels.get(*i as usize).is_some_and(Option::is_some);
+        let (train, validation) = (&split.train, &split.validation);
+        let known = |i: &usize| labels.get(*i).is_some_and(Option::is_some);
         if train.is_empty() || !train.iter().chain(validation).all(known) {
             return Err(Error::input(OP, "patients with a label", format!("{train:?}")));
         }
-        let mutants = train.iter().filter(|i| labels[**i as usize] == Some(true)).count();
+        let mutants = train.iter().filter(|i| labels[**i] == Some(true)).count();
         let weight = (train.len() - mutants) as f32 / mutants.max(1) as f32;
         let batch = training.batch.unwrap_or(train.len());
         Ok(BinaryLearner {
             forward: Box::new(forward),
             labels: labels.iter().map(|l| f32::from(u8::from(*l == Some(true)))).collect(),
-            train: Batches::new(OP, train.to_vec(), batch, 1, seed)?,
-            train_rows: train.to_vec(),
-            validation: validation.to_vec(),
+            train: Batches::new(OP, row_numbers(train), batch, 1, seed)?,
+            train_rows: row_numbers(train),
+            validation: row_numbers(validation),
             pos_weight: (training.balance && mutants > 0).then_some(weight),
             seed,
         })
@@ -157,7 +158,7 @@ mod tests {
         let rows: Vec<Vec<f64>> = (0..30).map(|i| vec![(i as f64).sin(), (i as f64 * 0.7).cos()]).collect();
         let x = feature_matrix(&rows, &Device::Cpu).unwrap();
         let truth = |i: usize| rows[i][0] + rows[i][1] > 0.2;
-        let train: Vec<u32> = (0..20).collect();
+        let split = Split::new((0..20).collect(), vec![], vec![]);
         for batch in [None, Some(6)] {
             let run = |labels: &[Option<bool>]| {
                 let store = ParamStore::new(Seed::new(3));
@@ -168,8 +169,8 @@ mod tests {
                     Ok(mlp.forward(&x.index_select(&index, 0)?, mode)?.squeeze(1)?)
                 };
                 let training = BinaryTraining::new().batch(batch).balance(true);
-                let mut learner =
-                    BinaryLearner::new(forward, labels, &train, &[], &training, Seed::new(1)).unwrap();
+                let learner = BinaryLearner::new(forward, labels, &split, &training, Seed::new(1));
+                let mut learner = learner.unwrap();
                 let config = FitConfig::new(60, OptimizerConfig::Adam(AdamConfig::new(0.05)));
                 fit(&mut learner, &store, &config, None, &StopFlag::new(), |_| ()).unwrap();
                 learner.logits(&(0..30).collect::<Vec<_>>()).unwrap()
@@ -185,7 +186,8 @@ mod tests {
     #[test]
     fn patients_without_labels_cannot_train() {
         let forward = |_: &[u32], _: Mode| Ok(Tensor::zeros(1, DType::F32, &Device::Cpu)?);
-        let error = BinaryLearner::new(forward, &[None], &[0], &[], &BinaryTraining::new(), Seed::new(1));
+        let split = Split::new(vec![0], vec![], vec![]);
+        let error = BinaryLearner::new(forward, &[None], &split, &BinaryTraining::new(), Seed::new(1));
         assert_eq!(error.unwrap_err().to_string(), "BinaryLearner: expected patients with a label, got [0]");
         assert!(feature_matrix(&[vec![1.0], vec![]], &Device::Cpu).is_err());
     }

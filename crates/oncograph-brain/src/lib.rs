@@ -66,8 +66,8 @@ pub use explanation::{GliomaExplanation, GliomaExplanations};
 pub use figures::{glioma_connectome, population_figure, slices_figure};
 pub use geometry_encoder::{EdgeInput, GeometryEncoder, GeometryEncoderConfig, GeometryOutput};
 pub use glioma_net::{
-    EdgeGate, Encoders, GliomaNet, GliomaNetConfig, GliomaNetLearner, GliomaNetOutput, GliomaNetTraining,
-    NodeAttention, NodeHead,
+    EdgeGate, Encoders, GliomaNet, GliomaNetConfig, GliomaNetData, GliomaNetLearner, GliomaNetOutput,
+    GliomaNetTraining, NodeAttention, NodeHead,
 };
 pub use image_encoder::{ImageEncoder, ImageEncoderConfig, ImageHead};
 pub use incidence::{BatchIncidence, Incidence, NoCross};
@@ -77,8 +77,8 @@ pub use pipeline::{
     MaskMode, PatientSpace, SEQUENCES, StageProgress, StageWatch, crop_grid, place_on_atlas, surface_points,
 };
 pub use population::{
-    Neighbour, PopulationBank, PopulationClassifier, PopulationClassifierConfig, PopulationEdges,
-    PopulationGraphConfig, PopulationMode, Similarity,
+    Neighbour, PopulationBank, PopulationClassifier, PopulationClassifierConfig, PopulationData,
+    PopulationEdges, PopulationGraphConfig, PopulationMode, Similarity,
 };
 pub use predictor::{CrossedTract, GLIOMA_SYSTEM, GliomaPrediction, GliomaPredictor, PHANTOM_MODELS};
 pub use presets::{EmbeddingVector, GliomaConfig, GliomaExplainOptions, GliomaPreset, StageFit};
@@ -93,7 +93,7 @@ pub use systems::{
     RidgeLogistic, SvmSystem, published_variants, switched_variants,
 };
 pub use tables::{GliomaTablesConfig, TableCohort, TablePopulation, TableVariant};
-pub use tract_encoder::{TractEncoder, TractEncoderConfig, TractLearner};
+pub use tract_encoder::{TractData, TractEncoder, TractEncoderConfig, TractLearner};
 pub use tumour::{Tumour, TumourBatch, TumourImage, random_rotation};
 pub use voxel_sampling::{TractChannels, VoxelSampling, sample_positions, sample_voxels, z_score_within};
 

@@ -2,8 +2,8 @@
 
 use crate::systems::{in_one_go, sigmoid};
 use crate::{
-    BinaryTraining, PopulationBank, PopulationClassifier, PopulationClassifierConfig, PopulationEdges,
-    PopulationGraphConfig, Result, Similarity, feature_matrix,
+    BinaryTraining, PopulationBank, PopulationClassifier, PopulationClassifierConfig, PopulationData,
+    PopulationEdges, PopulationGraphConfig, Result, Similarity, feature_matrix,
 };
 use candle_core::{DType, Device};
 use oncograph_core::{Split, Table};
@@ -216,8 +216,8 @@ impl<'c> TablePopulation<'c> {
         let parameters = store.parameter_count();
         let mut fitted =
             TableFitted { bank, classifier, variant: self.variant, seed, x, fixed: None, device, parameters };
-        let place = |rows: &[usize]| -> Vec<u32> {
-            rows.iter().filter_map(|r| known.binary_search(r).ok()).map(|p| p as u32).collect()
+        let place = |rows: &[usize]| -> Vec<usize> {
+            rows.iter().filter_map(|r| known.binary_search(r).ok()).collect()
         };
         let edges = match test {
             [] => fitted.among()?,
@@ -225,18 +225,10 @@ impl<'c> TablePopulation<'c> {
         };
         let labels = fitted.bank.labels.iter().map(|l| Some(*l)).chain(vec![None; test.len()]);
         let labels: Vec<Option<bool>> = labels.collect();
-        let (train, validation) = (place(&split.train), place(&split.validation));
+        let places = Split::new(place(&split.train), place(&split.validation), vec![]);
+        let data = PopulationData { x: &rows, edges: &edges, labels: &labels };
         let training = &self.config.training;
-        let mut learner = fitted.classifier.learner(
-            &rows,
-            &edges,
-            &labels,
-            &train,
-            &validation,
-            training,
-            seed,
-            &fitted.device,
-        )?;
+        let mut learner = fitted.classifier.learner(data, &places, training, seed, &fitted.device)?;
         job.train(&mut learner, &store, &in_one_go(&self.config.fit))?;
         let logits = match test {
             [] => vec![],

@@ -173,48 +173,56 @@ impl TractEncoder {
     }
 }
 
+/// What a [`TractLearner`] learns from: a row for each tract of each patient.
+#[derive(Debug, Clone)]
+pub struct TractData {
+    /// The voxels of the MRI \[rows, voxels\].
+    pub mri: Tensor,
+    /// The voxels of the fractional anisotropy \[rows, voxels\].
+    pub fa: Tensor,
+    /// The number of each row's tract.
+    pub tract: Vec<usize>,
+}
+
 /// The training of a [`TractEncoder`] in batches of tracts.
 #[derive(Debug)]
 pub struct TractLearner<'a> {
     model: &'a TractEncoder,
-    mri: Tensor,
-    fa: Tensor,
-    tract: Vec<usize>,
+    data: TractData,
     batches: Batches,
     validation: Vec<u32>,
     seen: (f64, usize),
 }
 
 impl<'a> TractLearner<'a> {
-    /// A learner over tracts, row by row: voxels of the MRI, voxels of the FA and the tract's number. Rows `validation`
-    /// are scored, and all others trained on; without any the score is the mean training loss of the epoch (G-24).
+    /// A learner over rows: those of `validation` are scored, and all others trained on; without any the score is the
+    /// mean training loss of the epoch (G-24).
     ///
     /// # Errors
     /// [`Error::Input`] if lengths differ or fewer than two rows are left to train on.
     pub fn new(
         model: &'a TractEncoder,
-        mri: Tensor,
-        fa: Tensor,
-        tract: Vec<usize>,
+        data: TractData,
         validation: &[u32],
         batch: usize,
         seed: Seed,
     ) -> Result<Self> {
         const OP: &str = "TractLearner";
-        let rows = mri.dim(0)?;
-        if fa.dim(0)? != rows || tract.len() != rows {
-            let got = format!("{} of the FA and {} numbers", fa.dim(0)?, tract.len());
+        let (rows, fa) = (data.mri.dim(0)?, data.fa.dim(0)?);
+        if fa != rows || data.tract.len() != rows {
+            let got = format!("{fa} of the FA and {} numbers", data.tract.len());
             return Err(Error::input(OP, format!("{rows} tracts"), got));
         }
         let train = (0..rows as u32).filter(|r| !validation.contains(r)).collect();
         let batches = Batches::new(OP, train, batch, 2, seed)?;
-        Ok(TractLearner { model, mri, fa, tract, batches, validation: validation.to_vec(), seen: (0.0, 0) })
+        Ok(TractLearner { model, data, batches, validation: validation.to_vec(), seen: (0.0, 0) })
     }
 
     fn loss(&self, rows: &[u32]) -> Result<Tensor> {
-        let index = Tensor::from_slice(rows, rows.len(), self.mri.device())?;
-        let tract: Vec<usize> = rows.iter().map(|r| self.tract[*r as usize]).collect();
-        self.model.loss(&self.mri.index_select(&index, 0)?, &self.fa.index_select(&index, 0)?, &tract)
+        let TractData { mri, fa, tract } = &self.data;
+        let index = Tensor::from_slice(rows, rows.len(), mri.device())?;
+        let tract: Vec<usize> = rows.iter().map(|r| tract[*r as usize]).collect();
+        self.model.loss(&mri.index_select(&index, 0)?, &fa.index_select(&index, 0)?, &tract)
     }
 }
 
@@ -277,7 +285,8 @@ mod tests {
         let fa = Tensor::from_vec(fa, (24, 3), &Device::Cpu).unwrap();
         let tract: Vec<usize> = (0..24).map(|i| i % 12).collect();
         testing::assert_gradient_coverage(&store, &model.loss(&mri, &fa, &tract).unwrap()).unwrap();
-        let mut learner = TractLearner::new(&model, mri, fa, tract, &[], 12, Seed::new(1)).unwrap();
+        let mut learner =
+            TractLearner::new(&model, TractData { mri, fa, tract }, &[], 12, Seed::new(1)).unwrap();
         let config = FitConfig::new(60, OptimizerConfig::Adam(AdamConfig::new(0.01)));
         let outcome = fit(&mut learner, &store, &config, None, &StopFlag::new(), |_| ()).unwrap();
         let last = outcome.history[outcome.best_epoch].score;

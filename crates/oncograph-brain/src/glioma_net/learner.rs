@@ -1,7 +1,8 @@
 use super::{GliomaNet, GliomaNetOutput};
-use crate::batches::Batches;
+use crate::batches::{Batches, row_numbers};
 use crate::{Error, Result, Tumour, TumourBatch};
 use candle_core::{DType, Device, Tensor};
+use oncograph_core::Split;
 use oncograph_losses::{BiLevelViews, BinaryCrossEntropyOptions, bi_level, binary_cross_entropy};
 use oncograph_nn::{ParamStore, Seed};
 use oncograph_train::{BatchLoss, Learner, StepGradients, StepLoss, Validation, cached_gradients};
@@ -48,6 +49,15 @@ impl GliomaNetTraining {
     }
 }
 
+/// What a [`GliomaNetLearner`] learns from: patients in one order.
+#[derive(Debug, Clone, Copy)]
+pub struct GliomaNetData<'a> {
+    /// The tumour of each patient.
+    pub tumours: &'a [Tumour],
+    /// Whether the tumour of each patient is mutated.
+    pub mutants: &'a [bool],
+}
+
 /// The training of a [`GliomaNet`] model: the bi-level contrastive loss over the patients of a step and the cross
 /// entropy of its classifier.
 #[derive(Debug)]
@@ -65,41 +75,40 @@ pub struct GliomaNetLearner<'a> {
 }
 
 impl<'a> GliomaNetLearner<'a> {
-    /// A learner over patients `train`, scored on `validation` as they are, in the batches of training; without any the
-    /// score is the mean training loss of the epoch (G-24). `labels`: who is mutated.
+    /// A learner over the training patients of `split`, scored on its validation patients as they are, in the batches of
+    /// training; without any the score is the mean training loss of the epoch (G-24). Its test patients are not read.
     ///
     /// # Errors
     /// [`Error::Input`] if lengths differ, a split names a patient that is not there, or fewer than two patients train;
     /// [`Error::Argument`] for a batch below 2 or a micro-batch of 0.
-    #[allow(clippy::too_many_arguments)] // each is a thing of its own, given once
     pub fn new(
         model: &'a GliomaNet,
-        patients: &'a [Tumour],
-        labels: &[bool],
-        train: &[u32],
-        validation: &[u32],
+        data: GliomaNetData<'a>,
+        split: &Split,
         training: GliomaNetTraining,
         seed: Seed,
         device: &Device,
     ) -> Result<Self> {
         const OP: &str = "GliomaNetLearner";
+        let GliomaNetData { tumours: patients, mutants: labels } = data;
         if labels.len() != patients.len() {
             return Err(Error::input(OP, format!("{} labels", patients.len()), labels.len()));
         }
-        if let Some(other) = train.iter().chain(validation).find(|i| **i as usize >= patients.len()) {
+        let (train, validation) = (&split.train, &split.validation);
+        if let Some(other) = train.iter().chain(validation).find(|i| **i >= patients.len()) {
             return Err(Error::input(OP, format!("patients below {}", patients.len()), other));
         }
         if training.micro_batch == Some(0) {
             return Err(Error::config(OP, "micro_batch", "at least 1, or none", 0));
         }
-        let mutants = train.iter().filter(|i| labels[**i as usize]).count();
+        let mutants = train.iter().filter(|i| labels[**i]).count();
         let weight = (train.len() - mutants) as f32 / mutants.max(1) as f32;
         Ok(GliomaNetLearner {
             model,
             patients,
             labels: labels.iter().map(|l| f32::from(u8::from(*l))).collect(),
-            train: Batches::new(OP, train.to_vec(), training.batch, 2, seed)?,
-            validation: validation.to_vec(),
+            train: Batches::new(OP, row_numbers(train), training.batch, 2, seed)?,
+            validation: row_numbers(validation),
             pos_weight: (training.balance && mutants > 0).then_some(weight),
             training,
             seed,

@@ -7,5 +7,5 @@ mod model;
 mod tests;
 
 pub use config::{EdgeGate, Encoders, GliomaNetConfig, NodeAttention, NodeHead};
-pub use learner::{GliomaNetLearner, GliomaNetTraining};
+pub use learner::{GliomaNetData, GliomaNetLearner, GliomaNetTraining};
 pub use model::{GliomaNet, GliomaNetOutput};

@@ -2,6 +2,7 @@ use super::*;
 use crate::tumour::tests::patient;
 use crate::{GeometryEncoderConfig, ImageEncoderConfig, NetworkEncoderConfig, NoCross, Tumour, TumourBatch};
 use candle_core::{DType, Device, Tensor};
+use oncograph_core::Split;
 use oncograph_losses::BiLevelConfig;
 use oncograph_nn::optim::AdamConfig;
 use oncograph_nn::{Gradients, ParamStore, Seed, testing};
@@ -173,10 +174,10 @@ fn cached_gradients_are_those_of_the_whole_batch() {
     let of = |micro: Option<usize>| {
         let (store, model) = model(&config);
         let training = GliomaNetTraining::default().batch(6, micro).rotation(0.0).balance(true);
-        let train: Vec<u32> = (0..6).collect();
+        let data = GliomaNetData { tumours: &all, mutants: &labels };
+        let split = Split::new((0..6).collect(), vec![], vec![]);
         let mut learner =
-            GliomaNetLearner::new(&model, &all, &labels, &train, &[], training, Seed::new(1), &Device::Cpu)
-                .unwrap();
+            GliomaNetLearner::new(&model, data, &split, training, Seed::new(1), &Device::Cpu).unwrap();
         let step = learner.step_gradients(&store, 0, 0).unwrap();
         let plain = store.backward(&learner.train_step(0, 0).unwrap().loss).unwrap();
         (step, plain)
@@ -201,10 +202,10 @@ fn training_that_is_stopped_resumes_to_the_same_bits() {
     let run = |checkpoint: Option<&std::path::Path>, epochs: usize| {
         let (store, model) = model(&small());
         let training = GliomaNetTraining::default().batch(4, Some(2));
-        let train: Vec<u32> = (0..8).collect();
+        let data = GliomaNetData { tumours: &all, mutants: &labels };
+        let split = Split::new((0..8).collect(), vec![], vec![]);
         let mut learner =
-            GliomaNetLearner::new(&model, &all, &labels, &train, &[], training, Seed::new(1), &Device::Cpu)
-                .unwrap();
+            GliomaNetLearner::new(&model, data, &split, training, Seed::new(1), &Device::Cpu).unwrap();
         let mut config = config.clone();
         config.epochs = epochs;
         fit(&mut learner, &store, &config, checkpoint, &StopFlag::new(), |_| ()).unwrap();
@@ -228,15 +229,8 @@ fn switches_that_do_not_go_together_are_named() {
     let (_, model) = model(&small());
     let all = patients(2);
     let training = GliomaNetTraining::default().batch(1, None);
-    let error = GliomaNetLearner::new(
-        &model,
-        &all,
-        &[true, false],
-        &[0, 1],
-        &[],
-        training,
-        Seed::new(1),
-        &Device::Cpu,
-    );
+    let data = GliomaNetData { tumours: &all, mutants: &[true, false] };
+    let split = Split::new(vec![0, 1], vec![], vec![]);
+    let error = GliomaNetLearner::new(&model, data, &split, training, Seed::new(1), &Device::Cpu);
     assert_eq!(error.unwrap_err().to_string(), "GliomaNetLearner: batch must be at least 2, got 1");
 }

@@ -1,33 +1,41 @@
 use super::{PopulationClassifier, PopulationEdges};
 use crate::{BinaryLearner, BinaryTraining, Result, feature_matrix};
 use candle_core::{Device, Tensor};
+use oncograph_core::Split;
 use oncograph_nn::{Mode, Seed};
 
+/// What a population classifier learns from: patients in one order, as the nodes of one graph.
+#[derive(Debug, Clone, Copy)]
+pub struct PopulationData<'a> {
+    /// The features of each patient.
+    pub x: &'a [Vec<f64>],
+    /// The patients who are joined.
+    pub edges: &'a PopulationEdges,
+    /// The label of each patient; `None` where it is not known.
+    pub labels: &'a [Option<bool>],
+}
+
 impl PopulationClassifier {
-    /// The training of this classifier on one graph with the nodes `x`, joined by `edges`. Only the labels of `train` and
-    /// `validation` are read; the nodes of all others pass their messages on.
+    /// The training of this classifier on one graph. Only the labels of the training and validation patients of `split`
+    /// are read; the nodes of all others pass their messages on.
     ///
     /// # Errors
     /// As [`BinaryLearner::new`]; an error for edges to patients that are not there.
-    #[allow(clippy::too_many_arguments)] // each is a thing of its own, given once
-    pub fn learner<'a>(
-        &'a self,
-        x: &[Vec<f64>],
-        edges: &PopulationEdges,
-        labels: &[Option<bool>],
-        train: &[u32],
-        validation: &[u32],
+    pub fn learner(
+        &self,
+        data: PopulationData<'_>,
+        split: &Split,
         training: &BinaryTraining,
         seed: Seed,
         device: &Device,
-    ) -> Result<BinaryLearner<'a>> {
-        let graph = edges.graph(x.len(), device)?;
-        let x = feature_matrix(x, device)?;
+    ) -> Result<BinaryLearner<'_>> {
+        let graph = data.edges.graph(data.x.len(), device)?;
+        let x = feature_matrix(data.x, device)?;
         let forward = move |patients: &[u32], mode: Mode| -> Result<Tensor> {
             let index = Tensor::from_slice(patients, patients.len(), x.device())?;
             Ok(self.forward(&x, &graph, mode)?.index_select(&index, 0)?)
         };
-        BinaryLearner::new(forward, labels, train, validation, training, seed)
+        BinaryLearner::new(forward, data.labels, split, training, seed)
     }
 }
 
@@ -50,10 +58,10 @@ mod tests {
         let config = PopulationClassifierConfig::new(2).channels([6]);
         let model = config.build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
         let labels: Vec<Option<bool>> = (0..40).map(|i| (i < 20).then_some(i % 2 == 0)).collect();
-        let train: Vec<u32> = (0..20).collect();
+        let split = Split::new((0..20).collect(), vec![], vec![]);
         let training = BinaryTraining::new().batch(Some(6));
-        let learner =
-            model.learner(&rows, &edges, &labels, &train, &[], &training, Seed::new(1), &Device::Cpu);
+        let data = PopulationData { x: &rows, edges: &edges, labels: &labels };
+        let learner = model.learner(data, &split, &training, Seed::new(1), &Device::Cpu);
         let mut learner = learner.unwrap();
         let config = FitConfig::new(30, OptimizerConfig::Adam(AdamConfig::new(0.05)));
         fit(&mut learner, &store, &config, None, &StopFlag::new(), |_| ()).unwrap();

@@ -8,3 +8,4 @@ mod learner;
 pub use bank::{Neighbour, PopulationBank, PopulationMode};
 pub use classifier::{PopulationClassifier, PopulationClassifierConfig};
 pub use graph::{PopulationEdges, PopulationGraphConfig, Similarity};
+pub use learner::PopulationData;

@@ -13,7 +13,7 @@ pub use networks::{AttributeScalers, GliomaNetworks};
 
 use crate::pipeline::{GliomaCohort, Prepared, StageProgress, StageWatch, prepare};
 use crate::presets::GliomaConfig;
-use crate::{GliomaNet, GliomaNetConfig, GliomaNetLearner, Result};
+use crate::{GliomaNet, GliomaNetConfig, GliomaNetData, GliomaNetLearner, Result};
 use candle_core::{DType, Device};
 use key::Keys;
 use oncograph_core::{AtFile, Split};
@@ -242,17 +242,18 @@ impl<'a> GliomaStages<'a> {
         let seed = self.seed().stream("multi-modal");
         let store = ParamStore::new(seed);
         let net = config.build(store.var_builder(DType::F32, &self.device))?;
-        let half: Vec<u32> = split.train.iter().map(|i| *i as u32).collect();
-        let held: Vec<u32> = match self.config.model_fit.keep {
+        let half = &split.train;
+        let held: Vec<usize> = match self.config.model_fit.keep {
             Keep::Best => self.held_out(half.len(), seed).iter().map(|&i| half[i]).collect(),
             _ => vec![],
         };
-        let train: Vec<u32> = half.into_iter().filter(|i| !held.contains(i)).collect();
+        let train = half.iter().copied().filter(|i| !held.contains(i)).collect();
         let labels = cohort.mutants(&(0..cohort.subjects.len()).collect::<Vec<_>>());
         let training = self.config.model_training.clone();
         let tumours = &networks.tumours;
-        let mut learner =
-            GliomaNetLearner::new(&net, tumours, &labels, &train, &held, training, seed, &self.device)?;
+        let data = GliomaNetData { tumours, mutants: &labels };
+        let inner = Split::new(train, held, vec![]);
+        let mut learner = GliomaNetLearner::new(&net, data, &inner, training, seed, &self.device)?;
         self.train("3 multi-modal", &name, &mut learner, &store, &self.config.model_fit)?;
         drop(learner);
         let start = Instant::now();

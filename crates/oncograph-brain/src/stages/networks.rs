@@ -4,7 +4,8 @@ use super::{GliomaStages, lock};
 use crate::pipeline::{GliomaCohort, Voxels, voxels};
 use crate::presets::StageFit;
 use crate::{
-    Autoencoder, AutoencoderLearner, BrainNetwork, Error, Result, TractEncoder, TractLearner, Tumour,
+    Autoencoder, AutoencoderLearner, BrainNetwork, Error, Result, TractData, TractEncoder, TractLearner,
+    Tumour,
 };
 use candle_core::DType;
 use oncograph_core::Split;
@@ -159,10 +160,10 @@ impl GliomaStages<'_> {
         let mri = matrix(with_fa.iter().flat_map(|&p| &seen[p].tracts), &self.device)?;
         let fa = matrix(with_fa.iter().flat_map(|&p| &seen[p].fa).flatten(), &self.device)?;
         let count = cohort.atlas.tracts.len();
-        let number: Vec<usize> = with_fa.iter().flat_map(|_| 0..count).collect();
+        let tract: Vec<usize> = with_fa.iter().flat_map(|_| 0..count).collect();
         let place = |p: &usize| with_fa.iter().position(|w| w == p);
         let held: Vec<u32> = held.iter().filter_map(place).flat_map(|p| rows_of(p, count)).collect();
-        let mut learner = TractLearner::new(&encoder, mri, fa, number, &held, *batch, seed)?;
+        let mut learner = TractLearner::new(&encoder, TractData { mri, fa, tract }, &held, *batch, seed)?;
         self.train("2 tracts", name, &mut learner, &store, fit)?;
         drop(learner);
         Ok(encoder)

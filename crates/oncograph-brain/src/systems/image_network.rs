@@ -101,13 +101,14 @@ impl<'s> ImageNetwork<'s> {
             });
             Ok(Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0)?)
         };
-        let both: Vec<u32> = split.train.iter().chain(&split.validation).map(|i| *i as u32).collect();
+        let both = [&split.train[..], &split.validation].concat();
         // Half B's last patients: the split is random already.
         let (train, held) = both.split_at(both.len() - (HELD * both.len() as f64) as usize);
+        let inner = Split::new(train.to_vec(), held.to_vec(), vec![]);
         let labels: Vec<Option<bool>> =
             (0..tumours.len()).map(|i| data.idh(i).filter(|_| !split.test.contains(&i))).collect();
         let training = BinaryTraining::new().batch(Some(BATCH));
-        let mut learner = BinaryLearner::new(logits, &labels, train, held, &training, seed)?;
+        let mut learner = BinaryLearner::new(logits, &labels, &inner, &training, seed)?;
         let optimizer = OptimizerConfig::Adam(AdamConfig::new(1e-3).weight_decay(5e-4));
         let epochs = if quick { 8 } else { 100 };
         job.train(&mut learner, &store, &FitConfig::new(epochs, optimizer))?;

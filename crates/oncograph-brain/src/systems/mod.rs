@@ -20,6 +20,7 @@ pub use variants::{published_variants, switched_variants};
 use crate::Result;
 use crate::pipeline::GliomaCohort;
 use crate::stages::GliomaStages;
+use oncograph_core::Split;
 use oncograph_datasets::scaler::ZScore;
 use oncograph_nn::Seed;
 use oncograph_study::{Answer, Answers};
@@ -80,18 +81,18 @@ impl GliomaStages<'_> {
     }
 
     /// Half B, split again where the best epoch is kept: who trains, and who decides.
-    pub(crate) fn inner(&self, n: usize, keep: Keep, name: &str) -> (Vec<u32>, Vec<u32>) {
+    pub(crate) fn inner(&self, n: usize, keep: Keep, name: &str) -> Split {
         use rand::seq::SliceRandom;
-        let mut all: Vec<u32> = (0..n as u32).collect();
+        let mut all: Vec<usize> = (0..n).collect();
         if keep == Keep::Last {
-            return (all, vec![]);
+            return Split::new(all, vec![], vec![]);
         }
         all.shuffle(&mut self.head_seed(name).stream("inner").rng());
         let held = (self.config().validation * n as f64).round() as usize;
         let mut validation = all.split_off(n - held);
         all.sort_unstable();
         validation.sort_unstable();
-        (all, validation)
+        Split::new(all, validation, vec![])
     }
 }
 

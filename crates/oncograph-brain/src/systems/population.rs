@@ -3,7 +3,8 @@ use crate::pipeline::GliomaCohort;
 use crate::presets::EmbeddingVector;
 use crate::stages::{GliomaStages, TrainedGliomaNet};
 use crate::{
-    Error, PopulationBank, PopulationClassifier, PopulationEdges, PopulationMode, Result, feature_matrix,
+    Error, PopulationBank, PopulationClassifier, PopulationData, PopulationEdges, PopulationMode, Result,
+    feature_matrix,
 };
 use candle_core::{DType, Device};
 use oncograph_core::Split;
@@ -150,11 +151,11 @@ impl PopulationHead<'_> {
         };
         let known = fitted.bank.labels.iter().map(|l| Some(*l));
         let labels: Vec<Option<bool>> = known.chain(vec![None; test.len()]).collect();
-        let (rows, held) = self.stages.inner(n, config.classifier_fit.keep, "population");
+        let inner = self.stages.inner(n, config.classifier_fit.keep, "population");
         let training = &config.classifier_training;
         let seed = self.stages.head_seed("population");
-        let mut learner =
-            fitted.classifier.learner(&x, &edges, &labels, &rows, &held, training, seed, &fitted.device)?;
+        let data = PopulationData { x: &x, edges: &edges, labels: &labels };
+        let mut learner = fitted.classifier.learner(data, &inner, training, seed, &fitted.device)?;
         job.train(&mut learner, &fitted.store, &in_one_go(&config.classifier_fit))?;
         match test {
             [] => Ok(vec![]),
