@@ -2,6 +2,7 @@ use crate::{
     Contrast, Error, MultiTaskLoss, OmicsBatch, OmicsModel, OmicsOutput, Result, SharedGraphs, task_loss,
 };
 use candle_core::Tensor;
+use oncograph_core::Split;
 use oncograph_nn::{Mode, Seed};
 use oncograph_study::Target;
 use oncograph_train::{Learner, StepLoss, Validation};
@@ -15,6 +16,17 @@ pub trait BatchSource {
     /// # Errors
     /// [`Error::Source`] for one of the source's own.
     fn batch(&self, patients: &[usize]) -> Result<OmicsBatch>;
+}
+
+/// What an [`OmicsLearner`] learns from: patients in one order.
+#[derive(Clone, Copy)]
+pub struct OmicsData<'a> {
+    /// The source of the batches.
+    pub source: &'a dyn BatchSource,
+    /// The graphs that all patients share.
+    pub graphs: &'a SharedGraphs,
+    /// What is known of each patient, by task.
+    pub targets: &'a BTreeMap<String, Target>,
 }
 
 /// The training of one model on one split: the losses of its tasks and, if wanted, the contrast.
@@ -36,24 +48,21 @@ pub struct OmicsLearner<'a> {
 }
 
 impl<'a> OmicsLearner<'a> {
-    /// A learner on the patients `train`, scored on `validation`, in batches of `batch` patients. Patients without any
-    /// label serve the contrast alone.
+    /// A learner on the training patients of `split`, scored on its validation patients, in batches of `batch` patients;
+    /// its test patients are not read. Patients without any label serve the contrast alone.
     ///
     /// # Errors
     /// [`Error::Input`] for an empty split, a patient without a place in `targets`, or a task without a target;
     /// [`Error::Argument`] for a batch of 0.
-    #[allow(clippy::too_many_arguments)] // each is a thing of its own, given once
     pub fn new(
         model: &'a dyn OmicsModel,
-        source: &'a dyn BatchSource,
-        graphs: &'a SharedGraphs,
-        targets: &'a BTreeMap<String, Target>,
+        data: OmicsData<'a>,
         weights: &'a MultiTaskLoss,
-        contrast: Option<&'a Contrast>,
-        (train, validation): (&[usize], &[usize]),
+        split: &Split,
         batch: usize,
         seed: Seed,
     ) -> Result<Self> {
+        let OmicsData { source, graphs, targets } = data;
         if batch == 0 {
             return Err(Error::config("OmicsLearner", "batch", "at least 1", 0));
         }
@@ -61,8 +70,8 @@ impl<'a> OmicsLearner<'a> {
             let Some(target) = targets.get(&task.name) else {
                 return Err(Error::input("targets", format!("one for task {}", task.name), "none"));
             };
-            for split in [train, validation] {
-                match split.iter().max() {
+            for rows in [&split.train, &split.validation] {
+                match rows.iter().max() {
                     None => return Err(Error::input("split", "at least one patient", 0)),
                     Some(p) if *p >= target.len() => {
                         return Err(Error::input("split", format!("patients below {}", target.len()), p));
@@ -71,21 +80,26 @@ impl<'a> OmicsLearner<'a> {
                 }
             }
         }
-        let (train, validation) = (train.to_vec(), validation.to_vec());
         Ok(OmicsLearner {
             model,
             source,
             graphs,
             targets,
             weights,
-            contrast,
-            train,
-            validation,
+            contrast: None,
+            train: split.train.clone(),
+            validation: split.validation.clone(),
             groups: None,
             batch,
             seed,
             scores: vec![],
         })
+    }
+
+    /// Adds the contrast of two views of each batch.
+    pub fn contrast(mut self, contrast: &'a Contrast) -> Self {
+        self.contrast = Some(contrast);
+        self
     }
 
     /// Balances the batches over groups of patients, for example types of cancer: an epoch's order takes from each group

@@ -69,7 +69,7 @@ pub use heads::Heads;
 pub use inter::{Fused, InterModality};
 pub use intra::IntraModality;
 pub use late_fusion::late_fusion_jobs;
-pub use learner::{BatchSource, OmicsLearner, predict};
+pub use learner::{BatchSource, OmicsData, OmicsLearner, predict};
 pub use loss::{MultiTaskLoss, Weighting, risk, task_loss};
 pub use memory::MemoryCohort;
 pub use model::{OmicsModel, OmicsNet, OmicsOutput};

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use candle_core::{DType, Device, Tensor};
-use oncograph_core::FollowUp;
+use oncograph_core::{FollowUp, Split};
 use oncograph_nn::optim::AdamWConfig;
 use oncograph_nn::testing::pattern;
 use oncograph_nn::{ParamStore, Seed};
@@ -74,12 +74,11 @@ impl World {
 
     /// Of some patients every fourth validates.
     fn learner<'a>(&'a self, model: &'a Model, patients: std::ops::Range<usize>) -> OmicsLearner<'a> {
-        let (train, validation): (Vec<usize>, Vec<usize>) = patients.clone().partition(|p| p % 4 > 0);
+        let (train, validation) = patients.clone().partition(|p| p % 4 > 0);
         let seed = Seed::new(2).at(patients.start as u64);
-        let Model { net, weights, .. } = model;
-        let (cohort, graphs, targets) = (&self.cohort, &self.graphs, &self.targets);
-        OmicsLearner::new(net, cohort, graphs, targets, weights, None, (&train, &validation), 8, seed)
-            .unwrap()
+        let data = OmicsData { source: &self.cohort, graphs: &self.graphs, targets: &self.targets };
+        let split = Split::new(train, validation, vec![]);
+        OmicsLearner::new(&model.net, data, &model.weights, &split, 8, seed).unwrap()
     }
 }
 

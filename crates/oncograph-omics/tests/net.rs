@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use candle_core::{DType, Device, Tensor, Var};
-use oncograph_core::FollowUp;
+use oncograph_core::{FollowUp, Split};
 use oncograph_nn::testing::{assert_gradient_coverage, check_gradients, pattern};
 use oncograph_nn::{Mode, ParamStore, Seed};
 use oncograph_omics::*;
@@ -372,25 +372,17 @@ fn training_learns_a_planted_signal_and_repeats_its_bits() {
     let cohort = MemoryCohort::new(&vec![vec![1.0]; n], &Device::Cpu).unwrap().with("gene", &rows).unwrap();
     let graphs =
         SharedGraphs::new(&config, &[TypedEdges::new("gene", "gene", vec![(0, 1), (1, 2), (3, 4)])]).unwrap();
-    let (train, test): (Vec<usize>, Vec<usize>) = (0..n).partition(|i| i % 3 > 0);
+    let (train, validation) = (0..n).partition(|i| i % 3 > 0);
+    let split = Split::new(train, validation, vec![]);
     let run = || {
         let store = ParamStore::new(Seed::new(1));
         let vb = store.var_builder(DType::F32, &Device::Cpu);
         let net = config.build(vb.clone()).unwrap();
         let weights = MultiTaskLoss::new(Weighting::Uncertainty, &config, vb.clone()).unwrap();
         let contrast = Contrast::new(&ContrastConfig::default(), 32, vb).unwrap();
-        let mut learner = OmicsLearner::new(
-            &net,
-            &cohort,
-            &graphs,
-            &targets,
-            &weights,
-            Some(&contrast),
-            (&train, &test),
-            20,
-            Seed::new(2),
-        )
-        .unwrap();
+        let data = OmicsData { source: &cohort, graphs: &graphs, targets: &targets };
+        let learner = OmicsLearner::new(&net, data, &weights, &split, 20, Seed::new(2)).unwrap();
+        let mut learner = learner.contrast(&contrast);
         let options = FitConfig::new(25, OptimizerConfig::AdamW(AdamWConfig::new(3e-3)));
         let outcome = fit(&mut learner, &store, &options, None, &StopFlag::new(), |_| ()).unwrap();
         (outcome.history[0].score, outcome.history[outcome.best_epoch].score)

@@ -25,9 +25,11 @@ pub(super) fn train(
 ) -> Result<usize> {
     let mut learners: Vec<(String, usize, OmicsLearner<'_>)> = vec![];
     for name in centres(cohort)?.names {
-        let own = (of_centre(cohort, &name, &split.train)?, of_centre(cohort, &name, &split.validation)?);
-        if !own.0.is_empty() && !own.1.is_empty() {
-            learners.push((name, own.0.len(), network.learner((&own.0, &own.1))?));
+        let [train, validation] =
+            [&split.train, &split.validation].map(|rows| of_centre(cohort, &name, rows));
+        let own = Split::new(train?, validation?, vec![]);
+        if !own.train.is_empty() && !own.validation.is_empty() {
+            learners.push((name, own.train.len(), network.learner(&own)?));
         }
     }
     let mut sites: Vec<Site<'_>> = learners

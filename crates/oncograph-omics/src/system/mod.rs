@@ -154,7 +154,7 @@ fn train_one(
     config: &OmicsSystemConfig,
     job: &mut Job<'_>,
 ) -> Result<BTreeMap<String, Parameters>> {
-    let mut learner = network.learner((&split.train, &split.validation))?;
+    let mut learner = network.learner(split)?;
     Ok(job.train(&mut learner, &network.store, &config.fit)?.1)
 }
 

@@ -1,9 +1,10 @@
 use crate::trained::TaskModel;
 use crate::{
-    Ablate, Contrast, FlatNet, MemoryCohort, MultiTaskLoss, OmicsLearner, OmicsModel, OmicsNetConfig,
-    OmicsPipeline, OmicsStudyCohort, OmicsSystemConfig, OmicsVariant, Result, SharedGraphs,
+    Ablate, Contrast, FlatNet, MemoryCohort, MultiTaskLoss, OmicsData, OmicsLearner, OmicsModel,
+    OmicsNetConfig, OmicsPipeline, OmicsStudyCohort, OmicsSystemConfig, OmicsVariant, Result, SharedGraphs,
 };
 use candle_core::{DType, Device};
+use oncograph_core::Split;
 use oncograph_nn::{ParamStore, Seed};
 use oncograph_study::{Cohort, Target};
 use oncograph_train::Parameters;
@@ -76,19 +77,15 @@ impl Network {
         })
     }
 
-    /// What trains it on the first of two lists of patients and is scored on the second.
-    pub fn learner(&self, split: (&[usize], &[usize])) -> Result<OmicsLearner<'_>> {
-        OmicsLearner::new(
-            self.model.as_ref(),
-            &self.source,
-            &self.graphs,
-            &self.targets,
-            &self.weights,
-            self.contrast.as_ref(),
-            split,
-            self.batch,
-            self.seed,
-        )
+    /// What trains it on the training patients of a split and is scored on its validation patients.
+    pub fn learner(&self, split: &Split) -> Result<OmicsLearner<'_>> {
+        let data = OmicsData { source: &self.source, graphs: &self.graphs, targets: &self.targets };
+        let learner =
+            OmicsLearner::new(self.model.as_ref(), data, &self.weights, split, self.batch, self.seed)?;
+        Ok(match &self.contrast {
+            Some(contrast) => learner.contrast(contrast),
+            None => learner,
+        })
     }
 
     /// The models that answer its tasks: each with the parameters of the epoch that was best for it, or with those that
