@@ -92,6 +92,14 @@ struct Modality {
     hetero: Option<GatConv>,
 }
 
+/// What all modalities of one forward pass read.
+struct Pass<'a> {
+    batch: &'a OmicsBatch,
+    graphs: &'a SharedGraphs,
+    /// The vector of each patient \[patients, H\].
+    patient: &'a Tensor,
+}
+
 /// A modality's vectors for some patients of a batch.
 struct Tokens {
     patients: Vec<u32>,
@@ -143,18 +151,12 @@ impl OmicsNet {
     }
 
     /// The vectors of one modality for those patients of the batch that have it.
-    fn tokens(
-        &self,
-        modality: &Modality,
-        batch: &OmicsBatch,
-        graphs: &SharedGraphs,
-        patient: &Tensor,
-        mode: Mode,
-    ) -> Result<Vec<Tokens>> {
+    fn tokens(&self, modality: &Modality, pass: &Pass<'_>, mode: Mode) -> Result<Vec<Tokens>> {
+        let batch = pass.batch;
         if let [one] = &modality.config.node_types[..]
             && let Some(Nodes::Rows { features, patient: owner, edges }) = batch.nodes.get(one)
         {
-            return self.row_tokens(modality, one, (features, owner, edges), patient, mode);
+            return self.row_tokens(modality, one, (features, owner, edges), pass.patient, mode);
         }
         // Patients that have the same node types share a graph: nobody's absent nodes are filled in.
         let names = &modality.config.node_types;
@@ -168,7 +170,7 @@ impl OmicsNet {
             }
         }
         let group = |(pattern, patients): (Vec<bool>, Vec<u32>)| {
-            self.value_tokens(modality, batch, graphs, patient, (&pattern, patients), mode)
+            self.value_tokens(modality, pass, (&pattern, patients), mode)
         };
         groups.into_iter().map(group).collect()
     }
@@ -177,12 +179,11 @@ impl OmicsNet {
     fn value_tokens(
         &self,
         modality: &Modality,
-        batch: &OmicsBatch,
-        graphs: &SharedGraphs,
-        patient: &Tensor,
+        pass: &Pass<'_>,
         (pattern, patients): (&[bool], Vec<u32>),
         mode: Mode,
     ) -> Result<Tokens> {
+        let Pass { batch, graphs, patient } = pass;
         let rows = index(&patients, batch.patient.device())?;
         let (mut parts, mut values, mut ranges) = (vec![], vec![], vec![]);
         let mut nodes = 0;
@@ -305,9 +306,10 @@ impl OmicsModel for OmicsNet {
         let mut place = vec![0u32; b * m];
         let mut present = vec![vec![false; m]; b];
         let mut next = 1;
+        let pass = Pass { batch, graphs, patient: &patient };
         for (k, modality) in active.iter().enumerate() {
             let mode = mode.stream("intra").stream(&modality.config.name);
-            for tokens in self.tokens(modality, batch, graphs, &patient, mode)? {
+            for tokens in self.tokens(modality, &pass, mode)? {
                 for p in &tokens.patients {
                     place[*p as usize * m + k] = next;
                     present[*p as usize][k] = true;

@@ -1,15 +1,15 @@
 use super::average::average;
 use super::proximal::Proximal;
 use crate::{Error, Result};
-use candle_core::{DType, Tensor};
+use candle_core::DType;
 use oncograph_nn::ParamStore;
 use oncograph_train::{
-    EpochRecord, FitConfig, FitOutcome, Keep, Learner, OptimizerConfig, Progress, StopFlag,
+    EpochRecord, FitConfig, FitOutcome, Keep, Learner, OptimizerConfig, Parameters, Progress, StopFlag,
     TrainingCheckpoint, fit,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Configuration of [`federate`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -161,51 +161,20 @@ pub fn federate(
         store.restore(&global)?;
         progress.history.iter().for_each(&mut on_round);
     }
+    let federation = Federation { store, config, folder, stop };
     while !finished(&progress, config) {
-        let round = progress.history.len();
-        let mut states = vec![];
-        let mut parts = BTreeMap::new();
-        let (mut loss, mut rate) = (0.0, 0.0);
-        let patients: usize = sites.iter().map(|s| s.patients).sum();
-        for site in sites.iter_mut() {
-            let outcome = local(site, store, &global, config, round, &site_file(folder, &site.name), stop)?;
-            let own = &outcome.history[round * config.local_epochs..];
-            let mean = own.iter().map(|e| e.train_loss).sum::<f64>() / own.len() as f64;
-            loss += mean * site.patients as f64 / patients as f64;
-            rate = own.last().map_or(rate, |e| e.learning_rate);
-            let state = store.snapshot()?;
-            parts.insert(format!("loss {}", site.name), mean);
-            parts.insert(format!("update {}", site.name), distance(&state, &global)?);
-            states.push((state, site.patients));
-        }
-        global = average(&states.iter().map(|(s, n)| (s, *n)).collect::<Vec<_>>(), Some(&global))?;
-        store.restore(&global)?;
-        let (mut score, mut scores) = (0.0, BTreeMap::new());
-        for site in sites.iter_mut() {
-            let own = site.learner.validate((round + 1) * config.local_epochs - 1)?.score;
-            score += own * (site.patients as f64 / patients as f64);
-            scores.insert(format!("score {}", site.name), own);
-        }
-        let better = progress.best_epoch.is_none_or(|b| score < progress.history[b].score);
+        let (parameters, record) = federation.round(sites, &global, progress.history.len())?;
+        global = parameters;
+        let better = progress.best_epoch.is_none_or(|b| record.score < progress.history[b].score);
         if better || config.keep == Keep::Last {
-            progress.best_epoch = Some(round);
+            progress.best_epoch = Some(record.epoch);
             best = global.clone();
         }
-        let record = EpochRecord {
-            epoch: round,
-            train_loss: loss,
-            train_parts: parts,
-            score,
-            validation_parts: scores,
-            scores: BTreeMap::new(),
-            learning_rate: rate,
-        };
         on_round(&record);
         progress.history.push(record);
-        let (parameters, best) = (global.clone(), best.clone());
         let state = TrainingCheckpoint {
-            parameters,
-            best,
+            parameters: global.clone(),
+            best: best.clone(),
             best_of: BTreeMap::new(),
             optimizer: HashMap::new(),
             progress: progress.clone(),
@@ -245,10 +214,6 @@ fn check(sites: &[Site<'_>]) -> Result<()> {
     Ok(())
 }
 
-fn site_file(folder: &Path, name: &str) -> PathBuf {
-    folder.join(format!("site-{name}.safetensors"))
-}
-
 fn finished(progress: &Progress, config: &FederationConfig) -> bool {
     let done = progress.history.len();
     let stalled = match (progress.best_epoch, config.early_stop) {
@@ -258,41 +223,90 @@ fn finished(progress: &Progress, config: &FederationConfig) -> bool {
     done >= config.rounds || stalled
 }
 
-/// One site's part of a round; the store holds its parameters afterwards.
-///
-/// The site's own checkpoint says how far it is: at the round's first epoch it takes the global parameters and keeps its
-/// optimizer, within the round, after a kill, it goes on.
-fn local(
-    site: &mut Site<'_>,
-    store: &ParamStore,
-    global: &HashMap<String, Tensor>,
-    config: &FederationConfig,
-    round: usize,
-    file: &Path,
-    stop: &StopFlag,
-) -> Result<FitOutcome> {
-    let begun = round * config.local_epochs;
-    match TrainingCheckpoint::load(file)? {
-        None if round == 0 => store.restore(global)?,
-        None => return Err(Error::input(file.display().to_string(), format!("{begun} epochs"), "no file")),
-        Some(mut own) => {
-            let done = own.progress.history.len();
-            if done < begun || done > begun + config.local_epochs {
-                let expected = format!("{begun} to {} epochs", begun + config.local_epochs);
-                return Err(Error::input(file.display().to_string(), expected, done));
-            }
-            if done == begun {
-                own.parameters = global.clone();
-                own.best = global.clone();
-                own.save(file)?;
-            }
-        }
-    }
-    let mut learner = Proximal { learner: site.learner, global, mu: config.proximal };
-    Ok(fit(&mut learner, store, &config.site(round), Some(file), stop, |_| ())?)
+/// What all rounds share.
+struct Federation<'a> {
+    store: &'a ParamStore,
+    config: &'a FederationConfig,
+    folder: &'a Path,
+    stop: &'a StopFlag,
 }
 
-fn distance(a: &HashMap<String, Tensor>, b: &HashMap<String, Tensor>) -> Result<f64> {
+impl Federation<'_> {
+    /// Trains the sites from the global parameters; returns the new ones, which the store holds too, and what is known of
+    /// the round.
+    fn round(
+        &self,
+        sites: &mut [Site<'_>],
+        global: &Parameters,
+        round: usize,
+    ) -> Result<(Parameters, EpochRecord)> {
+        let epochs = self.config.local_epochs;
+        let patients: usize = sites.iter().map(|s| s.patients).sum();
+        let (mut states, mut train_parts) = (vec![], BTreeMap::new());
+        let (mut train_loss, mut learning_rate) = (0.0, 0.0);
+        for site in sites.iter_mut() {
+            let outcome = self.site(site, global, round)?;
+            let own = &outcome.history[round * epochs..];
+            let mean = own.iter().map(|e| e.train_loss).sum::<f64>() / own.len() as f64;
+            train_loss += mean * site.patients as f64 / patients as f64;
+            learning_rate = own.last().map_or(learning_rate, |e| e.learning_rate);
+            let state = self.store.snapshot()?;
+            train_parts.insert(format!("loss {}", site.name), mean);
+            train_parts.insert(format!("update {}", site.name), distance(&state, global)?);
+            states.push((state, site.patients));
+        }
+        let parameters = average(&states.iter().map(|(s, n)| (s, *n)).collect::<Vec<_>>(), Some(global))?;
+        self.store.restore(&parameters)?;
+        let (mut score, mut validation_parts) = (0.0, BTreeMap::new());
+        for site in sites.iter_mut() {
+            let own = site.learner.validate((round + 1) * epochs - 1)?.score;
+            score += own * (site.patients as f64 / patients as f64);
+            validation_parts.insert(format!("score {}", site.name), own);
+        }
+        let record = EpochRecord {
+            epoch: round,
+            train_loss,
+            train_parts,
+            score,
+            validation_parts,
+            scores: BTreeMap::new(),
+            learning_rate,
+        };
+        Ok((parameters, record))
+    }
+
+    /// One site's part of a round; the store holds its parameters afterwards.
+    ///
+    /// The site's own checkpoint says how far it is: at the round's first epoch it takes the global parameters and keeps
+    /// its optimizer, within the round, after a kill, it goes on.
+    fn site(&self, site: &mut Site<'_>, global: &Parameters, round: usize) -> Result<FitOutcome> {
+        let config = self.config;
+        let file = self.folder.join(format!("site-{}.safetensors", site.name));
+        let begun = round * config.local_epochs;
+        match TrainingCheckpoint::load(&file)? {
+            None if round == 0 => self.store.restore(global)?,
+            None => {
+                return Err(Error::input(file.display().to_string(), format!("{begun} epochs"), "no file"));
+            }
+            Some(mut own) => {
+                let done = own.progress.history.len();
+                if done < begun || done > begun + config.local_epochs {
+                    let expected = format!("{begun} to {} epochs", begun + config.local_epochs);
+                    return Err(Error::input(file.display().to_string(), expected, done));
+                }
+                if done == begun {
+                    own.parameters = global.clone();
+                    own.best = global.clone();
+                    own.save(&file)?;
+                }
+            }
+        }
+        let mut learner = Proximal { learner: site.learner, global, mu: config.proximal };
+        Ok(fit(&mut learner, self.store, &config.site(round), Some(&file), self.stop, |_| ())?)
+    }
+}
+
+fn distance(a: &Parameters, b: &Parameters) -> Result<f64> {
     let mut sum = 0.0;
     let mut names: Vec<&String> = a.keys().collect();
     names.sort();
