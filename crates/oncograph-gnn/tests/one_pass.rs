@@ -201,7 +201,7 @@ fn gradients_reach_learned_edge_attributes() {
         let plain = |e: &Tensor| {
             let one = gat.forward_with_attention(&x, &x, &adjacency, Some(e)).unwrap().0;
             let two = gatv2.forward_with_attention(&x, &x, &adjacency, Some(e)).unwrap().0;
-            let three = matrix_per_edge(&store, "3.", &x, e, &adjacency, 6, Reduce::Sum);
+            let three = matrix_per_edge((&store, "3."), &x, e, &adjacency, 6, Reduce::Sum);
             Tensor::cat(&[one, two, three], 1).unwrap()
         };
         assert_same("attributes", &store, &random(170, 2, 4, DType::F64), &fast, &plain);
@@ -210,8 +210,7 @@ fn gradients_reach_learned_edge_attributes() {
 
 /// An edge-conditioned convolution with one hidden layer, the slow way.
 fn matrix_per_edge(
-    store: &ParamStore,
-    at: &str,
+    (store, at): (&ParamStore, &str),
     x: &Tensor,
     e: &Tensor,
     adjacency: &Arc<Adjacency>,
@@ -242,7 +241,7 @@ fn nnconv() {
                     let conv = NnConvConfig::new(width, out, 4).hidden([hidden]).aggr(aggr);
                     let conv = conv.build(store.var_builder(dtype, &Device::Cpu)).unwrap();
                     let e = random(adjacency.edge_count(), 4, 4, dtype);
-                    let plain = |x: &Tensor| matrix_per_edge(&store, "", x, &e, adjacency, out, reduce);
+                    let plain = |x: &Tensor| matrix_per_edge((&store, ""), x, &e, adjacency, out, reduce);
                     let fast = |x: &Tensor| conv.forward_bipartite(x, x, adjacency, Some(&e)).unwrap();
                     let x = random(adjacency.source_count(), width, 3, dtype);
                     let name = format!("{width} to {out}, {dtype:?}, {} edges", adjacency.edge_count());

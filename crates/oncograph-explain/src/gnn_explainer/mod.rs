@@ -155,6 +155,7 @@ impl GnnExplainer {
         let ones = Tensor::ones(edges, DType::F32, x.device())?.to_dtype(x.dtype())?;
         let prediction = model(&x, &ones).map_err(Error::Model)?.detach();
         let target = self.target(&rows(&prediction, index)?)?;
+        let explained = Explained { x: &x, ones: &ones, index, target: &target };
         let store = ParamStore::new(Seed::new(0));
         let node = Learnt::new(NODE, initial.node, self.node_shape(&x)?.map(Vec::from), &store)?;
         let edge = Learnt::new(EDGE, initial.edge, self.config.edge_mask.then(|| vec![edges]), &store)?;
@@ -162,7 +163,7 @@ impl GnnExplainer {
         let mut adam = Adam::new(AdamConfig::new(self.config.lr))?;
         let mut losses = Vec::with_capacity(self.config.epochs);
         for epoch in 0..self.config.epochs {
-            let loss = self.masked_loss(&x, &ones, index, &target, &learnt, &model)?;
+            let loss = self.masked_loss(&explained, &learnt, &model)?;
             losses.push(loss.to_dtype(DType::F64)?.to_scalar::<f64>()?);
             let gradients = store.backward(&loss)?;
             for mask in &mut learnt {
@@ -183,13 +184,11 @@ impl GnnExplainer {
     /// The loss of the model's outputs with both masks, and the masks' own.
     fn masked_loss(
         &self,
-        x: &Tensor,
-        ones: &Tensor,
-        index: Option<&[usize]>,
-        target: &Tensor,
+        explained: &Explained<'_>,
         learnt: &[Learnt],
         model: &impl Fn(&Tensor, &Tensor) -> ModelResult,
     ) -> Result<Tensor> {
+        let &Explained { x, ones, index, target } = explained;
         let (mut masked, mut factors) = (x.clone(), ones.clone());
         for mask in learnt {
             let values = Activation::Sigmoid.forward(&mask.tensor)?;
@@ -248,6 +247,15 @@ impl GnnExplainer {
         let ent = ((&m * log(&m)?)? + (&rest * log(&rest)?)?)?.neg()?.mean_all()?;
         Ok(Some(((reduction.of(&m)? * size)? + (ent * entropy)?)?))
     }
+}
+
+/// What is masked and what the masked outputs are held to.
+struct Explained<'a> {
+    x: &'a Tensor,
+    /// The factors of the edges without a mask.
+    ones: &'a Tensor,
+    index: Option<&'a [usize]>,
+    target: &'a Tensor,
 }
 
 fn matrix(x: &Tensor) -> Result<(usize, usize)> {

@@ -81,12 +81,12 @@ fn run<T: Voxel>(
     let mut data = volume.as_slice().to_vec();
     if radius[0] > 0 {
         data.par_chunks_mut(nx * ny).for_each_init(Vec::new, |buffer, slice| {
-            slice.chunks_exact_mut(nx).for_each(|line| window(line, nx, 1, radius[0], outside, pick, buffer));
+            slice.chunks_exact_mut(nx).for_each(|line| window(line, 1, radius[0], outside, pick, buffer));
         });
     }
     if radius[1] > 0 {
         data.par_chunks_mut(nx * ny).for_each_init(Vec::new, |buffer, slice| {
-            window(slice, ny, nx, radius[1], outside, pick, buffer);
+            window(slice, nx, radius[1], outside, pick, buffer);
         });
     }
     if radius[2] > 0 {
@@ -106,16 +106,16 @@ fn run<T: Voxel>(
     Volume::new(volume.grid().clone(), volume.frame().clone(), data)
 }
 
-/// The running extremum over `n` rows of `width` values, in place.
+/// The running extremum over rows of `width` values, in place.
 fn window<T: Voxel>(
     data: &mut [T],
-    n: usize,
     width: usize,
     radius: usize,
     outside: Option<T>,
     pick: impl Fn(T, T) -> T,
     source: &mut Vec<T>,
 ) {
+    let n = data.len() / width;
     source.clear();
     source.extend_from_slice(data);
     // Row i meets row i + d for every shift d: whole rows at a time, without a branch inside.

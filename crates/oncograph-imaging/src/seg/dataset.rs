@@ -108,50 +108,8 @@ pub(super) fn put_groups(
     planes: &[(usize, usize)],
     instance_uid: &str,
 ) {
-    let grid = series.volume.grid();
-    let (spacing, direction) = (grid.spacing(), grid.direction());
-    let decimal = |values: &[f64]| values.iter().map(|v| ds(*v)).collect::<Vec<_>>().join("\\");
-    // RAS+ to DICOM's LPS+.
-    let axis = |c: usize| [-direction[(0, c)], -direction[(1, c)], direction[(2, c)]];
-
-    let mut measures = InMemDicomObject::new_empty();
-    measures.put_str(tags::PIXEL_SPACING, VR::DS, decimal(&[spacing[1], spacing[0]]));
-    measures.put_str(tags::SLICE_THICKNESS, VR::DS, ds(spacing[2]));
-    measures.put_str(tags::SPACING_BETWEEN_SLICES, VR::DS, ds(spacing[2]));
-    let mut orientation = InMemDicomObject::new_empty();
-    orientation.put_str(tags::IMAGE_ORIENTATION_PATIENT, VR::DS, decimal(&[axis(0), axis(1)].concat()));
-    let mut shared = InMemDicomObject::new_empty();
-    shared.put(sequence(tags::PIXEL_MEASURES_SEQUENCE, [measures]));
-    shared.put(sequence(tags::PLANE_ORIENTATION_SEQUENCE, [orientation]));
-    object.put(sequence(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, [shared]));
-
-    let frames = planes.iter().map(|&(segment, slice)| {
-        let mut content = InMemDicomObject::new_empty();
-        let index = [segment as u32 + 1, slice as u32 + 1];
-        content.put(DataElement::new(
-            tags::DIMENSION_INDEX_VALUES,
-            VR::UL,
-            PrimitiveValue::U32(index[..].into()),
-        ));
-        let mut position = InMemDicomObject::new_empty();
-        position.put_str(tags::IMAGE_POSITION_PATIENT, VR::DS, decimal(&series.slices[slice].position));
-        let mut identification = InMemDicomObject::new_empty();
-        let number = PrimitiveValue::from(segment as u16 + 1);
-        identification.put(DataElement::new(tags::REFERENCED_SEGMENT_NUMBER, VR::US, number));
-        let mut image = reference(&series.class_uid, &series.slices[slice].instance_uid);
-        let purpose = Code::new("121322", "DCM", "Source image for image processing operation");
-        image.put(sequence(tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE, [code_item(&purpose)]));
-        let mut derivation = InMemDicomObject::new_empty();
-        let how = Code::new("113076", "DCM", "Segmentation");
-        derivation.put(sequence(tags::DERIVATION_CODE_SEQUENCE, [code_item(&how)]));
-        derivation.put(sequence(tags::SOURCE_IMAGE_SEQUENCE, [image]));
-        let mut frame = InMemDicomObject::new_empty();
-        frame.put(sequence(tags::DERIVATION_IMAGE_SEQUENCE, [derivation]));
-        frame.put(sequence(tags::FRAME_CONTENT_SEQUENCE, [content]));
-        frame.put(sequence(tags::PLANE_POSITION_SEQUENCE, [position]));
-        frame.put(sequence(tags::SEGMENT_IDENTIFICATION_SEQUENCE, [identification]));
-        frame
-    });
+    object.put(sequence(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, [shared_groups(series)]));
+    let frames = planes.iter().map(|&(segment, slice)| frame_groups(series, segment, slice));
     object.put(sequence(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frames));
 
     let organization = format!("{instance_uid}.1");
@@ -174,6 +132,54 @@ pub(super) fn put_groups(
         dimension(by_position.0, by_position.1, "Image Position Patient"),
     ];
     object.put(sequence(tags::DIMENSION_INDEX_SEQUENCE, dimensions));
+}
+
+fn decimals(values: &[f64]) -> String {
+    values.iter().map(|v| ds(*v)).collect::<Vec<_>>().join("\\")
+}
+
+/// The spacing and the orientation of all frames.
+fn shared_groups(series: &Series) -> InMemDicomObject {
+    let grid = series.volume.grid();
+    let (spacing, direction) = (grid.spacing(), grid.direction());
+    // RAS+ to DICOM's LPS+.
+    let axis = |c: usize| [-direction[(0, c)], -direction[(1, c)], direction[(2, c)]];
+    let mut measures = InMemDicomObject::new_empty();
+    measures.put_str(tags::PIXEL_SPACING, VR::DS, decimals(&[spacing[1], spacing[0]]));
+    measures.put_str(tags::SLICE_THICKNESS, VR::DS, ds(spacing[2]));
+    measures.put_str(tags::SPACING_BETWEEN_SLICES, VR::DS, ds(spacing[2]));
+    let mut orientation = InMemDicomObject::new_empty();
+    orientation.put_str(tags::IMAGE_ORIENTATION_PATIENT, VR::DS, decimals(&[axis(0), axis(1)].concat()));
+    let mut shared = InMemDicomObject::new_empty();
+    shared.put(sequence(tags::PIXEL_MEASURES_SEQUENCE, [measures]));
+    shared.put(sequence(tags::PLANE_ORIENTATION_SEQUENCE, [orientation]));
+    shared
+}
+
+/// The segment, the position and the source of one frame.
+fn frame_groups(series: &Series, segment: usize, slice: usize) -> InMemDicomObject {
+    let mut content = InMemDicomObject::new_empty();
+    let index = [segment as u32 + 1, slice as u32 + 1];
+    let index = PrimitiveValue::U32(index[..].into());
+    content.put(DataElement::new(tags::DIMENSION_INDEX_VALUES, VR::UL, index));
+    let mut position = InMemDicomObject::new_empty();
+    position.put_str(tags::IMAGE_POSITION_PATIENT, VR::DS, decimals(&series.slices[slice].position));
+    let mut identification = InMemDicomObject::new_empty();
+    let number = PrimitiveValue::from(segment as u16 + 1);
+    identification.put(DataElement::new(tags::REFERENCED_SEGMENT_NUMBER, VR::US, number));
+    let mut image = reference(&series.class_uid, &series.slices[slice].instance_uid);
+    let purpose = Code::new("121322", "DCM", "Source image for image processing operation");
+    image.put(sequence(tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE, [code_item(&purpose)]));
+    let mut derivation = InMemDicomObject::new_empty();
+    let how = Code::new("113076", "DCM", "Segmentation");
+    derivation.put(sequence(tags::DERIVATION_CODE_SEQUENCE, [code_item(&how)]));
+    derivation.put(sequence(tags::SOURCE_IMAGE_SEQUENCE, [image]));
+    let mut frame = InMemDicomObject::new_empty();
+    frame.put(sequence(tags::DERIVATION_IMAGE_SEQUENCE, [derivation]));
+    frame.put(sequence(tags::FRAME_CONTENT_SEQUENCE, [content]));
+    frame.put(sequence(tags::PLANE_POSITION_SEQUENCE, [position]));
+    frame.put(sequence(tags::SEGMENT_IDENTIFICATION_SEQUENCE, [identification]));
+    frame
 }
 
 pub(super) fn segment_item(number: usize, segment: &NewSegment) -> InMemDicomObject {

@@ -26,6 +26,7 @@ use std::sync::{Arc, OnceLock};
 /// # Errors
 /// [`Error::Shape`] if a shape does not fit; an error of candle for another type than f32 and f64 or a device without
 /// a kernel.
+#[expect(clippy::too_many_arguments, reason = "the tensors of one operation, as in its formula")]
 pub fn graph_attention_v2(
     source: &Tensor,
     target: &Tensor,
