@@ -2,7 +2,6 @@
 
 use crate::Shown;
 use anyhow::Context;
-use indicatif::ProgressBar;
 use oncograph::brain::EmbeddingVector::{self, Both, Network, Tumour};
 use oncograph::brain::{
     GliomaCohort, GliomaConfig, GliomaExplanations, GliomaStages, GliomaSubject, PopulationReport, StageCost,
@@ -15,6 +14,7 @@ use oncograph::metrics::{Binning, RocCurve, calibration_curve};
 use oncograph::report::chart::{LearningCurve, RocSeries, calibration, learning_curves, roc};
 use oncograph::report::connectome::Connectome;
 use oncograph::report::{Banner, Cell, Figure, ModelCard, RESEARCH_ONLY, Report, ReportTable, Section};
+use oncograph::study::cli::ProgressBar;
 use oncograph::study::cli::{command_line, progress_bar};
 use oncograph::study::{Answer, Metric, ScoreTable, Scores, StudyResults};
 use oncograph::train::{EpochRecord, RunDir};

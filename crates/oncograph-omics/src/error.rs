@@ -23,13 +23,13 @@ pub enum Error {
     AtFile(#[from] AtFile),
     /// A table, a scaler or a phantom.
     #[error(transparent)]
-    Datasets(#[from] oncograph_datasets::Error),
+    Datasets(Box<oncograph_datasets::Error>),
     /// A statistic.
     #[error(transparent)]
     Metrics(#[from] oncograph_metrics::Error),
     /// An explanation.
     #[error(transparent)]
-    Explain(#[from] oncograph_explain::Error),
+    Explain(Box<oncograph_explain::Error>),
     /// A bundle or a clinical report.
     #[error(transparent)]
     Deploy(#[from] oncograph_deploy::Error),
@@ -90,6 +90,18 @@ impl Error {
     /// Wraps the error of a source of batches.
     pub fn source(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Error::Source(error.into())
+    }
+}
+
+impl From<oncograph_datasets::Error> for Error {
+    fn from(error: oncograph_datasets::Error) -> Self {
+        Error::Datasets(Box::new(error))
+    }
+}
+
+impl From<oncograph_explain::Error> for Error {
+    fn from(error: oncograph_explain::Error) -> Self {
+        Error::Explain(Box::new(error))
     }
 }
 

@@ -4,8 +4,8 @@ use crate::{
 };
 use candle_core::Device;
 use oncograph_datasets::omics::{
-    OmicsCohort, OmicsDataset, OmicsScaler, OmicsScalerConfig, Selection, antibody_edges, correlated,
-    named_edges,
+    NamedRows, OmicsCohort, OmicsDataset, OmicsScaler, OmicsScalerConfig, Selection, antibody_edges,
+    correlated, named_edges,
 };
 use oncograph_datasets::scaler::Matrix;
 use oncograph_study::Cohort;
@@ -57,7 +57,7 @@ impl OmicsScalers {
         let all = OmicsScalerConfig::new(0).select(Selection::All);
         let covariates: Vec<_> = rows.covariates.iter().cloned().map(Some).collect();
         let patient = OmicsScaler::fit(cohort.covariates.columns(), &covariates, train, &all)?;
-        let table = |(name, (columns, rows)): (&String, &(Vec<String>, Vec<Option<Vec<f32>>>))| {
+        let table = |(name, (columns, rows)): (&String, &NamedRows)| {
             let scaler = OmicsScaler::fit(columns, rows, train, &OmicsScalerConfig::new(select))?;
             Ok((name.clone(), scaler))
         };
@@ -178,12 +178,11 @@ impl OmicsPipeline {
 
     /// Checks that scalers read only columns that there are, so that a damaged file is an error and no panic.
     pub(crate) fn check(&self, covariates: usize, tables: &BTreeMap<String, Vec<String>>) -> Result<()> {
-        let fits = |scaler: &OmicsScaler, width: usize| scaler.fits(width);
         let tables_fit = self.scalers.tables.iter().all(|(name, scaler)| {
-            tables.get(name).is_some_and(|columns| fits(scaler, columns.len()))
+            tables.get(name).is_some_and(|columns| scaler.fits(columns.len()))
                 && self.net.node_type(name).is_some_and(|t| t.features == scaler.features.len())
         });
-        if !tables_fit || !fits(&self.scalers.patient, covariates) {
+        if !tables_fit || !self.scalers.patient.fits(covariates) {
             return Err(Error::input("pipeline", "scalers of the listed columns", "others"));
         }
         self.net.validate()

@@ -28,6 +28,7 @@ mod progress;
 mod run;
 
 pub use args::StudyArgs;
+pub use indicatif::ProgressBar;
 pub use process::{STOPPED, command_line, device, one_thread_per_tensor, program, stop_on_ctrl_c, workers};
 pub use progress::{StudyProgress, progress_bar};
 pub use run::{open_run, read_config};
