@@ -9,12 +9,12 @@ use clap::Parser;
 use cli::Args;
 use oncograph::brain::{
     GliomaCohort, GliomaConfig, GliomaStages, ImageNetwork, ImageNetworkKind, MlpHead, OnHalfB,
-    PopulationHead, RidgeLogistic, SvmSystem, names, published_variants, switched_variants,
-    write_glioma_bundle,
+    PopulationHead, Prevalence, RidgeLogistic, SvmSystem, glioma_model_card, names, published_variants,
+    switched_variants, write_glioma_bundle,
 };
 use oncograph::core::{Seed, Split};
 use oncograph::study::cli::{StudyProgress, device, open_run, program, stop_on_ctrl_c};
-use oncograph::study::{Constant, ScoreOptions, Study, StudyResults};
+use oncograph::study::{ScoreOptions, Study, StudyResults};
 use oncograph::train::{RunDir, StopFlag};
 // Its allocator keeps the big blocks of a training step for the next one.
 use oncograph_examples as _;
@@ -82,7 +82,7 @@ fn train(args: &Args, config: &GliomaConfig, run: &RunDir, stop: &StopFlag) -> a
     run.write_json("costs.json", &stages.costs())?;
     let page =
         Page { config, cohort: &cohort, split: &split, stages: &stages, results: &results, scores: &scores };
-    let card = page.card();
+    let card = glioma_model_card(config, &cohort, &split, &scores);
     let population = results.of_model(names::INDUCTIVE).next();
     let population = population.ok_or_else(|| anyhow::anyhow!("the population graph has no result"))?;
     let bundle = write_glioma_bundle(run, &stages, (&cohort, &split), population, &card)?;
@@ -112,24 +112,10 @@ fn study(
     ];
     let pairs = report::PAIRS.map(|(name, nodes, links)| (name, head.clone().vectors(nodes, links)));
     let (mlp, svm) = (MlpHead::new(stages), SvmSystem::new(stages));
-    let (age_and_sex, prevalence) = (OnHalfB(RidgeLogistic::new(1.0)), OnHalfB(Constant));
+    let (age_and_sex, prevalence) = (OnHalfB(RidgeLogistic::new(1.0)), OnHalfB(Prevalence));
     let images = ImageNetworkKind::ALL.map(|k| (k.name(config.preset), ImageNetwork::new(stages, k)));
     let images = if args.table == Some(3) { &images[..] } else { &[] };
-    let mut tables: Vec<Shown> = vec![];
-    let mut variants: Vec<(String, MlpHead)> = vec![];
-    for (wanted, caption, networks) in [
-        (args.table == Some(4), report::TABLE_4, published_variants(&config.model)),
-        (args.ablate, report::SWITCHES, switched_variants(&config.model)),
-    ] {
-        if wanted {
-            tables.push((caption.into(), networks.iter().map(|n| n.0.clone()).collect()));
-            for (name, network) in networks {
-                if variants.iter().all(|v| v.0 != name) {
-                    variants.push((name.clone(), mlp.clone().network(name, network)));
-                }
-            }
-        }
-    }
+    let (mut tables, variants) = variants(args, config, &mlp);
     let models = 12 + images.len() + variants.len();
     let progress = StudyProgress::new(models, config.classifier_fit.epochs.max(config.mlp_fit.epochs));
     let mut study = Study::new(cohort, run)
@@ -158,4 +144,28 @@ fn study(
     tables.insert(0, (report::TABLE_3.into(), images.chain(report::HEADS.map(String::from)).collect()));
     tables.insert(1, (report::TABLE_2.into(), report::PAIRS.iter().map(|p| p.0.to_string()).collect()));
     Ok((results, tables))
+}
+
+/// Other networks under the MLP head, and the tables that show them.
+fn variants<'s>(
+    args: &Args,
+    config: &GliomaConfig,
+    mlp: &MlpHead<'s>,
+) -> (Vec<Shown>, Vec<(String, MlpHead<'s>)>) {
+    let (mut tables, mut variants): (Vec<Shown>, Vec<(String, MlpHead)>) = (vec![], vec![]);
+    for (wanted, caption, networks) in [
+        (args.table == Some(4), report::TABLE_4, published_variants(&config.model)),
+        (args.ablate, report::SWITCHES, switched_variants(&config.model)),
+    ] {
+        if wanted {
+            tables.push((caption.into(), networks.iter().map(|n| n.0.clone()).collect()));
+            for (name, network) in networks {
+                // The unchanged network is in both tables.
+                if variants.iter().all(|v| v.0 != name) {
+                    variants.push((name.clone(), mlp.clone().network(name, network)));
+                }
+            }
+        }
+    }
+    (tables, variants)
 }

@@ -1,15 +1,15 @@
 //! One new patient, from four sequences and a segmentation to a report, with a bundle alone.
 
 use crate::cli::Args;
-use crate::report::{costs, drawn};
+use crate::report::drawn;
 use anyhow::{Context, bail};
 use oncograph::brain::{
-    GliomaCohort, GliomaPrediction, GliomaPredictor, PHANTOM_MODELS, SEQUENCES, glioma_connectome,
-    population_figure, slices_figure,
+    GliomaPrediction, GliomaPredictor, PHANTOM_MODELS, SEQUENCES, glioma_connectome, population_figure,
+    slices_figure, stage_costs,
 };
 use oncograph::datasets::glioma::{GliomaFiles, TumourLabel};
 use oncograph::deploy::Bundle;
-use oncograph::report::{Banner, Cell, RESEARCH_ONLY, Report, ReportTable};
+use oncograph::report::{Banner, RESEARCH_ONLY, Report};
 use oncograph::study::cli::{command_line, device};
 use oncograph::train::RunDir;
 use std::path::PathBuf;
@@ -31,7 +31,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     answer.report.write(out.path(), "clinical_report")?;
     out.write_json("prediction.json", &written(&predictor, &answer))?;
     page(&predictor, &answer, &path.display().to_string(), &out).write(out.file("report.html"))?;
-    println!("{}\n{}", table(&answer).to_text(), costs(&answer.costs).to_text());
+    println!("{}\n{}", answer.table().to_text(), stage_costs(&answer.costs).to_text());
     answer.report.notes.iter().for_each(|note| println!("{note}"));
     println!("{RESEARCH_ONLY}\nreport: {}", out.file("report.html").display());
     Ok(())
@@ -70,16 +70,6 @@ fn written(predictor: &GliomaPredictor, answer: &GliomaPrediction) -> serde_json
     })
 }
 
-fn table(answer: &GliomaPrediction) -> ReportTable {
-    ReportTable::new(format!("IDH genotype of {}", answer.subject.id), ["", ""])
-        .row([Cell::text("Probability of a mutation"), Cell::number(answer.probability, 3)])
-        .row([
-            Cell::text("Dice of the brain masks before registration"),
-            Cell::number(answer.overlap.before, 3),
-        ])
-        .row([Cell::text("after"), Cell::number(answer.overlap.after, 3)])
-}
-
 fn page(predictor: &GliomaPredictor, answer: &GliomaPrediction, bundle: &str, out: &RunDir) -> Report {
     let id = &answer.subject.id;
     let banner = predictor.phantom().then(|| Banner::Phantom(PHANTOM_MODELS.into()));
@@ -105,14 +95,14 @@ fn page(predictor: &GliomaPredictor, answer: &GliomaPrediction, bundle: &str, ou
     report
         .facts(&facts)
         .section("Prediction", |s| {
-            s.table(table(answer));
+            s.table(answer.table());
             answer.report.notes.iter().for_each(|note| {
                 s.paragraph(note);
             });
-            s.table(nearest(answer));
+            s.table(answer.nearest_table());
             s.figure_or_reason("Population graph", graph);
             s.paragraph("The new patient, hollow, has the colour of the class that the model gives it.");
-            s.table(tracts(answer));
+            s.table(answer.tract_table());
             s.figure_or_reason("Brain network", network);
         })
         .section("What the encoders see", |s| {
@@ -120,24 +110,6 @@ fn page(predictor: &GliomaPredictor, answer: &GliomaPrediction, bundle: &str, ou
             s.paragraph(format!("In this order: {}.", SEQUENCES.join(", ")));
         })
         .section("Cost", |s| {
-            s.table(costs(&answer.costs));
+            s.table(stage_costs(&answer.costs));
         })
-}
-
-fn nearest(answer: &GliomaPrediction) -> ReportTable {
-    let header = ["Patient of the run", "Similarity", "IDH"];
-    let table = ReportTable::new("Nearest patients in the population graph", header);
-    answer.nearest.iter().fold(table, |t, n| {
-        let status = GliomaCohort::CLASSES[usize::from(n.mutant)];
-        t.row([Cell::text(n.id.clone()), Cell::number(n.similarity, 3), Cell::text(status)])
-    })
-}
-
-fn tracts(answer: &GliomaPrediction) -> ReportTable {
-    let header = ["From", "To", "Attention (mean 1)", "Points that cross"];
-    let table = ReportTable::new("Tracts that the tumour surface crosses", header);
-    answer.tracts.iter().fold(table, |t, c| {
-        let [from, to] = [&c.from, &c.to].map(|n| Cell::text(n.clone()));
-        t.row([from, to, Cell::number(f64::from(c.attention), 3), Cell::count(c.points)])
-    })
 }

@@ -4,20 +4,18 @@ use crate::Shown;
 use anyhow::Context;
 use oncograph::brain::EmbeddingVector::{self, Both, Network, Tumour};
 use oncograph::brain::{
-    GliomaCohort, GliomaConfig, GliomaExplanations, GliomaStages, GliomaSubject, PopulationReport, StageCost,
-    StageProgress, TractAttention, glioma_connectome, names, population_figure, slices_figure,
+    GliomaCohort, GliomaConfig, GliomaExplanations, GliomaStages, GliomaSubject, PopulationReport,
+    StageProgress, TractAttention, glioma_connectome, names, population_figure, slices_figure, stage_costs,
 };
 use oncograph::core::Split;
-use oncograph::explain::kept_tracts;
 use oncograph::imaging::nifti;
 use oncograph::metrics::{Binning, RocCurve, calibration_curve};
-use oncograph::report::chart::{LearningCurve, RocSeries, calibration, learning_curves, roc};
+use oncograph::report::chart::{RocSeries, calibration, roc};
 use oncograph::report::connectome::Connectome;
-use oncograph::report::{Banner, Cell, Figure, ModelCard, RESEARCH_ONLY, Report, ReportTable, Section};
-use oncograph::study::cli::ProgressBar;
+use oncograph::report::{Banner, Figure, ModelCard, RESEARCH_ONLY, Report, ReportTable, Section};
 use oncograph::study::cli::{command_line, progress_bar};
 use oncograph::study::{Answer, Metric, ScoreTable, Scores, StudyResults};
-use oncograph::train::{EpochRecord, RunDir};
+use oncograph::train::RunDir;
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -97,23 +95,8 @@ pub fn roles(cohort: &GliomaCohort, split: &Split) -> serde_json::Value {
 /// The end of a run whose last stage is not the fourth.
 pub fn finish_early(stages: &GliomaStages<'_>, run: &RunDir) -> anyhow::Result<()> {
     run.write_json("costs.json", &stages.costs())?;
-    println!("{}\nartefacts: {}", costs(&stages.costs()).to_text(), stages.cache().display());
+    println!("{}\nartefacts: {}", stage_costs(&stages.costs()).to_text(), stages.cache().display());
     Ok(())
-}
-
-/// Time and memory per stage.
-pub fn costs(costs: &[StageCost]) -> ReportTable {
-    let table =
-        ReportTable::new("Time and memory", ["Stage", "Seconds", "Peak so far (MB)", "From the cache"]);
-    let rows = costs.iter().fold(table, |table, c| {
-        table.row([
-            Cell::text(c.stage.clone()),
-            Cell::number(c.seconds, 1),
-            Cell::number_or(c.peak_mb, 0, "not told by this system"),
-            Cell::text(if c.cached { "yes" } else { "no" }),
-        ])
-    });
-    rows.note("Wall-clock seconds; the peak is that of the whole process up to the end of the stage.")
 }
 
 /// Writes the view to turn beside the report and returns the flat figure.
@@ -141,7 +124,7 @@ pub struct Page<'a> {
 impl Page<'_> {
     pub fn print(&self, tables: &[Shown]) {
         tables.iter().for_each(|shown| println!("{}", self.table(shown).to_text()));
-        println!("{}", costs(&self.stages.costs()).to_text());
+        println!("{}", stage_costs(&self.stages.costs()).to_text());
         if self.cohort.phantom {
             println!("{PHANTOM}");
         }
@@ -194,13 +177,19 @@ impl Page<'_> {
                 }
             })
             .section("Explanations", |s| {
-                s.paragraph(agreement(explained));
-                for table in [self.tracts(explained), self.comparison(explained)].into_iter().flatten() {
+                s.paragraph(explained.agreement());
+                let tables = [explained.tract_table(self.cohort), explained.comparison_table(self.cohort)];
+                tables.into_iter().flatten().for_each(|table| {
                     s.table(table);
-                }
+                });
                 s.paragraph(format!("Maps on the grid of the patient, as NIfTI: {}.", maps.join(", ")));
             })
-            .section("Training", |s| self.training_section(s))
+            .section("Training", |s| {
+                for curve in self.stages.curves() {
+                    s.figure_or_reason(&curve.stage, curve.figure());
+                }
+                s.table(stage_costs(&self.stages.costs()));
+            })
             .model_card(card);
         Ok(report.write(run.file("report.html"))?)
     }
@@ -267,7 +256,7 @@ impl Page<'_> {
         s.figure_or_reason("Slices with the tumour", slices_figure(&subjects[..SHOWN.min(subjects.len())]));
         match self.population() {
             Ok(kept) => {
-                s.table(self.nearest(&kept));
+                s.table(kept.nearest_table(self.cohort, test, &self.probabilities(names::INDUCTIVE)));
                 let figure = population_figure(&kept.bank, &kept.links, &self.cohort.mutants(test));
                 s.figure_or_reason("Population graph", figure);
             }
@@ -280,36 +269,6 @@ impl Page<'_> {
         }
     }
 
-    /// The most alike training patients of a few test patients.
-    fn nearest(&self, kept: &PopulationReport) -> ReportTable {
-        let header =
-            ["Patient", "IDH", "Probability of mutation", "Nearest training patients (similarity, IDH)"];
-        let status = |mutant: bool| GliomaCohort::CLASSES[usize::from(mutant)];
-        let probability = self.probabilities(names::INDUCTIVE);
-        let rows = self.split.test.iter().zip(&kept.links).zip(probability).take(8);
-        rows.fold(
-            ReportTable::new("Nearest patients in the population graph", header),
-            |table, ((&i, link), p)| {
-                let near = kept.bank.nearest(link, 3);
-                let near =
-                    near.iter().map(|n| format!("{} ({:.2}, {})", n.id, n.similarity, status(n.mutant)));
-                table.row([
-                    Cell::text(self.cohort.subjects[i].id.clone()),
-                    Cell::text(status(self.cohort.idh(i) == Some(true))),
-                    Cell::number(p, 3),
-                    Cell::text(near.collect::<Vec<_>>().join(", ")),
-                ])
-            },
-        )
-    }
-
-    /// The two names and further cells of a tract.
-    fn tract_row(&self, tract: usize, more: impl IntoIterator<Item = Cell>) -> Vec<Cell> {
-        let atlas = &self.cohort.atlas;
-        let ends = atlas.tracts[tract].pair.map(|r| Cell::text(atlas.names[r as usize].clone()));
-        ends.into_iter().chain(more).collect()
-    }
-
     /// The tracts that the first test patient's surface weighs most, and the network by that attention.
     fn attention(&self, run: &RunDir) -> anyhow::Result<(ReportTable, anyhow::Result<Figure>)> {
         let &first = self.split.test.first().context("there is no test patient")?;
@@ -319,12 +278,7 @@ impl Page<'_> {
         let found = found.context("the model has no attention over tracts")?;
         let subject = &self.cohort.subjects[first];
         let title = format!("Tracts that the tumour surface of {} crosses", subject.id);
-        let header = ["From", "To", "Attention (mean 1)", "Points that cross"];
-        let table = ReportTable::new(format!("{title}, by attention"), header);
-        let table = found.strongest(10).into_iter().fold(table, |table, t| {
-            let cells = [Cell::number(f64::from(found.attention[t]), 3), Cell::count(found.crossings[t])];
-            table.row(self.tract_row(t, cells))
-        });
+        let table = found.table(&self.cohort.atlas, format!("{title}, by attention"));
         let banner = "The head, its tracts and the tumour were generated.";
         let banner = self.cohort.phantom.then(|| Banner::Phantom(banner.into()));
         let network = glioma_connectome(&self.cohort.atlas, subject, &found.weights(), "attention")?;
@@ -344,96 +298,4 @@ impl Page<'_> {
         }
         Ok(files)
     }
-
-    /// The tracts that the first patient's answer rests on: those whose mask exceeds a half or, where there is none, the first.
-    fn tracts(&self, explained: &GliomaExplanations) -> Option<ReportTable> {
-        let first = explained.patients.first()?;
-        let id = &self.cohort.subjects[first.row].id;
-        let mut caption =
-            format!("Tracts that the answer for {id} rests on (GNNExplainer, mask above 0.5, largest first)");
-        let mut rows = kept_tracts(&first.tracts, 0.5, 10);
-        if rows.is_empty() {
-            caption = format!(
-                "No tract is kept for {id}: no mask of GNNExplainer exceeds 0.5 after {} steps; the largest",
-                explained.steps
-            );
-            rows = kept_tracts(&first.tracts, 0.0, 10);
-        }
-        let table = ReportTable::new(caption, ["From", "To", "Mask"]);
-        Some(
-            rows.into_iter()
-                .fold(table, |table, t| table.row(self.tract_row(t, [Cell::number(first.tracts[t], 3)]))),
-        )
-    }
-
-    /// Mutants against wild types, in words and by tract.
-    fn comparison(&self, explained: &GliomaExplanations) -> Option<ReportTable> {
-        let found = explained.comparison.as_ref()?;
-        let p = found.p_value.map_or_else(|| "undefined".into(), |p| format!("{p:.3}"));
-        let caption = format!(
-            "Tracts kept by explanations: {:.1} per mutant, {:.1} per wild type (Mann-Whitney p {p})",
-            found.mean_mutants, found.mean_wild_types
-        );
-        let header = ["From", "To", "Mutants", "Wild types", "Fisher p", "Benjamini-Hochberg"];
-        Some(found.tracts.iter().take(8).fold(ReportTable::new(caption, header), |table, t| {
-            let counts = [t.mutants, t.wild_types].map(Cell::count);
-            let tests = [t.p_value, t.adjusted].map(Cell::p_value);
-            table.row(self.tract_row(t.tract, counts.into_iter().chain(tests)))
-        }))
-    }
-
-    fn training_section(&self, s: &mut Section) {
-        for curve in self.stages.curves() {
-            let points = |f: fn(&EpochRecord) -> f64| {
-                curve.history.iter().map(|e| (e.epoch as f64 + 1.0, f(e))).collect::<Vec<_>>()
-            };
-            let series = [
-                LearningCurve::new("training", points(|e| e.train_loss)),
-                LearningCurve::new("score", points(|e| e.score)).dashed().colour(1),
-            ];
-            let figure = learning_curves(&series, "Epoch", "Loss");
-            s.figure_or_reason(&curve.stage, figure.map(|f| f.titled(format!("Stage {}", curve.stage))));
-        }
-        s.table(costs(&self.stages.costs()));
-    }
-
-    pub fn card(&self) -> ModelCard {
-        let best = self.scores.row(names::INDUCTIVE, GliomaCohort::TASK).and_then(|r| r.first());
-        let performance = best.map_or_else(
-            || "none".into(),
-            |e| format!("{}: AUROC {:.3} ({:.3} to {:.3})", names::INDUCTIVE, e.value, e.low, e.high),
-        );
-        let data = match self.cohort.phantom {
-            true => "Phantom cohort: generated images, atlas, covariates and labels.",
-            false => "The cohort named above, as found on disk.",
-        };
-        let [a, b, test] = [&self.split.train, &self.split.validation, &self.split.test].map(Vec::len);
-        ModelCard::new("Glioma IDH", format!("Research on the genotype of glioma from images. {RESEARCH_ONLY}"))
-            .version(format!("oncograph {}", self.config.version))
-            .data(data)
-            .outcome("Mutation of IDH1 or IDH2.")
-            .predictors("T1, contrast T1, T2, FLAIR and a tumour mask; age and sex in the baseline alone.")
-            .sample_size(format!("{a} patients train the encoders, {b} the classifier, {test} test"))
-            .missing_data("A patient without a sequence or with an empty tumour is refused.")
-            .method("Three encoders with hierarchical attention and a bi-level contrastive loss; graph attention over patients.")
-            .validation("One split into encoder, classifier and test patients; no external data.")
-            .performance(performance)
-            .limitations(
-                "The atlas of tracts is generated, not measured. One split: intervals are those of the test patients alone.",
-            )
-    }
-}
-
-/// Whether image and surface agree on what matters.
-fn agreement(explained: &GliomaExplanations) -> String {
-    let known: Vec<f64> = explained.patients.iter().filter_map(|p| p.agreement).collect();
-    if known.is_empty() {
-        return "No patient has both a class activation map and attention of the surface.".into();
-    }
-    let mean = known.iter().sum::<f64>() / known.len() as f64;
-    format!(
-        "Class activation map of the image against the attention of surface points: mean Spearman correlation {mean:.2} over \
-         {} patients.",
-        known.len()
-    )
 }

@@ -2,7 +2,8 @@
 
 use clap::Parser;
 use oncograph::brain::{
-    GliomaCohort, GliomaTablesConfig, RidgeLogistic, TableCohort, TablePopulation, TableVariant,
+    GliomaCohort, GliomaTablesConfig, Prevalence, RidgeLogistic, TableCohort, TablePopulation, TableVariant,
+    names,
 };
 use oncograph::core::Seed;
 use oncograph::datasets::glioma::{GliomaFeatures, GliomaTable, GliomaTableKind};
@@ -11,9 +12,7 @@ use oncograph::study::cli::{
     StudyArgs, StudyProgress, command_line, device, one_thread_per_tensor, open_run, program, read_config,
     stop_on_ctrl_c, workers,
 };
-use oncograph::study::{
-    Baseline, Cohort, Constant, Inputs, Metric, ScoreOptions, ScoreTable, Scores, Study, Task,
-};
+use oncograph::study::{Cohort, Metric, ScoreOptions, ScoreTable, Scores, Study};
 use oncograph::train::{RunDir, StopFlag};
 // Its allocator keeps the big blocks of a training step for the next one.
 use oncograph_examples as _;
@@ -37,24 +36,6 @@ struct Args {
 
 const LOGISTIC: &str = "logistic regression";
 const AGE_SEX: &str = "logistic regression, age and sex";
-const PREVALENCE: &str = "prevalence";
-
-/// The share of mutants among the training patients.
-struct Prevalence;
-
-impl Baseline for Prevalence {
-    fn name(&self) -> String {
-        PREVALENCE.into()
-    }
-
-    fn answer(
-        &self,
-        task: &Task,
-        inputs: &Inputs<'_>,
-    ) -> oncograph::study::Result<Option<Vec<oncograph::study::Answer>>> {
-        Constant.answer(task, inputs)
-    }
-}
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -180,7 +161,7 @@ fn shown(config: &GliomaTablesConfig, cohort: &TableCohort, scores: &Scores) -> 
     );
     use Metric::*;
     let metrics = [Auroc, Auprc, Accuracy, Sensitivity, Specificity, Brier, CalibrationError];
-    ScoreTable::new(caption).metrics(metrics).emphasise(PREVALENCE).of(scores, GliomaCohort::TASK).note(
+    ScoreTable::new(caption).metrics(metrics).emphasise(names::PREVALENCE).of(scores, GliomaCohort::TASK).note(
         "Positive class: IDH mutation. Ranks are compared within folds; 95 % bootstrap intervals, the same resamples for every \
          model.",
     )

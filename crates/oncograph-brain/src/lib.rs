@@ -47,6 +47,7 @@ mod population;
 mod predictor;
 mod presets;
 mod published;
+mod report_tables;
 mod stages;
 mod svm_head;
 mod systems;
@@ -83,6 +84,7 @@ pub use population::{
 pub use predictor::{CrossedTract, GLIOMA_SYSTEM, GliomaPrediction, GliomaPredictor, PHANTOM_MODELS};
 pub use presets::{EmbeddingVector, GliomaConfig, GliomaExplainOptions, GliomaPreset, StageFit};
 pub use published::{PUBLISHED, PublishedCounts, PublishedRow, published_class_sizes, published_counts};
+pub use report_tables::{glioma_model_card, stage_costs};
 pub use stages::{
     AttributeScalers, GliomaEmbeddings, GliomaNetworks, GliomaStages, StageCost, StageCurve, TrainedGliomaNet,
 };
@@ -90,7 +92,7 @@ pub use svm_head::{SvmHead, SvmHeadConfig};
 pub use systems::names;
 pub use systems::{
     ImageNetwork, ImageNetworkKind, MlpHead, OnHalfB, PopulationHead, PopulationModel, PopulationReport,
-    RidgeLogistic, SvmSystem, published_variants, switched_variants,
+    Prevalence, RidgeLogistic, SvmSystem, published_variants, switched_variants,
 };
 pub use tables::{GliomaTablesConfig, TableCohort, TablePopulation, TableVariant};
 pub use tract_encoder::{TractData, TractEncoder, TractEncoderConfig, TractLearner};

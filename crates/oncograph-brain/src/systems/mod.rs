@@ -13,7 +13,7 @@ pub use half_b::OnHalfB;
 pub use image_network::{ImageNetwork, ImageNetworkKind};
 pub use mlp::MlpHead;
 pub use population::{PopulationHead, PopulationModel, PopulationReport};
-pub use ridge::RidgeLogistic;
+pub use ridge::{Prevalence, RidgeLogistic};
 pub use svm::SvmSystem;
 pub use variants::{published_variants, switched_variants};
 

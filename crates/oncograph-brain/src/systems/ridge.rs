@@ -1,5 +1,5 @@
 use oncograph_metrics::{Covariates, LogisticRegression, LogisticRegressionConfig};
-use oncograph_study::{Answer, Baseline, Inputs, Result, Target, Task};
+use oncograph_study::{Answer, Baseline, Constant, Inputs, Result, Target, Task};
 
 /// Logistic regression of a yes/no question by Newton's method with a ridge penalty on standardised covariates.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,5 +55,19 @@ impl Baseline for RidgeLogistic {
         let model = LogisticRegression::fit(&labels, &Covariates::new(&train, width)?, &config)?;
         let p = model.probability(&Covariates::new(&test, width)?)?;
         Ok(Some(p.into_iter().map(|p| Answer::Probabilities(vec![1.0 - p, p])).collect()))
+    }
+}
+
+/// The share of mutants among the training patients, for everybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prevalence;
+
+impl Baseline for Prevalence {
+    fn name(&self) -> String {
+        super::names::PREVALENCE.into()
+    }
+
+    fn answer(&self, task: &Task, inputs: &Inputs<'_>) -> Result<Option<Vec<Answer>>> {
+        Constant.answer(task, inputs)
     }
 }
