@@ -1,11 +1,18 @@
 use crate::{Error, Result};
 use candle_core::{Device, Tensor};
-use oncograph_graph::Graph;
-use oncograph_nn::segment::Adjacency;
-use serde::{Deserialize, Serialize};
+use oncograph_graph::{Adjacency, Graph, HeteroBatch, HeteroGraph, Schema};
 use std::sync::Arc;
 
-/// The brain network of one patient: regions, the tracts between them, and what was learned of the voxels of each.
+/// The edge type of the tracts; each is one edge from one of its regions to the other.
+const TRACT: (&str, &str, &str) = ("region", "tract", "region");
+
+/// The schema of a brain network whose regions and tracts have `width` attributes: regions and the tracts between them.
+pub fn brain_schema(width: usize) -> Schema {
+    Schema::new().node("region", width).edge(TRACT.0, TRACT.1, TRACT.2, width)
+}
+
+/// The brain network of one patient: a graph of regions and the tracts between them ([`brain_schema`]), with what was
+/// learned of the voxels of each.
 ///
 /// # Example
 /// ```
@@ -17,20 +24,17 @@ use std::sync::Arc;
 /// assert!(BrainNetwork::new(vec![[0, 3]], 2, vec![0.0; 6], vec![1.0, 2.0]).is_err());
 /// # Ok::<(), oncograph_brain::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct BrainNetwork {
-    pairs: Vec<[u32; 2]>,
-    width: usize,
-    region_attributes: Vec<f32>,
-    tract_attributes: Vec<f32>,
+    graph: HeteroGraph,
 }
 
 impl BrainNetwork {
     /// From the pair of regions that each tract joins and, row by row, `width` attributes of every region and tract.
     ///
     /// # Errors
-    /// [`Error::Input`] for lengths that do not fit, a tract that begins and ends in one region or in one that is not
-    /// there, or a value that is not finite.
+    /// [`Error::Input`] for lengths that do not fit or a tract that begins and ends in one region or in one that is not
+    /// there; [`Error::Graph`] for a value that is not finite.
     pub fn new(
         pairs: Vec<[u32; 2]>,
         width: usize,
@@ -54,40 +58,32 @@ impl BrainNetwork {
                 format!("{pair:?}"),
             ));
         }
-        if let Some(value) = region_attributes.iter().chain(&tract_attributes).find(|v| !v.is_finite()) {
-            return Err(Error::input(OP, "finite attributes", value));
-        }
-        Ok(BrainNetwork { pairs, width, region_attributes, tract_attributes })
+        let (from, to) = pairs.into_iter().map(|[from, to]| (from, to)).unzip();
+        let graph = HeteroGraph::builder(Arc::new(brain_schema(width)))
+            .nodes("region", regions, region_attributes)
+            .edges(TRACT, from, to, tract_attributes)
+            .build()?;
+        Ok(BrainNetwork { graph })
+    }
+
+    /// The regions and tracts as a graph; each tract is one edge.
+    pub fn graph(&self) -> &HeteroGraph {
+        &self.graph
     }
 
     /// How many regions there are.
     pub fn regions(&self) -> usize {
-        self.region_attributes.len() / self.width
+        self.graph.node_count()
     }
 
     /// How many tracts there are.
     pub fn tracts(&self) -> usize {
-        self.pairs.len()
+        self.graph.edge_count()
     }
 
     /// Attributes of a region or tract.
     pub fn width(&self) -> usize {
-        self.width
-    }
-
-    /// The regions that each tract joins.
-    pub fn pairs(&self) -> &[[u32; 2]] {
-        &self.pairs
-    }
-
-    /// v^N, region by region.
-    pub fn region_attributes(&self) -> &[f32] {
-        &self.region_attributes
-    }
-
-    /// v^E, tract by tract.
-    pub fn tract_attributes(&self) -> &[f32] {
-        &self.tract_attributes
+        self.graph.schema().node_types()[0].features
     }
 }
 
@@ -113,28 +109,22 @@ impl BatchNetwork {
         let Some(first) = networks.first() else {
             return Err(Error::input("BatchNetwork", "one patient or more", 0));
         };
-        let width = first.width;
-        if let Some(other) = networks.iter().find(|n| n.width != width) {
-            return Err(Error::input("BatchNetwork", format!("{width} attributes"), other.width));
+        let width = first.width();
+        if let Some(other) = networks.iter().find(|n| n.width() != width) {
+            return Err(Error::input("BatchNetwork", format!("{width} attributes"), other.width()));
         }
-        let (mut regions, mut tracts, mut patient_of_region) = (vec![], vec![], vec![]);
-        let (mut from, mut to) = (vec![], vec![]);
-        for (patient, network) in networks.iter().enumerate() {
-            let start = patient_of_region.len() as u32;
-            from.extend(network.pairs.iter().map(|p| start + p[0]));
-            to.extend(network.pairs.iter().map(|p| start + p[1]));
-            regions.extend_from_slice(&network.region_attributes);
-            tracts.extend_from_slice(&network.tract_attributes);
-            patient_of_region.extend(vec![patient as u32; network.regions()]);
-        }
-        let nodes = patient_of_region.len();
-        let (sources, targets) = ([from.clone(), to.clone()].concat(), [to, from].concat());
+        let graphs: Vec<&HeteroGraph> = networks.iter().map(|n| &n.graph).collect();
+        let batch = HeteroBatch::new(&graphs, device)?;
+        let once = batch.adjacency(TRACT)?;
+        let (from, to) = (once.sources(), once.targets());
+        let (sources, targets) = ([from, to].concat(), [to, from].concat());
+        let nodes = once.source_count();
         Ok(BatchNetwork {
-            regions: Tensor::from_vec(regions, (nodes, width), device)?,
-            tracts: Tensor::from_vec(tracts, (sources.len() / 2, width), device)?,
+            regions: batch.features("region")?.clone(),
+            tracts: batch.edge_attributes(TRACT)?.clone(),
             adjacency: Arc::new(Adjacency::new(nodes, nodes, &sources, &targets)?),
-            patient_of_region,
-            patients: networks.len(),
+            patient_of_region: batch.graph_of_node("region")?,
+            patients: batch.graph_count(),
         })
     }
 

@@ -60,7 +60,7 @@ mod weights;
 pub use attention::TractAttention;
 pub use autoencoder::{Autoencoder, AutoencoderConfig, AutoencoderLearner};
 pub use binary_learner::{BinaryLearner, BinaryTraining, feature_matrix};
-pub use brain_network::{BatchNetwork, BrainNetwork};
+pub use brain_network::{BatchNetwork, BrainNetwork, brain_schema};
 pub use bundle::write_glioma_bundle;
 pub use error::{Error, Result};
 pub use explanation::{GliomaExplanation, GliomaExplanations};

@@ -130,7 +130,7 @@ impl HeteroSageConfig {
 ///     .edges(("organ", "of", "clinical"), vec![0, 1], vec![0, 0], vec![])
 ///     .build()?;
 /// let batch = HeteroBatch::new(&[&graph], &Device::Cpu)?;
-/// let y = network.forward(&batch.feature_map(), &batch)?;
+/// let y = network.forward(&batch.feature_map()?, &batch)?;
 /// assert_eq!((y["organ"].dims(), y["clinical"].dims()), (&[2, 4][..], &[1, 4][..]));
 /// # Ok(())
 /// # }

@@ -216,7 +216,7 @@ impl HeteroConvConfig {
 ///     .edges(("protein", "binds", "protein"), vec![0, 1], vec![1, 0], vec![])
 ///     .build()?;
 /// let batch = HeteroBatch::new(&[&graph], &Device::Cpu)?;
-/// let y = conv.forward(&batch.feature_map(), &batch)?;
+/// let y = conv.forward(&batch.feature_map()?, &batch)?;
 /// assert_eq!(y["protein"].dims(), [2, 8]);
 /// # Ok(())
 /// # }

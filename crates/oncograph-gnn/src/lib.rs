@@ -45,7 +45,8 @@ pub use heteroconv::{ConvConfig, EdgeKey, HeteroAggregation, HeteroConv, HeteroC
 pub use masked::MaskedMessagePassing;
 pub use message_passing::MessagePassing;
 pub use nnconv::{NnConv, NnConvConfig};
-pub use oncograph_nn::segment::{Adjacency, Reduce};
+pub use oncograph_graph::Adjacency;
+pub use oncograph_nn::segment::Reduce;
 pub use pool::global_pool;
 pub use sage::{SageConfig, SageConv};
 pub use self_loops::EdgeFill;

@@ -159,16 +159,15 @@ impl SageConfig {
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
-/// use oncograph_gnn::{Adjacency, MessagePassing, SageConfig};
+/// use oncograph_gnn::{MessagePassing, SageConfig};
 /// use oncograph_graph::Graph;
 /// use oncograph_nn::{ParamStore, Seed};
-/// use std::sync::Arc;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let store = ParamStore::new(Seed::new(0));
 /// let conv = SageConfig::new(8, 4).build(store.var_builder(DType::F32, &Device::Cpu))?;
-/// let adjacency = Arc::new(Adjacency::new(3, 3, &[0, 1], &[1, 2])?);
-/// let graph = Graph::new(adjacency, None, &[0, 0, 0], 1)?;
+/// // 0 -> 1 -> 2
+/// let graph = Graph::from_edges(3, &[0, 1], &[1, 2])?;
 /// let x = Tensor::ones((3, 8), DType::F32, &Device::Cpu)?;
 /// assert_eq!(conv.forward(&x, &graph)?.dims(), [3, 4]);
 /// # Ok(())

@@ -1,26 +1,47 @@
-use crate::{EdgeSet, Error, Graph, HeteroGraph, Result, Schema};
+use crate::joint_nodes::JointNodes;
+use crate::{EdgeSet, Error, Graph, HeteroGraph, NodeSet, Result, Schema};
 use candle_core::{Device, Tensor};
 use oncograph_nn::segment::Adjacency;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Several graphs of one schema as one, on a device: nodes of a type one graph after the other, edges shifted.
+///
+/// # Example
+///
+/// Two patients whose features are rows of a table that lies on the device once, whatever the batch:
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use oncograph_graph::{HeteroBatch, HeteroGraph, Schema};
+/// use std::sync::Arc;
+///
+/// # fn main() -> oncograph_graph::Result<()> {
+/// let table = Tensor::new(&[[0f32, 0.1], [1.0, 1.1], [2.0, 2.1]], &Device::Cpu)?;
+/// let schema = Arc::new(Schema::new().node("organ", 2));
+/// let patient = |rows| HeteroGraph::builder(schema.clone()).table_rows("organ", rows).build();
+/// let (a, b) = (patient(vec![2])?, patient(vec![0, 1])?);
+/// let batch = HeteroBatch::new(&[&a, &b], &Device::Cpu)?.with_table("organ", &table)?;
+/// assert_eq!(batch.rows("organ")?, [2, 0, 1]);
+/// assert_eq!(batch.features("organ")?.to_vec2::<f32>()?, [[2.0, 2.1], [0.0, 0.1], [1.0, 1.1]]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct HeteroBatch {
     schema: Arc<Schema>,
     graph_count: usize,
-    features: Vec<Tensor>,
-    /// Per node type, the first node of each graph, and the total at the end.
-    starts: Vec<Vec<usize>>,
+    nodes: Vec<JointNodes>,
     adjacency: Vec<Arc<Adjacency>>,
     attributes: Vec<Tensor>,
 }
 
 impl HeteroBatch {
-    /// Joins graphs of one schema; their order is kept.
+    /// Joins graphs of one schema; their order is kept. The nodes of a type have one kind of
+    /// [`NodeStore`](crate::NodeStore) in all graphs.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] if there is no graph or the schemas differ, or an error of candle.
+    /// [`Error::Mismatch`] if there is no graph or the schemas or stores differ, or an error of candle.
     pub fn new(graphs: &[&HeteroGraph], device: &Device) -> Result<Self> {
         let Some(first) = graphs.first() else {
             return Err(Error::mismatch("batch", "at least one graph", 0));
@@ -29,22 +50,15 @@ impl HeteroBatch {
         if let Some(i) = graphs.iter().position(|g| **g.schema() != *schema) {
             return Err(Error::mismatch(format!("schema of graph {i}"), "that of graph 0", "another"));
         }
-        let (mut features, mut starts) = (vec![], vec![]);
+        let mut nodes = vec![];
         for (ty, node) in schema.node_types().iter().enumerate() {
-            let sets = graphs.iter().map(|g| &g.node_sets()[ty]);
-            let mut start = vec![0];
-            let mut values = Vec::with_capacity(sets.clone().map(|s| s.features.len()).sum());
-            for set in sets {
-                start.push(start[start.len() - 1] + set.count);
-                values.extend_from_slice(&set.features);
-            }
-            features.push(Tensor::from_vec(values, (start[graphs.len()], node.features), device)?);
-            starts.push(start);
+            let sets: Vec<&NodeSet> = graphs.iter().map(|g| &g.node_sets()[ty]).collect();
+            nodes.push(JointNodes::new(node, &sets, device)?);
         }
         let (mut adjacency, mut attributes) = (vec![], vec![]);
         for (ty, edge) in schema.edge_types().iter().enumerate() {
-            let source = &starts[schema.node_index(&edge.source)?];
-            let target = &starts[schema.node_index(&edge.target)?];
+            let source = &nodes[schema.node_index(&edge.source)?].starts;
+            let target = &nodes[schema.node_index(&edge.target)?].starts;
             let (mut s, mut t, mut values) = (vec![], vec![], vec![]);
             for (g, graph) in graphs.iter().enumerate() {
                 let set = &graph.edge_sets()[ty];
@@ -56,7 +70,7 @@ impl HeteroBatch {
             attributes.push(Tensor::from_vec(values, (s.len(), edge.attributes), device)?);
             adjacency.push(Arc::new(Adjacency::new(sources, targets, &s, &t)?));
         }
-        Ok(HeteroBatch { schema, graph_count: graphs.len(), features, starts, adjacency, attributes })
+        Ok(HeteroBatch { schema, graph_count: graphs.len(), nodes, adjacency, attributes })
     }
 
     /// How many graphs were joined.
@@ -64,12 +78,38 @@ impl HeteroBatch {
         self.graph_count
     }
 
+    /// The batch with the features of one node type gathered from the table that its nodes are rows of. A type that no
+    /// graph has nodes of stays empty.
+    ///
+    /// # Shapes
+    /// `table` \[rows, features of the type\]
+    ///
+    /// # Errors
+    /// [`Error::UnknownType`]; [`Error::Mismatch`] for a table of another width, a row that it lacks, or nodes that are no
+    /// rows of a table; an error of candle.
+    pub fn with_table(mut self, name: &str, table: &Tensor) -> Result<Self> {
+        let index = self.schema.node_index(name)?;
+        self.nodes[index].gather(&self.schema.node_types()[index], table)?;
+        Ok(self)
+    }
+
     /// \[nodes of all graphs, features\] of one node type.
     ///
     /// # Errors
-    /// [`Error::UnknownType`].
+    /// [`Error::UnknownType`], or [`Error::Mismatch`] for rows of a table that was not given.
     pub fn features(&self, name: &str) -> Result<&Tensor> {
-        Ok(&self.features[self.schema.node_index(name)?])
+        let index = self.schema.node_index(name)?;
+        self.nodes[index].features(&self.schema.node_types()[index])
+    }
+
+    /// For each node of one type, its row in the table of the cohort or, for named nodes, the position of its name: what
+    /// selects learned parameters of that node.
+    ///
+    /// # Errors
+    /// [`Error::UnknownType`], or [`Error::Mismatch`] for nodes that own their features.
+    pub fn rows(&self, name: &str) -> Result<&[u32]> {
+        let index = self.schema.node_index(name)?;
+        self.nodes[index].rows(&self.schema.node_types()[index])
     }
 
     /// The schema of the graphs.
@@ -78,9 +118,12 @@ impl HeteroBatch {
     }
 
     /// \[nodes of all graphs, features\] of every node type by its name.
-    pub fn feature_map(&self) -> BTreeMap<String, Tensor> {
-        let types = self.schema.node_types().iter().zip(&self.features);
-        types.map(|(ty, features)| (ty.name.clone(), features.clone())).collect()
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] for rows of a table that was not given.
+    pub fn feature_map(&self) -> Result<BTreeMap<String, Tensor>> {
+        let types = self.schema.node_types().iter().zip(&self.nodes);
+        types.map(|(ty, nodes)| Ok((ty.name.clone(), nodes.features(ty)?.clone()))).collect()
     }
 
     /// The edges of one type over all graphs.
@@ -104,7 +147,7 @@ impl HeteroBatch {
     /// # Errors
     /// [`Error::UnknownType`].
     pub fn graph_of_node(&self, name: &str) -> Result<Vec<u32>> {
-        Ok(spread(&self.starts[self.schema.node_index(name)?]))
+        Ok(spread(&self.nodes[self.schema.node_index(name)?].starts))
     }
 
     /// The graphs that were joined.
@@ -113,15 +156,15 @@ impl HeteroBatch {
     /// An error of candle.
     pub fn unbatch(&self) -> Result<Vec<HeteroGraph>> {
         let values = |t: &Tensor| -> Result<Vec<f32>> { Ok(t.flatten_all()?.to_vec1()?) };
-        let features = self.features.iter().map(values).collect::<Result<Vec<_>>>()?;
+        let types = self.schema.node_types();
+        let sets = self.nodes.iter().zip(types).map(|(nodes, ty)| nodes.split(ty));
+        let sets = sets.collect::<Result<Vec<_>>>()?;
         let attributes = self.attributes.iter().map(values).collect::<Result<Vec<_>>>()?;
         (0..self.graph_count)
             .map(|g| {
                 let mut builder = HeteroGraph::builder(self.schema.clone());
-                for (ty, node) in self.schema.node_types().iter().enumerate() {
-                    let (from, to) = (self.starts[ty][g], self.starts[ty][g + 1]);
-                    let rows = features[ty][from * node.features..to * node.features].to_vec();
-                    builder = builder.nodes(&node.name, to - from, rows);
+                for (node, sets) in types.iter().zip(&sets) {
+                    builder = builder.node_set(&node.name, sets[g].clone());
                 }
                 for (ty, edge) in self.schema.edge_types().iter().enumerate() {
                     let key = (edge.source.as_str(), edge.relation.as_str(), edge.target.as_str());
@@ -136,8 +179,8 @@ impl HeteroBatch {
     /// The edges of type `ty` of graph `g`; edges lie graph after graph, so they are one run.
     fn edges_of(&self, ty: usize, g: usize, attributes: &[f32]) -> Result<EdgeSet> {
         let kind = &self.schema.edge_types()[ty];
-        let source = &self.starts[self.schema.node_index(&kind.source)?];
-        let target = &self.starts[self.schema.node_index(&kind.target)?];
+        let source = &self.nodes[self.schema.node_index(&kind.source)?].starts;
+        let target = &self.nodes[self.schema.node_index(&kind.target)?].starts;
         let (all_s, all_t) = (self.adjacency[ty].sources(), self.adjacency[ty].targets());
         let from = all_s.partition_point(|&s| (s as usize) < source[g]);
         let to = all_s.partition_point(|&s| (s as usize) < source[g + 1]);
@@ -158,13 +201,12 @@ impl HeteroBatch {
     /// # Errors
     /// [`Error::Mismatch`] if edge types differ in their number of attributes.
     pub fn to_homogeneous(&self) -> Result<(Graph, Vec<Vec<u32>>)> {
-        let types = self.starts.len();
-        let mut positions: Vec<Vec<u32>> = vec![vec![]; types];
+        let mut positions: Vec<Vec<u32>> = vec![vec![]; self.nodes.len()];
         let mut graph_of_node = vec![];
         for g in 0..self.graph_count {
-            for (ty, start) in self.starts.iter().enumerate() {
-                for _ in start[g]..start[g + 1] {
-                    positions[ty].push(graph_of_node.len() as u32);
+            for (nodes, positions) in self.nodes.iter().zip(&mut positions) {
+                for _ in nodes.starts[g]..nodes.starts[g + 1] {
+                    positions.push(graph_of_node.len() as u32);
                     graph_of_node.push(g as u32);
                 }
             }
@@ -221,7 +263,28 @@ mod tests {
         }
     }
 
+    prop_compose! {
+        /// Each type with one kind of store, and some graphs without nodes of it.
+        fn any_stored()(
+            rows in proptest::collection::vec(any::<u32>(), 0..5),
+            named in proptest::collection::btree_map(0u32..50, -9f32..9.0, 0..5)
+        ) -> HeteroGraph {
+            let (names, values) = named.into_iter().rev().unzip();
+            HeteroGraph::builder(schema())
+                .table_rows("a", rows)
+                .named_nodes("b", names, values)
+                .build().unwrap()
+        }
+    }
+
     proptest! {
+        #[test]
+        fn unbatch_undoes_batch_of_every_store(graphs in proptest::collection::vec(any_stored(), 1..5)) {
+            let refs: Vec<_> = graphs.iter().collect();
+            let batch = HeteroBatch::new(&refs, &Device::Cpu).unwrap();
+            prop_assert_eq!(batch.unbatch().unwrap(), graphs);
+        }
+
         #[test]
         fn unbatch_undoes_batch(graphs in proptest::collection::vec(any_graph(), 1..5)) {
             let refs: Vec<_> = graphs.iter().collect();
@@ -243,6 +306,69 @@ mod tests {
             let a = graph.adjacency();
             prop_assert!(a.sources().iter().zip(a.targets()).all(|(&s, &t)| of[s as usize] == of[t as usize]));
         }
+    }
+
+    fn organs(rows: &[u32]) -> HeteroGraph {
+        HeteroGraph::builder(schema()).table_rows("a", rows.to_vec()).build().unwrap()
+    }
+
+    #[test]
+    fn rows_are_gathered_from_the_table_in_the_order_of_the_graphs() {
+        let table = Tensor::arange(0f32, 8.0, &Device::Cpu).unwrap().reshape((4, 2)).unwrap();
+        let graphs = [&organs(&[3, 0]), &organs(&[]), &organs(&[3])];
+        let batch = HeteroBatch::new(&graphs, &Device::Cpu).unwrap();
+        assert_eq!(
+            batch.features("a").unwrap_err().to_string(),
+            "features of a nodes: expected the table of their rows (HeteroBatch::with_table), got none"
+        );
+        assert!(batch.feature_map().is_err());
+        let batch = batch.with_table("a", &table).unwrap();
+        assert_eq!(batch.rows("a").unwrap(), [3, 0, 3]);
+        let gathered = batch.features("a").unwrap().to_vec2::<f32>().unwrap();
+        assert_eq!(gathered, [[6.0, 7.0], [0.0, 1.0], [6.0, 7.0]]);
+        assert_eq!(batch.graph_of_node("a").unwrap(), [0, 0, 2]);
+        // The rows come back, not the features.
+        assert_eq!(batch.unbatch().unwrap()[2], organs(&[3]));
+        assert_eq!(batch.feature_map().unwrap()["b"].dims(), [0, 1]);
+    }
+
+    #[test]
+    fn a_table_that_does_not_fit_is_named() {
+        let table = |rows: usize, width: usize| {
+            Tensor::zeros((rows, width), candle_core::DType::F32, &Device::Cpu).unwrap()
+        };
+        let batch = |graph: &HeteroGraph| HeteroBatch::new(&[graph], &Device::Cpu).unwrap();
+        let error = |graph: &HeteroGraph, name: &str, table: &Tensor| {
+            batch(graph).with_table(name, table).unwrap_err().to_string()
+        };
+        let graph = organs(&[1, 4]);
+        assert_eq!(error(&graph, "a", &table(4, 2)), "table of a nodes: expected rows below 4, got 4");
+        assert_eq!(error(&graph, "a", &table(5, 3)), "table of a nodes: expected [rows, 2], got [5, 3]");
+        let owned = HeteroGraph::builder(schema()).nodes("a", 1, vec![0.; 2]).build().unwrap();
+        assert_eq!(
+            error(&owned, "a", &table(5, 2)),
+            "table of a nodes: expected rows of a table, got owned features"
+        );
+        assert_eq!(
+            batch(&owned).rows("a").unwrap_err().to_string(),
+            "rows of a nodes: expected rows of a table or named nodes, got owned features"
+        );
+        // Nobody has the second type: its table is given all the same.
+        assert_eq!(batch(&graph).with_table("b", &table(9, 1)).unwrap().rows("b").unwrap(), [0u32; 0]);
+        let mixed = HeteroBatch::new(&[&graph, &owned], &Device::Cpu).unwrap_err().to_string();
+        assert_eq!(mixed, "a nodes of one batch: expected rows of a table, got owned features");
+    }
+
+    #[test]
+    fn named_nodes_have_their_value_and_their_name() {
+        let genes = |names: &[u32], values: &[f32]| {
+            let builder = HeteroGraph::builder(schema());
+            builder.named_nodes("b", names.to_vec(), values.to_vec()).build().unwrap()
+        };
+        let (a, b) = (genes(&[0, 2], &[0.5, 2.5]), genes(&[2], &[-2.5]));
+        let batch = HeteroBatch::new(&[&a, &b], &Device::Cpu).unwrap();
+        assert_eq!(batch.rows("b").unwrap(), [0, 2, 2]);
+        assert_eq!(batch.features("b").unwrap().to_vec2::<f32>().unwrap(), [[0.5], [2.5], [-2.5]]);
     }
 
     #[test]

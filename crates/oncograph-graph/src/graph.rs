@@ -6,6 +6,26 @@ use std::sync::Arc;
 /// One set of nodes, one edge list and the graph that each node belongs to: what a convolution and a pooling take.
 ///
 /// A batch of graphs is one such graph whose parts are not joined.
+///
+/// # Example
+///
+/// One graph from its edge list, and the mean over neighbours that a GraphSAGE layer takes on it (the layer itself is
+/// `SageConv` of `oncograph-gnn`, whose `forward` takes this graph):
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use oncograph_graph::Graph;
+/// use oncograph_nn::segment::{Reduce, gather_reduce};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// // 0 -> 2, 1 -> 2
+/// let graph = Graph::from_edges(3, &[0, 1], &[2, 2])?;
+/// let x = Tensor::new(&[[1f32], [3.0], [5.0]], &Device::Cpu)?;
+/// let mean = gather_reduce(&x, graph.adjacency(), Reduce::Mean)?;
+/// assert_eq!(mean.to_vec2::<f32>()?, [[0.0], [0.0], [2.0]]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Graph {
     adjacency: Arc<Adjacency>,
@@ -14,6 +34,15 @@ pub struct Graph {
 }
 
 impl Graph {
+    /// One graph of `nodes` nodes with the edges `sources[e] -> targets[e]`.
+    ///
+    /// # Errors
+    /// An error of [`Adjacency`] if the lists differ in length or an index is out of range; the edge is named.
+    pub fn from_edges(nodes: usize, sources: &[u32], targets: &[u32]) -> Result<Self> {
+        let adjacency = Arc::new(Adjacency::new(nodes, nodes, sources, targets)?);
+        Graph::new(adjacency, None, &vec![0; nodes], 1)
+    }
+
     /// A graph from its edges and, per node, the graph of the batch that it belongs to.
     ///
     /// # Shapes
@@ -124,6 +153,17 @@ mod tests {
         assert_eq!(g.edge_attributes().unwrap().dims(), [18, 1]);
         assert_eq!(g.membership().targets(), [0, 0, 1, 0, 0, 1, 0, 0, 1]);
         assert_eq!(graph().unroll(3, false).unwrap().adjacency().edge_count(), 6);
+    }
+
+    #[test]
+    fn an_edge_list_is_one_graph() {
+        let g = Graph::from_edges(3, &[0, 2], &[1, 1]).unwrap();
+        assert_eq!((g.node_count(), g.graph_count()), (3, 1));
+        assert_eq!((g.adjacency().sources(), g.adjacency().targets()), (&[0, 2][..], &[1, 1][..]));
+        assert_eq!(g.membership().targets(), [0, 0, 0]);
+        let error = Graph::from_edges(3, &[0, 3], &[1, 1]).unwrap_err().to_string();
+        assert_eq!(error, "Adjacency: expected sources below 3, got 3 in edge 1");
+        assert!(Graph::from_edges(3, &[0], &[]).is_err());
     }
 
     #[test]

@@ -1,13 +1,21 @@
-use crate::{Error, Result, Schema};
+use crate::store::check_values;
+use crate::{Error, NodeStore, Result, Schema};
 use std::sync::Arc;
 
-/// The nodes of one type: how many, and their features row by row.
-#[derive(Debug, Clone, PartialEq, Default)]
+/// The nodes of one type: how many, and where their features are.
+#[derive(Debug, Clone, Default)]
 pub struct NodeSet {
     /// How many nodes.
     pub count: usize,
-    /// `count` x features, row by row.
-    pub features: Vec<f32>,
+    /// Where their features are.
+    pub store: NodeStore,
+}
+
+// Sets without nodes are equal, whatever their store would hold.
+impl PartialEq for NodeSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.count == other.count && (self.count == 0 || self.store == other.store)
+    }
 }
 
 /// The edges of one type: ends as positions among the nodes of their types, and attributes row by row.
@@ -23,7 +31,9 @@ pub struct EdgeSet {
 
 /// A graph with typed nodes and edges, in host memory, that fits its [`Schema`].
 ///
-/// A type without nodes is allowed: it stands for a modality that the patient lacks.
+/// Features are apart from the edges: each node type has a [`NodeStore`] with features of its own, with the rows of a table
+/// that all patients share, or with one value per named node. A type without nodes is allowed: it stands for a modality that
+/// the patient lacks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HeteroGraph {
     schema: Arc<Schema>,
@@ -104,11 +114,8 @@ impl HeteroGraph {
             })
             .collect();
         let mut graph = self.clone();
-        let kept = (0..old.count).filter(|&i| keep[i]);
-        graph.nodes[index] = NodeSet {
-            count: next as usize,
-            features: kept.flat_map(|i| old.features[i * width..(i + 1) * width].iter().copied()).collect(),
-        };
+        let kept: Vec<usize> = (0..old.count).filter(|&i| keep[i]).collect();
+        graph.nodes[index] = NodeSet { count: kept.len(), store: old.store.select(&kept, width) };
         for (set, kind) in graph.edges.iter_mut().zip(self.schema.edge_types()) {
             let moved = |at: u32, ty: &str| if ty == name { new_position[at as usize] } else { Some(at) };
             let mut new = EdgeSet::default();
@@ -135,9 +142,25 @@ pub struct HeteroGraphBuilder {
 
 impl HeteroGraphBuilder {
     /// Sets the nodes of one type; `features` is `count` x the type's features, row by row.
-    pub fn nodes(mut self, name: &str, count: usize, features: Vec<f32>) -> Self {
+    pub fn nodes(self, name: &str, count: usize, features: Vec<f32>) -> Self {
+        self.node_set(name, NodeSet { count, store: NodeStore::Owned(features) })
+    }
+
+    /// Sets the nodes of one type, one for each of `rows` of the table that
+    /// [`HeteroBatch::with_table`](crate::HeteroBatch::with_table) is given.
+    pub fn table_rows(self, name: &str, rows: Vec<u32>) -> Self {
+        self.node_set(name, NodeSet { count: rows.len(), store: NodeStore::Rows(rows) })
+    }
+
+    /// Sets the nodes of one type, each with the position of its name in the list that all graphs share, and its value.
+    pub fn named_nodes(self, name: &str, names: Vec<u32>, values: Vec<f32>) -> Self {
+        self.node_set(name, NodeSet { count: names.len(), store: NodeStore::Named { names, values } })
+    }
+
+    /// Sets the nodes of one type.
+    pub(crate) fn node_set(mut self, name: &str, set: NodeSet) -> Self {
         match self.graph.schema.node_index(name) {
-            Ok(i) => self.graph.nodes[i] = NodeSet { count, features },
+            Ok(i) => self.graph.nodes[i] = set,
             Err(e) => self.error = self.error.or(Some(e)),
         }
         self
@@ -170,8 +193,7 @@ impl HeteroGraphBuilder {
         let graph = self.graph;
         graph.schema.validate()?;
         for (ty, set) in graph.schema.node_types().iter().zip(&graph.nodes) {
-            let what = || format!("features of {} {} nodes", set.count, ty.name);
-            check(what, set.count * ty.features, &set.features)?;
+            set.store.check(ty, set.count)?;
         }
         for (ty, set) in graph.schema.edge_types().iter().zip(&graph.edges) {
             if set.sources.len() != set.targets.len() {
@@ -179,7 +201,7 @@ impl HeteroGraphBuilder {
                 return Err(Error::mismatch(what, set.sources.len(), set.targets.len()));
             }
             let what = || format!("attributes of {} {ty} edges", set.sources.len());
-            check(what, set.sources.len() * ty.attributes, &set.attributes)?;
+            check_values(what, set.sources.len() * ty.attributes, &set.attributes)?;
             for (name, ends) in [(&ty.source, &set.sources), (&ty.target, &set.targets)] {
                 let count = graph.nodes(name)?.count;
                 if let Some(at) = ends.iter().position(|&n| n as usize >= count) {
@@ -189,16 +211,6 @@ impl HeteroGraphBuilder {
             }
         }
         Ok(graph)
-    }
-}
-
-fn check(what: impl Fn() -> String, expected: usize, values: &[f32]) -> Result<()> {
-    if values.len() != expected {
-        return Err(Error::mismatch(what(), format!("{expected} values"), values.len()));
-    }
-    match values.iter().position(|v| !v.is_finite()) {
-        Some(index) => Err(Error::NotFinite { what: what(), index, value: values[index] }),
-        None => Ok(()),
     }
 }
 
@@ -225,7 +237,7 @@ mod tests {
     #[test]
     fn removing_a_node_removes_its_edges_and_moves_the_rest() {
         let g = graph().retain_nodes("a", &[true, false, true]).unwrap();
-        assert_eq!(g.nodes("a").unwrap().features, [1., 2., 5., 6.]);
+        assert_eq!(g.nodes("a").unwrap().store, NodeStore::Owned(vec![1., 2., 5., 6.]));
         let e = g.edges(LINK).unwrap();
         assert_eq!(
             (&e.sources[..], &e.targets[..], &e.attributes[..]),
@@ -252,5 +264,34 @@ mod tests {
             "edge 0 of a--to->b: expected a b node below 1, got 3"
         );
         assert!(graph().retain_nodes("a", &[true]).is_err());
+        assert_eq!(
+            message(b().named_nodes("a", vec![0], vec![1.])),
+            "features of 1 a nodes: expected 2 values per node, got named nodes, which have one"
+        );
+        assert_eq!(
+            message(b().named_nodes("b", vec![4, 4], vec![1., 2.])),
+            "names of b nodes: expected each at most once, got 4 again"
+        );
+        assert_eq!(
+            message(b().named_nodes("b", vec![4, 5], vec![1.])),
+            "features of 2 b nodes: expected 2 values, got 1"
+        );
+        assert_eq!(
+            message(b().named_nodes("b", vec![4], vec![f32::INFINITY])),
+            "features of 1 b nodes: value 0 is inf"
+        );
+    }
+
+    #[test]
+    fn a_removed_node_leaves_every_store() {
+        let kept = |b: HeteroGraphBuilder, ty: &str| {
+            let graph = b.build().unwrap().retain_nodes(ty, &[false, true, true]).unwrap();
+            graph.nodes(ty).unwrap().clone()
+        };
+        let rows = HeteroGraph::builder(schema()).table_rows("a", vec![7, 3, 7]);
+        assert_eq!(kept(rows, "a"), NodeSet { count: 2, store: NodeStore::Rows(vec![3, 7]) });
+        let named = HeteroGraph::builder(schema()).named_nodes("b", vec![5, 0, 2], vec![0.5, 0.0, 0.2]);
+        let store = NodeStore::Named { names: vec![0, 2], values: vec![0.0, 0.2] };
+        assert_eq!(kept(named, "b"), NodeSet { count: 2, store });
     }
 }

@@ -1,11 +1,14 @@
-//! Heterogeneous graphs under a schema: typed nodes and edges with features, batched as a disjoint union with the
-//! CSR adjacency that message passing walks.
+//! Heterogeneous graphs under a schema: typed nodes and edges, features apart from them, batched as a disjoint union with
+//! the CSR adjacency that message passing walks.
 //!
+//! - [`Graph`]: one node type and one edge list on a device: what a convolution takes; [`Graph::from_edges`] makes one.
 //! - [`Schema`]: which node types and edge types exist and how wide their features are.
 //! - [`HeteroGraph`]: one graph, in host memory, validated against its schema.
+//! - [`NodeStore`]: where the features of a node type are: in the graph, in a table of the cohort, or one value per named
+//!   node.
 //! - [`HeteroBatch`]: several graphs as one, as tensors on a device.
+//! - [`SharedTopology`]: the graph that many patients share, stored once.
 //! - [`geometry`]: graphs from points (radius, nearest neighbours) and farthest point sampling.
-//! - [`Graph`]: one node type and one edge list on a device: what a convolution takes.
 //!
 //! # Example
 //!
@@ -34,14 +37,22 @@ mod error;
 pub mod geometry;
 mod graph;
 mod hetero;
+mod joint_nodes;
 mod schema;
+mod shared_topology;
+mod store;
+mod typed_edges;
 mod view;
 
 pub use batch::HeteroBatch;
 pub use error::{Error, Result};
 pub use graph::Graph;
 pub use hetero::{EdgeSet, HeteroGraph, HeteroGraphBuilder, NodeSet};
+pub use oncograph_nn::segment::Adjacency;
 pub use schema::{EdgeType, NodeType, Schema};
+pub use shared_topology::SharedTopology;
+pub use store::NodeStore;
+pub use typed_edges::TypedEdges;
 pub use view::{NodeRef, to_petgraph};
 
 // The examples of the README are compiled and run as doctests.

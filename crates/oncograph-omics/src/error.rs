@@ -36,6 +36,9 @@ pub enum Error {
     /// The study that a system is part of.
     #[error(transparent)]
     Study(Box<oncograph_study::Error>),
+    /// An error of a graph.
+    #[error(transparent)]
+    Graph(#[from] oncograph_graph::Error),
     /// An error of message passing.
     #[error(transparent)]
     Gnn(#[from] oncograph_gnn::Error),
@@ -65,6 +68,7 @@ impl From<Error> for candle_core::Error {
         match error {
             Error::Candle(inner) => inner,
             Error::Nn(inner) => inner.into(),
+            Error::Graph(inner) => inner.into(),
             Error::Gnn(inner) => inner.into(),
             Error::Loss(inner) => inner.into(),
             other => candle_core::Error::wrap(other),

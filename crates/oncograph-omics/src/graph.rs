@@ -1,30 +1,11 @@
 use crate::{Error, NodeInput, OmicsNetConfig, Result};
+use oncograph_graph::{Adjacency, SharedTopology, TypedEdges};
 use oncograph_nn::Seed;
-use oncograph_nn::segment::Adjacency;
-use rand::Rng;
-use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-/// Directed edges `source -> target` between positions of two node types.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct TypedEdges {
-    /// The node type that edges start from.
-    pub from: String,
-    /// The node type that they end in.
-    pub to: String,
-    /// (source, target) positions.
-    pub pairs: Vec<(u32, u32)>,
-}
-
-impl TypedEdges {
-    /// Edges as given.
-    pub fn new(from: impl Into<String>, to: impl Into<String>, pairs: Vec<(u32, u32)>) -> Self {
-        TypedEdges { from: from.into(), to: to.into(), pairs }
-    }
-}
-
-/// The graph that all patients of a cohort share, per modality; it is stored once, whatever the batch.
+/// The graph that all patients of a cohort share, per modality; it is stored once, whatever the batch, as a
+/// [`SharedTopology`].
 ///
 /// Nodes of a modality are those of its node types, one type behind the other, so that a protein's position is moved
 /// by the number of genes (defect 3), and each edge is there in both directions.
@@ -50,46 +31,7 @@ impl TypedEdges {
 /// ```
 #[derive(Debug, Clone)]
 pub struct SharedGraphs {
-    modalities: Arc<BTreeMap<String, ModalityGraph>>,
-}
-
-#[derive(Debug)]
-struct ModalityGraph {
-    /// Nodes per type.
-    counts: Vec<usize>,
-    /// Sorted, each once, in both directions, over the nodes of all types.
-    edges: Vec<(u32, u32)>,
-    /// The graph of the node types that are there, by which are.
-    induced: Mutex<HashMap<Vec<bool>, Arc<Adjacency>>>,
-}
-
-impl ModalityGraph {
-    fn new(counts: Vec<usize>, edges: Vec<(u32, u32)>) -> Self {
-        ModalityGraph { counts, edges, induced: Mutex::default() }
-    }
-
-    /// Where each present type's nodes begin among those of the present types.
-    fn induced(&self, present: &[bool]) -> Result<Arc<Adjacency>> {
-        let mut cache = self.induced.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(adjacency) = cache.get(present) {
-            return Ok(adjacency.clone());
-        }
-        let mut position = vec![];
-        let mut next = 0;
-        for (count, here) in self.counts.iter().zip(present) {
-            for _ in 0..*count {
-                position.push(here.then_some(next));
-                next += u32::from(*here);
-            }
-        }
-        let at = |node: u32| position[node as usize];
-        let kept = self.edges.iter().filter_map(|&(s, t)| Some((at(s)?, at(t)?)));
-        let (sources, targets): (Vec<u32>, Vec<u32>) = kept.unzip();
-        let nodes = next as usize;
-        let adjacency = Arc::new(Adjacency::new(nodes, nodes, &sources, &targets)?);
-        cache.insert(present.to_vec(), adjacency.clone());
-        Ok(adjacency)
-    }
+    modalities: Arc<BTreeMap<String, SharedTopology>>,
 }
 
 impl SharedGraphs {
@@ -97,24 +39,16 @@ impl SharedGraphs {
     /// are not used. Duplicates and self loops are left out, and directions are mirrored.
     ///
     /// # Errors
-    /// [`Error::Input`] for an edge to a type or position that is not there.
+    /// [`Error::Input`] for an edge to a type, [`Error::Graph`] for one to a position that is not there.
     pub fn new(config: &OmicsNetConfig, edges: &[TypedEdges]) -> Result<Self> {
+        let nodes = |e: &TypedEdges, name: &str| {
+            let found = config.node_type(name).filter(|t| t.input != NodeInput::Rows);
+            let what = || format!("edges {} -> {}", e.from, e.to);
+            let missing = || Error::input(what(), "node types with one value per node", name);
+            found.map(|t| t.features).ok_or_else(missing)
+        };
         for e in edges {
-            for (name, largest) in
-                [(&e.from, e.pairs.iter().map(|p| p.0).max()), (&e.to, e.pairs.iter().map(|p| p.1).max())]
-            {
-                let what = format!("edges {} -> {}", e.from, e.to);
-                let Some(t) = config.node_type(name).filter(|t| t.input != NodeInput::Rows) else {
-                    return Err(Error::input(what, "node types with one value per node", name));
-                };
-                if largest.is_some_and(|l| l as usize >= t.features) {
-                    return Err(Error::input(
-                        what,
-                        format!("positions below {}", t.features),
-                        largest.unwrap_or(0),
-                    ));
-                }
-            }
+            e.validate(nodes(e, &e.from)?, nodes(e, &e.to)?)?;
         }
         let mut modalities = BTreeMap::new();
         for modality in &config.modalities {
@@ -122,23 +56,10 @@ impl SharedGraphs {
             if types.iter().any(|t| t.input == NodeInput::Rows) {
                 continue;
             }
-            let counts: Vec<usize> = types.iter().map(|t| t.features).collect();
-            let offset = |name: &str| -> Option<u32> {
-                let at = types.iter().position(|t| t.name == name)?;
-                Some(counts[..at].iter().sum::<usize>() as u32)
-            };
-            let mut all = vec![];
-            for e in edges {
-                if let (Some(from), Some(to)) = (offset(&e.from), offset(&e.to)) {
-                    for &(s, t) in e.pairs.iter().filter(|(s, t)| from + s != to + t) {
-                        all.push((from + s, to + t));
-                        all.push((to + t, from + s));
-                    }
-                }
-            }
-            all.sort_unstable();
-            all.dedup();
-            modalities.insert(modality.name.clone(), ModalityGraph::new(counts, all));
+            let counts: Vec<(&str, usize)> = types.iter().map(|t| (t.name.as_str(), t.features)).collect();
+            let joins = |name: &str| counts.iter().any(|c| c.0 == name);
+            let own = edges.iter().filter(|e| joins(&e.from) && joins(&e.to));
+            modalities.insert(modality.name.clone(), SharedTopology::new(&counts, own)?);
         }
         Ok(SharedGraphs { modalities: Arc::new(modalities) })
     }
@@ -149,9 +70,9 @@ impl SharedGraphs {
     /// [`Error::Input`] for a modality without a shared graph or another number of node types.
     pub fn of(&self, modality: &str, present: &[bool]) -> Result<Arc<Adjacency>> {
         match self.modalities.get(modality) {
-            Some(graph) if graph.counts.len() == present.len() => graph.induced(present),
+            Some(graph) if graph.type_count() == present.len() => Ok(graph.induced(present)?),
             Some(graph) => {
-                Err(Error::input(format!("node types of {modality}"), graph.counts.len(), present.len()))
+                Err(Error::input(format!("node types of {modality}"), graph.type_count(), present.len()))
             }
             None => Err(Error::input("shared graph", "a modality whose nodes have names", modality)),
         }
@@ -159,40 +80,23 @@ impl SharedGraphs {
 
     /// Undirected edges of a modality; 0 where it has none.
     pub fn edge_count(&self, modality: &str) -> usize {
-        self.modalities.get(modality).map_or(0, |g| g.edges.len() / 2)
+        self.modalities.get(modality).map_or(0, SharedTopology::edge_count)
     }
 
     /// These graphs with each undirected edge dropped with probability `p` (M-17).
     pub fn drop_edges(&self, p: f64, seed: Seed) -> Self {
-        let thin = |(name, graph): (&String, &ModalityGraph)| {
-            let mut rng = seed.stream(name).rng();
-            let mut kept = vec![];
-            for &(s, t) in graph.edges.iter().filter(|(s, t)| s < t) {
-                if !rng.random_bool(p.clamp(0.0, 1.0)) {
-                    kept.extend([(s, t), (t, s)]);
-                }
-            }
-            (name.clone(), ModalityGraph::new(graph.counts.clone(), kept))
-        };
-        SharedGraphs { modalities: Arc::new(self.modalities.iter().map(thin).collect()) }
+        self.changed(|name, graph| graph.drop_edges(p, seed.stream(name)))
     }
 
-    /// These graphs with their edges rewired at random, for the control that asks whether the graph helps: each edge
-    /// keeps its source, and targets are permuted among the edges, so that every node keeps its number of edges up to
-    /// loops and duplicates, which are dropped.
+    /// These graphs with their edges rewired at random, as [`SharedTopology::shuffle_edges`]: the control that asks whether
+    /// the graph helps.
     pub fn shuffle_edges(&self, seed: Seed) -> Self {
-        let rewire = |(name, graph): (&String, &ModalityGraph)| {
-            let mut rng = seed.stream(name).rng();
-            let once: Vec<_> = graph.edges.iter().copied().filter(|(s, t)| s < t).collect();
-            let mut targets: Vec<u32> = once.iter().map(|e| e.1).collect();
-            rand::seq::SliceRandom::shuffle(&mut targets[..], &mut rng);
-            let pairs = once.iter().zip(targets).filter(|(e, t)| e.0 != *t);
-            let mut edges: Vec<(u32, u32)> = pairs.flat_map(|(e, t)| [(e.0, t), (t, e.0)]).collect();
-            edges.sort_unstable();
-            edges.dedup();
-            (name.clone(), ModalityGraph::new(graph.counts.clone(), edges))
-        };
-        SharedGraphs { modalities: Arc::new(self.modalities.iter().map(rewire).collect()) }
+        self.changed(|name, graph| graph.shuffle_edges(seed.stream(name)))
+    }
+
+    fn changed(&self, change: impl Fn(&str, &SharedTopology) -> SharedTopology) -> Self {
+        let modalities = self.modalities.iter().map(|(name, graph)| (name.clone(), change(name, graph)));
+        SharedGraphs { modalities: Arc::new(modalities.collect()) }
     }
 }
 

@@ -1,13 +1,11 @@
 use crate::assemble::{Assemble, Source};
 use crate::config::{SurvivalLoss, ViewContrast};
 use crate::features::{NODES as IMAGES, PYRAMID_LEVELS};
-use crate::{
-    Error, NodeIdentity, PatientNodes, Result, Stg, StgOutput, TimeScale, TrainingConfig, patient_graph,
-    patient_schema,
-};
+use crate::patient::patient_rows;
+use crate::{Error, NodeIdentity, Result, Stg, StgOutput, TimeScale, TrainingConfig, patient_schema};
 use candle_core::{Device, Tensor};
 use oncograph_core::{FollowUp, Split};
-use oncograph_graph::{Graph, HeteroBatch, HeteroGraph};
+use oncograph_graph::{Graph, HeteroBatch, HeteroGraph, Schema};
 use oncograph_losses::{
     Ties, censored_hinge, cosine_alignment, cox, discrete_hazard, info_nce, mse, temporal_consistency,
 };
@@ -17,11 +15,13 @@ use rand::seq::SliceRandom;
 use rand_distr::{Distribution, StandardNormal};
 use std::sync::Arc;
 
-/// The inputs of every patient on a device, so that a batch copies rows of small graphs and never of features.
+/// The inputs of every patient on a device, so that a batch copies row numbers of small graphs and never features.
 ///
-/// The graphs that go with it have one feature per node: the row of this table that the node stands for.
+/// The nodes of the graphs that go with it are rows of this table ([`oncograph_graph::NodeStore::Rows`]).
 #[derive(Debug, Clone)]
 pub struct NodeTable {
+    /// The schema of the graphs over this table.
+    schema: Arc<Schema>,
     /// \[patients * 6, 3, features\]; empty without images.
     images: Arc<Vec<f32>>,
     clinical: Tensor,
@@ -53,9 +53,10 @@ impl NodeTable {
                 return Err(Error::input("image features", format!("{expected} values"), values.len()));
             }
         }
+        let schema = Arc::new(patient_schema(PYRAMID_LEVELS * features, covariates));
         let images = Arc::new(images.unwrap_or_default());
         let clinical = Tensor::from_vec(clinical, (patients, covariates), device)?;
-        Ok(NodeTable { images, clinical, device: device.clone() })
+        Ok(NodeTable { schema, images, clinical, device: device.clone() })
     }
 
     /// How many patients there are.
@@ -73,13 +74,8 @@ impl NodeTable {
     /// # Errors
     /// An error of the graph.
     pub fn graph(&self, patient: usize, centroids: [[f32; 3]; 5]) -> Result<HeteroGraph> {
-        let rows = |first: usize, count: usize| (first..first + count).map(|r| r as f32).collect::<Vec<_>>();
-        let nodes = PatientNodes {
-            images: self.has_images().then(|| rows(patient * IMAGES, IMAGES)),
-            centroids,
-            clinical: rows(patient, 1),
-        };
-        patient_graph(&Arc::new(patient_schema(1, 1)), &nodes)
+        let first_image = self.has_images().then(|| (patient * IMAGES) as u32);
+        patient_rows(&self.schema, first_image, patient as u32, centroids)
     }
 
     /// What a model says of graphs over this table, as they are.
@@ -101,14 +97,9 @@ impl NodeTable {
         graphs: &[&HeteroGraph],
         noise: Option<(Seed, &[f64])>,
     ) -> Result<(Tensor, Graph)> {
-        let batch = HeteroBatch::new(graphs, &self.device)?;
+        let batch = HeteroBatch::new(graphs, &self.device)?.with_table("clinical", &self.clinical)?;
         let (graph, positions) = batch.to_homogeneous()?;
-        let rows = |name: &str| -> Result<Vec<u32>> {
-            let rows = batch.features(name)?.flatten_all()?.to_vec1::<f32>()?;
-            Ok(rows.into_iter().map(|r| r as u32).collect())
-        };
-        let wanted = Tensor::new(rows("clinical")?, &self.device)?;
-        let mut clinical = self.clinical.index_select(&wanted, 0)?;
+        let mut clinical = batch.features("clinical")?.clone();
         let seed = noise.map_or(Seed::new(0), |(seed, _)| seed);
         if let Some((_, sigma)) = noise {
             clinical = (clinical + self.clinical_noise(seed.stream("clinical"), sigma)?)?;
@@ -117,7 +108,7 @@ impl NodeTable {
         let mut nodes = vec![Source::Clinical(0); graph.node_count()];
         for (name, positions) in ["anatomy", "ct"].into_iter().zip(&positions) {
             let graph_of = batch.graph_of_node(name)?;
-            for ((&at, row), g) in positions.iter().zip(rows(name)?).zip(graph_of) {
+            for ((&at, &row), g) in positions.iter().zip(batch.rows(name)?).zip(graph_of) {
                 let sigma = noise.map_or(0.0, |(_, sigma)| sigma[g as usize] as f32);
                 nodes[at as usize] = Source::Image { row, sigma };
             }

@@ -1,5 +1,5 @@
 use crate::{Error, Result};
-use oncograph_graph::{HeteroGraph, Schema};
+use oncograph_graph::{HeteroGraph, HeteroGraphBuilder, Schema};
 use std::sync::Arc;
 
 /// The anatomical nodes, in their order in the graph: nodes 0 to 4.
@@ -58,17 +58,35 @@ pub fn patient_graph(schema: &Arc<Schema>, nodes: &PatientNodes) -> Result<Heter
         return Err(Error::input("image features", format!("6 x {width} values"), images.len()));
     }
     let (anatomy, ct) = images.split_at(5 * width);
+    let builder = builder.nodes("anatomy", 5, anatomy.to_vec()).nodes("ct", 1, ct.to_vec());
+    Ok(with_edges(builder, nodes.centroids).build()?)
+}
+
+/// As [`patient_graph`], with features in tables of the cohort: six image rows from `first_image` on, if there are images,
+/// and the clinical row `clinical`.
+pub(crate) fn patient_rows(
+    schema: &Arc<Schema>,
+    first_image: Option<u32>,
+    clinical: u32,
+    centroids: [[f32; 3]; 5],
+) -> Result<HeteroGraph> {
+    let builder = HeteroGraph::builder(schema.clone()).table_rows("clinical", vec![clinical]);
+    let Some(first) = first_image else { return Ok(builder.build()?) };
+    let builder =
+        builder.table_rows("anatomy", (first..first + 5).collect()).table_rows("ct", vec![first + 5]);
+    Ok(with_edges(builder, centroids).build()?)
+}
+
+/// The twenty edges between the seven nodes.
+fn with_edges(builder: HeteroGraphBuilder, centroids: [[f32; 3]; 5]) -> HeteroGraphBuilder {
     let (organs, hub) = ((0..5).collect::<Vec<u32>>(), vec![0; 5]);
-    let centroids = nodes.centroids.as_flattened().to_vec();
+    let centroids = centroids.as_flattened().to_vec();
     let clinical = [1.0, 0.0, 0.0].repeat(5);
-    Ok(builder
-        .nodes("anatomy", 5, anatomy.to_vec())
-        .nodes("ct", 1, ct.to_vec())
+    builder
         .edges(("ct", "contains", "anatomy"), hub.clone(), organs.clone(), centroids.clone())
         .edges(("anatomy", "within", "ct"), organs.clone(), hub.clone(), centroids)
         .edges(("clinical", "describes", "anatomy"), hub.clone(), organs.clone(), clinical.clone())
         .edges(("anatomy", "described_by", "clinical"), organs, hub, clinical)
-        .build()?)
 }
 
 #[cfg(test)]
@@ -119,6 +137,22 @@ mod tests {
         let nodes = PatientNodes { images: None, ..nodes() };
         let graph = patient_graph(&Arc::new(patient_schema(2, 1)), &nodes).unwrap();
         assert_eq!((graph.node_count(), graph.edge_count()), (1, 0));
+    }
+
+    #[test]
+    fn a_patient_of_a_table_has_its_rows_and_the_edges_of_any_patient() {
+        // The first whole number that f32 lacks.
+        let first = (1 << 24) + 1;
+        let graph = patient_rows(&Arc::new(patient_schema(2, 1)), Some(first), 9, nodes().centroids).unwrap();
+        let batch = HeteroBatch::new(&[&graph, &graph], &Device::Cpu).unwrap();
+        let anatomy: Vec<u32> = (first..first + 5).collect();
+        assert_eq!(batch.rows("anatomy").unwrap(), anatomy.repeat(2));
+        assert_eq!(batch.rows("ct").unwrap(), [first + 5; 2]);
+        assert_eq!(batch.rows("clinical").unwrap(), [9; 2]);
+        let owned = patient_graph(graph.schema(), &nodes()).unwrap();
+        assert_eq!(graph.edge_sets(), owned.edge_sets());
+        let without = patient_rows(graph.schema(), None, 9, nodes().centroids).unwrap();
+        assert_eq!((without.node_count(), without.edge_count()), (1, 0));
     }
 
     #[test]

@@ -58,18 +58,50 @@ pub use oncograph_study as study;
 #[cfg(feature = "train")]
 pub use oncograph_train as train;
 
-/// What most programs need.
+/// What most programs need: `use oncograph::prelude::*`.
+///
+/// # Example
+///
+/// A GraphSAGE layer that learns the classes of six nodes from an edge list:
+///
+/// ```
+/// use oncograph::prelude::*;
+///
+/// # #[cfg(feature = "gnn")]
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     // Two triangles; each node of a triangle has the class of the others.
+///     let (sources, targets) = ([0, 1, 2, 3, 4, 5], [1, 2, 0, 4, 5, 3]);
+///     let graph = Graph::from_edges(6, &sources, &targets)?;
+///     let x = Tensor::new(&[[0.9f32, 0.1], [0.2, 0.3], [0.7, 0.2], [0.1, 0.8], [0.4, 0.3], [0.2, 0.9]], &Device::Cpu)?;
+///     let wanted = Tensor::new(&[[1f32], [1.0], [1.0], [-1.0], [-1.0], [-1.0]], &Device::Cpu)?;
+///
+///     let store = ParamStore::new(Seed::new(7));
+///     let layer = SageConfig::new(2, 1).build(store.var_builder(DType::F32, &Device::Cpu))?;
+///     let mut optimizer = AdamW::new(AdamWConfig::new(0.05).weight_decay(0.0))?;
+///     for _ in 0..200 {
+///         let loss = (layer.forward(&x, &graph)? - &wanted)?.sqr()?.mean_all()?;
+///         optimizer.step(&store, &store.backward(&loss)?)?;
+///     }
+///     let scores = layer.forward(&x, &graph)?.flatten_all()?.to_vec1::<f32>()?;
+///     assert!(scores[..3].iter().all(|s| *s > 0.0) && scores[3..].iter().all(|s| *s < 0.0));
+///     Ok(())
+/// }
+/// # #[cfg(not(feature = "gnn"))]
+/// # fn main() {}
+/// ```
 pub mod prelude {
+    pub use candle_core::{DType, Device, Tensor};
     pub use oncograph_core::{FollowUp, Seed, Split, Table};
     #[cfg(feature = "gnn")]
-    pub use oncograph_gnn::MessagePassing;
+    pub use oncograph_gnn::{MessagePassing, SageConfig, SageConv};
     #[cfg(feature = "graph")]
-    pub use oncograph_graph::{Graph, HeteroBatch, HeteroGraph, Schema};
+    pub use oncograph_graph::{Adjacency, Graph, HeteroBatch, HeteroGraph, Schema};
     #[cfg(feature = "imaging")]
     pub use oncograph_imaging::{Grid, Volume};
-    pub use oncograph_nn::{Mode, ParamStore};
+    pub use oncograph_nn::optim::{AdamW, AdamWConfig, Optimizer};
+    pub use oncograph_nn::{Mode, Module, ParamStore};
     #[cfg(feature = "train")]
-    pub use oncograph_train::{FitConfig, Learner, fit};
+    pub use oncograph_train::{FitConfig, Learner, OptimizerConfig, StepLoss, StopFlag, Validation, fit};
 }
 
 // The examples of the README are compiled and run as doctests.
