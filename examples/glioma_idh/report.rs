@@ -13,6 +13,7 @@ use oncograph::metrics::{Binning, RocCurve, calibration_curve};
 use oncograph::report::chart::{RocSeries, calibration, roc};
 use oncograph::report::connectome::Connectome;
 use oncograph::report::{Banner, Figure, ModelCard, RESEARCH_ONLY, Report, ReportTable, Section};
+use oncograph::study::cli::ProgressBar;
 use oncograph::study::cli::{command_line, progress_bar};
 use oncograph::study::{Answer, Metric, ScoreTable, Scores, StudyResults};
 use oncograph::train::RunDir;
