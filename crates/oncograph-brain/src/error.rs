@@ -31,7 +31,7 @@ pub enum Error {
     },
     /// A cohort, table, split or scaler.
     #[error(transparent)]
-    Datasets(#[from] oncograph_datasets::Error),
+    Datasets(Box<oncograph_datasets::Error>),
     /// A bundle or a clinical report.
     #[error(transparent)]
     Deploy(#[from] oncograph_deploy::Error),
@@ -40,7 +40,7 @@ pub enum Error {
     Encoder(#[from] oncograph_encoder::Error),
     /// An explanation.
     #[error(transparent)]
-    Explain(#[from] oncograph_explain::Error),
+    Explain(Box<oncograph_explain::Error>),
     /// A statistic.
     #[error(transparent)]
     Metrics(#[from] oncograph_metrics::Error),
@@ -117,6 +117,18 @@ impl From<Error> for oncograph_train::Error {
             Error::Train(inner) => inner,
             other => oncograph_train::Error::learner(other),
         }
+    }
+}
+
+impl From<oncograph_datasets::Error> for Error {
+    fn from(error: oncograph_datasets::Error) -> Self {
+        Error::Datasets(Box::new(error))
+    }
+}
+
+impl From<oncograph_explain::Error> for Error {
+    fn from(error: oncograph_explain::Error) -> Self {
+        Error::Explain(Box::new(error))
     }
 }
 

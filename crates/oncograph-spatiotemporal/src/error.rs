@@ -31,7 +31,7 @@ pub enum Error {
     },
     /// An error of the cohort's files, or of splits and scalers.
     #[error(transparent)]
-    Datasets(#[from] oncograph_datasets::Error),
+    Datasets(Box<oncograph_datasets::Error>),
     /// An error of the image encoder or its checkpoint.
     #[error(transparent)]
     Encoder(#[from] oncograph_encoder::Error),
@@ -40,7 +40,7 @@ pub enum Error {
     Train(#[from] oncograph_train::Error),
     /// An error of the study that the system is trained in.
     #[error("{0}")]
-    Study(#[from] oncograph_study::Error),
+    Study(#[source] Box<oncograph_study::Error>),
     /// An error of a bundle or of a clinical report.
     #[error(transparent)]
     Deploy(#[from] oncograph_deploy::Error),
@@ -100,6 +100,18 @@ impl Error {
     }
 }
 
+impl From<oncograph_datasets::Error> for Error {
+    fn from(error: oncograph_datasets::Error) -> Self {
+        Error::Datasets(Box::new(error))
+    }
+}
+
+impl From<oncograph_study::Error> for Error {
+    fn from(error: oncograph_study::Error) -> Self {
+        Error::Study(Box::new(error))
+    }
+}
+
 impl From<Error> for oncograph_train::Error {
     fn from(error: Error) -> Self {
         oncograph_train::Error::learner(error)
@@ -109,7 +121,7 @@ impl From<Error> for oncograph_train::Error {
 impl From<Error> for oncograph_study::Error {
     fn from(error: Error) -> Self {
         match error {
-            Error::Study(inner) => inner,
+            Error::Study(inner) => *inner,
             Error::Train(inner) => inner.into(),
             other => oncograph_study::Error::system(other),
         }

@@ -146,7 +146,7 @@ fn crop(subject: &GliomaSubject, z: &[&[f32]], config: &GliomaPrepareOptions) ->
             }
         }
     }
-    Ok(TumourImage::new(&image, [z.len(), config.crop, config.crop, config.crop])?)
+    TumourImage::new(&image, [z.len(), config.crop, config.crop, config.crop])
 }
 
 /// Where the cube around the tumour lies.
@@ -200,5 +200,5 @@ fn incidence(
         }
         tracts.into_iter().copied().collect()
     });
-    Ok(Incidence::new(atlas.tracts.len(), &crossed.collect::<Vec<_>>())?)
+    Incidence::new(atlas.tracts.len(), &crossed.collect::<Vec<_>>())
 }

@@ -3,7 +3,7 @@ use crate::pipeline::GliomaCohort;
 use crate::presets::EmbeddingVector;
 use crate::stages::{GliomaStages, TrainedGliomaNet};
 use crate::{
-    Error, PopulationBank, PopulationClassifier, PopulationData, PopulationEdges, PopulationMode, Result,
+    PopulationBank, PopulationClassifier, PopulationData, PopulationEdges, PopulationMode, Result,
     feature_matrix,
 };
 use candle_core::{DType, Device};
@@ -189,14 +189,14 @@ impl PopulationFitted {
     }
 
     /// Node and edge vectors of some rows.
-    fn rows(&self, rows: &[usize]) -> Result<(Vec<Vec<f64>>, Vec<Vec<f64>>)> {
+    fn rows(&self, rows: &[usize]) -> Result<[Vec<Vec<f64>>; 2]> {
         let part = |scaled: &Scaled, vector| scaled.apply(&self.net.embeddings.rows(vector), rows);
-        Ok((part(&self.nodes, self.vectors.0)?, part(&self.links, self.vectors.1)?))
+        Ok([part(&self.nodes, self.vectors.0)?, part(&self.links, self.vectors.1)?])
     }
 
     /// The probabilities of new patients, each as if it were the only one.
     fn inductive(&self, rows: &[usize]) -> Result<Vec<f64>> {
-        let (nodes, links) = self.rows(rows)?;
+        let [nodes, links] = self.rows(rows)?;
         let n = self.bank.nodes.len();
         let mut attached = self.bank.graph.attach(&self.bank.links, &links)?;
         if let Some(seed) = self.shuffle {
@@ -222,7 +222,8 @@ impl Fitted<GliomaCohort> for PopulationFitted {
         if !self.deployed {
             return Ok(serde_json::Value::Null);
         }
-        let report = PopulationReport { bank: self.bank.clone(), links: self.rows(rows)?.1 };
+        let [_, links] = self.rows(rows)?;
+        let report = PopulationReport { bank: self.bank.clone(), links };
         serde_json::to_value(report).map_err(oncograph_study::Error::system)
     }
 
@@ -233,7 +234,7 @@ impl Fitted<GliomaCohort> for PopulationFitted {
         let scalers = self.nodes.scaler.clone().zip(self.links.scaler.clone());
         let model = PopulationModel { bank: self.bank.clone(), scalers };
         let json = serde_json::to_vec(&model).map_err(oncograph_study::Error::system)?;
-        let weights = crate::weights::to_bytes(&self.store).map_err(Error::from)?;
+        let weights = crate::weights::to_bytes(&self.store)?;
         Ok(vec![("population.json".into(), json), ("population.safetensors".into(), weights)])
     }
 

@@ -299,13 +299,13 @@ mod tests {
             for (k, (lambda, beta)) in path.penalties.iter().zip(&path.coefficients).enumerate() {
                 let eta = path.linear_predictor(k, &x).unwrap();
                 let g = cox_log_likelihood(&survival, &eta, Ties::Breslow).unwrap().gradient;
-                for c in 0..8 {
+                for (c, beta) in beta.iter().enumerate() {
                     let slope = (0..80).map(|i| x.row(i)[c] * g[i]).sum::<f64>() / 80.0
-                        - lambda * (1.0 - l1_ratio) * beta[c];
+                        - lambda * (1.0 - l1_ratio) * beta;
                     let bound = lambda * l1_ratio;
-                    match beta[c] == 0.0 {
+                    match *beta == 0.0 {
                         true => assert!(slope.abs() <= bound + 1e-8, "{slope} {bound}"),
-                        false => assert!((slope - bound * beta[c].signum()).abs() < 1e-8, "{slope} {bound}"),
+                        false => assert!((slope - bound * beta.signum()).abs() < 1e-8, "{slope} {bound}"),
                     }
                 }
                 active.push(beta.iter().filter(|b| **b != 0.0).count());

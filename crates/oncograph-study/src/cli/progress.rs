@@ -13,13 +13,16 @@ pub fn progress_bar(steps: u64, what: &str) -> ProgressBar {
     }
 }
 
+/// A model with its repetition and fold.
+type Place = (String, (usize, usize));
+
 /// A bar over the epochs of all jobs of a study, for [`crate::Study::on_progress`].
 #[derive(Debug)]
 pub struct StudyProgress {
     bar: ProgressBar,
     epochs: u64,
     /// Epochs of each job that the bar has counted.
-    seen: Mutex<HashMap<(String, (usize, usize)), u64>>,
+    seen: Mutex<HashMap<Place, u64>>,
 }
 
 impl StudyProgress {

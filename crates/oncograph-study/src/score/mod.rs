@@ -275,6 +275,9 @@ struct Scorer<'a> {
     seed: oncograph_core::Seed,
 }
 
+/// A number of some of the patients and, where models were trained several times, of some of the repetitions.
+type Statistic<'a> = dyn Fn(&[usize], Option<&[usize]>) -> Option<f64> + Sync + 'a;
+
 impl Scorer<'_> {
     /// Rows with a known outcome and an answer in every repetition.
     fn rows(&self) -> Vec<usize> {
@@ -307,7 +310,7 @@ impl Scorer<'_> {
         config.validate()?;
         // One stream for all models: they see the same resamples.
         let seed = self.seed.stream("bootstrap").stream(&self.task.name);
-        let interval = |statistic: &(dyn Fn(&[usize], Option<&[usize]>) -> Option<f64> + Sync)| {
+        let interval = |statistic: &Statistic<'_>| {
             let n = known.len() + if self.held.len() > 1 { self.held.len() } else { 0 };
             let drawn = |drawn: &[usize]| {
                 let rows: Vec<usize> = drawn.iter().filter_map(|&i| known.get(i).copied()).collect();

@@ -109,7 +109,10 @@ mod tests {
         let label = [true, false, true, false, true, false, false];
         let score = [0.9, 0.8, 0.8, 0.3, 0.2, 0.2, 0.1];
         let fold: Vec<(bool, f64)> = label.into_iter().zip(score).collect();
-        assert!((auroc_within(&[fold.clone()]).unwrap() - roc_auc(&label, &score).unwrap()).abs() < 1e-15);
+        assert!(
+            (auroc_within(std::slice::from_ref(&fold)).unwrap() - roc_auc(&label, &score).unwrap()).abs()
+                < 1e-15
+        );
         let precision = average_precision(&label, &score).unwrap();
         assert!((average_precision_within(&[fold]).unwrap() - precision).abs() < 1e-15);
         let rows =
