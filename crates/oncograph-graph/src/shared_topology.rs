@@ -146,7 +146,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn topology(types: &[(&str, usize)], edges: &[(&str, &str, &[(u32, u32)])]) -> Result<SharedTopology> {
+    /// Two types of nodes and the pairs that join them.
+    type Edges<'a> = (&'a str, &'a str, &'a [(u32, u32)]);
+
+    fn topology(types: &[(&str, usize)], edges: &[Edges]) -> Result<SharedTopology> {
         let edges: Vec<TypedEdges> =
             edges.iter().map(|(from, to, pairs)| TypedEdges::new(*from, *to, pairs.to_vec())).collect();
         SharedTopology::new(types, &edges)
