@@ -241,7 +241,7 @@ impl Page<'_> {
         let shown: Vec<&str> = heads.chain([names::AGE_AND_SEX]).collect();
         let curves = shown.iter().map(|m| RocCurve::new(&labels, &self.probabilities(m)));
         let curves = curves.collect::<Result<Vec<_>, _>>()?;
-        let series: Vec<_> = curves.iter().zip(&shown).map(|(c, m)| RocSeries::new(*m, c)).collect();
+        let series: Vec<_> = curves.iter().zip(&shown).map(|(c, m)| RocSeries::new(m, c)).collect();
         Ok(roc(&series)?)
     }
 
