@@ -141,6 +141,12 @@ const OTHERS: &[(&str, &str, &str)] = &[
         "PopulationClassifier",
         "parameter count of the paper; the contract; inductive predictions that others do not move",
     ),
+    (
+        "brain",
+        "published_class_sizes",
+        "the paper's rows: one pair of class sizes fits most; known counts of one row",
+    ),
+    ("brain", "published_counts", "as `published_class_sizes`"),
     ("brain", "sample_positions", "by hand"),
     ("brain", "sample_voxels", "by hand"),
     ("brain", "z_score_within", "by hand"),
@@ -208,6 +214,31 @@ const HELPERS: &[&str] = &[
     "mirrored_mean",
     "complete_edges",
     "consecutive_edges",
+    // Images and points that are prepared for a network.
+    "crop_grid",
+    "place_on_atlas",
+    "prepare_images",
+    "surface_points",
+    // Studies: what is trained, and scores by the rule of the study.
+    "late_fusion_jobs",
+    "modality_grid",
+    "node_drop_curve",
+    "published_variants",
+    "switched_variants",
+    // Tables, figures and model cards.
+    "glioma_connectome",
+    "glioma_model_card",
+    "missing_structures",
+    "parameter_table",
+    "population_figure",
+    "slices_figure",
+    "slices_with_masks",
+    "stage_costs",
+    "stg_model_card",
+    // Files.
+    "write_bundle",
+    "write_glioma_bundle",
+    "write_stg_bundle",
 ];
 
 /// The page, from the outcomes of a folder of cases; an error names public items that nothing is said of.
