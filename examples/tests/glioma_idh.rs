@@ -425,7 +425,9 @@ fn table(rows: usize) -> String {
         let mutant = i % 3 == 0;
         let age = if mutant { 35 + i % 23 } else { 48 + i % 29 };
         let idh = if mutant { "IDH1 p.R132H" } else { "wildtype" };
-        text += &format!("P{i},{},{age},4,positive,{idh}\n", if i % 2 == 0 { "M" } else { "F" });
+        // Some results are missing: their column brings another one that marks them.
+        let mgmt = if i % 5 == 0 { "indeterminate" } else { "positive" };
+        text += &format!("P{i},{},{age},4,{mgmt},{idh}\n", if i % 2 == 0 { "M" } else { "F" });
     }
     text
 }

@@ -204,7 +204,8 @@ impl<'c> TablePopulation<'c> {
         let (seed, device) = (job.seed(), job.device().clone());
         let store = ParamStore::new(seed.stream("parameters"));
         let mut classifier = self.config.classifier.clone();
-        classifier.features = data.covariates().len();
+        // A covariate with gaps brings a column that marks them.
+        classifier.features = x.first().map_or(0, Vec::len);
         let classifier = classifier.build(store.var_builder(DType::F32, &device))?;
         let bank = PopulationBank {
             ids: known.iter().map(|&i| data.ids()[i].clone()).collect(),
