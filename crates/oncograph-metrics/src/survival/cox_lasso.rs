@@ -156,8 +156,12 @@ fn largest_penalty(survival: &Survival, covariates: &Covariates, config: &CoxLas
     check::length(OPERATION, "covariates", covariates.rows(), survival.len())?;
     let n = survival.len();
     let gradient = cox_log_likelihood(survival, &vec![0.0; n], Ties::Breslow)?.gradient;
-    let of = |c: usize| (0..n).map(|i| covariates.row(i)[c] * gradient[i]).sum::<f64>().abs();
-    let largest = (0..covariates.columns()).map(of).fold(0.0, f64::max) / n as f64 / config.l1_ratio;
+    // The gradient sums to 0 but for rounding: about its mean, a column that is constant is exactly 0.
+    let slope = |c: usize| {
+        let mean = (0..n).map(|i| covariates.row(i)[c]).sum::<f64>() / n as f64;
+        (0..n).map(|i| (covariates.row(i)[c] - mean) * gradient[i]).sum::<f64>().abs()
+    };
+    let largest = (0..covariates.columns()).map(slope).fold(0.0, f64::max) / n as f64 / config.l1_ratio;
     if largest > 0.0 {
         return Ok(largest);
     }

@@ -180,7 +180,7 @@ mod tests {
         let years = Survival::of(&patients, TimeUnit::Years).unwrap();
         assert_eq!((years.time(), years.event()), (&[1.0, 2.5][..], &[true, false][..]));
         let text = Survival::of(&[], TimeUnit::Years).unwrap_err().to_string();
-        assert!(text.starts_with("Survival::of: `time.len()` is 0"), "{text}");
+        assert!(text.starts_with("Survival::of: time.len() must be at least 1, got 0"), "{text}");
         // A time of this size is finite in years, but not in days.
         assert!(Survival::of(&[FollowUp::years(1e308, true).unwrap()], TimeUnit::Days).is_err());
     }
