@@ -32,7 +32,7 @@ const NOTICE: &str = "Every image, covariate and label in this folder was genera
 /// write_glioma_phantom(folder.path(), &config)?;
 /// assert_eq!(GliomaFiles::find_all(folder.path(), None)?.len(), 4);
 /// assert_eq!(GliomaTable::read(folder.path().join("idh.csv"))?.with_idh().patients.len(), 3);
-/// # Ok::<(), oncograph_datasets::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn write_glioma_phantom(folder: impl AsRef<Path>, config: &GliomaPhantomConfig) -> Result<()> {
     GliomaPhantom::new(config.clone())?.write(folder, |_| ())
