@@ -205,6 +205,7 @@ const HELPERS: &[&str] = &[
     "edge_conditioned_fits",
     "patient_graph",
     "patient_schema",
+    "brain_schema",
     "predict",
     "preprocess",
     "feature_matrix",
