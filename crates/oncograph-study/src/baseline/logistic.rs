@@ -44,7 +44,6 @@ impl Baseline for Logistic {
         let test = inputs.rows(inputs.test);
         let fit = |rows: &[usize], classes: &[usize], n: usize| {
             let train = inputs.rows(rows);
-            // All training rows count, also those whose answer is not known: a penalty is of the study, not of the task.
             probabilities(&train, classes, n, &test, self.penalty.of(train.len()))
         };
         Ok(match &task.target {
