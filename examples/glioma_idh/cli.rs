@@ -2,11 +2,11 @@
 
 use anyhow::bail;
 use clap::{Parser, ValueEnum};
-use oncograph::brain::{GliomaConfig, GliomaFilesConfig, GliomaPreset, GliomaSource, PatientSpace};
-use oncograph::datasets::glioma::{
+use oncograph_brain::{GliomaConfig, GliomaFilesConfig, GliomaPreset, GliomaSource, PatientSpace};
+use oncograph_datasets::glioma::{
     GliomaPhantomConfig, LabelConvention, StandardBrain, TractMaps, TumourLabel,
 };
-use oncograph::study::cli::{StudyArgs, read_config};
+use oncograph_study::cli::{StudyArgs, read_config};
 use std::path::{Path, PathBuf};
 
 /// Predict the IDH genotype of glioma from four MRI sequences and a tumour mask: tumour image, tumour surface and brain

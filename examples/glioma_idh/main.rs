@@ -7,17 +7,17 @@ mod report;
 
 use clap::Parser;
 use cli::Args;
-use oncograph::brain::{
+use oncograph_brain::{
     GliomaCohort, GliomaConfig, GliomaStages, ImageNetwork, ImageNetworkKind, MlpHead, OnHalfB,
     PopulationHead, Prevalence, RidgeLogistic, SvmSystem, glioma_model_card, names, published_variants,
     switched_variants, write_glioma_bundle,
 };
-use oncograph::core::{Seed, Split};
-use oncograph::study::cli::{StudyProgress, device, open_run, program, stop_on_ctrl_c};
-use oncograph::study::{ScoreOptions, Study, StudyResults};
-use oncograph::train::{RunDir, StopFlag};
+use oncograph_core::{Seed, Split};
+use oncograph_study::cli::{StudyProgress, device, open_run, program, stop_on_ctrl_c};
+use oncograph_study::{ScoreOptions, Study, StudyResults};
+use oncograph_train::{RunDir, StopFlag};
 // Its allocator keeps the big blocks of a training step for the next one.
-use oncograph_examples as _;
+use allocator as _;
 use report::{Page, StageBars};
 use std::process::ExitCode;
 use std::time::Instant;

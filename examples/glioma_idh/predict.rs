@@ -3,15 +3,15 @@
 use crate::cli::Args;
 use crate::report::drawn;
 use anyhow::{Context, bail};
-use oncograph::brain::{
+use oncograph_brain::{
     GliomaPrediction, GliomaPredictor, PHANTOM_MODELS, SEQUENCES, glioma_connectome, population_figure,
     slices_figure, stage_costs,
 };
-use oncograph::datasets::glioma::{GliomaFiles, TumourLabel};
-use oncograph::deploy::Bundle;
-use oncograph::report::{Banner, RESEARCH_ONLY, Report};
-use oncograph::study::cli::{command_line, device};
-use oncograph::train::RunDir;
+use oncograph_datasets::glioma::{GliomaFiles, TumourLabel};
+use oncograph_deploy::Bundle;
+use oncograph_report::{Banner, RESEARCH_ONLY, Report};
+use oncograph_study::cli::{command_line, device};
+use oncograph_train::RunDir;
 use std::path::PathBuf;
 
 pub fn run(args: &Args) -> anyhow::Result<()> {

@@ -2,21 +2,19 @@
 
 use crate::Shown;
 use anyhow::Context;
-use oncograph::brain::EmbeddingVector::{self, Both, Network, Tumour};
-use oncograph::brain::{
+use oncograph_brain::EmbeddingVector::{self, Both, Network, Tumour};
+use oncograph_brain::{
     GliomaCohort, GliomaConfig, GliomaExplanations, GliomaStages, GliomaSubject, PopulationReport,
     StageProgress, TractAttention, glioma_connectome, names, population_figure, slices_figure, stage_costs,
 };
-use oncograph::core::Split;
-use oncograph::imaging::nifti;
-use oncograph::metrics::{Binning, RocCurve, calibration_curve};
-use oncograph::report::chart::{RocSeries, calibration, roc};
-use oncograph::report::connectome::Connectome;
-use oncograph::report::{Banner, Figure, ModelCard, RESEARCH_ONLY, Report, ReportTable, Section};
-use oncograph::study::cli::ProgressBar;
-use oncograph::study::cli::{command_line, progress_bar};
-use oncograph::study::{Answer, Metric, ScoreTable, Scores, StudyResults};
-use oncograph::train::RunDir;
+use oncograph_core::Split;
+use oncograph_imaging::nifti;
+use oncograph_report::connectome::Connectome;
+use oncograph_report::{Banner, Figure, ModelCard, RESEARCH_ONLY, Report, ReportTable, Section};
+use oncograph_study::cli::ProgressBar;
+use oncograph_study::cli::{command_line, progress_bar};
+use oncograph_study::{Answer, Metric, ScoreTable, Scores, StudyResults, calibration_plot, roc_curves};
+use oncograph_train::RunDir;
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -225,24 +223,12 @@ impl Page<'_> {
         tables.iter().for_each(|shown| {
             s.table(self.table(shown));
         });
-        s.figure_or_reason("ROC", self.roc(tables));
-        let labels = self.cohort.mutants(&self.split.test);
-        let bins = calibration_curve(&labels, &self.probabilities(names::INDUCTIVE), 10, Binning::Quantile);
-        let figure = bins.map_err(anyhow::Error::from).and_then(|bins| {
-            let points: Vec<_> = bins.iter().map(Into::into).collect();
-            Ok(calibration(&points, "probability of an IDH mutation")?.titled(names::INDUCTIVE))
-        });
-        s.figure_or_reason("Calibration", figure);
-    }
-
-    fn roc(&self, tables: &[Shown]) -> anyhow::Result<Figure> {
-        let labels = self.cohort.mutants(&self.split.test);
         let heads = tables.first().into_iter().flat_map(|t| t.1.iter().map(String::as_str));
         let shown: Vec<&str> = heads.chain([names::AGE_AND_SEX]).collect();
-        let curves = shown.iter().map(|m| RocCurve::new(&labels, &self.probabilities(m)));
-        let curves = curves.collect::<Result<Vec<_>, _>>()?;
-        let series: Vec<_> = curves.iter().zip(&shown).map(|(c, m)| RocSeries::new(m, c)).collect();
-        Ok(roc(&series)?)
+        let task = GliomaCohort::TASK;
+        s.figure_or_reason("ROC", roc_curves(self.results, self.cohort, self.scores, &shown, task));
+        let plot = calibration_plot(self.results, self.cohort, names::INDUCTIVE, task);
+        s.figure_or_reason("Calibration", plot);
     }
 
     /// What the study kept of the deployed population graph.

@@ -1,21 +1,23 @@
 //! Glioma: the population graph on clinical covariates of real patients, against logistic regression on the same folds.
 
 use clap::Parser;
-use oncograph::brain::{
+use oncograph_brain::{
     GliomaCohort, GliomaTablesConfig, Prevalence, RidgeLogistic, TableCohort, TablePopulation, TableVariant,
     names,
 };
-use oncograph::core::Seed;
-use oncograph::datasets::glioma::{GliomaFeatures, GliomaTable, GliomaTableKind};
-use oncograph::report::{Banner, RESEARCH_ONLY, Report, ReportTable};
-use oncograph::study::cli::{
+use oncograph_core::Seed;
+use oncograph_datasets::glioma::{GliomaFeatures, GliomaTable, GliomaTableKind};
+use oncograph_report::{Banner, RESEARCH_ONLY, Report, ReportTable};
+use oncograph_study::cli::{
     StudyArgs, StudyProgress, command_line, device, one_thread_per_tensor, open_run, program, read_config,
     stop_on_ctrl_c, workers,
 };
-use oncograph::study::{Cohort, Metric, ScoreOptions, ScoreTable, Scores, Study};
-use oncograph::train::{RunDir, StopFlag};
+use oncograph_study::{
+    Cohort, Metric, ScoreOptions, ScoreTable, Scores, Study, StudyResults, calibration_plot, roc_curves,
+};
+use oncograph_train::{RunDir, StopFlag};
 // Its allocator keeps the big blocks of a training step for the next one.
-use oncograph_examples as _;
+use allocator as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -84,7 +86,7 @@ fn compare(args: &Args, config: &GliomaTablesConfig, run: &RunDir, stop: &StopFl
         .facts(&facts(config, &sets[0].1));
     for (set, cohort) in &sets {
         let name = serde_json::to_value(set)?.as_str().unwrap_or_default().to_string();
-        let scores = study(args, config, cohort, &RunDir::open(&run.folder(&name)?)?, stop)?;
+        let (results, scores) = study(args, config, cohort, &RunDir::open(&run.folder(&name)?)?, stop)?;
         let shown = shown(config, cohort, &scores);
         println!("{}\n{}\n", shown.to_text(), verdict(&scores));
         report = report.section(format!("Covariates: {name}"), |s| {
@@ -95,6 +97,9 @@ fn compare(args: &Args, config: &GliomaTablesConfig, run: &RunDir, stop: &StopFl
                 );
             }
             s.table(shown).paragraph(verdict(&scores));
+            let (models, task) = ([TableVariant::Inductive.name(), LOGISTIC, AGE_SEX], GliomaCohort::TASK);
+            s.figure_or_reason("ROC", roc_curves(&results, cohort, &scores, &models, task));
+            s.figure_or_reason("Calibration", calibration_plot(&results, cohort, models[0], task));
         });
     }
     report.write(run.file("report.html"))?;
@@ -109,7 +114,7 @@ fn study(
     cohort: &TableCohort,
     run: &RunDir,
     stop: &StopFlag,
-) -> anyhow::Result<Scores> {
+) -> anyhow::Result<(StudyResults, Scores)> {
     let graphs = TableVariant::ALL.map(|v| (v.name(), TablePopulation::new(config, v)));
     let progress = StudyProgress::new(7 * config.folds * config.repeats, config.fit.epochs);
     let study = Study::new(cohort, run)
@@ -130,7 +135,7 @@ fn study(
     let scores = results.score(cohort, &ScoreOptions::default().reference(LOGISTIC))?;
     scores.write_metrics(&run.file("metrics.csv"))?;
     results.write_predictions(cohort, &run.file("predictions.csv"))?;
-    Ok(scores)
+    Ok((results, scores))
 }
 
 fn facts(config: &GliomaTablesConfig, cohort: &TableCohort) -> Vec<(&'static str, String)> {

@@ -1,9 +1,9 @@
 //! The command line.
 
 use clap::{Parser, ValueEnum};
-use oncograph::datasets::omics::OmicsCollection;
-use oncograph::omics::{NodeInput, OmicsPreset};
-use oncograph::study::cli::StudyArgs;
+use oncograph_datasets::omics::OmicsCollection;
+use oncograph_omics::{NodeInput, OmicsPreset};
+use oncograph_study::cli::StudyArgs;
 use std::path::PathBuf;
 
 /// Predict survival, response and toxicity from several molecular tables and what is known of how their columns belong

@@ -1,10 +1,10 @@
 //! The report's part on columns and the gene sets that they belong to.
 
-use oncograph::explain::{Enriched, Prerank, RankStability};
-use oncograph::omics::{OmicsFindings, OmicsStudyCohort};
-use oncograph::report::chart::{Bar, bars, enrichment};
-use oncograph::report::{Cell, Report, ReportTable, Section};
-use oncograph::study::Cohort;
+use oncograph_explain::{Enriched, Prerank, RankStability};
+use oncograph_omics::{OmicsFindings, OmicsStudyCohort};
+use oncograph_report::chart::{Bar, bars, enrichment};
+use oncograph_report::{Cell, Report, ReportTable, Section};
+use oncograph_study::Cohort;
 
 /// Genes, proteins and sets.
 pub fn section(report: Report, cohort: &OmicsStudyCohort, findings: &OmicsFindings) -> Report {

@@ -7,19 +7,19 @@ mod settings;
 
 use clap::Parser;
 use cli::Args;
-use oncograph::core::AtFile;
-use oncograph::deploy::{Bundle, ClinicalReport};
-use oncograph::omics::{
+use oncograph_core::AtFile;
+use oncograph_deploy::{Bundle, ClinicalReport};
+use oncograph_omics::{
     OmicsFindings, OmicsPatient, OmicsPredictor, OmicsStudyCohort, late_fusion_jobs, modality_grid,
     write_bundle,
 };
-use oncograph::study::cli::{
+use oncograph_study::cli::{
     StudyProgress, device, one_thread_per_tensor, open_run, program, stop_on_ctrl_c, workers,
 };
-use oncograph::study::{Constant, JOBS, Linear, Penalty, RandomForest, ScoreOptions, Study, StudyResults};
-use oncograph::train::{RunDir, StopFlag};
+use oncograph_study::{Constant, JOBS, Linear, Penalty, RandomForest, ScoreOptions, Study, StudyResults};
+use oncograph_train::{RunDir, StopFlag};
 // The allocator of the examples.
-use oncograph_examples as _;
+use allocator as _;
 use settings::Settings;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

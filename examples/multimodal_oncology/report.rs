@@ -2,12 +2,12 @@
 
 use crate::settings::Settings;
 use crate::{NAME, Result, explanation};
-use oncograph::metrics::MulticlassConfusion;
-use oncograph::omics::{GridRow, OmicsExtras, OmicsFindings, OmicsStudyCohort, OmicsVariant};
-use oncograph::report::chart::{Bar, bars};
-use oncograph::report::{Banner, Cell, ModelCard, RESEARCH_ONLY, Report, ReportTable};
-use oncograph::study::cli::command_line;
-use oncograph::study::{
+use oncograph_metrics::MulticlassConfusion;
+use oncograph_omics::{GridRow, OmicsExtras, OmicsFindings, OmicsStudyCohort, OmicsVariant};
+use oncograph_report::chart::{Bar, bars};
+use oncograph_report::{Banner, Cell, ModelCard, RESEARCH_ONLY, Report, ReportTable};
+use oncograph_study::cli::command_line;
+use oncograph_study::{
     Answer, Cohort, Metric, Plan, ScoreTable, Scores, StudyResults, Target, Task, learning_curve,
     risk_tertiles,
 };

@@ -2,15 +2,15 @@
 
 use crate::Result;
 use crate::cli::Args;
-use oncograph::core::{Argument, Seed};
-use oncograph::datasets::omics::{OmicsCollection, OmicsDataset, OmicsPhantomConfig};
-use oncograph::nn::optim::AdamWConfig;
-use oncograph::omics::{
+use oncograph_core::{Argument, Seed};
+use oncograph_datasets::omics::{OmicsCollection, OmicsDataset, OmicsPhantomConfig};
+use oncograph_nn::optim::AdamWConfig;
+use oncograph_omics::{
     LEAST_OF_CENTRE, OmicsPreset, OmicsStudyCohort, OmicsSystem, OmicsSystemConfig, OmicsVariant,
 };
-use oncograph::study::cli::read_config;
-use oncograph::study::{Cohort, Plan};
-use oncograph::train::OptimizerConfig;
+use oncograph_study::cli::read_config;
+use oncograph_study::{Cohort, Plan};
+use oncograph_train::OptimizerConfig;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 

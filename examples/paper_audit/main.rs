@@ -4,17 +4,17 @@
 use candle_core::{DType, Device};
 use candle_nn::VarBuilder;
 use clap::Parser;
-use oncograph::brain::{
+use oncograph_brain::{
     AutoencoderConfig, GliomaNetConfig, PUBLISHED, PopulationClassifierConfig, TractEncoderConfig,
     published_class_sizes, published_counts,
 };
-use oncograph::nn::{ParamStore, Seed};
-use oncograph::omics::OmicsNetConfig;
-use oncograph::report::{Cell, ReportTable};
-use oncograph::spatiotemporal::{EdgeMode, Stg, StgConfig};
-use oncograph::study::cli::program;
+use oncograph_nn::{ParamStore, Seed};
+use oncograph_omics::OmicsNetConfig;
+use oncograph_report::{Cell, ReportTable};
+use oncograph_spatiotemporal::{EdgeMode, Stg, StgConfig};
+use oncograph_study::cli::program;
 // Its allocator keeps big blocks for the next network.
-use oncograph_examples as _;
+use allocator as _;
 use std::process::ExitCode;
 
 /// Check what the papers print against what is possible, and the sizes of our networks against the published ones.

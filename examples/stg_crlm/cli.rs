@@ -2,9 +2,9 @@
 
 use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use oncograph::datasets::crlm::{FeatureSet, LoadOptions};
-use oncograph::spatiotemporal::{Architecture, CrlmSource, GnnKind, StgConfig, StgPreset, StgSystemConfig};
-use oncograph::study::cli::{StudyArgs, read_config};
+use oncograph_datasets::crlm::{FeatureSet, LoadOptions};
+use oncograph_spatiotemporal::{Architecture, CrlmSource, GnnKind, StgConfig, StgPreset, StgSystemConfig};
+use oncograph_study::cli::{StudyArgs, read_config};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;

@@ -6,17 +6,17 @@ mod report;
 
 use clap::Parser;
 use cli::{Args, RunConfig};
-use oncograph::core::Seed;
-use oncograph::spatiotemporal::{
+use oncograph_core::Seed;
+use oncograph_spatiotemporal::{
     CtEncoder, StgBundleParts, StgCohort, StgSystem, parameter_table, stg_model_card, write_stg_bundle,
 };
-use oncograph::study::cli::{
+use oncograph_study::cli::{
     StudyProgress, device, one_thread_per_tensor, open_run, program, progress_bar, stop_on_ctrl_c, workers,
 };
-use oncograph::study::{Constant, CoxRidge, ScoreOptions, Study};
-use oncograph::train::{RunDir, StopFlag};
+use oncograph_study::{Constant, CoxRidge, ScoreOptions, Study};
+use oncograph_train::{RunDir, StopFlag};
 // Its allocator keeps the big blocks of a training step for the next one.
-use oncograph_examples as _;
+use allocator as _;
 use std::process::ExitCode;
 
 /// The model with all nodes.

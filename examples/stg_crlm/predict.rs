@@ -2,12 +2,12 @@
 
 use crate::cli::Args;
 use anyhow::{Context, bail};
-use oncograph::datasets::crlm::{ClinicalTable, ImageFiles};
-use oncograph::deploy::Bundle;
-use oncograph::report::{Banner, Cell, RESEARCH_ONLY, Report, ReportTable};
-use oncograph::spatiotemporal::{STG_BUNDLE, StgPatient, StgPrediction, StgPredictor, slices_with_masks};
-use oncograph::study::cli::device;
-use oncograph::train::RunDir;
+use oncograph_datasets::crlm::{ClinicalTable, ImageFiles};
+use oncograph_deploy::Bundle;
+use oncograph_report::{Banner, Cell, RESEARCH_ONLY, Report, ReportTable};
+use oncograph_spatiotemporal::{STG_BUNDLE, StgPatient, StgPrediction, StgPredictor, slices_with_masks};
+use oncograph_study::cli::device;
+use oncograph_train::RunDir;
 use std::path::PathBuf;
 
 pub fn run(args: &Args) -> anyhow::Result<()> {

@@ -2,13 +2,13 @@
 
 use crate::cli::RunConfig;
 use crate::{STG, WITHOUT_IMAGES};
-use oncograph::report::chart::{LearningCurve, learning_curves, scatter};
-use oncograph::report::{Banner, Figure, ModelCard, RESEARCH_ONLY, Report, ReportTable, Section};
-use oncograph::spatiotemporal::{
+use oncograph_report::chart::{LearningCurve, learning_curves, scatter};
+use oncograph_report::{Banner, Figure, ModelCard, RESEARCH_ONLY, Report, ReportTable, Section};
+use oncograph_spatiotemporal::{
     CrlmSource, STG_TASKS, StgCohort, missing_structures, node_drop_curve, slices_with_masks,
 };
-use oncograph::study::cli::command_line;
-use oncograph::study::{
+use oncograph_study::cli::command_line;
+use oncograph_study::{
     Answer, Cohort, Metric, ScoreTable, Scores, StudyResults, learning_curve, risk_tertiles,
 };
 use std::path::Path;
@@ -184,7 +184,7 @@ fn predicted_and_observed(
     Ok(scatter(&predicted, &time, &event, "years")?)
 }
 
-fn robustness(drops: &[(f64, f64)]) -> oncograph::report::Result<Figure> {
+fn robustness(drops: &[(f64, f64)]) -> oncograph_report::Result<Figure> {
     let points = drops.iter().map(|(share, c)| (100.0 * share, *c)).collect();
     let curve = LearningCurve::new("survival C-index", points);
     learning_curves(&[curve], "anatomical nodes removed (%)", "C-index within folds")

@@ -17,7 +17,12 @@ pub fn run(root: &Path) -> Result<bool> {
         return Ok(true);
     }
     let mut command = cargo(root);
-    command.args(["check", "--workspace", "--features", "oncograph/cuda,oncograph-examples/cuda"]);
+    command.args([
+        "check",
+        "--workspace",
+        "--features",
+        "oncograph/cuda,stg_crlm/cuda,glioma_idh/cuda,multimodal_oncology/cuda",
+    ]);
     if std::env::var_os("CUDA_COMPUTE_CAP").is_none() && !on_path("nvidia-smi") {
         println!("check-cuda: no nvidia-smi to ask: CUDA_COMPUTE_CAP={COMPUTE_CAP}");
         command.env("CUDA_COMPUTE_CAP", COMPUTE_CAP);

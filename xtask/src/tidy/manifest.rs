@@ -28,6 +28,8 @@ pub(super) struct Manifest {
     pub own: Vec<Own>,
     /// All dependencies by the names that code calls them.
     pub dependencies: Vec<String>,
+    /// The root files of its targets.
+    pub roots: Vec<String>,
     pub features: BTreeMap<String, Vec<String>>,
     pub text: String,
 }
@@ -74,6 +76,7 @@ impl Manifest {
                 .iter()
                 .map(|d| d.rename.as_ref().unwrap_or(&d.name).replace('-', "_"))
                 .collect(),
+            roots: package.targets.iter().map(|t| relative(root, &real(t.src_path.as_std_path()))).collect(),
             features: package.features.clone(),
             text: std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?,
         })
@@ -103,7 +106,9 @@ pub(super) fn unused(manifests: &[Manifest], texts: &[(String, String)]) -> Vec<
         let sources: Vec<&str> = texts
             .iter()
             // The texts at the root are compiled by the package of tests.
-            .filter(|(file, _)| file.starts_with(folder) || !file.contains('/'))
+            .filter(|(file, _)| {
+                file.starts_with(folder) || manifest.roots.contains(file) || !file.contains('/')
+            })
             .filter(|(file, _)| file.ends_with(".rs") || file.ends_with(".md"))
             .map(|(_, text)| text.as_str())
             .collect();
@@ -117,6 +122,11 @@ pub(super) fn unused(manifests: &[Manifest], texts: &[(String, String)]) -> Vec<
         findings.extend(missing.into_iter().map(|name| Finding::error(&manifest.file, cause(name))));
     }
     findings
+}
+
+/// A path without `..`, where there is such a file.
+fn real(path: &Path) -> std::path::PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_path_buf())
 }
 
 /// Whether a text has `name` as a whole word.

@@ -1,4 +1,4 @@
-//! The allocator of the example programs. A program links it with `use oncograph_examples as _;`.
+//! The allocator of the example programs. A program links it with `use allocator as _;`.
 
 /// Training allocates and frees the same big tensors in every step.
 #[global_allocator]
