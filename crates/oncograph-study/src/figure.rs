@@ -1,8 +1,15 @@
-use crate::{Answer, Cohort, Error, Result, StudyResults, Target};
+use crate::score::by_fold;
+use crate::{Answer, Cohort, Error, Metric, Result, Scores, StudyResults, Target, Task};
 use oncograph_core::Argument;
+use oncograph_metrics::{Binning, RocCurve, calibration_curve};
 use oncograph_report::Figure;
-use oncograph_report::chart::{LearningCurve, SurvivalGroup, kaplan_meier, learning_curves};
+use oncograph_report::chart::{
+    LearningCurve, RocSeries, SurvivalGroup, calibration, kaplan_meier, learning_curves, roc,
+};
 use std::collections::BTreeMap;
+
+/// Groups of a calibration plot.
+const GROUPS: usize = 10;
 
 /// Kaplan-Meier curves by thirds of a model's held-out risk in the first repetition, with the log-rank p.
 ///
@@ -64,4 +71,125 @@ pub fn learning_curve(results: &StudyResults, model: &str) -> Result<Figure> {
         return Err(Argument::new("learning_curve", "model", "one that is trained in epochs", model).into());
     }
     learning_curves(&series, "Epoch", "Validation loss").map_err(Error::from)
+}
+
+/// ROC curves of models on a task of two classes, with the areas of `scores` and their intervals in the legend.
+///
+/// As in the score, rows are compared within a fold: a curve is the mean of those of the folds at each false positive rate,
+/// weighted by the folds' pairs of a positive and a negative row (vertical averaging; Fawcett, *An introduction to ROC
+/// analysis*, Pattern Recognition Letters 27, 2006, section 8), so that the area under it is the score.
+///
+/// # Errors
+/// A task that does not have two classes; a model without an AUROC.
+pub fn roc_curves(
+    results: &StudyResults,
+    data: &(impl Cohort + ?Sized),
+    scores: &Scores,
+    models: &[&str],
+    task: &str,
+) -> Result<Figure> {
+    let operation = "roc_curves";
+    let (task, _) = two_classes(data, task, operation)?;
+    let mut curves = vec![];
+    for model in models {
+        let area = scores.row(model, &task.name).and_then(|r| r.metric(Metric::Auroc));
+        let area = area.ok_or_else(|| Argument::new(operation, "models", "models with an AUROC", *model))?;
+        curves.push((*model, area, mean_curve(&positives(results, model, task))?));
+    }
+    let series = curves.iter().map(|(name, area, curve)| {
+        RocSeries::new(name, curve).interval(area.low.clamp(0.0, 1.0), area.high.clamp(0.0, 1.0))
+    });
+    Ok(roc(&series.collect::<Vec<_>>())?)
+}
+
+/// Observed against predicted probability of the second class, in ten groups of held-out rows of all repetitions.
+///
+/// # Errors
+/// A task that does not have two classes; a model without answers for it.
+pub fn calibration_plot(
+    results: &StudyResults,
+    data: &(impl Cohort + ?Sized),
+    model: &str,
+    task: &str,
+) -> Result<Figure> {
+    let (task, positive) = two_classes(data, task, "calibration_plot")?;
+    let held = positives(results, model, task).concat().concat();
+    let (label, probability): (Vec<bool>, Vec<f64>) = held.into_iter().unzip();
+    let bins = calibration_curve(&label, &probability, GROUPS, Binning::Quantile)?;
+    let points: Vec<_> = bins.iter().map(Into::into).collect();
+    Ok(calibration(&points, &format!("probability of {}, {positive}", task.name))?.titled(model))
+}
+
+/// A task and the name of the second of its two classes.
+fn two_classes<'a>(
+    data: &'a (impl Cohort + ?Sized),
+    task: &str,
+    operation: &'static str,
+) -> Result<(&'a Task, &'a str)> {
+    match data.tasks().iter().find(|t| t.name == task).map(|t| (t, &t.target)) {
+        Some((found, Target::Classes { names, .. })) if names.len() == 2 => Ok((found, &names[1])),
+        _ => Err(Argument::new(operation, "task", "one of two classes", task).into()),
+    }
+}
+
+/// By repetition and fold, whether a row is of the second class and the probability that the model gave it.
+fn positives(results: &StudyResults, model: &str, task: &Task) -> Vec<Vec<Vec<(bool, f64)>>> {
+    let Target::Classes { classes, .. } = &task.target else { return vec![] };
+    let repetition = |held: &Vec<Option<crate::Held>>| {
+        by_fold(held.iter().zip(classes).filter_map(|(held, class)| {
+            let held = held.as_ref()?;
+            match &held.answer {
+                Answer::Probabilities(p) => Some((held.fold, ((*class)? == 1, *p.get(1)?))),
+                _ => None,
+            }
+        }))
+    };
+    results.held(model, task).iter().map(repetition).collect()
+}
+
+/// The mean of the folds' curves at each false positive rate. A fold with one class alone has none.
+fn mean_curve(repetitions: &[Vec<Vec<(bool, f64)>>]) -> Result<RocCurve> {
+    let mut curves: Vec<(RocCurve, f64)> = vec![];
+    for folds in repetitions {
+        let own = folds.iter().filter_map(|fold| {
+            let (label, score): (Vec<bool>, Vec<f64>) = fold.iter().copied().unzip();
+            let positive = label.iter().filter(|l| **l).count();
+            let pairs = (positive * (label.len() - positive)) as f64;
+            Some((RocCurve::new(&label, &score).ok()?, pairs))
+        });
+        let own: Vec<_> = own.collect();
+        let pairs: f64 = own.iter().map(|c| c.1).sum();
+        curves.extend(own.into_iter().map(|(curve, p)| (curve, p / pairs)));
+    }
+    let (curves, weights): (Vec<RocCurve>, Vec<f64>) = curves.into_iter().unzip();
+    Ok(RocCurve::vertical_average(&curves, &weights)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ScoreOptions;
+    use crate::testing::Toy;
+    use crate::{Logistic, Penalty, Study};
+    use oncograph_train::RunDir;
+
+    #[test]
+    fn the_area_under_the_drawn_curve_is_the_score() {
+        let (toy, folder) = (Toy::new(61), tempfile::tempdir().unwrap());
+        let run = RunDir::create(folder.path()).unwrap();
+        let study = Study::new(&toy, &run)
+            .cross_validation(3, 2)
+            .baseline(Logistic::new(Penalty::Fixed(1.0)).named("line"));
+        let results = study.run().unwrap();
+        let scores = results.score(&toy, &ScoreOptions::default().replicates(20)).unwrap();
+        let task = toy.tasks().iter().find(|t| t.name == "response").unwrap();
+        let curve = mean_curve(&positives(&results, "line", task)).unwrap();
+        let score = scores.row("line", "response").unwrap().first().unwrap().value;
+        assert!((curve.auc() - score).abs() < 1e-12, "{} {score}", curve.auc());
+        let figure = roc_curves(&results, &toy, &scores, &["line"], "response").unwrap();
+        assert!(figure.svg().unwrap().contains(&format!("line: AUC {score:.2}")));
+        calibration_plot(&results, &toy, "line", "response").unwrap();
+        let error = roc_curves(&results, &toy, &scores, &["line"], "survival").unwrap_err().to_string();
+        assert!(error.contains("one of two classes"), "{error}");
+    }
 }

@@ -31,7 +31,7 @@ mod workers;
 pub use answer::{Answer, Answers};
 pub use baseline::{Baseline, Constant, CoxLasso, CoxRidge, Inputs, Linear, Logistic, Penalty, RandomForest};
 pub use error::{Error, Result};
-pub use figure::{learning_curve, risk_tertiles};
+pub use figure::{calibration_plot, learning_curve, risk_tertiles, roc_curves};
 pub use job::{Job, JobProgress, JobResult};
 pub use nested::Nested;
 pub use permutation::PermuteOutcomes;

@@ -68,6 +68,58 @@ impl RocCurve {
         Ok(curve)
     }
 
+    /// The weighted mean of several curves at each false positive rate, for example of the folds of a cross-validation.
+    ///
+    /// Its area is the weighted mean of the curves' areas. No threshold belongs to a point of it: all are NaN.
+    ///
+    /// # Errors
+    /// No curve; other than one weight for each; a negative weight, or none above zero.
+    ///
+    /// # Reference
+    /// Fawcett, *An introduction to ROC analysis*, Pattern Recognition Letters 27, 2006, algorithm 3 (vertical averaging); here
+    /// at every rate at which a curve has a point, rather than on a grid.
+    pub fn vertical_average(curves: &[RocCurve], weight: &[f64]) -> Result<Self> {
+        let operation = "RocCurve::vertical_average";
+        check::at_least(operation, "curves.len()", curves.len(), 1)?;
+        check::length(operation, "weight", weight.len(), curves.len())?;
+        let expected = "a finite weight of at least 0";
+        check::values(operation, "weight", weight, expected, |w| w.is_finite() && w >= 0.0)?;
+        let total: f64 = weight.iter().sum();
+        if total <= 0.0 {
+            return Err(Error::undefined(operation, "the weights are all zero"));
+        }
+        let mut rates: Vec<f64> = curves.iter().flat_map(|c| c.false_positive_rate.iter().copied()).collect();
+        rates.sort_by(f64::total_cmp);
+        rates.dedup();
+        let mut mean =
+            Self { thresholds: Vec::new(), false_positive_rate: Vec::new(), true_positive_rate: Vec::new() };
+        for rate in rates {
+            // A curve that rises at this rate has two heights there: the foot and the head of the step.
+            for head in [false, true] {
+                let heights = curves.iter().zip(weight).map(|(c, w)| w * c.sensitivity_at(rate, head));
+                mean.false_positive_rate.push(rate);
+                mean.true_positive_rate.push((heights.sum::<f64>() / total).clamp(0.0, 1.0));
+            }
+        }
+        mean.thresholds = vec![f64::NAN; mean.false_positive_rate.len() - 1];
+        Ok(mean)
+    }
+
+    /// The sensitivity at a false positive rate: at the foot or the head of a step, else on the line between two points.
+    fn sensitivity_at(&self, rate: f64, head: bool) -> f64 {
+        let (x, y) = (&self.false_positive_rate, &self.true_positive_rate);
+        let (first, end) = (x.partition_point(|v| *v < rate), x.partition_point(|v| *v <= rate));
+        match (first == end, head) {
+            (false, true) => y[end - 1],
+            (false, false) => y[first],
+            // A curve goes from 0 to 1, so that there is a point on either side.
+            (true, _) => {
+                let (a, b) = (first - 1, first);
+                y[a] + (y[b] - y[a]) * (rate - x[a]) / (x[b] - x[a])
+            }
+        }
+    }
+
     /// Area under the curve by trapezoids; a tie counts one half.
     pub fn auc(&self) -> f64 {
         let (x, y) = (&self.false_positive_rate, &self.true_positive_rate);
@@ -112,6 +164,20 @@ mod tests {
     use super::*;
     use crate::hypothesis::mann_whitney;
     use proptest::prelude::*;
+
+    #[test]
+    fn the_area_of_the_mean_is_the_mean_of_the_areas() {
+        let one = RocCurve::new(&[true, false, true, false, true], &[0.9, 0.5, 0.5, 0.1, 0.3]).unwrap();
+        let other = RocCurve::new(&[false, false, true, false], &[0.2, 0.7, 0.6, 0.1]).unwrap();
+        let mean = RocCurve::vertical_average(&[one.clone(), other.clone()], &[3.0, 1.0]).unwrap();
+        assert!((mean.auc() - 0.75 * one.auc() - 0.25 * other.auc()).abs() < 1e-15);
+        let alone = RocCurve::vertical_average(&[one.clone(), other], &[1.0, 0.0]).unwrap();
+        assert!((alone.auc() - one.auc()).abs() < 1e-15);
+        for weight in [&[1.0, 1.0][..], &[-1.0], &[0.0], &[f64::NAN]] {
+            assert!(RocCurve::vertical_average(std::slice::from_ref(&one), weight).is_err(), "{weight:?}");
+        }
+        assert!(RocCurve::vertical_average(&[], &[]).is_err());
+    }
 
     proptest! {
         #[test]

@@ -4,6 +4,7 @@ mod metric;
 mod pairs;
 
 pub use metric::Metric;
+pub(crate) use pairs::by_fold;
 
 use crate::results::Held;
 use crate::{Result, StudyResults, Target, Task};

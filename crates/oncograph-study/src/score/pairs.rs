@@ -4,7 +4,7 @@ use oncograph_metrics::{Survival, average_precision, concordance, dynamic_auc};
 use std::collections::BTreeMap;
 
 /// Rows by the fold that held them out.
-pub(super) fn by_fold<T>(rows: impl Iterator<Item = (usize, T)>) -> Vec<Vec<T>> {
+pub(crate) fn by_fold<T>(rows: impl Iterator<Item = (usize, T)>) -> Vec<Vec<T>> {
     let mut folds: BTreeMap<usize, Vec<T>> = BTreeMap::new();
     for (fold, row) in rows {
         folds.entry(fold).or_default().push(row);
