@@ -5,6 +5,7 @@ mod ci;
 mod cuda;
 mod mutate;
 mod sanitize;
+mod study;
 mod tidy;
 mod times;
 
@@ -53,6 +54,18 @@ enum Task {
         #[arg(long)]
         page: bool,
     },
+    /// Runs the studies of docs/results.md and writes their tables into it; fails where a claim does not hold.
+    Study {
+        /// The folder of real data; what needs files that are not there is skipped.
+        #[arg(long, value_name = "DIR", default_value = "../shared/data")]
+        data: PathBuf,
+        /// Only the blocks whose name contains this; the others keep their tables.
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
+        /// Run nothing; list the blocks.
+        #[arg(long)]
+        list: bool,
+    },
     /// Breaks the code in one place at a time and asks the parity runner whether it notices.
     Mutate {
         /// The folder of cases.
@@ -72,6 +85,9 @@ fn main() -> ExitCode {
         Task::Sanitize => sanitize::run(&root),
         Task::Bench { peers, only, runs, page } => {
             bench::run(&root, &bench::Options { peers, only, runs, page })
+        }
+        Task::Study { data, only, list } => {
+            study::run(&root, &study::Options { only, data: root.join(data), list })
         }
         Task::Mutate { fixtures, only } => mutate::run(&root, &fixtures, only.as_deref()),
     });

@@ -1,0 +1,143 @@
+//! The text of a block, and its place in the page.
+
+use super::Run;
+use super::list::{Block, Column, Table};
+use super::metrics::Metrics;
+use anyhow::{Context, Result, ensure};
+use std::fmt::Write;
+use std::ops::Range;
+
+/// Where in the page the block's text is: between its two markers.
+pub fn place(page: &str, name: &str) -> Result<Range<usize>> {
+    let (first, last) = (format!("<!-- study: {name} -->"), format!("<!-- end: {name} -->"));
+    let start = page.find(&first).with_context(|| format!("docs/results.md has no line {first}"))?;
+    let end = page.find(&last).with_context(|| format!("docs/results.md has no line {last}"))?;
+    ensure!(page.matches(&first).count() == 1, "docs/results.md has {first} twice");
+    ensure!(start < end, "docs/results.md has {last} before {first}");
+    Ok(start + first.len()..end)
+}
+
+/// The commands, tables and claims of a block, and whether every claim held.
+pub fn block(block: &Block, runs: &[Run]) -> Result<(String, bool)> {
+    let mut text = String::new();
+    for run in runs {
+        let _ = writeln!(
+            text,
+            "`{}` ({}, {:.0} CPU seconds, {:.0} s on {} threads)  ",
+            run.command,
+            run.date,
+            run.cpu,
+            run.wall,
+            std::thread::available_parallelism().map_or(1, |n| n.get())
+        );
+    }
+    for shown in block.tables {
+        let _ = write!(text, "\n**{}**\n\n", shown.caption);
+        text.push_str(&table(shown, runs)?);
+    }
+    let mut all_hold = true;
+    if !block.claims.is_empty() {
+        text.push_str("\nWhat is claimed of each run:\n\n");
+    }
+    for claim in block.claims {
+        for run in runs {
+            let (holds, sentence) = claim.check(&run.metrics[claim.part()])?;
+            let verdict = if holds { "holds" } else { "**does not hold**" };
+            let label = if runs.len() > 1 { format!("`{}`: ", run.label) } else { String::new() };
+            let _ = writeln!(text, "- {label}{sentence}: {verdict}");
+            all_hold &= holds;
+        }
+    }
+    Ok((text, all_hold))
+}
+
+fn table(table: &Table, runs: &[Run]) -> Result<String> {
+    let labelled = runs.len() > 1;
+    let mut header: Vec<String> = if labelled { vec!["run".into()] } else { vec![] };
+    header.push("model".into());
+    let tasks = table.columns.iter().filter_map(|c| match c {
+        Column::Metric(task, _) | Column::Lead(task) => Some(*task),
+        Column::Parameters => None,
+    });
+    let several = tasks.collect::<std::collections::BTreeSet<_>>().len() > 1;
+    header.extend(table.columns.iter().map(|column| match column {
+        Column::Metric(task, metric) if several => format!("{task}, {metric}"),
+        Column::Metric(_, metric) => metric.to_string(),
+        Column::Lead(_) => "behind".into(),
+        Column::Parameters => "parameters".into(),
+    }));
+    let mut text = format!("| {} |\n|{}\n", header.join(" | "), "---|".repeat(header.len()));
+    for run in runs {
+        let metrics = &run.metrics[table.part];
+        let models = metrics.models();
+        for wanted in table.models {
+            ensure!(models.contains(wanted), "no model {wanted}");
+        }
+        for model in models.iter().filter(|m| table.models.is_empty() || table.models.contains(m)) {
+            let mut cells = if labelled { vec![format!("`{}`", run.label)] } else { vec![] };
+            let trivial = ["constant", "prevalence"].contains(model);
+            // A vector's name, `<u^T,u^B>`, would be read as a tag.
+            let name = model.replace('<', "&lt;").replace('|', "&#124;");
+            cells.push(if trivial { format!("**{name}**") } else { name });
+            cells.extend(table.columns.iter().map(|column| cell(metrics, model, column)));
+            let _ = writeln!(text, "| {} |", cells.join(" | "));
+        }
+    }
+    Ok(text)
+}
+
+fn cell(metrics: &Metrics, model: &str, column: &Column) -> String {
+    let digits = |v: f64| if v.abs() >= 2.0 { 2 } else { 3 };
+    match column {
+        Column::Parameters => match metrics.parameters(model) {
+            0 => String::new(),
+            n => grouped(n),
+        },
+        Column::Metric(task, metric) => {
+            let Some(line) = metrics.line(model, task, metric) else { return String::new() };
+            let Some(value) = line.value else { return String::new() };
+            let d = digits(value);
+            match (line.low, line.high) {
+                (Some(low), Some(high)) => format!("{value:.d$} ({low:.d$} to {high:.d$})"),
+                _ => format!("{value:.d$}"),
+            }
+        }
+        Column::Lead(task) => {
+            let line = metrics.main(model, task);
+            let lead = line.and_then(|l| Some((l.behind?, l.behind_low?, l.behind_high?)));
+            lead.map_or_else(String::new, |(v, low, high)| format!("{v:.3} ({low:.3} to {high:.3})"))
+        }
+    }
+}
+
+/// `12,345`.
+fn grouped(n: usize) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (k, digit) in digits.chars().enumerate() {
+        if k > 0 && (digits.len() - k).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_is_between_its_markers() {
+        let page = "a\n<!-- study: x -->\nold\n<!-- end: x -->\nb";
+        let place = place(page, "x").unwrap();
+        assert_eq!(&page[place], "\nold\n");
+        assert!(super::place(page, "y").is_err());
+        assert!(super::place("<!-- end: x --> <!-- study: x -->", "x").is_err());
+    }
+
+    #[test]
+    fn thousands_are_grouped() {
+        assert_eq!([7, 999, 1000, 12_345, 1_234_567].map(grouped).join(" "), "7 999 1,000 12,345 1,234,567");
+    }
+}
