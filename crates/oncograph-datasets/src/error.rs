@@ -98,6 +98,19 @@ pub enum Error {
 }
 
 impl Error {
+    /// A cell of a table in a text file that does not hold what its column should.
+    pub(crate) fn cell(path: &Path, row: usize, column: &str, expected: &str, got: &str) -> Self {
+        let path = path.into();
+        Error::Cell {
+            path,
+            sheet: None,
+            row,
+            column: column.into(),
+            expected: expected.into(),
+            got: got.into(),
+        }
+    }
+
     pub(crate) fn io(operation: &'static str, path: impl AsRef<Path>, source: std::io::Error) -> Self {
         AtFile::new(path, source).during(operation).into()
     }

@@ -13,9 +13,11 @@ mod answer;
 mod baseline;
 #[cfg(feature = "cli")]
 pub mod cli;
+mod csv_file;
 mod error;
 mod figure;
 mod job;
+mod model;
 mod nested;
 mod permutation;
 mod plan;

@@ -1,4 +1,4 @@
-use crate::study::{Model, Outcome};
+use crate::model::{Model, Outcome};
 use crate::{Cohort, Job, Result};
 use oncograph_core::Split;
 use rand::seq::SliceRandom;

@@ -1,5 +1,5 @@
-use crate::{Answer, Cohort};
-use crate::{FoldSplit, JobResult, Result, ScoreOptions, Scores, Task, score};
+use crate::csv_file::write_csv;
+use crate::{Answer, Cohort, FoldSplit, JobResult, Result, Task};
 use oncograph_core::Seed;
 use serde::Serialize;
 use std::path::Path;
@@ -55,19 +55,6 @@ impl StudyResults {
         StudyResults { splits: self.splits.clone(), jobs, ..*self }
     }
 
-    /// The main metric of a model on a task by the one rule, without an interval; `None` if it has no value.
-    pub fn main_metric(&self, model: &str, task: &Task) -> Option<f64> {
-        score::first_metric(self, model, task)
-    }
-
-    /// Scores every model by the one rule: see [`Scores`].
-    ///
-    /// # Errors
-    /// An option outside its range.
-    pub fn score(&self, data: &(impl Cohort + ?Sized), options: &ScoreOptions) -> Result<Scores> {
-        score::score(self, data.tasks(), options)
-    }
-
     /// The answers of a model for a task by repetition and row; `None` for a row that no fold held out.
     pub fn held(&self, model: &str, task: &Task) -> Vec<Vec<Option<Held>>> {
         let mut all = vec![vec![None; task.target.len()]; self.repeats];
@@ -98,7 +85,7 @@ impl StudyResults {
         let mut writer = csv::Writer::from_writer(vec![]);
         for model in self.models() {
             for task in data.tasks() {
-                let names = score::output_names(&task.target);
+                let names = task.target.output_names();
                 for (repetition, rows) in self.held(model, task).iter().enumerate() {
                     for (patient, held) in data.ids().iter().zip(rows) {
                         let Some(Held { fold, answer }) = held else { continue };
@@ -112,7 +99,7 @@ impl StudyResults {
                 }
             }
         }
-        score::write_csv(writer, path)
+        write_csv(writer, path)
     }
 }
 

@@ -1,5 +1,6 @@
 use crate::baseline::Baseline;
 use crate::job::{Job, JobProgress, JobResult, Shared, job_name};
+use crate::model::{Model, Trained};
 use crate::permutation::{PermuteOutcomes, Permuted};
 use crate::workers::side_by_side;
 use crate::{Answers, Cohort, Error, Fitted, FoldSplit, Plan, Result, StudyResults, System};
@@ -45,33 +46,6 @@ pub struct Study<'a, D: Cohort> {
     workers: usize,
     models: Vec<(String, Box<dyn Model<D> + 'a>)>,
     progress: Box<dyn Fn(&JobProgress<'_>) + Sync + 'a>,
-}
-
-/// What a study needs of a model: answers for held-out rows, and what else its result keeps.
-pub(crate) trait Model<D>: Sync {
-    fn run(&self, data: &D, split: &Split, job: &mut Job<'_>) -> Result<Outcome>;
-}
-
-pub(crate) struct Outcome {
-    pub answers: Answers,
-    pub extras: serde_json::Value,
-    pub parameters: usize,
-}
-
-struct Trained<'a, S>(&'a S);
-
-impl<D: Cohort, S: System<Data = D>> Model<D> for Trained<'_, S> {
-    fn run(&self, data: &D, split: &Split, job: &mut Job<'_>) -> Result<Outcome> {
-        let fitted = self.0.fit(data, split, job)?;
-        for (name, bytes) in fitted.files()? {
-            write_file(job.file(&name), &bytes)?;
-        }
-        Ok(Outcome {
-            answers: fitted.answer(data, &split.test)?,
-            extras: fitted.extras(data, &split.test)?,
-            parameters: fitted.parameters(),
-        })
-    }
 }
 
 impl<'a, D: Cohort> Study<'a, D> {

@@ -26,6 +26,14 @@ pub enum Target {
 }
 
 impl Target {
+    /// The names of a probability's outputs; times have none.
+    pub(crate) fn output_names(&self) -> &[String] {
+        match self {
+            Target::Survival(_) => &[],
+            Target::Classes { names, .. } | Target::Labels { names, .. } => names,
+        }
+    }
+
     /// How many rows there are.
     pub fn len(&self) -> usize {
         match self {

@@ -1,5 +1,4 @@
-use crate::fit::EpochRecord;
-use crate::{Error, Result};
+use crate::{EpochRecord, Error, Result};
 use candle_core::{Device, Tensor};
 use oncograph_core::AtFile;
 use oncograph_nn::optim::Optimizer;

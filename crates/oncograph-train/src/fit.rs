@@ -1,5 +1,5 @@
 use crate::checkpoint::{Progress, TrainingCheckpoint};
-use crate::{Error, FitConfig, Keep, Result, StopFlag};
+use crate::{EpochRecord, Error, FitConfig, Keep, Result, StopFlag};
 use candle_core::{DType, Tensor};
 use oncograph_nn::optim::Optimizer;
 use oncograph_nn::scheduler::ReduceLrOnPlateau;
@@ -76,26 +76,6 @@ pub trait Learner {
     fn scores(&self) -> Vec<(String, f64)> {
         vec![]
     }
-}
-
-/// One finished epoch.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct EpochRecord {
-    /// From 0.
-    pub epoch: usize,
-    /// The mean loss over the steps.
-    pub train_loss: f64,
-    /// The mean of each part over the steps.
-    pub train_parts: BTreeMap<String, f64>,
-    /// The validation score.
-    pub score: f64,
-    /// The parts of the validation.
-    pub validation_parts: BTreeMap<String, f64>,
-    /// [`Learner::scores`], by name.
-    #[serde(default)]
-    pub scores: BTreeMap<String, f64>,
-    /// The learning rate of the epoch's first step.
-    pub learning_rate: f64,
 }
 
 /// What a training run came to.

@@ -8,6 +8,7 @@
 
 mod checkpoint;
 mod config;
+mod epoch;
 mod error;
 mod fit;
 mod gradient_cache;
@@ -16,10 +17,9 @@ mod stop;
 
 pub use checkpoint::{Progress, TrainingCheckpoint};
 pub use config::{FitConfig, Keep, OptimizerConfig, StepDecay, WarmupCosine};
+pub use epoch::EpochRecord;
 pub use error::{Error, Result};
-pub use fit::{
-    EpochRecord, FitOutcome, Learner, Parameters, StepGradients, StepLoss, Validation, fit, fit_each,
-};
+pub use fit::{FitOutcome, Learner, Parameters, StepGradients, StepLoss, Validation, fit, fit_each};
 pub use gradient_cache::{BatchLoss, cached_gradients};
 pub use run_dir::RunDir;
 pub use stop::StopFlag;

@@ -113,10 +113,10 @@ pub const BLOCKS: &[Block] = &[
         runs: SEEDS,
         tables: STG_TABLES,
         claims: &[
-            Above("recurrence", "C-index", "STG", "STG without image nodes", 0.02),
-            Above("survival", "C-index", "STG", "STG without image nodes", 0.02),
-            Above("recurrence", "MSE (years²)", "constant", "STG", 0.0),
-            Above("survival", "MSE (years²)", "constant", "STG", 0.0),
+            Above("recurrence", "C-index", "stg", "stg_without_images", 0.02),
+            Above("survival", "C-index", "stg", "stg_without_images", 0.02),
+            Above("recurrence", "MSE (years²)", "constant", "stg", 0.0),
+            Above("survival", "MSE (years²)", "constant", "stg", 0.0),
         ],
         ..BLOCK
     },

@@ -41,7 +41,9 @@ pub fn block(block: &Block, runs: &[Run]) -> Result<(String, bool)> {
     }
     for claim in block.claims {
         for run in runs {
-            let (holds, sentence) = claim.check(&run.metrics[claim.part()])?;
+            // A row that is not there is no reason to lose the runs.
+            let checked = claim.check(&run.metrics[claim.part()]);
+            let (holds, sentence) = checked.unwrap_or_else(|error| (false, error.to_string()));
             let verdict = if holds { "holds" } else { "**does not hold**" };
             let label = if runs.len() > 1 { format!("`{}`: ", run.label) } else { String::new() };
             let _ = writeln!(text, "- {label}{sentence}: {verdict}");

@@ -1,11 +1,10 @@
 //! The clinical table of the colorectal liver metastasis cohort: covariates and outcomes of each patient.
 
-use super::clinical_reader;
 use super::columns::FeatureSet;
 use crate::error::{Error, Result};
 use oncograph_core::{FollowUp, Table, TimeUnit};
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What happened to a patient after the operation.
 ///
@@ -96,21 +95,6 @@ pub struct ClinicalTable {
 }
 
 impl ClinicalTable {
-    /// Reads the workbook (`.xlsx`) or a table exported from it (`.csv`).
-    ///
-    /// Column names are compared without regard to case, to surrounding space and to the choice of space, hyphen
-    /// or underscore (the released data dictionary has such variants). Of a workbook the first sheet with a
-    /// `Patient-ID` column is read. -999 and empty cells are missing values. The post-operative columns and the
-    /// notes may be absent; every other column must be there.
-    ///
-    /// # Errors
-    /// Names file, sheet, row and column: a missing column (with those there are), an unknown code, a cell that is
-    /// no number, an outcome that is missing, a time that is not positive, a patient without an identifier or with
-    /// two rows, no rows at all, or another kind of file.
-    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
-        clinical_reader::read(path.as_ref())
-    }
-
     /// Number of patients.
     pub fn len(&self) -> usize {
         self.patients.len()

@@ -17,16 +17,30 @@ struct Sheet {
     rows: Vec<(usize, Vec<String>)>,
 }
 
-pub(super) fn read(path: &Path) -> Result<ClinicalTable> {
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
-    let sheet = match extension.as_str() {
-        "xlsx" => read_xlsx(path)?,
-        "csv" => read_csv(path)?,
-        _ => {
-            return Err(Error::format(path, "clinical table", "the name ends in neither .xlsx nor .csv"));
-        }
-    };
-    parse(sheet)
+impl ClinicalTable {
+    /// Reads the workbook (`.xlsx`) or a table exported from it (`.csv`).
+    ///
+    /// Column names are compared without regard to case, to surrounding space and to the choice of space, hyphen
+    /// or underscore (the released data dictionary has such variants). Of a workbook the first sheet with a
+    /// `Patient-ID` column is read. -999 and empty cells are missing values. The post-operative columns and the
+    /// notes may be absent; every other column must be there.
+    ///
+    /// # Errors
+    /// Names file, sheet, row and column: a missing column (with those there are), an unknown code, a cell that is
+    /// no number, an outcome that is missing, a time that is not positive, a patient without an identifier or with
+    /// two rows, no rows at all, or another kind of file.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
+        let sheet = match extension.as_str() {
+            "xlsx" => read_xlsx(path)?,
+            "csv" => read_csv(path)?,
+            _ => {
+                return Err(Error::format(path, "clinical table", "the name ends in neither .xlsx nor .csv"));
+            }
+        };
+        parse(sheet)
+    }
 }
 
 /// True for a table that looks like the clinical one: its header has the identifier column.

@@ -2,10 +2,10 @@
 
 use super::clinical::ClinicalTable;
 use super::clinical_reader::looks_clinical;
-use super::load::{ImageFiles, SubjectFiles};
+use super::load::{ImageFiles, SubjectFiles, name_of};
 use super::phantom::MARKER;
 use super::structure::Structure;
-use super::tcia::{self, entries, name_of, subfolders};
+use super::tcia::{self, entries, subfolders};
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -123,7 +123,7 @@ impl SubjectFiles {
             }
             Some(ImageFiles::Nifti { ct, masks, unknown }) => {
                 for path in unknown {
-                    self.unknown(path, &super::tcia::name_of(path), options)?;
+                    self.unknown(path, &name_of(path), options)?;
                 }
                 self.load_nifti(ct, masks, options)?
             }
@@ -240,4 +240,9 @@ impl SubjectFiles {
         tracing::warn!(subject = self.id, path = %path.display(), label, "unknown label passed over");
         Ok(())
     }
+}
+
+/// The name of a file or folder without its place.
+pub(super) fn name_of(path: &Path) -> String {
+    path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
 }

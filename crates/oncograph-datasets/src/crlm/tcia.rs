@@ -1,6 +1,6 @@
 //! Finding the series in a download of the original collection.
 
-use super::load::ImageFiles;
+use super::load::{ImageFiles, name_of};
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -170,8 +170,4 @@ pub(super) fn subfolders(folder: &Path) -> Result<Vec<PathBuf>> {
 fn dicom_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let dicom = |p: &PathBuf| p.extension().is_some_and(|e| e.eq_ignore_ascii_case("dcm")) && p.is_file();
     Ok(entries(folder)?.into_iter().filter(dicom).collect())
-}
-
-pub(super) fn name_of(path: &Path) -> String {
-    path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
 }

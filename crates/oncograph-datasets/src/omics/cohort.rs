@@ -1,6 +1,6 @@
 use super::OmicsTable;
 use super::parquet_table::ParquetTable;
-use super::table::{bad, cell, delimited, is_parquet, table_file};
+use super::table::{bad, delimited, is_parquet, table_file};
 use crate::{Error, Result};
 use oncograph_core::{FollowUp, Table};
 use std::collections::{BTreeMap, HashMap};
@@ -83,7 +83,7 @@ impl Sheet {
     fn largest(&self, row: usize, column: usize) -> Result<Option<f64>> {
         let mut best: Option<f64> = None;
         for part in self.text(row, column).split(';').map(str::trim).filter(|p| !p.is_empty() && *p != "NA") {
-            let refused = || cell(&self.path, row + 2, &self.header[column], "a number of days", part);
+            let refused = || Error::cell(&self.path, row + 2, &self.header[column], "a number of days", part);
             let value: f64 = part.parse().ok().filter(|v: &f64| v.is_finite()).ok_or_else(refused)?;
             best = Some(best.map_or(value, |b| b.max(value)));
         }

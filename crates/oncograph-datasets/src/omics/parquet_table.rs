@@ -1,4 +1,3 @@
-use super::table::cell;
 use crate::{Error, Result};
 use parquet::basic::{ConvertedType, LogicalType, Type};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
@@ -73,7 +72,13 @@ impl ParquetTable {
                     let value = number.map_or(f32::NAN, |v| v as f32);
                     if value.is_infinite() {
                         let got = number.map_or(String::new(), |v| v.to_string());
-                        return Err(cell(&self.path, first + i, &self.header[column], "a number", &got));
+                        return Err(Error::cell(
+                            &self.path,
+                            first + i,
+                            &self.header[column],
+                            "a number",
+                            &got,
+                        ));
                     }
                     values[i * width + column - 1] = value;
                 }

@@ -144,7 +144,7 @@ pub fn for_each_row(
     let path = path.as_ref();
     let mut named = |name: &str, line: usize, id: &str, cells: &[f32]| {
         if id.is_empty() {
-            return Err(cell(path, line, name, "an identifier", ""));
+            return Err(Error::cell(path, line, name, "an identifier", ""));
         }
         row(line, id, cells)
     };
@@ -171,24 +171,12 @@ pub fn for_each_row(
                     .ok()
                     .map(|v: f64| v as f32)
                     .filter(|v| v.is_finite())
-                    .ok_or_else(|| cell(path, line, &features[column], "a number", text))?,
+                    .ok_or_else(|| Error::cell(path, line, &features[column], "a number", text))?,
             };
         }
         named(&name, line, record.get(0).unwrap_or_default(), &cells)?;
     }
     Ok(features)
-}
-
-/// The error of a cell that does not hold what its column should.
-pub(super) fn cell(path: &Path, row: usize, column: &str, expected: &str, got: &str) -> Error {
-    Error::Cell {
-        path: path.into(),
-        sheet: None,
-        row,
-        column: column.into(),
-        expected: expected.into(),
-        got: got.into(),
-    }
 }
 
 #[cfg(test)]

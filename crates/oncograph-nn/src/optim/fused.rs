@@ -1,4 +1,4 @@
-use super::slots::Moment;
+use super::moment::Moment;
 use crate::element::Element;
 use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor};
 use rayon::prelude::*;

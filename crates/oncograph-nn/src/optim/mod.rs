@@ -7,6 +7,7 @@
 mod adam;
 mod ema;
 mod fused;
+mod moment;
 mod rmsprop;
 mod sgd;
 mod slots;

@@ -6,7 +6,7 @@ mod network;
 
 pub use extras::{GridRow, OmicsExtras, modality_grid};
 
-use crate::predict::{FoldFile, SurvivalCalibration};
+use crate::predictor::{FoldFile, SurvivalCalibration};
 use crate::trained::TrainedOmics;
 use crate::{MemoryCohort, OmicsStudyCohort, OmicsSystemConfig, OmicsVariant, Result, TaskConfig};
 use network::Network;

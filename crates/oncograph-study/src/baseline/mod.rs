@@ -14,7 +14,7 @@ pub use forest::RandomForest;
 pub use linear::Linear;
 pub use logistic::Logistic;
 
-use crate::study::{Model, Outcome};
+use crate::model::{Model, Outcome};
 use crate::{Answer, Answers, Cohort, Job, Result, Task};
 use oncograph_core::{Argument, FollowUp, Seed, Split};
 use oncograph_datasets::scaler::Matrix;

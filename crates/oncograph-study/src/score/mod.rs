@@ -6,9 +6,9 @@ mod pairs;
 pub use metric::Metric;
 pub(crate) use pairs::by_fold;
 
+use crate::csv_file::write_csv;
 use crate::results::Held;
-use crate::{Result, StudyResults, Target, Task};
-use oncograph_core::write_file;
+use crate::{Cohort, Result, StudyResults, Task};
 use oncograph_metrics::{BootstrapConfig, BootstrapInterval, IntervalMethod, bootstrap};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -177,6 +177,26 @@ impl Scores {
     }
 }
 
+impl StudyResults {
+    /// Scores every model by the one rule: see [`Scores`].
+    ///
+    /// # Errors
+    /// An option outside its range.
+    pub fn score(&self, data: &(impl Cohort + ?Sized), options: &ScoreOptions) -> Result<Scores> {
+        score(self, data.tasks(), options)
+    }
+
+    /// The main metric of a model on a task by the one rule, without an interval; `None` if it has no value.
+    pub fn main_metric(&self, model: &str, task: &Task) -> Option<f64> {
+        let held = self.held(model, task);
+        let options = ScoreOptions::default();
+        let scorer = Scorer { task, held: &held, options: &options, seed: self.seed };
+        let rows = scorer.rows();
+        let metric = *Metric::of(&task.target, &held).first()?;
+        scorer.mean(&held, metric, &rows, None)
+    }
+}
+
 /// One line of `metrics.csv`.
 struct Line<'a> {
     row: &'a ScoreRow,
@@ -228,20 +248,7 @@ impl<'a> Line<'a> {
     }
 }
 
-pub(crate) fn write_csv(writer: csv::Writer<Vec<u8>>, path: &Path) -> Result<()> {
-    let bytes = writer.into_inner().map_err(|e| crate::Error::system(e.into_error()))?;
-    Ok(write_file(path, &bytes)?)
-}
-
-/// The names of a probability's outputs.
-pub(crate) fn output_names(target: &Target) -> &[String] {
-    match target {
-        Target::Survival(_) => &[],
-        Target::Classes { names, .. } | Target::Labels { names, .. } => names,
-    }
-}
-
-pub(crate) fn score(results: &StudyResults, tasks: &[Task], options: &ScoreOptions) -> Result<Scores> {
+fn score(results: &StudyResults, tasks: &[Task], options: &ScoreOptions) -> Result<Scores> {
     let models = results.models();
     let reference = options.reference.clone().or_else(|| models.first().map(|m| m.to_string()));
     let mut rows = vec![];
@@ -257,15 +264,6 @@ pub(crate) fn score(results: &StudyResults, tasks: &[Task], options: &ScoreOptio
 }
 
 /// The first metric of a model on a task over all folds; `None` if it has no value.
-pub(crate) fn first_metric(results: &StudyResults, model: &str, task: &Task) -> Option<f64> {
-    let held = results.held(model, task);
-    let options = ScoreOptions::default();
-    let scorer = Scorer { task, held: &held, options: &options, seed: results.seed };
-    let rows = scorer.rows();
-    let metric = *Metric::of(&task.target, &held).first()?;
-    scorer.mean(&held, metric, &rows, None)
-}
-
 /// Answers by repetition and row.
 type Held2 = Vec<Vec<Option<Held>>>;
 
