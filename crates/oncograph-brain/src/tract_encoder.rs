@@ -111,9 +111,9 @@ impl TractEncoderConfig {
     }
 }
 
-/// The encoder of the voxels of a tract, learned without labels: what it says of the anatomical MRI should tell a tract
-/// by its fractional anisotropy from the other tracts. Only [`TractEncoder::encode`], the MRI's half, is used
-/// afterwards: its output is the tract's attribute v^E, so that a new patient needs no diffusion MRI.
+/// The encoder of the voxels of a tract, learned without labels: its output for the anatomical MRI should match a tract
+/// with its own fractional anisotropy rather than with that of other tracts. Only [`TractEncoder::encode`], the MRI's half,
+/// is used afterwards: its output is the tract's attribute v^E, so that a new patient needs no diffusion MRI.
 ///
 /// Parameters: `mri.{2i}`, `fa.{2i}`, `g_mri.{2i}`, `g_fa.{2i}`.
 ///
@@ -157,7 +157,7 @@ impl TractEncoder {
         Ok(self.mri.forward(mri)?)
     }
 
-    /// L_edge of a batch of tracts; `tract` numbers them, so that one tract in two patients can be told.
+    /// L_edge of a batch of tracts; `tract` numbers them, so that the same tract in two patients is recognised.
     ///
     /// # Shapes
     /// `mri` \[tracts, voxels\], `fa` \[tracts, voxels\] -> scalar

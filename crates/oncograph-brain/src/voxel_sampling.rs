@@ -30,7 +30,7 @@ pub enum TractChannels {
 /// Which voxels of a list of `count` are taken, with the weight of the next one: `(position, share of position + 1)`.
 ///
 /// # Errors
-/// [`Error::Input`] for an empty list or no values asked for.
+/// [`Error::Input`] for an empty list or a request for no values.
 pub fn sample_positions(
     count: usize,
     values: usize,
@@ -119,7 +119,7 @@ pub fn z_score_within(values: &[f32], inside: &[bool]) -> Result<Vec<f32>> {
     if !deviation.is_finite() {
         return Err(Error::input(OP, "finite values", format!("a deviation of {deviation}")));
     }
-    // A constant volume says nothing: zeros.
+    // A constant volume carries no information: zeros.
     let scale = if deviation > 0.0 { 1.0 / deviation } else { 0.0 };
     let z = |(v, m): (&f32, &bool)| if *m { ((f64::from(*v) - mean) * scale) as f32 } else { 0.0 };
     Ok(values.iter().zip(inside).map(z).collect())

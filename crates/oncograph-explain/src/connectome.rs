@@ -111,7 +111,7 @@ pub fn compare_tracts(masks: &[Vec<f64>], mutant: &[bool], threshold: f64) -> Re
         let (a, b) = (of(true), of(false));
         if a + b > 0 {
             let table = [[a, sizes[0] - a], [b, sizes[1] - b]].map(|row| row.map(|n| n as u64));
-            // A tract that everybody keeps tells nobody apart, and leaves the test an empty column.
+            // A tract that every patient keeps separates nobody, and leaves the test an empty column.
             let p_value = match a + b == masks.len() {
                 true => 1.0,
                 false => fisher_exact(table, Alternative::TwoSided)?.p_value,

@@ -119,11 +119,11 @@ const OP: &str = "prerank";
 /// share of the observed ones, is its false discovery rate.
 ///
 /// A set without a ranked gene, of a size out of range, with every ranked gene, or whose genes all have a score of 0 with a
-/// weight above 0, is left out and says why. A gene that a set names twice counts once.
+/// weight above 0, is left out, with the reason. A gene that a set names twice counts once.
 ///
 /// # Errors
-/// [`Error::Input`] for settings out of range, fewer than two genes, a gene that is ranked twice (which of the two scores
-/// holds is not for this function to say), or a score that is not finite.
+/// [`Error::Input`] for settings out of range, fewer than two genes, a gene that is ranked twice (the function cannot decide
+/// which of the two scores holds), or a score that is not finite.
 ///
 /// # Example
 /// ```

@@ -89,7 +89,7 @@ pub enum HeteroAggregation {
     Mul,
     /// One beside the other, \[nodes, types * F\].
     Cat,
-    /// A dimension of their own, \[nodes, types, F\]; the peer's `None`.
+    /// Stacked along a new dimension, \[nodes, types, F\]; the peer's `None`.
     Stack,
 }
 

@@ -116,7 +116,7 @@ fn one_site_is_local_training_bit_for_bit() {
     }
 }
 
-/// A learner that asks for a stop before its `after`-th step.
+/// A learner that requests a stop before its `after`-th step.
 struct Stopping<'a> {
     learner: OmicsLearner<'a>,
     after: usize,

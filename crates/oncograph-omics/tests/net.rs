@@ -262,7 +262,7 @@ fn defect_5_patients_keep_their_own_rows() {
 
 #[test]
 fn defect_6_several_tokens_let_modalities_reach_the_fusion_and_one_cannot() {
-    // With W_v = 0 the query gathers nothing: a single token then knows no modality, a set does.
+    // With W_v = 0 the query gathers nothing: a single token then receives nothing from the modalities, a set does.
     let sees = |tokens: FusionTokens| {
         let config = config().fusion_tokens(tokens);
         let (store, net, graphs) = net(&config, DType::F64);

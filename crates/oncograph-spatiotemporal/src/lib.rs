@@ -12,7 +12,7 @@
 //! - [`StgSystem`]: all of this for [`oncograph_study::Study`].
 //! - [`write_stg_bundle`] and [`StgPredictor`]: a finished study as a folder that predicts new patients by itself.
 //!
-//! Below them, for programs of their own: [`preprocess`] (CT and masks to the encoder's inputs), [`image_features`] (from
+//! The single steps, for use in other programs: [`preprocess`] (CT and masks to the encoder's inputs), [`image_features`] (from
 //! a feature map to the vectors of an image node), [`patient_graph`] (seven nodes, twenty directed edges).
 //!
 //! # Reference

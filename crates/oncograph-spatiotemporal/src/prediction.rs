@@ -20,7 +20,7 @@ pub struct TimePrediction {
 /// from which Breslow's baseline turns log risks into times.
 ///
 /// # Shapes
-/// `head` \[patients, outputs\], as the loss of the configuration wants them
+/// `head` \[patients, outputs\], as the configured loss takes them
 ///
 /// # Errors
 /// [`Error::Input`] if a Cox model comes without training outputs, or an error of candle.

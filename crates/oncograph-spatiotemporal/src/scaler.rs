@@ -15,7 +15,7 @@ pub enum FeatureNorm {
     LogZScore,
 }
 
-/// [`FeatureNorm`] as fitted on training patients, and the principal components of each node after it, if wanted.
+/// [`FeatureNorm`] as fitted on training patients, and after it, optionally, the principal components of each node.
 ///
 /// A feature that does not vary in training becomes 0.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,7 +79,7 @@ impl ImageScaler {
     /// Adds the `count` leading principal components of each of the six image nodes, fitted on the scaled `values` of
     /// the patients `train`: a node's features become `6 count` numbers, its own scores at its own place.
     ///
-    /// A few dozen patients cannot fit thousands of features, and with features of their own nodes that share weights
+    /// A few dozen patients cannot fit thousands of features, and with separate features nodes that share weights
     /// do not cancel. Scores are divided by the deviation of the node's first.
     ///
     /// # Errors

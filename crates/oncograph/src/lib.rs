@@ -1,6 +1,6 @@
 //! Learning on medical images, omics and clinical records as graphs, on candle.
 //!
-//! This crate only re-exports; each part is a crate of its own that can be used without the rest.
+//! This crate only re-exports; each module is a separate crate that can be used without the rest.
 //!
 //! | module | crate | what it is for |
 //! |---|---|---|

@@ -136,7 +136,7 @@ fn masks_of_one_and_of_zero(batch: &TumourBatch, config: &GliomaNetConfig) {
     assert_ne!(logit(0.0), plain);
 }
 
-/// What tracts say reaches u^B in full, not by the weights of attention alone.
+/// The attributes of tracts reach u^B in full, not through the weights of attention alone.
 #[test]
 fn pooled_tracts_reach_the_answer() {
     let all = patients(2);

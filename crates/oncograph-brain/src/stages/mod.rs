@@ -1,4 +1,4 @@
-//! The four stages, each with an artefact of its own: autoencoder of regions, encoder of tracts, multi-modal network, and what
+//! The four stages, each of which writes its own artefact: autoencoder of regions, encoder of tracts, multi-modal network, and what
 //! the heads stand on. An artefact's name holds the hash of everything that it depends on, so that a later run takes it from
 //! the cache and a changed setting, label or split makes another.
 
@@ -34,7 +34,7 @@ pub struct StageCost {
     pub stage: String,
     /// Wall-clock seconds.
     pub seconds: f64,
-    /// The most memory that the process has held so far, in MB; `None` where the system does not tell.
+    /// The most memory that the process has held so far, in MB; `None` where the operating system does not report it.
     pub peak_mb: Option<f64>,
     /// Whether the stage was taken from the cache.
     pub cached: bool,

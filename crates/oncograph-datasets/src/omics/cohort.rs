@@ -35,7 +35,7 @@ pub struct OmicsCohort {
     pub classes: BTreeMap<String, Vec<String>>,
     /// Names of the adverse events.
     pub events: Vec<String>,
-    /// What a reader of results must know about the data.
+    /// Remarks on the data that have to be shown beside results.
     pub notes: Vec<String>,
 }
 
@@ -97,7 +97,7 @@ impl Sheet {
 
 /// TCGA's clinical columns: survival in days and response of each row.
 ///
-/// A death in the follow-up forms counts where the first form still says *alive*: `vital_status` alone under-counts.
+/// A death in the follow-up forms counts where the first form still has *alive*: `vital_status` alone under-counts.
 fn tcga_outcomes(sheet: &Sheet) -> Result<Vec<OmicsOutcomes>> {
     let at = |name: &str| sheet.column(name);
     let (status, death, last) =
@@ -219,7 +219,7 @@ fn joined(tables: &[OmicsTable], ids: &[String]) -> NamedRows {
 ///
 /// `root` holds `gbmlgg_rppa.csv.gz` and `gbmlgg_outcomes.csv`; `idh` is the table of Ceccarelli et al. 2016 with columns
 /// `patient` and `IDH.status`. Covariates of the patient node: age and Karnofsky score. Grade and histology are left
-/// out: they are read off the tumour and would tell IDH status.
+/// out: they are determined on the tumour and would leak the IDH status.
 ///
 /// # Errors
 /// Errors of the files and their columns.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// Four fifths of the genes form pathways, whose genes share a latent activity `a` and are joined in the network; so do
 /// proteins in modules. What is measured of one is `0.7 a` and noise, more of it where a patient's sample is worse: one
-/// gene says little of its pathway, and the size of all genes' values tells of the sample. A pathway is dysregulated where
+/// gene carries little information on its pathway, and the size of all genes' values reflects the sample's quality. A pathway is dysregulated where
 /// `|a|` is large, up or down; the burden of the genes is the mean of `|a|` over pathways, likewise that of the proteins.
 ///
 /// The log hazard is a weighted sum of the activity of one pathway, of one module, of a laboratory value, of both burdens,
@@ -105,7 +105,7 @@ impl OmicsPhantomConfig {
         (self.proteins * 4 / 5 / self.pathway).max(2)
     }
 
-    /// Patient `p`, from a random stream of its own, so that a cohort of any size is made row by row.
+    /// Patient `p`, drawn from a separate random stream, so that a cohort of any size is made row by row.
     ///
     /// # Errors
     /// As [`OmicsPhantomConfig::validate`].

@@ -20,7 +20,7 @@ pub struct Reference {
     pub reference: String,
 }
 
-/// What a reader must know.
+/// A remark for the reader.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
     /// In words.
@@ -97,7 +97,7 @@ pub struct RiskAssessment {
     pub basis: Vec<Reference>,
     /// The outcomes.
     pub prediction: Vec<RiskPrediction>,
-    /// That it is for research only, and what else a reader must know.
+    /// That it is for research only, and further remarks for the reader.
     pub note: Vec<Note>,
 }
 

@@ -111,7 +111,7 @@ pub(super) fn patches(v: &[f64; CORNERS], exact: bool) -> Vec<Patch> {
     patches
 }
 
-/// The loop of a cell whose signs alone say that there is one loop; a bit of `mask` says that a corner is inside.
+/// The loop of a cell whose signs alone imply a single loop; a set bit of `mask` means that the corner is inside.
 pub(super) fn single_loop(mask: usize) -> Option<&'static [usize]> {
     SINGLE[mask].as_deref()
 }

@@ -30,7 +30,7 @@ pub fn mann_whitney(a: &[f64], b: &[f64]) -> Result<TestResult> {
 
 /// [`mann_whitney`] against an alternative, with or without continuity correction.
 ///
-/// [`Alternative::Greater`] asks whether values of `a` tend to be larger.
+/// With [`Alternative::Greater`] the alternative is that values of `a` tend to be larger.
 ///
 /// # Errors
 /// As [`mann_whitney`].
@@ -81,7 +81,7 @@ pub fn wilcoxon(a: &[f64], b: &[f64]) -> Result<TestResult> {
 
 /// [`wilcoxon`] against an alternative, with or without continuity correction of the approximation.
 ///
-/// [`Alternative::Greater`] asks whether `a` tends to be larger than `b`; the statistic of a one-sided test is the sum
+/// With [`Alternative::Greater`] the alternative is that `a` tends to be larger than `b`; the statistic of a one-sided test is the sum
 /// of the ranks of the positive differences.
 ///
 /// # Errors

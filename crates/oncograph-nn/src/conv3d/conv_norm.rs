@@ -50,7 +50,7 @@ impl Conv3d {
         };
         let convolved = conv3d(&x.detach(), &self.weight.detach(), None, &self.conv)?;
         let mut rows = vec![weight.clone(), bias.clone()];
-        // The batch's mean takes the bias away again; only the running mean knows it.
+        // Subtracting the batch's mean cancels the bias; only the running mean contains it.
         let shift = self
             .bias
             .as_ref()

@@ -103,7 +103,7 @@ struct Inputs<'a, T> {
 }
 
 impl<'a, T: Real> Inputs<'a, T> {
-    /// Heads, channels and their product, which the compiler knows where they are not 0.
+    /// Heads, channels and their product, compile-time constants where `H` and `C` are not 0.
     #[inline(always)]
     fn sizes<const H: usize, const C: usize>(&self) -> (usize, usize, usize) {
         let heads = if H > 0 { H } else { self.heads };

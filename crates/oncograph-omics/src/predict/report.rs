@@ -1,4 +1,4 @@
-//! The clinical report: means over the models that were asked.
+//! The clinical report: means over the models of the ensemble.
 
 use super::survival::risk_of;
 use super::{FoldReading, OmicsPatient, OmicsPredictor};
