@@ -258,12 +258,12 @@ mod tests {
     fn parameter_counts_equal_the_specification() {
         let store = ParamStore::new(Seed::new(0));
         NetworkEncoderConfig::default().build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
-        let of = |prefix: &str| -> usize {
+        let parameters = |prefix: &str| -> usize {
             let those = store.trainable().into_iter().filter(|(n, _)| n.starts_with(prefix));
             those.map(|(_, v)| v.elem_count()).sum()
         };
-        assert_eq!(of("convs."), 211_200);
-        assert_eq!(of("fc."), 256 * 512 + 512 + 512 * 256 + 256 + 256 * 32 + 32);
+        assert_eq!(parameters("convs."), 211_200);
+        assert_eq!(parameters("fc."), 256 * 512 + 512 + 512 * 256 + 256 + 256 * 32 + 32);
     }
 
     #[test]

@@ -263,13 +263,13 @@ mod tests {
     fn parameter_counts_equal_the_specification() {
         let store = ParamStore::new(Seed::new(0));
         TractEncoderConfig::default().build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
-        let of = |prefix: &str| -> usize {
+        let parameters = |prefix: &str| -> usize {
             let those = store.trainable().into_iter().filter(|(n, _)| n.starts_with(prefix));
             those.map(|(_, v)| v.elem_count()).sum()
         };
-        assert_eq!(of("mri."), 10_887_344);
-        assert_eq!(of("fa."), 1_620_144);
-        assert_eq!(of("g_mri."), 16 * 64 + 64 + 64 * 128 + 128);
+        assert_eq!(parameters("mri."), 10_887_344);
+        assert_eq!(parameters("fa."), 1_620_144);
+        assert_eq!(parameters("g_mri."), 16 * 64 + 64 + 64 * 128 + 128);
     }
 
     #[test]
@@ -278,9 +278,9 @@ mod tests {
         let config = TractEncoderConfig::default().widths([8, 12, 4], [3, 12, 4], [4, 8]);
         let model = config.mask_same_tract(true).build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
         // The FA is a part of what the MRI shows; tracts repeat in "patients".
-        let of = |i: usize, k: usize| ((i % 12 * 5 + k * 3) as f32 * 0.9).sin();
-        let mri: Vec<f32> = (0..24).flat_map(|i| (0..8).map(move |k| of(i, k))).collect();
-        let fa: Vec<f32> = (0..24).flat_map(|i| (0..3).map(move |k| of(i, k + 2))).collect();
+        let value = |i: usize, k: usize| ((i % 12 * 5 + k * 3) as f32 * 0.9).sin();
+        let mri: Vec<f32> = (0..24).flat_map(|i| (0..8).map(move |k| value(i, k))).collect();
+        let fa: Vec<f32> = (0..24).flat_map(|i| (0..3).map(move |k| value(i, k + 2))).collect();
         let mri = Tensor::from_vec(mri, (24, 8), &Device::Cpu).unwrap();
         let fa = Tensor::from_vec(fa, (24, 3), &Device::Cpu).unwrap();
         let tract: Vec<usize> = (0..24).map(|i| i % 12).collect();

@@ -215,8 +215,8 @@ pub fn predict(
         parts.push(OmicsOutput { z: out.z.detach(), tasks, importance: out.importance.map(|i| i.detach()) });
     }
     let Some(first) = parts.first() else { return Err(Error::input("patients", "at least one", 0)) };
-    let join = |of: &dyn Fn(&OmicsOutput) -> Option<Tensor>| -> Result<Option<Tensor>> {
-        let all: Vec<Tensor> = parts.iter().filter_map(of).collect();
+    let join = |part: &dyn Fn(&OmicsOutput) -> Option<Tensor>| -> Result<Option<Tensor>> {
+        let all: Vec<Tensor> = parts.iter().filter_map(part).collect();
         Ok(if all.len() == parts.len() { Some(Tensor::cat(&all, 0)?) } else { None })
     };
     let mut tasks = BTreeMap::new();

@@ -113,8 +113,8 @@ fn the_literal_preset_has_5992068_parameters() {
     let store = ParamStore::new(Seed::new(1));
     OmicsNetConfig::literal().build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
     let count = |prefix: &str| {
-        let of = store.trainable().into_iter().filter(|(n, _)| n.starts_with(prefix));
-        of.map(|(_, v)| v.elem_count()).sum::<usize>()
+        let those = store.trainable().into_iter().filter(|(n, _)| n.starts_with(prefix));
+        those.map(|(_, v)| v.elem_count()).sum::<usize>()
     };
     assert_eq!(count("embeddings."), 947_968);
     assert_eq!(count("intra."), 801_792);

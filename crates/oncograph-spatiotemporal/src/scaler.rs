@@ -196,9 +196,9 @@ mod tests {
     #[test]
     fn the_logarithm_tames_large_values() {
         let values = [1.0, 2.0, 3.0, 1000.0];
-        let of =
+        let largest_scaled =
             |norm| ImageScaler::fit(&values, 1, &[0, 1, 2], norm).unwrap().transform(&values).unwrap()[3];
-        assert!(of(FeatureNorm::ZScore) > 1000.0);
-        assert!(of(FeatureNorm::LogZScore) < 30.0);
+        assert!(largest_scaled(FeatureNorm::ZScore) > 1000.0);
+        assert!(largest_scaled(FeatureNorm::LogZScore) < 30.0);
     }
 }

@@ -131,9 +131,13 @@ impl<'a> GliomaNetLearner<'a> {
     }
 
     fn batch(&self, patients: &[u32], rotation: Option<Seed>) -> Result<TumourBatch> {
-        let of: Vec<&Tumour> = patients.iter().map(|i| &self.patients[*i as usize]).collect();
+        let tumours: Vec<&Tumour> = patients.iter().map(|i| &self.patients[*i as usize]).collect();
         let turn = self.training.rotation > 0.0;
-        TumourBatch::new(&of, rotation.filter(|_| turn).map(|s| (self.training.rotation, s)), &self.device)
+        TumourBatch::new(
+            &tumours,
+            rotation.filter(|_| turn).map(|s| (self.training.rotation, s)),
+            &self.device,
+        )
     }
 
     /// The losses of rows that [`loss_rows`] made.

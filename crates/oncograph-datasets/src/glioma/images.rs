@@ -244,8 +244,12 @@ impl GliomaFiles {
             if other.approx_eq(grid, 1e-2) {
                 return Ok(());
             }
-            let of = |g: &oncograph_imaging::Grid| format!("{:?} voxels at {:?} mm", g.shape(), g.origin());
-            Err(refuse(path, format!("lies on another grid than T1: {}, T1 {}", of(other), of(grid))))
+            let describe =
+                |g: &oncograph_imaging::Grid| format!("{:?} voxels at {:?} mm", g.shape(), g.origin());
+            Err(refuse(
+                path,
+                format!("lies on another grid than T1: {}, T1 {}", describe(other), describe(grid)),
+            ))
         };
         for (path, other) in self.sequences.iter().zip(&sequences).skip(1) {
             same(path, other.grid())?;

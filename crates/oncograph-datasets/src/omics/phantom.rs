@@ -236,9 +236,9 @@ mod tests {
         let deaths = all.iter().filter(|p| p.survival.event()).count();
         assert!((150..380).contains(&deaths), "{deaths}");
         let mean = |e: bool| {
-            let of: Vec<f64> =
+            let values: Vec<f64> =
                 all.iter().filter(|p| p.survival.event() == e).map(|p| f64::from(p.labs[0])).collect();
-            of.iter().sum::<f64>() / of.len() as f64
+            values.iter().sum::<f64>() / values.len() as f64
         };
         assert!(mean(true) > mean(false) + 0.1);
         let absent = all.iter().filter(|p| p.proteins.is_none()).count();

@@ -94,11 +94,11 @@ impl TractAtlas {
     /// # Errors
     /// As [`TractAtlas::new`].
     pub fn from_labels(labels: &LabelMap, source: impl Into<String>) -> Result<Self> {
-        let of = |label| Tract {
+        let tract_of = |label| Tract {
             ends: None,
             voxels: labels.voxels(label).into_iter().map(|v| (v, 1.0)).collect(),
         };
-        let tracts = labels.regions().map(|(label, _)| of(label)).collect();
+        let tracts = labels.regions().map(|(label, _)| tract_of(label)).collect();
         Self::new(labels.volume().grid().clone(), tracts, source, false)
     }
 

@@ -196,10 +196,11 @@ mod tests {
         let elements: Vec<bool> = (0..45).map(|i| i % 4 == 1).collect();
         let mut reflected = elements.clone();
         reflected.reverse();
-        let of = |e: &[bool]| BinaryMorphologyOptions::new(StructuringElement::new([5, 3, 3], e).unwrap());
+        let options =
+            |e: &[bool]| BinaryMorphologyOptions::new(StructuringElement::new([5, 3, 3], e).unwrap());
         for border in [false, true] {
-            let eroded = binary_erode(&mask, &of(&elements).border(border)).unwrap();
-            let dual = binary_dilate(&not(&mask), &of(&reflected).border(!border)).unwrap();
+            let eroded = binary_erode(&mask, &options(&elements).border(border)).unwrap();
+            let dual = binary_dilate(&not(&mask), &options(&reflected).border(!border)).unwrap();
             assert_eq!(eroded, not(&dual));
         }
     }

@@ -465,7 +465,7 @@ impl CustomOp3 for Attention {
             let (ds, dt, de) = with_values::<T, _>(source, |s| {
                 with_values(target, |t| with_values(edge, |e| run(s, t, e)))
             })?;
-            let back = |d: Vec<T>, of: &Tensor| Tensor::from_vec(d, of.shape(), of.device());
+            let back = |d: Vec<T>, like: &Tensor| Tensor::from_vec(d, like.shape(), like.device());
             Ok((Some(back(ds, source)?), Some(back(dt, target)?), Some(back(de, edge)?)))
         })
     }

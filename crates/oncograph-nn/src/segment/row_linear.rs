@@ -264,8 +264,8 @@ impl CustomOp3 for RowLinear {
             let (dx, dw, db) = with_values::<T, _>(x, |x| with_values(weight, |w| with_values(y, |y| {
                 with_values(&dy, |dy| Ok(self.backward((x, w, y, dy), rows, wanted)))
             })))?;
-            let like = |values: Option<Vec<T>>, of: &Tensor| {
-                values.map(|v| Tensor::from_vec(v, of.shape(), of.device())).transpose()
+            let like = |values: Option<Vec<T>>, tensor: &Tensor| {
+                values.map(|v| Tensor::from_vec(v, tensor.shape(), tensor.device())).transpose()
             };
             Ok((like(dx, x)?, like(Some(dw), weight)?, like(db, base)?))
         })
