@@ -1,6 +1,6 @@
 //! Cohort readers, phantom cohorts, splits, scalers and the feature cache.
 //!
-//! From files on disk to numbers that a model may be trained on, without knowing any model:
+//! From files on disk to numbers that a model may be trained on, independent of any model:
 //!
 //! | module | what it does |
 //! |---|---|

@@ -1,4 +1,5 @@
-//! Trains on a generated cohort of the article's size that is read from disk batch by batch, and prints the time and memory that it took.
+//! Trains on a generated cohort of the article's size that is read from disk batch by batch, and prints the time and memory
+//! that it took.
 //!
 //! `cargo run --release --example omics_scale -- [PATIENTS] [GENES] [PROTEINS] [EDGES] [BATCH] [STEPS]`; without
 //! arguments 2847 20000 8000 100000 8 20. **Phantom data.**

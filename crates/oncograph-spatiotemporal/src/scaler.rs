@@ -79,8 +79,8 @@ impl ImageScaler {
     /// Adds the `count` leading principal components of each of the six image nodes, fitted on the scaled `values` of
     /// the patients `train`: a node's features become `6 count` numbers, its own scores at its own place.
     ///
-    /// A few dozen patients cannot fit thousands of features, and with separate features nodes that share weights
-    /// do not cancel. Scores are divided by the deviation of the node's first.
+    /// A few dozen patients cannot fit thousands of features, and nodes that share weights
+    /// do not cancel where each has its own features. Scores are divided by the deviation of the node's first.
     ///
     /// # Errors
     /// [`Error::Argument`] unless `count` is between 1 and the number of training patients less one; otherwise as for

@@ -1,6 +1,6 @@
-//! The four stages, each of which writes its own artefact: autoencoder of regions, encoder of tracts, multi-modal network, and what
-//! the heads stand on. An artefact's name holds the hash of everything that it depends on, so that a later run takes it from
-//! the cache and a changed setting, label or split makes another.
+//! The four stages, each of which writes its own artefact: autoencoder of regions, encoder of tracts, multi-modal network,
+//! and what the heads stand on. An artefact's name holds the hash of everything that it depends on, so that a later run takes
+//! it from the cache and a changed setting, label or split makes another.
 
 mod attributes;
 mod embeddings;

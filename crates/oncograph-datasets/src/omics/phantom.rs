@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 ///
 /// Four fifths of the genes form pathways, whose genes share a latent activity `a` and are joined in the network; so do
 /// proteins in modules. What is measured of one is `0.7 a` and noise, more of it where a patient's sample is worse: one
-/// gene carries little information on its pathway, and the size of all genes' values reflects the sample's quality. A pathway is dysregulated where
-/// `|a|` is large, up or down; the burden of the genes is the mean of `|a|` over pathways, likewise that of the proteins.
+/// gene carries little information on its pathway, and the size of all genes' values reflects the sample's quality. A pathway
+/// is dysregulated where `|a|` is large, up or down; the burden of the genes is the mean of `|a|` over pathways, likewise that
+/// of the proteins.
 ///
 /// The log hazard is a weighted sum of the activity of one pathway, of one module, of a laboratory value, of both burdens,
 /// and of the *product* of the burdens, which is in no single modality and in no sum of predictions from single ones. The

@@ -114,7 +114,7 @@ pub fn geodesic_tracts(
     paths.sort_by(|a, b| a.cost.total_cmp(&b.cost).then(a.ends.cmp(&b.ends)));
     if paths.len() < options.tracts {
         let detail =
-            format!("{} tracts wanted of {} pairs that the brain joins", options.tracts, paths.len());
+            format!("{} tracts requested of {} pairs that the brain joins", options.tracts, paths.len());
         return Err(Error::geometry(operation, detail));
     }
     paths.truncate(options.tracts);
@@ -303,7 +303,7 @@ mod tests {
         let (labels, road, brain) = plane();
         let error =
             geodesic_tracts(&labels, &road, &brain, &GeodesicOptions::new(4)).unwrap_err().to_string();
-        assert_eq!(error, "geodesic_tracts: 4 tracts wanted of 3 pairs that the brain joins");
+        assert_eq!(error, "geodesic_tracts: 4 tracts requested of 3 pairs that the brain joins");
         let negative = road.map(|v| v - 0.5);
         assert!(geodesic_tracts(&labels, &negative, &brain, &GeodesicOptions::new(2)).is_err());
         let error = geodesic_tracts(&labels, &road, &brain, &GeodesicOptions::new(2).floor(0.0)).unwrap_err();

@@ -267,7 +267,7 @@ impl<'a, T: Voxel> Lattice<'a, T> {
                     gradient += weight * Vector3::from(self.slope(at));
                 }
             }
-            // Along a line that the surface crosses, its two ends are more accurate than their neighbours.
+            // Along a line that the surface crosses, the values at its two ends give the slope better than their neighbours do.
             if let [Some(axis), None, None] = {
                 let mut within = (0..3).filter(|a| fraction[*a] > 0.0);
                 [within.next(), within.next(), within.next()]
@@ -476,7 +476,7 @@ impl Block {
         (0..3).map(|i| (p[i] - q[i]).powi(2)).sum()
     }
 
-    /// The cost of a bridge over a tunnel: its squared length, infinite within a face.
+    /// The cost of a bridge over a tunnel: its squared length, plus a penalty that rules out one within a face.
     fn cost(&self, a: (u32, usize), b: (u32, usize)) -> f64 {
         let length = self.length(a.0, b.0);
         if share_face(a.1, b.1) { 100.0 + length } else { length }

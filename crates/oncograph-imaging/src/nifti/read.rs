@@ -489,7 +489,7 @@ mod tests {
         let plain = std::fs::read(&path).unwrap();
         let expected: Volume<f32> = read(&path).unwrap();
         let end = plain.len() / 2;
-        // Of one size, so that the last member's is not the file's.
+        // Two halves of one size: the size in the last member's trailer is not that of the file.
         assert_eq!(plain.len() % 2, 0);
         for parts in [&[&plain[..]][..], &[&plain[..end], &plain[end..]], &[&plain[..9], &plain[9..]]] {
             assert_eq!(members(parts, |_| ()).unwrap(), expected);

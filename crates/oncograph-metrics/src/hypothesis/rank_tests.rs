@@ -81,8 +81,8 @@ pub fn wilcoxon(a: &[f64], b: &[f64]) -> Result<TestResult> {
 
 /// [`wilcoxon`] against an alternative, with or without continuity correction of the approximation.
 ///
-/// With [`Alternative::Greater`] the alternative is that `a` tends to be larger than `b`; the statistic of a one-sided test is the sum
-/// of the ranks of the positive differences.
+/// With [`Alternative::Greater`] the alternative is that `a` tends to be larger than `b`; the statistic of a one-sided test
+/// is the sum of the ranks of the positive differences.
 ///
 /// # Errors
 /// As [`wilcoxon`].
