@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 /// network are learned together, and a graph of patients gives the answer.
 ///
 /// Without --data a phantom cohort is generated: nothing in it was measured on a person. Threads: all, or as many as the
-/// environment variable RAYON_NUM_THREADS says; results have the same bits either way. For research only, not a medical
+/// environment variable RAYON_NUM_THREADS sets; results have the same bits either way. For research only, not a medical
 /// device.
 #[derive(Debug, Parser)]
 #[command(name = "glioma_idh", version)]
@@ -85,10 +85,10 @@ pub struct Args {
     /// find it, and end
     #[arg(long, conflicts_with_all = ["resume", "templates", "data"])]
     pub planted: bool,
-    /// A program of its own now: glioma_tables
+    /// Now a separate program: glioma_tables
     #[arg(long, value_name = "FILE", hide = true)]
     pub clinical: Option<PathBuf>,
-    /// A program of its own now: paper_audit
+    /// Now a separate program: paper_audit
     #[arg(long, hide = true)]
     pub paper_audit: bool,
 }
@@ -98,12 +98,12 @@ impl Args {
     pub fn moved(&self) -> anyhow::Result<()> {
         if let Some(file) = &self.clinical {
             bail!(
-                "--clinical is a program of its own: cargo run --release --example glioma_tables -- {}",
+                "--clinical is now a separate program: cargo run --release --example glioma_tables -- {}",
                 file.display()
             );
         }
         if self.paper_audit {
-            bail!("--paper-audit is a program of its own: cargo run --release --example paper_audit");
+            bail!("--paper-audit is now a separate program: cargo run --release --example paper_audit");
         }
         if self.study.folds.is_some() || self.study.repeats.is_some() {
             bail!(
@@ -113,7 +113,7 @@ impl Args {
         Ok(())
     }
 
-    /// The settings that the command line asks for.
+    /// The settings given on the command line.
     pub fn config(&self) -> anyhow::Result<GliomaConfig> {
         if let Some(path) = &self.study.config {
             return Ok(read_config(path)?);

@@ -37,7 +37,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The bundle that is asked for, else that of the newest run.
+/// The bundle given on the command line, else that of the newest run.
 fn bundle(args: &Args) -> anyhow::Result<PathBuf> {
     let root = args.study.out.join("glioma_idh");
     let run = match (&args.bundle, &args.run) {

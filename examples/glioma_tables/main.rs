@@ -24,7 +24,7 @@ use std::process::ExitCode;
 /// Compare a graph of patients on clinical covariates with logistic regression on the same folds: the graph as it is, with
 /// shuffled edges, with the test patients in it and without edges.
 ///
-/// Each set of covariates (age and sex; what is known before surgery; with pathology) is a study of its own. For research only,
+/// Each set of covariates (age and sex; what is known before surgery; with pathology) is a separate study. For research only,
 /// not a medical device.
 #[derive(Debug, Parser)]
 #[command(name = "glioma_tables", version)]

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 /// together, with the hierarchical multi-modal graph network.
 ///
 /// Without --data a phantom cohort is generated: nothing in it was measured on anybody. Folds are trained side by side, as
-/// many as the processor has cores or the environment variable RAYON_NUM_THREADS says; results have the same bits
+/// many as the processor has cores or the environment variable RAYON_NUM_THREADS sets; results have the same bits
 /// either way. For research only, not a medical device.
 #[derive(Debug, Parser)]
 #[command(name = "multimodal_oncology", version)]

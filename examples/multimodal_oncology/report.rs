@@ -113,7 +113,7 @@ impl Page<'_> {
         self.cohort.tasks().iter().map(table).collect()
     }
 
-    /// In words, what the tables say, whichever way it went.
+    /// The comparisons of the tables in sentences, whichever way they went.
     fn verdict(&self) -> String {
         let others = [
             OmicsVariant::ShuffledEdges.name(),

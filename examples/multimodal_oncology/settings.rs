@@ -45,7 +45,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The settings that the command line asks for.
+    /// The settings given on the command line.
     pub fn from_args(args: &Args) -> Result<Self> {
         if let Some(path) = &args.study.config {
             return Ok(read_config(path)?);

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 /// segmentation and a clinical row, with the spatio-temporal graph network STG.
 ///
 /// Without --data a phantom cohort is generated: nothing in it was measured on a person. Threads: all, or as many as
-/// the environment variable RAYON_NUM_THREADS says; results have the same bits either way. For research only, not
+/// the environment variable RAYON_NUM_THREADS sets; results have the same bits either way. For research only, not
 /// a medical device.
 #[derive(Debug, Parser)]
 #[command(name = "stg_crlm", version)]
@@ -112,7 +112,7 @@ pub struct RunConfig {
 }
 
 impl RunConfig {
-    /// The settings that the command line asks for.
+    /// The settings given on the command line.
     pub fn from_args(args: &Args) -> anyhow::Result<Self> {
         if let Some(path) = &args.study.config {
             return Ok(read_config(path)?);

@@ -218,11 +218,11 @@ fn write_seg(shared: &Path, ct: &Path, path: &Path) -> Outcome {
     let labels: Volume<u8> = nifti::read(shared.join("data/crlm/ct_dicom_labels.nii.gz"))?;
     let labels = resample(&labels, series.volume.grid(), &ResampleOptions::label())?;
     let kind = (seg::Code::organ(), seg::Code::abnormality());
-    let of = |name: &str, label: u8| {
+    let segment = |name: &str, label: u8| {
         let segment = seg::NewSegment::new(name, kind.0.clone(), kind.1.clone());
         (segment, labels.label(label).with_frame(series.volume.frame().clone()))
     };
-    let segments = [of("Liver", 5), of("Portal", 64), of("Hepatic", 63)];
+    let segments = [segment("Liver", 5), segment("Portal", 64), segment("Hepatic", 63)];
     Ok(seg::write(path, &series, &segments, &seg::WriteOptions::new())?)
 }
 

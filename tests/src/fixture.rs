@@ -6,7 +6,7 @@
 //! peer's own difference between float32 and float64; statistics within 1e-9, relative.
 //!
 //! A case keeps account of what was compared and which options were read: a tensor or number that nothing was compared
-//! with, or an option that nobody asked for, fails the case ([`Fixture::verdict`]).
+//! with, or an option that was not read, fails the case ([`Fixture::verdict`]).
 
 use candle_core::{DType, Device, Tensor, Var};
 use libtest_mimic::Failed;
@@ -139,14 +139,14 @@ impl Fixture {
         &self.config[key]
     }
 
-    /// All options, for cases whose keys are names of their own.
+    /// All options, for cases whose keys are names.
     pub fn options(&self) -> &Value {
         let keys = self.config.as_object().into_iter().flatten().map(|(k, _)| k.clone());
         self.account.borrow_mut().options.extend(keys);
         &self.config
     }
 
-    /// Declares options that only repeat what the shapes of the tensors say.
+    /// Declares options that only repeat the shapes of the tensors.
     pub fn described_by_shapes(&self, keys: &[&str]) {
         self.account.borrow_mut().options.extend(keys.iter().map(|k| k.to_string()));
     }

@@ -7,10 +7,10 @@ use crate::{cargo, on_path};
 use anyhow::{Context, Result};
 use std::path::Path;
 
-/// The architecture that kernels are compiled for where no GPU can be asked for its own.
+/// The architecture that kernels are compiled for where no GPU can be queried.
 const COMPUTE_CAP: &str = "80";
 
-/// Checks every crate and example with the feature, or says why not; false if the check fails.
+/// Checks every crate and example with the feature, or prints why not; false if the check fails.
 pub fn run(root: &Path) -> Result<bool> {
     if !on_path("nvcc") {
         println!("check-cuda: skipped: nvcc is not on PATH (install the CUDA toolkit, 12.0 or later)");
@@ -24,7 +24,7 @@ pub fn run(root: &Path) -> Result<bool> {
         "oncograph/cuda,stg_crlm/cuda,glioma_idh/cuda,multimodal_oncology/cuda",
     ]);
     if std::env::var_os("CUDA_COMPUTE_CAP").is_none() && !on_path("nvidia-smi") {
-        println!("check-cuda: no nvidia-smi to ask: CUDA_COMPUTE_CAP={COMPUTE_CAP}");
+        println!("check-cuda: no nvidia-smi: CUDA_COMPUTE_CAP={COMPUTE_CAP}");
         command.env("CUDA_COMPUTE_CAP", COMPUTE_CAP);
     }
     let passed = command.status().context("cannot start cargo")?.success();

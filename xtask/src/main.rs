@@ -66,7 +66,7 @@ enum Task {
         #[arg(long)]
         list: bool,
     },
-    /// Breaks the code in one place at a time and asks the parity runner whether it notices.
+    /// Breaks the code in one place at a time and checks that the parity runner notices.
     Mutate {
         /// The folder of cases.
         #[arg(default_value = "../shared/fixtures")]
@@ -101,7 +101,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The root of the workspace: the folder above this package. Cargo says where that is now; a target folder that several
+/// The root of the workspace: the folder above this package. Cargo sets its path at run time; a target folder that several
 /// clones share may hold a program that was built in another one.
 fn root() -> Result<PathBuf> {
     let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());

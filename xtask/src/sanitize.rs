@@ -13,7 +13,7 @@ const CRATES: [&str; 3] = ["oncograph-alloc", "oncograph-nn", "oncograph-gnn"];
 /// The sanitizer needs a target that is named, so that build scripts go without it.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// Runs the tests, or says why not; false if one fails.
+/// Runs the tests, or prints why not; false if one fails.
 pub fn run(root: &Path) -> Result<bool> {
     let mut probe = Command::new("rustup");
     probe.args(["run", "nightly", "rustc", "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
@@ -28,7 +28,7 @@ pub fn run(root: &Path) -> Result<bool> {
     for name in CRATES {
         command.args(["-p", name]);
     }
-    // Another compiler and other flags: a folder of its own keeps the usual one warm.
+    // Another compiler and other flags: a separate folder keeps the usual one warm.
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), Into::into);
     command.current_dir(root).env("CARGO_TARGET_DIR", target.join("sanitize"));
     for variable in ["CARGO", "RUSTC", "RUSTUP_TOOLCHAIN"] {

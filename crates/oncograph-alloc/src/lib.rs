@@ -6,7 +6,7 @@
 //!
 //! # Memory
 //! What the program uses and what is kept never exceed the most that the program has used at some time by more than a
-//! quarter: before that would happen, the kept blocks of the sizes that have not been wanted for the longest time go back
+//! quarter: before that would happen, the kept blocks of the sizes that were least recently requested go back
 //! to the system. Sizes are rounded up by at most an eighth, and a kept block of up to a quarter more than that may be given
 //! in place of a new one.
 //!
@@ -33,10 +33,10 @@ pub const BIG: usize = 1 << 18;
 /// Blocks of two huge pages or more begin at one.
 const HUGE: usize = 2 << 20;
 
-/// The alignment of the others, and the most that a big block is asked for with.
+/// The alignment of the others, and the largest that a big block may be requested with.
 const PAGE: usize = 4096;
 
-/// How many blocks may be larger than their layout says at a time.
+/// How many blocks may be larger than their layout at a time.
 const LARGER: usize = 64;
 
 /// Eight sizes between two powers of two, from 2^18 on.
@@ -56,7 +56,7 @@ struct Kept {
     /// When a block of each size was last taken or given.
     seen: [u64; CLASSES],
     clock: u64,
-    /// Blocks in use that are larger than their layout says: address and class.
+    /// Blocks in use that are larger than their layout: address and class.
     larger: [(usize, usize); LARGER],
     kept: usize,
     used: usize,
@@ -214,7 +214,7 @@ fn system(size: usize) -> *mut u8 {
     block
 }
 
-// SAFETY: every block is as large and as aligned as its layout asks for, and nobody else's until it is given back:
+// SAFETY: every block is as large and as aligned as its layout requires, and nobody else's until it is given back:
 // those that are not big are the system's, the others come from it and stand in one list at most.
 unsafe impl GlobalAlloc for Recycling {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -313,7 +313,7 @@ mod tests {
     fn a_block_is_used_again_and_zeroed_when_it_is_asked_to_be() {
         let all = Recycling::new();
         let size = layout_of(5 * HUGE + 3, 16);
-        // SAFETY: every block is given back with the layout that it was asked for with, and used only in between.
+        // SAFETY: every block is given back with the layout that it was allocated with, and used only in between.
         unsafe {
             let a = all.alloc(size);
             a.write_bytes(7, size.size());
@@ -330,7 +330,7 @@ mod tests {
     fn no_more_is_held_than_was_once_used() {
         let all = Recycling::new();
         let (small, large) = (layout_of(BIG, 16), layout_of(4 * BIG, 16));
-        // SAFETY: every block is given back with the layout that it was asked for with, and used only in between.
+        // SAFETY: every block is given back with the layout that it was allocated with, and used only in between.
         unsafe {
             let blocks: Vec<*mut u8> = (0..4).map(|_| all.alloc(small)).collect();
             blocks.iter().for_each(|b| all.dealloc(*b, small));
@@ -339,7 +339,7 @@ mod tests {
             let b = all.alloc(large);
             assert_eq!(counts(&all), [BIG, 4 * BIG, 4 * BIG]);
             all.dealloc(b, large);
-            // The small one was wanted longest ago.
+            // The small one was requested longest ago.
             let b = all.alloc(layout_of(4 * BIG + 1, 16));
             assert_eq!(counts(&all)[0], 0);
             all.dealloc(b, layout_of(4 * BIG + 1, 16));
@@ -351,7 +351,7 @@ mod tests {
     fn a_larger_block_serves_and_goes_back_to_its_own_kind() {
         let all = Recycling::new();
         let (wide, narrow) = (layout_of(10 * BIG, 16), layout_of(9 * BIG, 16));
-        // SAFETY: every block is given back with the layout that it was asked for with, and used only in between.
+        // SAFETY: every block is given back with the layout that it was allocated with, and used only in between.
         unsafe {
             let a = all.alloc(wide);
             all.dealloc(a, wide);
@@ -372,7 +372,7 @@ mod tests {
     #[test]
     fn growing_and_shrinking_across_the_border_keeps_the_values() {
         let all = Recycling::new();
-        // SAFETY: every block is given back with the layout that it was asked for with, and used only in between.
+        // SAFETY: every block is given back with the layout that it was allocated with, and used only in between.
         unsafe {
             let mut size = 1000;
             let mut block = all.alloc(layout_of(size, 8));

@@ -22,7 +22,7 @@ impl TractAttention {
         Ok(Some(TractAttention { attention: attention.to_vec1()?, crossings }))
     }
 
-    /// The weights, 0 where no point crosses: such a tract has no attention of its own.
+    /// The weights, 0 where no point crosses, whatever value the network uses for such a tract (G-10).
     pub fn weights(&self) -> Vec<f64> {
         let weight = |(a, n): (&f32, &usize)| if *n > 0 { f64::from(*a) } else { 0.0 };
         self.attention.iter().zip(&self.crossings).map(weight).collect()

@@ -58,7 +58,7 @@ impl std::fmt::Debug for BinaryLearner<'_> {
 }
 
 impl<'a> BinaryLearner<'a> {
-    /// A learner; `forward` gives the logits \[patients\] of the patients that it is asked for. Only the labels of
+    /// A learner; `forward` gives the logits \[patients\] of the patients that are passed to it. Only the labels of
     /// the training and validation patients of `split` are read.
     ///
     /// # Errors

@@ -120,7 +120,7 @@ fn tract_masks(net: &GliomaNet, batch: &TumourBatch, steps: usize, seed: Seed) -
 }
 
 /// The class activation map of the last convolution (decision G-37) for the logit of the network's own classifier, or for its
-/// negative where the answer is the wild type: what speaks for the answer, not for mutation.
+/// negative where the answer is the wild type: the evidence for the predicted class, not for mutation.
 fn activation(net: &GliomaNet, batch: &TumourBatch) -> Result<Option<Tensor>> {
     let Some(encoder) = net.image_encoder() else { return Ok(None) };
     let map = encoder.feature_map(&batch.image, false)?;

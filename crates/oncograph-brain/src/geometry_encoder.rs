@@ -155,7 +155,7 @@ impl GeometryEncoderConfig {
     }
 }
 
-/// What [`GeometryEncoder`] says of a batch of surfaces.
+/// The output of [`GeometryEncoder`] for a batch of surfaces.
 #[derive(Debug, Clone)]
 pub struct GeometryOutput {
     /// u^P \[surfaces, last dense width\].

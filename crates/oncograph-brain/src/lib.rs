@@ -1,5 +1,5 @@
-//! Glioma: tumour image, tumour surface and brain network learned together, and a graph of patients that is asked for the IDH
-//! genotype.
+//! The IDH genotype of a glioma from MRI: a network trained jointly on tumour image, tumour surface and brain network, and a
+//! classifier on a graph of patients.
 //!
 //! | stage | from | to |
 //! |---|---|---|

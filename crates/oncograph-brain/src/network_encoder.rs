@@ -27,8 +27,8 @@ pub struct NetworkEncoderConfig {
     /// How regions become one vector; their mean (G-17).
     pub pool: Reduce,
     /// Whether the mean attributes of the tracts that the tumour surface crosses stand beside the pooled regions;
-    /// false (G-17). The published network sees tracts in the logits of its attention alone, so that little of what
-    /// they say reaches the answer.
+    /// false (G-17). In the published network tracts enter the logits of its attention alone, so that little of their
+    /// information reaches the prediction.
     #[serde(default)]
     pub pool_tracts: bool,
     /// Widths of the dense layers.
@@ -218,7 +218,7 @@ impl NetworkEncoder {
     /// `embeddings` \[nodes, last channels\], `tracts` \[graphs, edge attributes\] -> \[graphs, last dense width\]
     ///
     /// # Errors
-    /// An error if a shape does not fit, or pooled tracts are missing or not asked for.
+    /// An error if a shape does not fit, or if pooled tracts are missing or given although not configured.
     pub fn head(&self, embeddings: &Tensor, graph: &Graph, tracts: Option<&Tensor>) -> Result<Tensor> {
         let mut x = global_pool(embeddings, graph, self.pool)?;
         match tracts {
@@ -258,12 +258,12 @@ mod tests {
     fn parameter_counts_equal_the_specification() {
         let store = ParamStore::new(Seed::new(0));
         NetworkEncoderConfig::default().build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
-        let of = |prefix: &str| -> usize {
+        let parameters = |prefix: &str| -> usize {
             let those = store.trainable().into_iter().filter(|(n, _)| n.starts_with(prefix));
             those.map(|(_, v)| v.elem_count()).sum()
         };
-        assert_eq!(of("convs."), 211_200);
-        assert_eq!(of("fc."), 256 * 512 + 512 + 512 * 256 + 256 + 256 * 32 + 32);
+        assert_eq!(parameters("convs."), 211_200);
+        assert_eq!(parameters("fc."), 256 * 512 + 512 + 512 * 256 + 256 + 256 * 32 + 32);
     }
 
     #[test]

@@ -272,6 +272,6 @@ impl GliomaPredictor {
     }
 }
 
-/// What every answer of such models says.
+/// The warning in every prediction of models that were trained on a phantom.
 pub const PHANTOM_MODELS: &str =
     "The models were trained on generated patients: the answer says NOTHING about this one.";

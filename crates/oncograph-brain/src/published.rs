@@ -56,8 +56,8 @@ pub struct PublishedCounts {
 }
 
 /// Whether a share of a count prints as a number of three digits, rounded either way.
-fn prints_as(count: usize, of: usize, printed: f64) -> bool {
-    (count as f64 / of as f64 - printed).abs() < 0.001 - 1e-9
+fn prints_as(count: usize, total: usize, printed: f64) -> bool {
+    (count as f64 / total as f64 - printed).abs() < 0.001 - 1e-9
 }
 
 /// The counts of a row with these class sizes, if there are any.

@@ -39,7 +39,7 @@ pub fn stage_costs(costs: &[StageCost]) -> ReportTable {
         table.row([
             Cell::text(c.stage.clone()),
             Cell::number(c.seconds, 1),
-            Cell::number_or(c.peak_mb, 0, "not told by this system"),
+            Cell::number_or(c.peak_mb, 0, "not reported by this system"),
             Cell::text(if c.cached { "yes" } else { "no" }),
         ])
     });

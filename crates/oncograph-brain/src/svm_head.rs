@@ -86,12 +86,16 @@ impl SvmHeadConfig {
     fn folds_of(&self, labels: &[bool], seed: Seed) -> Result<Vec<usize>> {
         let mut fold = vec![0; labels.len()];
         for class in [false, true] {
-            let mut of: Vec<usize> = (0..labels.len()).filter(|&i| labels[i] == class).collect();
-            if of.len() < self.folds {
-                return Err(Error::input(OP, format!("{} patients of each class", self.folds), of.len()));
+            let mut members: Vec<usize> = (0..labels.len()).filter(|&i| labels[i] == class).collect();
+            if members.len() < self.folds {
+                return Err(Error::input(
+                    OP,
+                    format!("{} patients of each class", self.folds),
+                    members.len(),
+                ));
             }
-            of.shuffle(&mut seed.stream("folds").at(u64::from(class)).rng());
-            of.into_iter().enumerate().for_each(|(k, i)| fold[i] = k % self.folds);
+            members.shuffle(&mut seed.stream("folds").at(u64::from(class)).rng());
+            members.into_iter().enumerate().for_each(|(k, i)| fold[i] = k % self.folds);
         }
         Ok(fold)
     }

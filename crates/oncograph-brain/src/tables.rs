@@ -47,8 +47,8 @@ pub struct GliomaTablesConfig {
 }
 
 impl GliomaTablesConfig {
-    /// Three sets of covariates, and a graph by distance: of a few covariates the distance says how alike patients are, the
-    /// direction little.
+    /// Three sets of covariates, and a graph by distance: with few covariates the distance measures how alike patients are, the
+    /// direction hardly does.
     pub fn new(table: impl Into<PathBuf>) -> Self {
         GliomaTablesConfig {
             version: env!("CARGO_PKG_VERSION").into(),

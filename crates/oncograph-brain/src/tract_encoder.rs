@@ -111,9 +111,9 @@ impl TractEncoderConfig {
     }
 }
 
-/// The encoder of the voxels of a tract, learned without labels: what it says of the anatomical MRI should tell a tract
-/// by its fractional anisotropy from the other tracts. Only [`TractEncoder::encode`], the MRI's half, is used
-/// afterwards: its output is the tract's attribute v^E, so that a new patient needs no diffusion MRI.
+/// The encoder of the voxels of a tract, learned without labels: its output for the anatomical MRI should match a tract
+/// with its own fractional anisotropy rather than with that of other tracts. Only [`TractEncoder::encode`], the MRI's half,
+/// is used afterwards: its output is the tract's attribute v^E, so that a new patient needs no diffusion MRI.
 ///
 /// Parameters: `mri.{2i}`, `fa.{2i}`, `g_mri.{2i}`, `g_fa.{2i}`.
 ///
@@ -157,7 +157,7 @@ impl TractEncoder {
         Ok(self.mri.forward(mri)?)
     }
 
-    /// L_edge of a batch of tracts; `tract` numbers them, so that one tract in two patients can be told.
+    /// L_edge of a batch of tracts; `tract` numbers them, so that the same tract in two patients is recognised.
     ///
     /// # Shapes
     /// `mri` \[tracts, voxels\], `fa` \[tracts, voxels\] -> scalar
@@ -263,13 +263,13 @@ mod tests {
     fn parameter_counts_equal_the_specification() {
         let store = ParamStore::new(Seed::new(0));
         TractEncoderConfig::default().build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
-        let of = |prefix: &str| -> usize {
+        let parameters = |prefix: &str| -> usize {
             let those = store.trainable().into_iter().filter(|(n, _)| n.starts_with(prefix));
             those.map(|(_, v)| v.elem_count()).sum()
         };
-        assert_eq!(of("mri."), 10_887_344);
-        assert_eq!(of("fa."), 1_620_144);
-        assert_eq!(of("g_mri."), 16 * 64 + 64 + 64 * 128 + 128);
+        assert_eq!(parameters("mri."), 10_887_344);
+        assert_eq!(parameters("fa."), 1_620_144);
+        assert_eq!(parameters("g_mri."), 16 * 64 + 64 + 64 * 128 + 128);
     }
 
     #[test]
@@ -278,9 +278,9 @@ mod tests {
         let config = TractEncoderConfig::default().widths([8, 12, 4], [3, 12, 4], [4, 8]);
         let model = config.mask_same_tract(true).build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
         // The FA is a part of what the MRI shows; tracts repeat in "patients".
-        let of = |i: usize, k: usize| ((i % 12 * 5 + k * 3) as f32 * 0.9).sin();
-        let mri: Vec<f32> = (0..24).flat_map(|i| (0..8).map(move |k| of(i, k))).collect();
-        let fa: Vec<f32> = (0..24).flat_map(|i| (0..3).map(move |k| of(i, k + 2))).collect();
+        let value = |i: usize, k: usize| ((i % 12 * 5 + k * 3) as f32 * 0.9).sin();
+        let mri: Vec<f32> = (0..24).flat_map(|i| (0..8).map(move |k| value(i, k))).collect();
+        let fa: Vec<f32> = (0..24).flat_map(|i| (0..3).map(move |k| value(i, k + 2))).collect();
         let mri = Tensor::from_vec(mri, (24, 8), &Device::Cpu).unwrap();
         let fa = Tensor::from_vec(fa, (24, 3), &Device::Cpu).unwrap();
         let tract: Vec<usize> = (0..24).map(|i| i % 12).collect();

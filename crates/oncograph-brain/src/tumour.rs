@@ -143,11 +143,11 @@ impl Tumour {
     /// The points around their centroid, the farthest at distance 1, turned by `rotation` (G-06).
     fn scaled_points(&self, rotation: &Matrix3<f64>) -> Vec<f32> {
         let n = self.points.len() as f64;
-        let of = |p: &[f32; 3]| Vector3::new(f64::from(p[0]), f64::from(p[1]), f64::from(p[2]));
-        let centroid = self.points.iter().map(of).sum::<Vector3<f64>>() / n;
-        let radius = self.points.iter().map(|p| (of(p) - centroid).norm()).fold(0.0, f64::max);
+        let vector = |p: &[f32; 3]| Vector3::new(f64::from(p[0]), f64::from(p[1]), f64::from(p[2]));
+        let centroid = self.points.iter().map(vector).sum::<Vector3<f64>>() / n;
+        let radius = self.points.iter().map(|p| (vector(p) - centroid).norm()).fold(0.0, f64::max);
         let scale = if radius > 0.0 { 1.0 / radius } else { 0.0 };
-        let turned = |p: &[f32; 3]| rotation * (of(p) - centroid) * scale;
+        let turned = |p: &[f32; 3]| rotation * (vector(p) - centroid) * scale;
         self.points.iter().flat_map(|p| turned(p).iter().map(|v| *v as f32).collect::<Vec<_>>()).collect()
     }
 
@@ -263,10 +263,10 @@ pub(crate) mod tests {
         let plain = TumourBatch::new(&[&a, &b], None, &Device::Cpu).unwrap();
         let turned = TumourBatch::new(&[&a, &b], Some((15.0, Seed::new(3))), &Device::Cpu).unwrap();
         let attention = Tensor::from_vec((0..80).map(|i| i as f32).collect(), 80, &Device::Cpu).unwrap();
-        let of = |batch: &TumourBatch| {
+        let incidence_of = |batch: &TumourBatch| {
             batch.incidence.edge_attention(&attention, crate::NoCross::One).unwrap().to_vec1::<f32>().unwrap()
         };
-        assert_eq!(of(&plain), of(&turned));
+        assert_eq!(incidence_of(&plain), incidence_of(&turned));
         let distances = |batch: &TumourBatch| {
             let p = batch.points.to_vec2::<f32>().unwrap();
             let gap = |i: usize, j: usize| (0..3).map(|k| (p[i][k] - p[j][k]).powi(2)).sum::<f32>().sqrt();

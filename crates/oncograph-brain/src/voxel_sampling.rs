@@ -30,7 +30,7 @@ pub enum TractChannels {
 /// Which voxels of a list of `count` are taken, with the weight of the next one: `(position, share of position + 1)`.
 ///
 /// # Errors
-/// [`Error::Input`] for an empty list or no values asked for.
+/// [`Error::Input`] for an empty list or a request for no values.
 pub fn sample_positions(
     count: usize,
     values: usize,
@@ -109,17 +109,17 @@ pub fn z_score_within(values: &[f32], inside: &[bool]) -> Result<Vec<f32>> {
     if values.len() != inside.len() {
         return Err(Error::input(OP, format!("a mask of {} voxels", values.len()), inside.len()));
     }
-    let of = || values.iter().zip(inside).filter(|(_, m)| **m).map(|(v, _)| f64::from(*v));
-    let count = of().count();
+    let foreground = || values.iter().zip(inside).filter(|(_, m)| **m).map(|(v, _)| f64::from(*v));
+    let count = foreground().count();
     if count == 0 {
         return Err(Error::input(OP, "a mask that is not empty", "none of its voxels"));
     }
-    let mean = of().sum::<f64>() / count as f64;
-    let deviation = (of().map(|v| (v - mean).powi(2)).sum::<f64>() / count as f64).sqrt();
+    let mean = foreground().sum::<f64>() / count as f64;
+    let deviation = (foreground().map(|v| (v - mean).powi(2)).sum::<f64>() / count as f64).sqrt();
     if !deviation.is_finite() {
         return Err(Error::input(OP, "finite values", format!("a deviation of {deviation}")));
     }
-    // A constant volume says nothing: zeros.
+    // A constant volume carries no information: zeros.
     let scale = if deviation > 0.0 { 1.0 / deviation } else { 0.0 };
     let z = |(v, m): (&f32, &bool)| if *m { ((f64::from(*v) - mean) * scale) as f32 } else { 0.0 };
     Ok(values.iter().zip(inside).map(z).collect())
@@ -131,15 +131,19 @@ mod tests {
 
     #[test]
     fn positions_by_hand() {
-        let of = |count, values, sampling| sample_positions(count, values, sampling, Seed::new(3)).unwrap();
+        let sample =
+            |count, values, sampling| sample_positions(count, values, sampling, Seed::new(3)).unwrap();
         let whole = |v: Vec<(usize, f32)>| v.into_iter().map(|p| p.0).collect::<Vec<_>>();
-        assert_eq!(whole(of(10, 5, VoxelSampling::Even)), [0, 2, 4, 6, 8]);
-        assert_eq!(whole(of(3, 6, VoxelSampling::Even)), [0, 0, 1, 1, 2, 2]);
-        assert_eq!(of(3, 5, VoxelSampling::Interpolate), [(0, 0.0), (0, 0.5), (1, 0.0), (1, 0.5), (2, 0.0)]);
-        assert_eq!(of(1, 2, VoxelSampling::Interpolate), [(0, 0.0), (0, 0.0)]);
-        let drawn = whole(of(7, 50, VoxelSampling::Random));
+        assert_eq!(whole(sample(10, 5, VoxelSampling::Even)), [0, 2, 4, 6, 8]);
+        assert_eq!(whole(sample(3, 6, VoxelSampling::Even)), [0, 0, 1, 1, 2, 2]);
+        assert_eq!(
+            sample(3, 5, VoxelSampling::Interpolate),
+            [(0, 0.0), (0, 0.5), (1, 0.0), (1, 0.5), (2, 0.0)]
+        );
+        assert_eq!(sample(1, 2, VoxelSampling::Interpolate), [(0, 0.0), (0, 0.0)]);
+        let drawn = whole(sample(7, 50, VoxelSampling::Random));
         assert!(drawn.windows(2).all(|w| w[0] <= w[1]) && drawn.iter().all(|i| *i < 7));
-        assert_eq!(drawn, whole(of(7, 50, VoxelSampling::Random)));
+        assert_eq!(drawn, whole(sample(7, 50, VoxelSampling::Random)));
         assert!(sample_positions(0, 5, VoxelSampling::Even, Seed::new(3)).is_err());
     }
 

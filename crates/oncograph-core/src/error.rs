@@ -52,7 +52,7 @@ impl Argument {
 /// ```
 #[derive(Debug)]
 pub struct AtFile {
-    /// What was attempted, for example `write`; empty if the path says enough.
+    /// What was attempted, for example `write`; empty if the path is enough.
     pub operation: &'static str,
     /// The file or folder.
     pub path: PathBuf,

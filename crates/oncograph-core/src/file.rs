@@ -80,7 +80,7 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// A rename is on disk when its folder is. Some file systems cannot sync a folder; they say so, and it is no failure.
+/// A rename is on disk when its folder is. Some file systems cannot sync a folder and return an error, which is no failure.
 #[cfg(unix)]
 fn sync_folder(folder: &Path) -> std::io::Result<()> {
     match File::open(folder)?.sync_all() {

@@ -1,5 +1,5 @@
-//! The words that all oncograph crates share: seeds, censored times, splits, patient tables, whole-file writes, and the
-//! two parts that every error enum embeds. There is no tensor in it.
+//! The basic types of all oncograph crates, without tensors: seeds, censored times, splits, patient tables, whole-file
+//! writes, and the two parts that every error enum embeds.
 
 mod error;
 mod file;

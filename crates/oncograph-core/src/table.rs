@@ -84,7 +84,7 @@ impl Table {
         Ok(Table { ids, columns, values })
     }
 
-    /// A table whose rows have no names of their own: they are called `1`, `2` and so on.
+    /// A table whose rows have no names: they are called `1`, `2` and so on.
     ///
     /// # Errors
     /// As [`Table::new`].

@@ -10,7 +10,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What can go wrong while reading, splitting, scaling or generating a cohort.
 ///
 /// Every variant prints the file and the place in it, or the call and its argument, with what was expected and what
-/// was found. Those with fields of their own are the ones that a program may want to act on.
+/// was found. Those with named fields are the ones that a program may want to handle.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -83,7 +83,7 @@ pub enum Error {
     /// A volume that could not be read, made or written.
     #[error(transparent)]
     Imaging(#[from] oncograph_imaging::Error),
-    /// A stratum with too few members for the split asked for.
+    /// A stratum with too few members for the requested split.
     #[error("{operation}: stratum {stratum} has {got} members, expected at least {expected}")]
     Stratum {
         /// The call.

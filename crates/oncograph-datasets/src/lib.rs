@@ -1,6 +1,6 @@
 //! Cohort readers, phantom cohorts, splits, scalers and the feature cache.
 //!
-//! From files on disk to numbers that a model may be trained on, without knowing any model:
+//! From files on disk to numbers that a model may be trained on, independent of any model:
 //!
 //! | module | what it does |
 //! |---|---|
@@ -11,7 +11,7 @@
 //! | [`scaler`] | imputation and scaling, fitted on the training rows only |
 //! | [`cache`] | computed features by content: nothing is computed twice, nothing stale is used |
 //!
-//! Every reader either returns data that means what it says or an [`Error`] that names the file and the place in it.
+//! Every reader returns either checked data or an [`Error`] that names the file and the place in it.
 //! Randomness comes from seeds only.
 //!
 //! # Example

@@ -163,7 +163,7 @@ pub struct ClinicalReport {
     pub explained: String,
     /// The features that the prediction rests on, strongest first.
     pub features: Vec<FeatureShare>,
-    /// What else a reader must know.
+    /// Further remarks for the reader.
     pub notes: Vec<String>,
 }
 
@@ -234,7 +234,7 @@ impl ClinicalReport {
         self
     }
 
-    /// Checks that the report says what it must and that its numbers are possible.
+    /// Checks that every required field is filled and that all numbers are in their ranges.
     ///
     /// # Errors
     /// [`Error::Document`] with the first field that is not.
@@ -393,7 +393,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         report.write(dir.path(), "P-1").unwrap();
         assert_eq!(std::fs::read_to_string(dir.path().join("P-1.json")).unwrap(), text);
-        // The schema knows every field and no other: each that is dropped, added or of another type is refused by it.
+        // The schema has exactly the fields of the report: it refuses one that is dropped, added or of another type.
         let mut compiler = boon::Compiler::new();
         let schema: Value =
             serde_json::from_str(include_str!("../schema/clinical_report.schema.json")).unwrap();
@@ -417,7 +417,7 @@ mod tests {
                 if object.remove(key).is_none() {
                     object.insert(key.into(), json!(1));
                 }
-                // An absent share is read as null, which says the same.
+                // An absent share is read as null, which means the same.
                 if key != "share" {
                     refused(&other);
                 }

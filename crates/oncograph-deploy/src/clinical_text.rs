@@ -96,7 +96,7 @@ fn part(heading: &str, table: &ReportTable) -> String {
     format!("## {}\n\n{}\n", plain(heading), table.to_markdown())
 }
 
-/// One line without markup of its own.
+/// The text on one line, with its markup escaped.
 fn plain(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {

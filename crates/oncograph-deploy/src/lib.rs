@@ -1,9 +1,10 @@
-//! How a model leaves a run: its prediction for one patient, and exchange with hospital systems.
+//! Export of trained models: bundles, the clinical report of a prediction for one patient, and exchange with hospital
+//! systems in FHIR R4.
 //!
-//! - [`Bundle`]: a trained model as a folder of plain data, every file with its hash; the only way a model leaves a run.
+//! - [`Bundle`]: a trained model as a folder of plain data, every file with its hash; predictors are opened from it alone.
 //! - [`ClinicalReport`]: the predictions for one patient with the data and the features that they rest on, as JSON
 //!   under a schema and as Markdown.
-//! - [`fhir`]: a patient's values out of a FHIR R4 bundle, and predictions as a `RiskAssessment`.
+//! - [`fhir`]: reads a patient's values from a FHIR R4 bundle, and writes predictions as a `RiskAssessment`.
 //!
 //! Tables, charts and pages about a whole study are in `oncograph-report`.
 

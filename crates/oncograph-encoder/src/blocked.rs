@@ -8,7 +8,7 @@ use oncograph_nn::conv3d::{BlockedConv3d, BlockedVolume, SpareVolumes};
 use oncograph_nn::pool::Pool3dConfig;
 use std::sync::{Arc, Mutex};
 
-/// Whether the blocked kernels take `x`: f32 on the CPU, and no gradient is wanted, which they do not have.
+/// Whether the blocked kernels take `x`: f32 on the CPU, without a gradient, which they do not compute.
 pub(crate) fn takes(x: &Tensor) -> bool {
     x.dtype() == DType::F32 && x.device().is_cpu() && !x.track_op()
 }

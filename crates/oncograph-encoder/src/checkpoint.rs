@@ -161,7 +161,7 @@ impl Checkpoint {
                 (Some(t), Some(v)) => {
                     report.misshaped.push(format!("{name}: {:?}, {:?}", v.dims(), t.dims()))
                 }
-                // A counter that old checkpoints lack says nothing about the weights.
+                // A counter that old checkpoints lack and that the weights do not depend on.
                 _ if name.ends_with("num_batches_tracked") => {}
                 _ => report.missing.push(name),
             }

@@ -1,5 +1,5 @@
-//! 3D image encoders on candle: `r3d_18` and relatives, MONAI's and MedicalNet's ResNets, MONAI's DenseNet, with PyTorch parameter names, and the reading of published
-//! checkpoints.
+//! 3D image encoders on candle: `r3d_18` and relatives, MONAI's and MedicalNet's ResNets, MONAI's DenseNet, with PyTorch
+//! parameter names, and readers of published checkpoints.
 //!
 //! A scan \[batch, channels, depth, height, width\] becomes a feature map or a vector. For the encoding of a cohort,
 //! [`VideoResNet::folded`] gives the same model with every norm folded into its convolution.

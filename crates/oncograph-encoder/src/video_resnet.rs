@@ -358,7 +358,7 @@ fn run_layer(blocks: &[Block], x: &Tensor, train: bool) -> Result<Tensor> {
 /// Its results equal those of the model in evaluation up to rounding. In f32 on the CPU it keeps the layout of its
 /// kernels from the stem to the pool (see [`BlockedConv3d`](oncograph_nn::conv3d::BlockedConv3d)): errors up to
 /// 3e-5 of the largest value per convolution, and it keeps transformed weights (about four times
-/// their size) and the maps' memory after the first pass. An input that wants a
+/// their size) and the maps' memory after the first pass. An input that tracks a
 /// gradient, and every other type and device, takes the path of the plain model.
 #[derive(Debug, Clone)]
 pub struct FoldedVideoResNet {

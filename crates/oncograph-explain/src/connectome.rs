@@ -99,19 +99,20 @@ pub fn compare_tracts(masks: &[Vec<f64>], mutant: &[bool], threshold: f64) -> Re
         return Err(Error::input(OP, "mutants and wild types", sizes));
     }
     let kept = |patient: usize| masks[patient].iter().filter(|m| **m > threshold).count() as f64;
-    let of = |class: bool| (0..masks.len()).filter(|&i| mutant[i] == class).map(kept).collect::<Vec<f64>>();
-    let (ours, others) = (of(true), of(false));
+    let counts_of =
+        |class: bool| (0..masks.len()).filter(|&i| mutant[i] == class).map(kept).collect::<Vec<f64>>();
+    let (ours, others) = (counts_of(true), counts_of(false));
     let all: Vec<f64> = ours.iter().chain(&others).copied().collect();
     let varied = all.windows(2).any(|w| w[0] != w[1]);
     let mut counts = vec![];
     for tract in 0..tracts {
-        let of = |class: bool| {
+        let patients_with = |class: bool| {
             (0..masks.len()).filter(|&i| mutant[i] == class && masks[i][tract] > threshold).count()
         };
-        let (a, b) = (of(true), of(false));
+        let (a, b) = (patients_with(true), patients_with(false));
         if a + b > 0 {
             let table = [[a, sizes[0] - a], [b, sizes[1] - b]].map(|row| row.map(|n| n as u64));
-            // A tract that everybody keeps tells nobody apart, and leaves the test an empty column.
+            // A tract that every patient keeps separates nobody, and leaves the test an empty column.
             let p_value = match a + b == masks.len() {
                 true => 1.0,
                 false => fisher_exact(table, Alternative::TwoSided)?.p_value,

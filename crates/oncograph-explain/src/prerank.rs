@@ -119,11 +119,11 @@ const OP: &str = "prerank";
 /// share of the observed ones, is its false discovery rate.
 ///
 /// A set without a ranked gene, of a size out of range, with every ranked gene, or whose genes all have a score of 0 with a
-/// weight above 0, is left out and says why. A gene that a set names twice counts once.
+/// weight above 0, is left out, with the reason. A gene that a set names twice counts once.
 ///
 /// # Errors
-/// [`Error::Input`] for settings out of range, fewer than two genes, a gene that is ranked twice (which of the two scores
-/// holds is not for this function to say), or a score that is not finite.
+/// [`Error::Input`] for settings out of range, fewer than two genes, a gene that is ranked twice (the function cannot decide
+/// which of the two scores holds), or a score that is not finite.
 ///
 /// # Example
 /// ```
@@ -338,17 +338,17 @@ mod tests {
         .unwrap();
         let names: Vec<&str> = found.ranking.iter().map(|g| g.0.as_str()).collect();
         assert_eq!(names, ["g1", "g3", "g4", "g0", "g2"]);
-        let of = |name: &str| found.sets.iter().find(|s| s.name == name).unwrap();
+        let score_of = |name: &str| found.sets.iter().find(|s| s.name == name).unwrap();
         let third = 1.0 / 3.0;
         let expected = [2.0 * third, third, 2.0 * third, third, 0.0];
-        for (got, e) in found.running_sum(of("a")).iter().zip(expected) {
+        for (got, e) in found.running_sum(score_of("a")).iter().zip(expected) {
             approx::assert_abs_diff_eq!(*got, e, epsilon = 1e-15);
         }
         // The first of two equal peaks counts, so that the edge is one gene.
-        approx::assert_abs_diff_eq!(of("a").es, 2.0 * third, epsilon = 1e-15);
-        assert_eq!(of("a").leading_edge, ["g1"]);
-        approx::assert_abs_diff_eq!(of("b").es, -1.0, epsilon = 1e-15);
-        assert_eq!(of("b").leading_edge, ["g2", "g0"]);
+        approx::assert_abs_diff_eq!(score_of("a").es, 2.0 * third, epsilon = 1e-15);
+        assert_eq!(score_of("a").leading_edge, ["g1"]);
+        approx::assert_abs_diff_eq!(score_of("b").es, -1.0, epsilon = 1e-15);
+        assert_eq!(score_of("b").leading_edge, ["g2", "g0"]);
         // Without weight, hits count alike: +1/2 -1/3 +1/2.
         let flat =
             prerank(&found.ranking, &[("a", set(&[1, 4]))], &small().weight(0.0), Seed::new(1)).unwrap();

@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub struct GatConfig {
     /// Features of a source node.
     pub in_source: usize,
-    /// Features of a target node with a matrix of its own; `None` shares one matrix for both.
+    /// Features of a target node, which has a separate matrix; `None` shares one matrix for both.
     pub in_target: Option<usize>,
     /// Features of the output per head.
     pub out: usize,
@@ -56,7 +56,7 @@ impl GatConfig {
         }
     }
 
-    /// One head from sources to targets with matrices of their own, without self loops.
+    /// One head from sources to targets, each with its own matrix, without self loops.
     pub fn bipartite(in_source: usize, in_target: usize, out: usize) -> Self {
         let one = Self::new(in_source, out);
         GatConfig { in_target: Some(in_target), add_self_loops: false, ..one }
@@ -249,7 +249,7 @@ impl GatConv {
     /// `x` \[nodes, S, F\] -> \[nodes, S, heads * out\] or, averaged, \[nodes, S, out\]
     ///
     /// # Errors
-    /// [`Error::Input`] for a layer with edge attributes or a matrix of its own for targets, or an `x` of another
+    /// [`Error::Input`] for a layer with edge attributes or a separate matrix for targets, or an `x` of another
     /// shape.
     pub fn forward_stacked(
         &self,
@@ -296,7 +296,7 @@ impl GatConv {
         Ok(out.reshape((nodes, samples, c.total_out()))?)
     }
 
-    /// Heads averaged where that is asked for, the residual and the bias.
+    /// Averages the heads where configured and adds the residual and the bias.
     pub(crate) fn finished(&self, mut out: Tensor, target: &Tensor) -> Result<Tensor> {
         let c = &self.config;
         if !c.concat {

@@ -59,7 +59,7 @@ impl Gatv2Config {
         }
     }
 
-    /// One head from sources to targets with features of their own, without self loops.
+    /// One head from sources to targets with separate features, without self loops.
     pub fn bipartite(in_source: usize, in_target: usize, out: usize) -> Self {
         let one = Self::new(in_source, out);
         Gatv2Config { in_target: Some(in_target), add_self_loops: false, ..one }
@@ -186,7 +186,7 @@ impl Gatv2Config {
     }
 }
 
-/// Graph attention whose ranking of neighbours depends on the node that asks: `h_i = sum_j alpha_ij W_l x_j + b` with
+/// Graph attention whose ranking of neighbours depends on the receiving node: `h_i = sum_j alpha_ij W_l x_j + b` with
 /// `alpha_ij = softmax_j a . leaky_relu(W_l x_j + W_r x_i (+ W_e e_ij))`, per head.
 ///
 /// # Shapes
@@ -265,7 +265,7 @@ impl Gatv2Conv {
         Ok((out, adjacency, alpha))
     }
 
-    /// Heads averaged where that is asked for, the residual and the bias.
+    /// Averages the heads where configured and adds the residual and the bias.
     fn finished(&self, mut out: Tensor, target: &Tensor) -> Result<Tensor> {
         let c = &self.config;
         if !c.concat {

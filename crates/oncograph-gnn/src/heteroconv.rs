@@ -89,7 +89,7 @@ pub enum HeteroAggregation {
     Mul,
     /// One beside the other, \[nodes, types * F\].
     Cat,
-    /// A dimension of their own, \[nodes, types, F\]; the peer's `None`.
+    /// Stacked along a new dimension, \[nodes, types, F\]; the peer's `None`.
     Stack,
 }
 
@@ -242,13 +242,13 @@ impl HeteroConv {
     /// error of a convolution.
     pub fn forward(&self, features: &NodeFeatures, batch: &HeteroBatch) -> Result<NodeFeatures> {
         let mut results: BTreeMap<&str, Vec<Tensor>> = BTreeMap::new();
-        let of = |ty: &str| {
+        let features_of = |ty: &str| {
             let known = features.keys().cloned().collect::<Vec<_>>().join(", ");
             features.get(ty).ok_or_else(|| Error::input("HeteroConv", format!("features of {ty}"), known))
         };
         for ((source, relation, target), conv) in &self.convs {
             let edge = (source.as_str(), relation.as_str(), target.as_str());
-            let (from, to) = (of(source)?, of(target)?);
+            let (from, to) = (features_of(source)?, features_of(target)?);
             let attributes = batch.edge_attributes(edge)?.to_dtype(from.dtype())?;
             let attributes = (attributes.dim(1)? > 0).then_some(attributes);
             let y = conv.forward_bipartite(from, to, batch.adjacency(edge)?, attributes.as_ref())?;

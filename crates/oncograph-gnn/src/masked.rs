@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 /// A convolution whose messages can be weakened one by one, to find out which of them matter.
 ///
-/// The factor of an edge multiplies the message itself; degrees, normalisation and what a node knows of itself stay as
+/// The factor of an edge multiplies the message itself; degrees, normalisation and a node's own term stay as
 /// they are, and self loops that the layer adds keep the factor 1.
 ///
 /// # Reference

@@ -24,7 +24,7 @@ pub struct NnConvConfig {
     pub activation: Activation,
     /// How messages are aggregated; their sum by default.
     pub aggr: Aggregation,
-    /// Whether the target's own features enter through a matrix of their own (`lin`); true by default.
+    /// Whether the target's own features enter through a separate matrix (`lin`); true by default.
     pub root_weight: bool,
     /// Whether there is a bias; true by default.
     pub bias: bool,
@@ -36,7 +36,7 @@ impl NnConvConfig {
         Self::bipartite(features, features, out, edge_attributes)
     }
 
-    /// Sum aggregation from sources to targets with features of their own.
+    /// Sum aggregation from sources to targets with separate features.
     pub fn bipartite(in_source: usize, in_target: usize, out: usize, edge_attributes: usize) -> Self {
         NnConvConfig {
             in_source,

@@ -22,7 +22,7 @@ pub struct SageConfig {
     pub out: usize,
     /// How neighbours are aggregated; mean by default.
     pub aggr: Aggregation,
-    /// Whether the target's own features enter through a matrix of their own (`lin_r`); true by default.
+    /// Whether the target's own features enter through a separate matrix (`lin_r`); true by default.
     pub root_weight: bool,
     /// Whether `lin_l` has a bias; true by default.
     pub bias: bool,
@@ -42,7 +42,7 @@ impl SageConfig {
         Self::bipartite(features, features, out)
     }
 
-    /// Mean aggregation from sources to targets with features of their own.
+    /// Mean aggregation from sources to targets with separate features.
     pub fn bipartite(in_source: usize, in_target: usize, out: usize) -> Self {
         SageConfig {
             in_source,

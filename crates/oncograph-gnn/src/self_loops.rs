@@ -54,7 +54,7 @@ impl EdgeFill {
 pub(crate) struct AttentionEdges<'a> {
     pub layer: &'static str,
     pub add_self_loops: bool,
-    /// Whether loops between two sets of nodes were asked for by name.
+    /// Whether loops between two sets of nodes were requested by name.
     pub bipartite: bool,
     /// Attributes per edge; 0 ignores them.
     pub attributes: usize,

@@ -172,8 +172,8 @@ module_contract! {
         constant ["gate_nn.2.bias"];
 }
 
-/// Sources and targets of their own: 0 -> 1 twice, nothing reaches target 2, and the loops of equal positions that an
-/// attention layer was asked for.
+/// Separate sources and targets: 0 -> 1 twice, nothing reaches target 2, and the loops of equal positions that an
+/// attention layer was configured with.
 #[test]
 fn bipartite_layers() {
     // Enough edges per target for logits of both signs: where all have one, the softmax cancels the target's share.
@@ -202,7 +202,7 @@ fn bipartite_layers() {
     let gatv2 = Gatv2Config::bipartite(5, 2, 3).heads(2).edge_attributes(2, fill());
     run(|vb| gatv2.build(vb).unwrap(), &a, &target, &e);
     run(|vb| gatv2.clone().add_self_loops(true).build(vb).unwrap(), &a, &target, &e);
-    // Loops between two sets of nodes have to be asked for.
+    // Loops between two sets of nodes have to be requested.
     let store = ParamStore::new(Seed::new(5));
     let one = GatConfig::new(5, 3).build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
     assert!(one.forward_bipartite(&values(4, 5, 0.0), &values(3, 5, 0.0), &a, None).is_err());

@@ -302,9 +302,10 @@ mod tests {
             all.sort_unstable();
             prop_assert_eq!(all, (0..graph.node_count() as u32).collect::<Vec<_>>());
             // No edge leaves its graph.
-            let of = graph.membership().targets();
+            let graph_of = graph.membership().targets();
             let a = graph.adjacency();
-            prop_assert!(a.sources().iter().zip(a.targets()).all(|(&s, &t)| of[s as usize] == of[t as usize]));
+            let mut edges = a.sources().iter().zip(a.targets());
+            prop_assert!(edges.all(|(&s, &t)| graph_of[s as usize] == graph_of[t as usize]));
         }
     }
 

@@ -13,7 +13,7 @@ pub enum Error {
     UnknownType {
         /// `node` or `edge`.
         kind: &'static str,
-        /// The name that was asked for.
+        /// The requested name.
         name: String,
         /// The names that exist.
         known: String,

@@ -31,9 +31,9 @@ pub struct EdgeSet {
 
 /// A graph with typed nodes and edges, in host memory, that fits its [`Schema`].
 ///
-/// Features are apart from the edges: each node type has a [`NodeStore`] with features of its own, with the rows of a table
-/// that all patients share, or with one value per named node. A type without nodes is allowed: it stands for a modality that
-/// the patient lacks.
+/// Features are apart from the edges: each node type has a [`NodeStore`] with the patient's own features, with the rows of a
+/// table that all patients share, or with one value per named node. A type without nodes is allowed: it stands for a modality
+/// that the patient lacks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HeteroGraph {
     schema: Arc<Schema>,

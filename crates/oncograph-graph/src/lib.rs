@@ -1,4 +1,4 @@
-//! Heterogeneous graphs under a schema: typed nodes and edges, features apart from them, batched as a disjoint union with
+//! Heterogeneous graphs under a schema: typed nodes and edges, features stored separately, batched as a disjoint union with
 //! the CSR adjacency that message passing walks.
 //!
 //! - [`Graph`]: one node type and one edge list on a device: what a convolution takes; [`Graph::from_edges`] makes one.

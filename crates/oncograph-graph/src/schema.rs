@@ -15,7 +15,7 @@ pub struct NodeType {
 pub struct EdgeType {
     /// The node type where the edge starts.
     pub source: String,
-    /// What the edge says.
+    /// The name of the relation.
     pub relation: String,
     /// The node type where the edge ends.
     pub target: String,

@@ -125,7 +125,7 @@ impl SharedTopology {
         Self::with_edges(self.counts.clone(), kept)
     }
 
-    /// This graph with its edges rewired at random, for the control that asks whether the graph helps: each edge keeps
+    /// This graph with its edges rewired at random, for the control of whether the graph helps: each edge keeps
     /// its source, and targets are permuted among the edges, so that every node keeps its number of edges up to loops
     /// and duplicates, which are dropped.
     pub fn shuffle_edges(&self, seed: Seed) -> Self {

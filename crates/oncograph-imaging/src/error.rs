@@ -27,7 +27,7 @@ pub enum Error {
         /// Voxel index (x, y, z) of the first one.
         first: [usize; 3],
     },
-    /// A folder holding several image series where one was asked for.
+    /// A folder holding several image series where one was expected.
     #[error("{}: several image series, choose one with `series_uid`: {}", path.display(), list_series(found))]
     SeveralSeries {
         /// The folder (or the first file).

@@ -1,4 +1,4 @@
-//! What is asked of a mask: how large, where, how it is bounded.
+//! Properties of a mask: its size, place and bounds.
 
 use crate::grid::Grid;
 use crate::volume::{Mask, Volume};

@@ -1,4 +1,4 @@
-//! Turning a volume's axes to a wanted orientation.
+//! Turning a volume's axes to a given orientation.
 
 use crate::error::{Error, Result};
 use crate::grid::Grid;
@@ -9,7 +9,7 @@ use nalgebra::Matrix4;
 /// The same voxels with axes permuted and flipped so that the grid's orientation code is `code` (e.g. `RAS`).
 ///
 /// No value changes and no voxel moves in the world: only the order in memory and the affine. An oblique grid stays
-/// oblique, its axes following the wanted directions as closely as its own axes allow.
+/// oblique, its axes following the given directions as closely as its own axes allow.
 ///
 /// # Errors
 /// A code that does not name each of the three world axes once (`R`/`L`, `A`/`P`, `S`/`I`).

@@ -100,7 +100,7 @@ impl<T: Voxel> Volume<T> {
         self.grid.offset(index).map(|offset| self.data[offset])
     }
 
-    /// Sets voxel (i, j, k) and says whether it lies in the volume.
+    /// Sets voxel (i, j, k); returns whether it lies in the volume.
     pub fn set(&mut self, index: [usize; 3], value: T) -> bool {
         let offset = self.grid.offset(index);
         if let Some(offset) = offset {

@@ -1,7 +1,7 @@
 //! The numbers that a volume can hold.
 
 mod sealed {
-    /// What the file formats need to know about a number type.
+    /// What the file formats need of a number type.
     pub trait Stored: Sized {
         /// NIfTI-1 datatype code.
         const NIFTI_CODE: i16;

@@ -408,20 +408,20 @@ mod tests {
             let l = cross_view(x, y, 0.1, Denominator::ExcludePositive, None).unwrap();
             l.to_scalar::<f64>().unwrap()
         };
-        let of = |v: &BiLevelViews, c: &BiLevelConfig| bi_level(v, c).unwrap().to_scalar::<f64>().unwrap();
+        let loss = |v: &BiLevelViews, c: &BiLevelConfig| bi_level(v, c).unwrap().to_scalar::<f64>().unwrap();
         let pair = 0.5 * (one(&p, &i) + one(&i, &p));
         approx::assert_relative_eq!(
-            of(&views, &config),
+            loss(&views, &config),
             0.8 * pair + 0.2 * one(&b, &tumour),
             epsilon = 1e-12
         );
         let both = 0.5 * (one(&b, &tumour) + one(&tumour, &b));
         let symmetric = config.clone().symmetric(true);
-        approx::assert_relative_eq!(of(&views, &symmetric), 0.8 * pair + 0.2 * both, epsilon = 1e-12);
+        approx::assert_relative_eq!(loss(&views, &symmetric), 0.8 * pair + 0.2 * both, epsilon = 1e-12);
         let two = BiLevelViews { network: None, tumour: None, ..views };
-        approx::assert_relative_eq!(of(&two, &config), pair, epsilon = 1e-12);
+        approx::assert_relative_eq!(loss(&two, &config), pair, epsilon = 1e-12);
         let two = BiLevelViews { surface: None, tumour: None, ..views };
-        approx::assert_relative_eq!(of(&two, &config), one(&b, &i), epsilon = 1e-12);
+        approx::assert_relative_eq!(loss(&two, &config), one(&b, &i), epsilon = 1e-12);
         let one_view = BiLevelViews { image: Some(&i), ..Default::default() };
         assert!(bi_level(&one_view, &config).unwrap_err().to_string().contains("two views"));
         assert!(bi_level(&views, &config.weights(0.1, 1.5)).is_err());

@@ -230,7 +230,7 @@ impl Cox {
         }
         let events = *events as f64;
         // Everything is kept relative to the largest risk, which cancels in every ratio; a risk set whose members
-        // all lie far below it is summed relative to a maximum of its own.
+        // all lie far below it is summed relative to its own maximum.
         let starts = std::iter::once(0).chain(ends.iter().copied());
         let groups: Vec<_> = starts.zip(ends).map(|(start, &end)| start..end).collect();
         let mut log_sum = f64::NEG_INFINITY;

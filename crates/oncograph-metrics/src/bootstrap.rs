@@ -113,7 +113,7 @@ pub struct BootstrapDifference {
 /// Bootstrap interval of `statistic`, a function of the resampled subjects' indices.
 ///
 /// Index sets are drawn one after another from `rng` and evaluated in parallel: the result does not depend on
-/// the number of threads. `None` (or NaN) says that the statistic has no value on a resample, for instance a
+/// the number of threads. `None` (or NaN) means that the statistic has no value on a resample, for instance a
 /// C-index without events; such resamples are counted in the result.
 ///
 /// # Errors

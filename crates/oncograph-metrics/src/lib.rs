@@ -1,7 +1,7 @@
 //! Statistics for clinical prediction in f64: survival, classification, regression, calibration, bootstrap.
 //!
 //! Slices in, structs out; no tensors. Right-censored follow-up goes in as [`Survival`], which is checked once.
-//! Where a statistic has no value the result is an [`Error`] or `None` that says so, never a silent zero.
+//! Where a statistic has no value the result is an [`Error`] or `None`, never a silent zero.
 //! Randomness comes only from the generator that the caller passes, and results are the same bits for any number
 //! of threads.
 //!
@@ -52,7 +52,7 @@
 //! | Resampling | [`bootstrap()`], [`permutation_test`] | `scipy.stats.bootstrap`, `permutation_test` (formulae; the draws differ) |
 //!
 //! Where a peer returns a default for an undefined score, these functions return `None` or an error; the docs of
-//! each function say where it differs.
+//! each function state where it differs.
 
 mod bootstrap;
 mod check;

@@ -146,8 +146,10 @@ mod tests {
     use candle_core::Device;
 
     fn gradients() -> Gradients {
-        let of = |values: &[f64]| Tensor::from_slice(values, values.len(), &Device::Cpu).unwrap();
-        [("a".to_string(), of(&[3.0, -4.0])), ("b".to_string(), of(&[0.0, 12.0]))].into_iter().collect()
+        let tensor = |values: &[f64]| Tensor::from_slice(values, values.len(), &Device::Cpu).unwrap();
+        [("a".to_string(), tensor(&[3.0, -4.0])), ("b".to_string(), tensor(&[0.0, 12.0]))]
+            .into_iter()
+            .collect()
     }
 
     #[test]

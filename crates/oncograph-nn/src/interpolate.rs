@@ -207,30 +207,30 @@ struct Tap<T> {
 impl AlongAxis {
     /// In the arithmetic of the tensor's type, so that a position at a border falls to PyTorch's side.
     fn taps<T: Element>(&self) -> Vec<Tap<T>> {
-        let of = |v: usize| T::from_f64(v as f64);
+        let number = |v: usize| T::from_f64(v as f64);
         let (half, last) = (T::from_f64(0.5), self.input - 1);
         let scale = match self.factor {
-            _ if self.align && self.size > 1 => of(self.input - 1) / of(self.size - 1),
+            _ if self.align && self.size > 1 => number(self.input - 1) / number(self.size - 1),
             _ if self.align => T::ZERO,
             Some(factor) => T::from_f64(1.0 / factor),
-            None => of(self.input) / of(self.size),
+            None => number(self.input) / number(self.size),
         };
         let floor = |v: T| v.to_f64().floor().max(0.0) as usize;
         let tap = |i: usize| match self.mode {
             InterpolateMode::Linear => {
                 let place = match self.align {
-                    true => scale * of(i),
-                    false => (scale * (of(i) + half) - half).maximum(T::ZERO),
+                    true => scale * number(i),
+                    false => (scale * (number(i) + half) - half).maximum(T::ZERO),
                 };
                 let first = floor(place).min(last);
-                let share = (place - of(first)).maximum(T::ZERO);
+                let share = (place - number(first)).maximum(T::ZERO);
                 let share = if share > T::ONE { T::ONE } else { share };
                 Tap { first, second: (first + 1).min(last), share }
             }
             mode => {
                 let shift = if mode == InterpolateMode::NearestExact { half } else { T::ZERO };
                 // PyTorch takes the floor in f32 for every type.
-                let place = ((of(i) + shift) * scale).to_f64() as f32;
+                let place = ((number(i) + shift) * scale).to_f64() as f32;
                 let first = (place.floor().max(0.0) as usize).min(last);
                 Tap { first, second: first, share: T::ZERO }
             }
@@ -288,14 +288,15 @@ impl CustomOp1 for Transposed {
     }
 
     fn cpu_fwd(&self, dy: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
-        let of = &self.0;
+        let forward = &self.0;
         let mut out = layout.dims().to_vec();
-        out[of.axis] = of.input;
-        let inner: usize = out[of.axis + 1..].iter().product();
+        out[forward.axis] = forward.input;
+        let inner: usize = out[forward.axis + 1..].iter().product();
         with_element!(OP, dy.dtype(), T => {
-            let (dy, taps) = (T::values(dy, layout)?, of.taps::<T>());
+            let (dy, taps) = (T::values(dy, layout)?, forward.taps::<T>());
             let mut dx = vec![T::ZERO; out.iter().product()];
-            let parts = dx.par_chunks_mut((of.input * inner).max(1)).zip(dy.par_chunks((of.size * inner).max(1)));
+            let dy = dy.par_chunks((forward.size * inner).max(1));
+            let parts = dx.par_chunks_mut((forward.input * inner).max(1)).zip(dy);
             parts.for_each(|(dx, dy)| {
                 for (dy, tap) in dy.chunks(inner.max(1)).zip(&taps) {
                     for (at, share) in [(tap.first, T::ONE - tap.share), (tap.second, tap.share)] {

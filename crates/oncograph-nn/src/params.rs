@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The named parameters and buffers of a model, drawn from a [`Seed`].
 ///
-/// candle's `VarMap` draws from a generator that cannot be seeded. Here each parameter has a stream of its own,
-/// named after it, so that its first value depends on the seed, its name and its shape alone. Names are kept in
+/// candle's `VarMap` draws from a generator that cannot be seeded. Here each parameter is drawn from a separate random
+/// stream, named after it, so that its first value depends on the seed, its name and its shape alone. Names are kept in
 /// order, so that sums over parameters are the same in every run.
 ///
 /// Batch-norm statistics (`running_mean`, `running_var`) are buffers: saved, but neither trainable nor counted.
@@ -44,7 +44,7 @@ impl std::fmt::Debug for ParamStore {
 }
 
 impl ParamStore {
-    /// An empty store; parameters come into being when a constructor asks [`ParamStore::var_builder`] for them.
+    /// An empty store; parameters are created when a constructor requests them from [`ParamStore::var_builder`].
     pub fn new(seed: Seed) -> Self {
         ParamStore { seed, vars: Arc::default() }
     }

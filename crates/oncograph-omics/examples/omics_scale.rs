@@ -1,4 +1,5 @@
-//! Trains on a generated cohort of the article's size that is read from disk batch by batch, and says what it took.
+//! Trains on a generated cohort of the article's size that is read from disk batch by batch, and prints the time and memory
+//! that it took.
 //!
 //! `cargo run --release --example omics_scale -- [PATIENTS] [GENES] [PROTEINS] [EDGES] [BATCH] [STEPS]`; without
 //! arguments 2847 20000 8000 100000 8 20. **Phantom data.**
@@ -85,7 +86,7 @@ fn write_cohort(sizes: &Sizes, folder: &Path) -> Result<(Stored, Target), Failur
     let (mut times, mut present) = (vec![], vec![]);
     for p in 0..patients {
         let patient = phantom.patient(p)?;
-        // 50 demographic values, of which the phantom knows two.
+        // 50 demographic values, of which the phantom generates two.
         let mut row = vec![0f32; 50];
         row[0] = ((patient.age - 60.0) / 10.0) as f32;
         row[1] = f32::from(u8::from(patient.sex));

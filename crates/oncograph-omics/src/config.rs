@@ -11,7 +11,7 @@ pub enum NodeInput {
     /// embedding is column `g` of the weight times the value, plus the bias. The vectors are never made.
     Diag,
     /// One value per named node, embedded by a line that all nodes of the type share plus one of the node's own, which
-    /// begins small. What neighbours tell points the same way then, so that an average over them takes off their noise.
+    /// begins small. Messages of neighbours then point the same way, so that an average over them reduces their noise.
     Named,
     /// A dense vector per node, and any number of nodes per patient, for example one per image slice.
     Rows,

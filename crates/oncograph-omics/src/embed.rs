@@ -96,14 +96,14 @@ mod tests {
         let store = ParamStore::new(Seed::new(1));
         let vb = store.var_builder(DType::F64, &Device::Cpu);
         let layer = NodeEmbedding::new(&NodeTypeConfig::named("gene", 3), 4, vb).unwrap();
-        let of = |name: &str| store.get(name).unwrap().as_tensor().clone();
+        let parameter = |name: &str| store.get(name).unwrap().as_tensor().clone();
         let x = pattern(&[2, 3], 1).unwrap();
         let all = layer.forward(&x).unwrap();
         for (s, row) in x.to_vec2::<f64>().unwrap().into_iter().enumerate() {
             for (g, value) in row.into_iter().enumerate() {
-                let own = |name: &str| of(name).get(g).unwrap();
-                let slope = (of("value.weight").squeeze(1).unwrap() + own("slopes")).unwrap();
-                let expected = ((slope * value).unwrap() + of("value.bias")).unwrap() + own("names");
+                let own = |name: &str| parameter(name).get(g).unwrap();
+                let slope = (parameter("value.weight").squeeze(1).unwrap() + own("slopes")).unwrap();
+                let expected = ((slope * value).unwrap() + parameter("value.bias")).unwrap() + own("names");
                 let got = all.get(g).unwrap().get(s).unwrap();
                 let difference = (got - expected.unwrap()).unwrap().abs().unwrap().max_all().unwrap();
                 assert!(difference.to_scalar::<f64>().unwrap() < 1e-15);

@@ -87,8 +87,8 @@ fn rankings(extras: &[OmicsExtras], cohort: &OmicsStudyCohort) -> Rankings {
     for (table, (columns, _)) in &cohort.dataset().cohort.tables {
         // A column that a fold did not select has no score there: 0.
         let scores_of = |shares: &Vec<(String, f64)>| -> Vec<f64> {
-            let of: BTreeMap<&str, f64> = shares.iter().map(|(n, v)| (n.as_str(), *v)).collect();
-            columns.iter().map(|f| of.get(f.as_str()).copied().unwrap_or(0.0)).collect()
+            let by_name: BTreeMap<&str, f64> = shares.iter().map(|(n, v)| (n.as_str(), *v)).collect();
+            columns.iter().map(|f| by_name.get(f.as_str()).copied().unwrap_or(0.0)).collect()
         };
         let scores: Vec<Vec<f64>> =
             extras.iter().filter_map(|e| e.shares.get(table)).map(scores_of).collect();

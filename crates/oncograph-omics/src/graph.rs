@@ -88,7 +88,7 @@ impl SharedGraphs {
         self.changed(|name, graph| graph.drop_edges(p, seed.stream(name)))
     }
 
-    /// These graphs with their edges rewired at random, as [`SharedTopology::shuffle_edges`]: the control that asks whether
+    /// These graphs with their edges rewired at random, as [`SharedTopology::shuffle_edges`]: the control of whether
     /// the graph helps.
     pub fn shuffle_edges(&self, seed: Seed) -> Self {
         self.changed(|name, graph| graph.shuffle_edges(seed.stream(name)))

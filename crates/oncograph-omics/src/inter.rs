@@ -44,14 +44,14 @@ enum Parts {
 }
 
 impl InterModality {
-    /// The fusion that `config` asks for.
+    /// The fusion that `config` describes.
     ///
     /// # Errors
     /// An error of the configuration or of candle.
     pub fn new(config: &OmicsNetConfig, vb: VarBuilder) -> Result<Self> {
         let h = config.hidden;
         let parts = if config.ablate.inter {
-            // One flag per modality tells an absent one from a vector of zeros.
+            // One flag per modality distinguishes an absent one from a vector of zeros.
             let width = h + config.active().count() * (h + 1);
             let mlp = MlpConfig::new([width, h, h]).dropout(config.fusion_dropout);
             Parts::Concatenated(mlp.build(vb.pp("mlp"))?)

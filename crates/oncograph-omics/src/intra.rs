@@ -18,7 +18,7 @@ pub struct IntraModality {
 }
 
 impl IntraModality {
-    /// The layers that `config` asks for.
+    /// The layers that `config` describes.
     ///
     /// # Errors
     /// An error of the configuration or of candle.

@@ -9,7 +9,7 @@ use oncograph_train::{Learner, StepLoss, Validation};
 use rand::seq::SliceRandom;
 use std::collections::BTreeMap;
 
-/// Where batches come from: memory, or files that are read as they are asked for.
+/// Where batches come from: memory, or files that are read on demand.
 pub trait BatchSource {
     /// The batch of some patients, in this order.
     ///
@@ -29,7 +29,7 @@ pub struct OmicsData<'a> {
     pub targets: &'a BTreeMap<String, Target>,
 }
 
-/// The training of one model on one split: the losses of its tasks and, if wanted, the contrast.
+/// The training of one model on one split: the losses of its tasks and, optionally, the contrast.
 pub struct OmicsLearner<'a> {
     model: &'a dyn OmicsModel,
     source: &'a dyn BatchSource,
@@ -115,7 +115,7 @@ impl<'a> OmicsLearner<'a> {
         Ok(self)
     }
 
-    /// What the model says of some patients, batch by batch.
+    /// The model's outputs for some patients, batch by batch.
     ///
     /// # Errors
     /// An error of the source or the model.
@@ -197,7 +197,7 @@ impl<'a> OmicsLearner<'a> {
     }
 }
 
-/// What a model says of some patients, `batch` at a time; the outputs carry no gradient.
+/// A model's outputs for some patients, `batch` at a time, without gradients.
 ///
 /// # Errors
 /// An error of the source or the model.
@@ -215,8 +215,8 @@ pub fn predict(
         parts.push(OmicsOutput { z: out.z.detach(), tasks, importance: out.importance.map(|i| i.detach()) });
     }
     let Some(first) = parts.first() else { return Err(Error::input("patients", "at least one", 0)) };
-    let join = |of: &dyn Fn(&OmicsOutput) -> Option<Tensor>| -> Result<Option<Tensor>> {
-        let all: Vec<Tensor> = parts.iter().filter_map(of).collect();
+    let join = |part: &dyn Fn(&OmicsOutput) -> Option<Tensor>| -> Result<Option<Tensor>> {
+        let all: Vec<Tensor> = parts.iter().filter_map(part).collect();
         Ok(if all.len() == parts.len() { Some(Tensor::cat(&all, 0)?) } else { None })
     };
     let mut tasks = BTreeMap::new();

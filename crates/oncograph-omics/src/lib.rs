@@ -1,5 +1,5 @@
-//! A hierarchical graph network on the omics, laboratory values and images of one patient: survival, response and
-//! toxicity out, with the share of every modality.
+//! A hierarchical graph network that predicts survival, treatment response and toxicity from the omics, laboratory values
+//! and images of a patient, with the share of every modality.
 //!
 //! From tables to a prediction:
 //! - [`OmicsSystemConfig`], [`OmicsPreset`]: every choice that the article leaves open.

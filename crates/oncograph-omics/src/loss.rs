@@ -29,15 +29,15 @@ pub fn task_loss(
         return Ok(None);
     }
     let rows = output.index_select(&Tensor::from_slice(&known, known.len(), output.device())?, 0)?;
-    let of = known.iter().map(|&r| patients[r as usize]);
+    let labelled = known.iter().map(|&r| patients[r as usize]);
     match (kind, target) {
         (TaskKind::Classes(_), Target::Classes { classes: v, .. }) => {
-            let classes: Vec<i64> = of.filter_map(|p| v[p]).map(|c| c as i64).collect();
+            let classes: Vec<i64> = labelled.filter_map(|p| v[p]).map(|c| c as i64).collect();
             Ok(Some(cross_entropy(&rows, &classes, &CrossEntropyOptions::new())?))
         }
         (TaskKind::Labels(n), Target::Labels { labels: v, .. }) => {
             let (mut labels, mut mask) = (vec![], vec![]);
-            for label in of.flat_map(|p| v[p].iter()) {
+            for label in labelled.flat_map(|p| v[p].iter()) {
                 labels.push(f64::from(u8::from(*label == Some(true))));
                 mask.push(f64::from(u8::from(label.is_some())));
             }
@@ -49,7 +49,7 @@ pub fn task_loss(
         }
         (kind, Target::Survival(v)) if kind.is_survival() => {
             let (time, event): (Vec<f64>, Vec<bool>) =
-                of.filter_map(|p| v[p]).map(|f| (f.in_years(), f.event())).unzip();
+                labelled.filter_map(|p| v[p]).map(|f| (f.in_years(), f.event())).unzip();
             match kind {
                 TaskKind::SurvivalMse => Ok(Some(mse(&rows, &time, &vec![1.0; time.len()])?)),
                 TaskKind::SurvivalDiscrete(_) => Ok(Some(discrete_hazard(&rows, &time, &event)?)),

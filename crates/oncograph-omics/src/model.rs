@@ -11,7 +11,7 @@ use oncograph_nn::{Mode, linear, linear_no_bias, softmax};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What a model says of a batch.
+/// A model's output for a batch.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct OmicsOutput {

@@ -80,10 +80,10 @@ impl TrainedOmics {
     ) -> Result<BTreeMap<String, Vec<(String, f64)>>> {
         let mut sums: BTreeMap<String, Vec<f64>> = BTreeMap::new();
         for chunk in rows.chunks(self.batch) {
-            let Some(of) = self.attributed(source, chunk)? else { break };
-            for row in &of.shares {
+            let Some(attributed) = self.attributed(source, chunk)? else { break };
+            for row in &attributed.shares {
                 let mut at = 0;
-                for (name, width) in &of.layout {
+                for (name, width) in &attributed.layout {
                     let sum = sums.entry(name.clone()).or_insert_with(|| vec![0.0; *width]);
                     let own = &row[at..at + width];
                     sum.iter_mut().zip(own).for_each(|(s, v)| *s += v.abs() / rows.len() as f64);

@@ -89,8 +89,8 @@ fn optimizer() -> OptimizerConfig {
 fn bits(store: &ParamStore) -> BTreeMap<String, Vec<u32>> {
     let values =
         |t: &Tensor| t.flatten_all().unwrap().to_dtype(DType::F32).unwrap().to_vec1::<f32>().unwrap();
-    let of = |(n, t): (String, Tensor)| (n, values(&t).into_iter().map(f32::to_bits).collect());
-    store.snapshot().unwrap().into_iter().map(of).collect()
+    let named_bits = |(n, t): (String, Tensor)| (n, values(&t).into_iter().map(f32::to_bits).collect());
+    store.snapshot().unwrap().into_iter().map(named_bits).collect()
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn one_site_is_local_training_bit_for_bit() {
     }
 }
 
-/// A learner that asks for a stop before its `after`-th step.
+/// A learner that requests a stop before its `after`-th step.
 struct Stopping<'a> {
     learner: OmicsLearner<'a>,
     after: usize,

@@ -113,8 +113,8 @@ fn the_literal_preset_has_5992068_parameters() {
     let store = ParamStore::new(Seed::new(1));
     OmicsNetConfig::literal().build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
     let count = |prefix: &str| {
-        let of = store.trainable().into_iter().filter(|(n, _)| n.starts_with(prefix));
-        of.map(|(_, v)| v.elem_count()).sum::<usize>()
+        let those = store.trainable().into_iter().filter(|(n, _)| n.starts_with(prefix));
+        those.map(|(_, v)| v.elem_count()).sum::<usize>()
     };
     assert_eq!(count("embeddings."), 947_968);
     assert_eq!(count("intra."), 801_792);
@@ -262,7 +262,7 @@ fn defect_5_patients_keep_their_own_rows() {
 
 #[test]
 fn defect_6_several_tokens_let_modalities_reach_the_fusion_and_one_cannot() {
-    // With W_v = 0 the query gathers nothing: a single token then knows no modality, a set does.
+    // With W_v = 0 the query gathers nothing: a single token then receives nothing from the modalities, a set does.
     let sees = |tokens: FusionTokens| {
         let config = config().fusion_tokens(tokens);
         let (store, net, graphs) = net(&config, DType::F64);

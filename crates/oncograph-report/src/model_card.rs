@@ -115,7 +115,7 @@ impl ModelCard {
         &self.name
     }
 
-    /// The card as a table of two columns; the status row always says that it is for research only.
+    /// The card as a table of two columns; the status row always states that it is for research only.
     pub fn to_table(&self) -> ReportTable {
         let status = "For research only. Not a medical device.";
         let set = [("Status", status), ("Intended use", &self.intended_use)];

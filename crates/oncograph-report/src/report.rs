@@ -19,7 +19,7 @@ pub const RESEARCH_ONLY: &str = "For research only. Not a medical device; not fo
 pub enum Banner {
     /// The data are simulated. Also marks the browser's title and every table and figure.
     Phantom(String),
-    /// Anything else that a reader must know first.
+    /// Any other notice at the top of the report.
     Notice(String),
 }
 
@@ -68,7 +68,7 @@ impl Section {
         self.push(Block::Figure(Box::new(figure)))
     }
 
-    /// Adds the figure, or in its place a line that says why `what` cannot be shown.
+    /// Adds the figure, or in its place a line with the reason why `what` cannot be shown.
     pub fn figure_or_reason<E: Display>(&mut self, what: &str, figure: Result<Figure, E>) -> &mut Self {
         match figure {
             Ok(figure) => self.figure(figure),

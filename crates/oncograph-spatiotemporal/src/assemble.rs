@@ -18,13 +18,13 @@ pub(crate) enum Source {
 /// nodes copied to their places.
 ///
 /// Written as tensor operations this makes half a dozen copies of the largest array of a training step, and as many
-/// gradients that nobody wants: only the mixture's weights and the clinical features are trained.
+/// gradients that are not needed: only the mixture's weights and the clinical features are trained.
 #[derive(Debug, Clone)]
 pub(crate) struct Assemble {
     /// \[rows, 3, d\]; empty without images.
     pub table: Arc<Vec<f32>>,
     pub width: usize,
-    /// Whether seven columns say which node it is (S-07).
+    /// Whether seven columns encode which node it is (S-07).
     pub one_hot: bool,
     pub nodes: Vec<Source>,
     pub seed: Seed,

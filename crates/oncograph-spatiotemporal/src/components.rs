@@ -3,7 +3,7 @@ use crate::{Error, Result};
 use nalgebra::{DMatrix, SymmetricEigen};
 use rayon::prelude::*;
 
-/// The leading principal components of each image node, which stand side by side: a node has features of its own and
+/// The leading principal components of each image node, which stand side by side: a node has its own features and
 /// zeros in place of the others'.
 ///
 /// A few dozen patients cannot fit thousands of features, and nodes that share weights cancel where one organ's growth

@@ -30,17 +30,17 @@ pub enum GnnKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EdgeMode {
-    /// They are added to messages through a matrix of their own.
+    /// They are added to messages through a separate matrix.
     Message,
     /// Nothing, as in the stock layer.
     Ignore,
 }
 
-/// Whether a node knows which of the seven it is (S-07).
+/// Whether features encode which of the seven nodes it is (S-07).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeIdentity {
-    /// No: every node passes through the same weights, and organs cannot be told apart but by their content.
+    /// No: every node passes through the same weights, and organs can be told apart only by their content.
     None,
     /// Seven more features, `sqrt(d)` at the node's place and 0 elsewhere: as long as the z-scored features, so that
     /// they weigh from the start.
@@ -78,7 +78,7 @@ pub enum TemporalInput {
     /// The spatial branch's two layers, shared, on features and the step's embedding; the static branch sees
     /// zeros in place of the latter.
     Share2,
-    /// Three layers of their own on features and the step's embedding.
+    /// Three separate layers on features and the step's embedding.
     Recon3,
 }
 
@@ -156,7 +156,7 @@ pub struct StgConfig {
     pub time_dim: usize,
     /// What edge attributes do (S-06).
     pub edge_mode: EdgeMode,
-    /// Whether a node knows which of the seven it is (S-07).
+    /// Whether features encode which of the seven nodes it is (S-07).
     pub node_type: NodeIdentity,
     /// Whether the last layer of each stack has no ReLU (S-09).
     pub last_linear: bool,
@@ -244,7 +244,7 @@ impl StgConfig {
         self
     }
 
-    /// Sets whether a node knows which it is.
+    /// Sets whether features encode which node it is.
     pub fn node_type(mut self, node_type: NodeIdentity) -> Self {
         self.node_type = node_type;
         self

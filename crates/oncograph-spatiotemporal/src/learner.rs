@@ -78,7 +78,7 @@ impl NodeTable {
         patient_rows(&self.schema, first_image, patient as u32, centroids)
     }
 
-    /// What a model says of graphs over this table, as they are.
+    /// A model's output for graphs over this table, without augmentation.
     ///
     /// # Errors
     /// An error of the model.
@@ -207,7 +207,7 @@ impl<'a> StgLearner<'a> {
         self.scales
     }
 
-    /// What the model says of some patients, as they are.
+    /// The model's output for some patients, without augmentation.
     ///
     /// # Errors
     /// An error of the model.
@@ -216,7 +216,7 @@ impl<'a> StgLearner<'a> {
         self.output_of(&graphs)
     }
 
-    /// What the model says of given graphs over the table, for example with nodes removed.
+    /// The model's output for given graphs over the table, for example with nodes removed.
     ///
     /// # Errors
     /// An error of the model.

@@ -3,8 +3,8 @@
 //! One pre-operative CT with its segmentation and one clinical row become a graph of seven nodes; a network over
 //! that graph and twelve yearly steps gives the time to recurrence and the survival, in years.
 //!
-//! - [`StgSystemConfig`] and [`StgPreset`]: every choice as a value; `paper`, the literal reading, `clinical`, what we would
-//!   run, `quick`, for the phantom.
+//! - [`StgSystemConfig`] and [`StgPreset`]: the configuration and its presets: `paper`, the literal reading, `clinical`, the
+//!   recommended one for real patients, `quick`, for the phantom.
 //! - [`CrlmSource`], [`StgCohort`], [`CtEncoder`], [`StgPipeline`]: from files to what the network takes, the same code
 //!   for a cohort and for one new patient.
 //! - [`Stg`]: both architectures (`full`, `decoupled`) under one [`StgConfig`]; [`StgLearner`]: its losses, augmentation and
@@ -12,7 +12,7 @@
 //! - [`StgSystem`]: all of this for [`oncograph_study::Study`].
 //! - [`write_stg_bundle`] and [`StgPredictor`]: a finished study as a folder that predicts new patients by itself.
 //!
-//! Below them, for programs of their own: [`preprocess`] (CT and masks to the encoder's inputs), [`image_features`] (from
+//! The single steps, for use in other programs: [`preprocess`] (CT and masks to the encoder's inputs), [`image_features`] (from
 //! a feature map to the vectors of an image node), [`patient_graph`] (seven nodes, twenty directed edges).
 //!
 //! # Reference

@@ -12,7 +12,7 @@ use oncograph_nn::segment::gather_reduce;
 use oncograph_nn::{Linear, Module, linear, relu};
 use std::sync::Arc;
 
-/// What the network says about a batch of patients.
+/// The network's output for a batch of patients.
 #[derive(Debug, Clone)]
 pub struct StgOutput {
     /// \[patients, outputs of the recurrence head\]; see [`SurvivalLoss`].
@@ -25,7 +25,7 @@ pub struct StgOutput {
     pub states: Tensor,
 }
 
-/// One graph layer of any kind; attributes of edges are seen only where the configuration says so.
+/// One graph layer of any kind; edge attributes are used only where configured.
 enum Conv {
     Sage(SageConv),
     Other { layer: Box<dyn MessagePassing>, attributes: bool },
@@ -117,14 +117,14 @@ impl Stack {
         self.rest(x.clone(), 0, graph, segments)
     }
 
-    /// \[nodes, F\], \[steps, K\] -> \[steps * nodes or segments, hidden\], each step on a graph of its own.
+    /// \[nodes, F\], \[steps, K\] -> \[steps * nodes or segments, hidden\], each step on a separate graph.
     fn over_steps(&self, x: &Tensor, context: &Tensor, graph: &Graph, segments: Segments) -> Result<Tensor> {
         let first = self.activate(self.layers[0].over_steps(x, context, graph)?, 0)?;
         self.rest(first, 1, &graph.unroll(context.dim(0)?, false)?, segments)
     }
 }
 
-/// From the nodes to what they are averaged by, where only the averages are wanted: a linear layer and a mean commute,
+/// From the nodes to what they are averaged by, where only the averages are needed: a linear layer and a mean commute,
 /// so that a last layer without activation needs no row per node.
 type Segments<'a> = Option<&'a Arc<Adjacency>>;
 
@@ -243,7 +243,7 @@ impl Stg {
     /// Predictions for a batch of patient graphs.
     ///
     /// # Shapes
-    /// `x` \[nodes, d\], with seven more columns where a node knows which it is
+    /// `x` \[nodes, d\], with seven more columns where features encode which node it is
     ///
     /// # Errors
     /// An error if a shape does not fit.

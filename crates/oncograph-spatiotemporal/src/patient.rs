@@ -123,13 +123,13 @@ mod tests {
         assert_eq!(edges.len(), 20);
         // The attribute of CT -> organ 3 is that organ's centroid, of clinical -> organ 3 the unit vector.
         let attributes = graph.edge_attributes().unwrap().to_vec2::<f32>().unwrap();
-        let of = |s: u32, t: u32| {
+        let attribute_of = |s: u32, t: u32| {
             let at = (0..20).find(|&e| (a.sources()[e], a.targets()[e]) == (s, t)).unwrap();
             attributes[at].clone()
         };
-        assert_eq!(of(5, 3), [0.3, 0.5, 0.25]);
-        assert_eq!(of(3, 5), [0.3, 0.5, 0.25]);
-        assert_eq!(of(6, 3), [1.0, 0.0, 0.0]);
+        assert_eq!(attribute_of(5, 3), [0.3, 0.5, 0.25]);
+        assert_eq!(attribute_of(3, 5), [0.3, 0.5, 0.25]);
+        assert_eq!(attribute_of(6, 3), [1.0, 0.0, 0.0]);
     }
 
     #[test]

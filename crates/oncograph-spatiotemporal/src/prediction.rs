@@ -20,7 +20,7 @@ pub struct TimePrediction {
 /// from which Breslow's baseline turns log risks into times.
 ///
 /// # Shapes
-/// `head` \[patients, outputs\], as the loss of the configuration wants them
+/// `head` \[patients, outputs\], as the configured loss takes them
 ///
 /// # Errors
 /// [`Error::Input`] if a Cox model comes without training outputs, or an error of candle.
@@ -34,23 +34,23 @@ pub fn predict(
     let rows = head.to_dtype(DType::F64)?.to_vec2::<f64>()?;
     Ok(match kind {
         SurvivalLoss::Mse | SurvivalLoss::MseEvents | SurvivalLoss::Hinge => {
-            let of =
+            let predict_time =
                 |row: Vec<f64>| TimePrediction { years: scale.years(row[0]), risk: -row[0], survival: None };
-            rows.into_iter().map(of).collect()
+            rows.into_iter().map(predict_time).collect()
         }
         SurvivalLoss::MseCox => {
-            let of =
+            let predict_both =
                 |row: Vec<f64>| TimePrediction { years: scale.years(row[0]), risk: row[1], survival: None };
-            rows.into_iter().map(of).collect()
+            rows.into_iter().map(predict_both).collect()
         }
         SurvivalLoss::DiscreteHazard => {
             let curves = survival_curve(&head.to_dtype(DType::F64)?)?.to_vec2::<f64>()?;
-            let of = |curve: Vec<f64>| {
+            let predict_curve = |curve: Vec<f64>| {
                 // A curve's mean ranks patients whose medians fall beyond the horizon.
                 let mean = curve.iter().sum::<f64>();
                 TimePrediction { years: predicted_time(&curve), risk: -mean, survival: Some(curve) }
             };
-            curves.into_iter().map(of).collect()
+            curves.into_iter().map(predict_curve).collect()
         }
         SurvivalLoss::Cox => {
             let Some((outputs, outcomes)) = training else {
@@ -58,11 +58,11 @@ pub fn predict(
             };
             let eta = outputs.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
             let baseline = breslow(outcomes, &eta, horizon)?;
-            let of = |row: Vec<f64>| {
+            let predict_risk = |row: Vec<f64>| {
                 let curve: Vec<f64> = baseline.iter().map(|h| (-h * row[0].exp()).exp()).collect();
                 TimePrediction { years: predicted_time(&curve), risk: row[0], survival: Some(curve) }
             };
-            rows.into_iter().map(of).collect()
+            rows.into_iter().map(predict_risk).collect()
         }
     })
 }

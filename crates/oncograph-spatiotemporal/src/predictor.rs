@@ -115,7 +115,7 @@ impl StgPredictor {
         })
     }
 
-    /// What a reader must know to judge the models.
+    /// What is needed to judge the models: their model card.
     pub fn card(&self) -> &ModelCard {
         &self.card
     }
@@ -219,7 +219,7 @@ impl StgPredictor {
 }
 
 impl StgPrediction {
-    /// What a reader must know before using the answer, a sentence each.
+    /// Remarks that have to be shown with the prediction, a sentence each.
     pub fn cautions(&self) -> Vec<String> {
         let mut lines = vec![];
         if self.trained_on_phantom {

@@ -15,7 +15,7 @@ pub enum FeatureNorm {
     LogZScore,
 }
 
-/// [`FeatureNorm`] as fitted on training patients, and the principal components of each node after it, if wanted.
+/// [`FeatureNorm`] as fitted on training patients, and after it, optionally, the principal components of each node.
 ///
 /// A feature that does not vary in training becomes 0.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,8 +79,8 @@ impl ImageScaler {
     /// Adds the `count` leading principal components of each of the six image nodes, fitted on the scaled `values` of
     /// the patients `train`: a node's features become `6 count` numbers, its own scores at its own place.
     ///
-    /// A few dozen patients cannot fit thousands of features, and with features of their own nodes that share weights
-    /// do not cancel. Scores are divided by the deviation of the node's first.
+    /// A few dozen patients cannot fit thousands of features, and nodes that share weights
+    /// do not cancel where each has its own features. Scores are divided by the deviation of the node's first.
     ///
     /// # Errors
     /// [`Error::Argument`] unless `count` is between 1 and the number of training patients less one; otherwise as for
@@ -196,9 +196,9 @@ mod tests {
     #[test]
     fn the_logarithm_tames_large_values() {
         let values = [1.0, 2.0, 3.0, 1000.0];
-        let of =
+        let largest_scaled =
             |norm| ImageScaler::fit(&values, 1, &[0, 1, 2], norm).unwrap().transform(&values).unwrap()[3];
-        assert!(of(FeatureNorm::ZScore) > 1000.0);
-        assert!(of(FeatureNorm::LogZScore) < 30.0);
+        assert!(largest_scaled(FeatureNorm::ZScore) > 1000.0);
+        assert!(largest_scaled(FeatureNorm::LogZScore) < 30.0);
     }
 }

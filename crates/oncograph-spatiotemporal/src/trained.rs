@@ -148,7 +148,7 @@ impl TrainedStg {
     }
 }
 
-/// A network with parameters drawn from a stream of its own.
+/// A network whose parameters are drawn from a separate random stream.
 pub(crate) fn build(model: &StgConfig, seed: Seed, device: &Device) -> Result<(ParamStore, Stg)> {
     let store = ParamStore::new(seed.stream("network"));
     let network = Stg::new(model, store.var_builder(DType::F32, device))?;

@@ -58,6 +58,6 @@ impl Answer {
     }
 }
 
-/// A model's answers by the name of the task, one for each row that was asked for, in their order. A task that the model
+/// A model's predictions by the name of the task, one for each requested row, in their order. A task that the model
 /// does not predict is absent.
 pub type Answers = BTreeMap<String, Vec<Answer>>;

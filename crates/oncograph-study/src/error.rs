@@ -45,7 +45,7 @@ impl Error {
         Error::System(error.into())
     }
 
-    /// Whether the run was asked to stop, so that it can be resumed.
+    /// Whether the run was stopped on request, so that it can be resumed.
     pub fn is_stopped(&self) -> bool {
         match self {
             Error::Train(train::Error::Stopped) => true,

@@ -18,7 +18,7 @@ pub struct JobProgress<'a> {
     pub epoch: Option<&'a EpochRecord>,
 }
 
-/// One model on one fold: where it draws its numbers from, where it keeps its checkpoint, whom it tells of its progress.
+/// One model on one fold: its random stream, its checkpoint and the receiver of its progress.
 #[derive(Clone)]
 pub struct Job<'a> {
     name: String,
@@ -99,7 +99,7 @@ impl<'a> Job<'a> {
         self.device
     }
 
-    /// Set when the run is asked to stop.
+    /// The flag that is set when the run shall stop.
     pub fn stop(&self) -> &StopFlag {
         self.stop
     }

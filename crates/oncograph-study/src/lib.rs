@@ -1,8 +1,8 @@
-//! Any prediction system as a study: models and baselines on the same folds, side by side, each job once and resumable,
-//! scored by one rule with intervals.
+//! Evaluates prediction models: cross-validates a model and its baselines on the same folds, in parallel and resumably, and
+//! scores all of them by one rule with intervals.
 //!
 //! - [`Cohort`]: rows, outcomes ([`Task`], [`Target`]) and the covariates that baselines are given.
-//! - [`System`]: how a model is made; [`Fitted`]: what answers for held-out rows.
+//! - [`System`]: trains a model on a fold; [`Fitted`]: predicts its held-out rows.
 //! - [`Study`]: repeated cross-validation, leave-one-centre-out, permutation controls; [`Nested`] chooses among
 //!   configurations by inner folds.
 //! - [`Scores`]: the rule of scoring.

@@ -171,9 +171,9 @@ impl Centres {
         let mut large: Vec<(&str, usize)> = counts.into_iter().filter(|(_, n)| *n >= least).collect();
         large.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
         let mut names: Vec<String> = large.into_iter().map(|(name, _)| name.to_string()).collect();
-        let of: Vec<usize> =
+        let positions: Vec<usize> =
             centres.iter().map(|c| names.iter().position(|n| n == c).unwrap_or(names.len())).collect();
-        if of.contains(&names.len()) {
+        if positions.contains(&names.len()) {
             names.push("others".into());
         }
         if names.len() < 2 {
@@ -181,7 +181,7 @@ impl Centres {
             let got = if centres.is_empty() { "no centre" } else { "one" };
             return Err(Argument::new("Centres", "patients", expected, got).into());
         }
-        Ok(Centres { names, of })
+        Ok(Centres { names, of: positions })
     }
 }
 

@@ -100,7 +100,7 @@ impl<'a, D: Cohort> Study<'a, D> {
         self
     }
 
-    /// Sets the flag that asks the study to stop.
+    /// Sets the flag that stops the study.
     pub fn stop(mut self, stop: &StopFlag) -> Self {
         self.stop = stop.clone();
         self

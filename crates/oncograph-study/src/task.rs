@@ -71,7 +71,7 @@ impl Target {
         }
     }
 
-    /// A stratum per row: whether the event was seen, the class, or the first label; unknown outcomes are one of their own.
+    /// A stratum per row: whether the event was seen, the class, or the first label; unknown outcomes form one more stratum.
     pub fn strata(&self) -> Vec<usize> {
         let binary = |known: Option<bool>| known.map_or(2, usize::from);
         match self {

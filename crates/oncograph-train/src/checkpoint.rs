@@ -99,8 +99,8 @@ impl TrainingCheckpoint {
             all.iter().filter_map(of_kind).collect()
         };
         let (parameters, best, optimizer) = (take("parameters"), take("best"), take("optimizer"));
-        let of = |(i, name): (usize, &String)| (name.clone(), take(&format!("best_of_{i}")));
-        let best_of = progress.best_of.keys().enumerate().map(of).collect();
+        let named_best = |(i, name): (usize, &String)| (name.clone(), take(&format!("best_of_{i}")));
+        let best_of = progress.best_of.keys().enumerate().map(named_best).collect();
         Ok(Some(TrainingCheckpoint { parameters, best, best_of, optimizer, progress }))
     }
 }

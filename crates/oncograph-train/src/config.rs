@@ -60,7 +60,7 @@ pub enum Keep {
     #[default]
     Best,
     /// Those with the best validation score and, beside them, for each of [`crate::Learner::scores`] those with the best
-    /// value of it: tasks that learn at different speeds each have an epoch of their own. [`crate::fit_each`] returns them.
+    /// value of it: tasks that learn at different speeds each keep their own epoch. [`crate::fit_each`] returns them.
     /// Early stopping waits for the last of them.
     BestOfEach,
     /// Those of the last epoch, whatever its score.

@@ -23,7 +23,7 @@ pub enum Error {
         /// The loss.
         value: f64,
     },
-    /// The run was asked to stop; its last checkpoint is on disk.
+    /// The run was stopped on request; its last checkpoint is on disk.
     #[error("stopped on request; the run can be resumed")]
     Stopped,
     /// An error of the layers below.

@@ -132,7 +132,7 @@ mod tests {
         cached_gradients(&store, 1, forward, contrast).unwrap();
         let (norm, layer, plain) = setup();
         norm.forward(&layer.forward(&x).unwrap(), true).unwrap();
-        let of = |s: &ParamStore| s.get("norm.running_mean").unwrap().to_vec1::<f64>().unwrap();
-        assert_eq!(of(&store), of(&plain));
+        let running_mean = |s: &ParamStore| s.get("norm.running_mean").unwrap().to_vec1::<f64>().unwrap();
+        assert_eq!(running_mean(&store), running_mean(&plain));
     }
 }

@@ -4,7 +4,7 @@
 //! - [`Learner`]: what is trained; [`fit`] runs it.
 //! - [`cached_gradients`]: a loss over a batch that does not fit into memory at once.
 //! - [`RunDir`]: one folder per run, every file written whole or not at all.
-//! - [`StopFlag`]: asks a running [`fit`] to stop after the current step, for example on Ctrl-C.
+//! - [`StopFlag`]: makes a running [`fit`] stop after the current step, for example on Ctrl-C.
 
 mod checkpoint;
 mod config;

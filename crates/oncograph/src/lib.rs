@@ -1,6 +1,6 @@
 //! Learning on medical images, omics and clinical records as graphs, on candle.
 //!
-//! This crate only re-exports; each part is a crate of its own that can be used without the rest.
+//! This crate only re-exports; each module is a separate crate that can be used without the rest.
 //!
 //! | module | crate | what it is for |
 //! |---|---|---|
@@ -14,7 +14,7 @@
 //! | [`gnn`] | `oncograph-gnn` | message passing |
 //! | [`datasets`] | `oncograph-datasets` | cohort readers, phantoms, splits, scalers |
 //! | [`train`] | `oncograph-train` | training loops that resume bit for bit |
-//! | [`study`] | `oncograph-study` | any system as a study: folds, one scoring rule, baselines |
+//! | [`study`] | `oncograph-study` | evaluation of any system: folds, one scoring rule, baselines |
 //! | [`spatiotemporal`] | `oncograph-spatiotemporal` | STG, the network for colorectal liver metastases |
 //! | [`brain`] | `oncograph-brain` | encoders for glioma: tumour image, surface, brain network |
 //! | [`omics`] | `oncograph-omics` | the multi-modal network on genes, proteins, laboratory values and images |

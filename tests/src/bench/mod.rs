@@ -99,7 +99,7 @@ impl Bench {
         self.kept.insert(format!("out.{name}"), value.detach());
     }
 
-    /// Runs `work` once to warm up and then the asked number of times, at least three, for two seconds if it is short.
+    /// Runs `work` once to warm up and then the requested number of times, at least three, for two seconds if it is short.
     fn time<T>(&mut self, mut work: impl FnMut() -> Result<T>) -> Result<T> {
         // The parameters as they are before the work changes them.
         self.kept.extend(self.store.snapshot()?.into_iter().map(|(n, v)| (format!("param.{n}"), v)));

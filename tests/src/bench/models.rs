@@ -81,8 +81,8 @@ fn glioma_network(bench: &mut Bench) -> Result<()> {
     let model = NetworkEncoderConfig::default().build(bench.vb())?;
     let ends = |salt| -> Result<Vec<u32>> {
         let at = ((random(&[networks * tracts], salt)? + 1.0)? * (regions as f64 / 2.0))?.to_vec1::<f32>()?;
-        let of = |(i, v): (usize, &f32)| (i / tracts * regions) as u32 + (*v as u32).min(89);
-        Ok(at.iter().enumerate().map(of).collect())
+        let region = |(i, v): (usize, &f32)| (i / tracts * regions) as u32 + (*v as u32).min(89);
+        Ok(at.iter().enumerate().map(region).collect())
     };
     let (sources, targets) = (ends(3)?, ends(4)?);
     let x = random(&[networks * regions, 16], 1)?;

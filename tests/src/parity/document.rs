@@ -242,10 +242,10 @@ const HELPERS: &[&str] = &[
     "write_stg_bundle",
 ];
 
-/// The page, from the outcomes of a folder of cases; an error names public items that nothing is said of.
+/// The page, from the outcomes of a folder of cases; an error names public items that have neither a case nor a line.
 pub fn document(root: &Path, outcomes: &[(String, Verdict)]) -> Result<String, String> {
     let missing: Vec<String> =
-        public_items(root)?.into_iter().filter(|(c, n)| !told(c, n)).map(join).collect();
+        public_items(root)?.into_iter().filter(|(c, n)| !is_listed(c, n)).map(join).collect();
     if !missing.is_empty() {
         return Err(format!("no case and no line in the list of others: {}", missing.join(", ")));
     }
@@ -313,7 +313,7 @@ the difference of two runs of the peer. Of 26 cases (seeds 1 and 2; Reactome and
 ";
 
 const WITHOUT: &str = "
-## Without a case of their own
+## Without a parity case
 
 Held by tests beside the code.
 
@@ -324,7 +324,7 @@ Held by tests beside the code.
 const MUTATIONS: &str = "
 ## Mutations
 
-`cargo xtask mutate` makes one mistake at a time and asks the runner whether it notices.
+`cargo xtask mutate` makes one mistake at a time and checks that the runner notices.
 
 ";
 
@@ -332,7 +332,7 @@ fn join((name, item): (String, String)) -> String {
     format!("oncograph_{name}::{item}")
 }
 
-fn told(name: &str, item: &str) -> bool {
+fn is_listed(name: &str, item: &str) -> bool {
     let prefix = format!("oncograph_{name}::");
     let of_case = |path: &&str| path.starts_with(&prefix) && path.split("::").any(|part| part == item);
     HELPERS.contains(&item)
@@ -374,15 +374,16 @@ fn public_items(root: &Path) -> Result<BTreeSet<(String, String)>, String> {
 
 /// The texts of the sources below a folder, without those that serve tests.
 fn sources(folder: &Path, texts: &mut Vec<String>) -> Result<(), String> {
-    let say = |e: std::io::Error| format!("{}: {e}", folder.display());
-    let mut entries = std::fs::read_dir(folder).map_err(say)?.collect::<Result<Vec<_>, _>>().map_err(say)?;
+    let at_folder = |e: std::io::Error| format!("{}: {e}", folder.display());
+    let mut entries =
+        std::fs::read_dir(folder).map_err(at_folder)?.collect::<Result<Vec<_>, _>>().map_err(at_folder)?;
     entries.sort_by_key(|e| e.file_name());
     for entry in entries {
         let path = entry.path();
         if path.is_dir() && !path.ends_with("testing") {
             sources(&path, texts)?;
         } else if path.extension().is_some_and(|e| e == "rs") {
-            texts.push(std::fs::read_to_string(&path).map_err(say)?);
+            texts.push(std::fs::read_to_string(&path).map_err(at_folder)?);
         }
     }
     Ok(())
@@ -390,12 +391,12 @@ fn sources(folder: &Path, texts: &mut Vec<String>) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    /// A new layer, loss or metric cannot come without saying what it is held to, nor a line without its item.
+    /// A new layer, loss or metric cannot be added without the reference that it is held to, nor a line without its item.
     #[test]
-    fn everything_public_is_told() {
+    fn everything_public_is_listed() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let items = super::public_items(&root).unwrap();
-        let missing: Vec<_> = items.iter().filter(|(c, n)| !super::told(c, n)).collect();
+        let missing: Vec<_> = items.iter().filter(|(c, n)| !super::is_listed(c, n)).collect();
         assert!(missing.is_empty(), "{missing:?}");
         let has = |c: &str, n: &str| items.contains(&(c.to_string(), n.to_string()));
         let gone: Vec<_> = super::OTHERS.iter().filter(|(c, n, _)| !has(c, n)).map(|o| o.1).collect();

@@ -58,10 +58,10 @@ impl Network {
         let conv = |name: &str, input: &str| -> Result<Conv3d, Failed> {
             let weight = tensor(&format!("param.{name}.weight"))?;
             let (size, map) = (tensor(input)?, tensor(&format!("out.cam_{name}"))?);
-            let of = |a: usize| (size.dims()[a + 2], map.dims()[a + 2], weight.dims()[a + 2]);
-            let padding: [usize; 3] = std::array::from_fn(|a| of(a).2 / 2);
+            let sizes = |a: usize| (size.dims()[a + 2], map.dims()[a + 2], weight.dims()[a + 2]);
+            let padding: [usize; 3] = std::array::from_fn(|a| sizes(a).2 / 2);
             let stride = (1..=size.dims()[2])
-                .find(|s| (0..3).all(|a| (of(a).0 + 2 * padding[a] - of(a).2) / s + 1 == of(a).1));
+                .find(|s| (0..3).all(|a| (sizes(a).0 + 2 * padding[a] - sizes(a).2) / s + 1 == sizes(a).1));
             let stride = stride.ok_or("no stride gives the size of the map")?;
             let config = Conv3dConfig::new().stride([stride; 3]).padding(padding);
             Ok(Conv3d::from_tensors(weight, Some(tensor(&format!("param.{name}.bias"))?), config)?)

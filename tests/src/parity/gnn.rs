@@ -491,7 +491,7 @@ fn to_hetero(f: &Fixture) -> Outcome {
 /// The graph of each row, from `in.batch`, `in.index` or the offsets `in.ptr`; all rows are one graph without them.
 fn membership(f: &Fixture, rows: usize) -> Result<Graph, Failed> {
     f.described_by_shapes(&["sizes"]);
-    let of: Vec<usize> = if f.has("in.ptr") {
+    let graph_of_row: Vec<usize> = if f.has("in.ptr") {
         let offsets = f.indices("in.ptr")?;
         offsets.windows(2).enumerate().flat_map(|(g, w)| vec![g; w[1] - w[0]]).collect()
     } else if let Some(name) = ["in.batch", "in.index"].into_iter().find(|n| f.has(n)) {
@@ -499,11 +499,11 @@ fn membership(f: &Fixture, rows: usize) -> Result<Graph, Failed> {
     } else {
         vec![0; rows]
     };
-    let least = of.iter().max().map_or(0, |g| g + 1);
+    let least = graph_of_row.iter().max().map_or(0, |g| g + 1);
     let count = ["num_graphs", "size", "num_nodes"].map(|key| f.number(key, 0.0) as usize);
-    let of: Vec<u32> = of.into_iter().map(|g| g as u32).collect();
+    let graph_of_row: Vec<u32> = graph_of_row.into_iter().map(|g| g as u32).collect();
     let none = Arc::new(Adjacency::new(rows, rows, &[], &[])?);
-    Ok(Graph::new(none, None, &of, count.into_iter().fold(least, usize::max))?)
+    Ok(Graph::new(none, None, &graph_of_row, count.into_iter().fold(least, usize::max))?)
 }
 
 fn global_pools(f: &Fixture) -> Outcome {

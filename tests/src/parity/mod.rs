@@ -1,8 +1,8 @@
 //! The parity runner: every case of a folder against the item of the workspace that answers its operation.
 //!
-//! The leading word or words of a case's name say the operation; everything else comes from its options, shapes and
-//! tensors. An adapter of this module builds the public item with those options and compares; it computes nothing of
-//! its own.
+//! The leading word or words of a case's name give the operation; everything else comes from its options, shapes and
+//! tensors. An adapter of this module builds the public item with those options and compares; it computes nothing
+//! itself.
 
 mod document;
 pub mod encoder;

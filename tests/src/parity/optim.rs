@@ -70,7 +70,7 @@ fn clip(f: &Fixture) -> Outcome {
     Ok(())
 }
 
-/// The options of one optimizer; what was not asked for is refused.
+/// The options of one optimizer; unknown ones are refused.
 struct Options<'a> {
     given: &'a Value,
     read: std::cell::RefCell<Vec<&'static str>>,

@@ -65,10 +65,10 @@ fn histogram_matching(f: &Fixture) -> Outcome {
                 f.close(&full, match_histogram(&a, None, &b, None)?.as_slice())?;
             }
             ["sitk", levels, points, threshold] => {
-                let of = |word: &str| word[1..].parse().map_err(|_| unsupported(name));
+                let number = |word: &str| word[1..].parse().map_err(|_| unsupported(name));
                 let options = MatchOptions::new()
-                    .levels(of(levels)?)
-                    .match_points(of(points)?)
+                    .levels(number(levels)?)
+                    .match_points(number(points)?)
                     .threshold_at_mean(threshold == "mean");
                 let out = match_quantiles(&source, &reference, &options)?;
                 f.close_to_scale(&full, out.as_slice(), 1e-6)?;

@@ -1,6 +1,6 @@
 //! The rows of the page.
 
-/// One case and what it is asked to reach.
+/// One case and the bound that it should reach.
 pub struct Row {
     /// The case, as `bench` and `bench.py` name it.
     pub case: &'static str,
@@ -74,17 +74,13 @@ pub const SECTIONS: &[(&str, &str, &str)] = &[
     (
         "graph",
         "Message passing",
-        "One layer, 64 -> 64 on 100k nodes and 1M edges drawn evenly unless said otherwise; forward and backward with the \
-         gradients of features and parameters unless it says forward.",
+        "One layer, 64 -> 64 on 100k nodes and 1M edges drawn evenly unless stated otherwise; forward and backward with the \
+         gradients of features and parameters unless marked forward.",
     ),
     ("model", "Training steps", "Forward, backward and AdamW."),
     ("survival", "Survival", ""),
     ("points", "Points", ""),
-    (
-        "image",
-        "Images",
-        "Both sides read the same files and give the same volume; `difference` says how nearly.",
-    ),
+    ("image", "Images", "Both sides read the same files and give the same volume, up to `difference`."),
     (
         "process",
         "One new patient, whole process",

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What `cargo xtask bench` was asked for.
+/// The options of `cargo xtask bench`.
 pub struct Options {
     /// A Python that has the peers.
     pub peers: Option<PathBuf>,

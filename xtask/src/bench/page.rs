@@ -72,7 +72,7 @@ pub fn write(measured: &[(&Row, Value)], notes: &str) -> String {
     let mut page = format!(
         "# Benchmarks\n\n\
          Written by `cargo xtask bench --peers PYTHON`, which gives the same inputs and parameters to both sides, each case \
-         in a process of its own, ours first and its peers directly after. Times are wall seconds, the median of at least \
+         in a separate process, ours first and its peers directly after. Times are wall seconds, the median of at least \
          five runs with the least and the most in brackets, two threads on both sides. The ratio is our median by that of \
          the fastest peer; memory is the peak of the process, which for the peer includes Python and its libraries; the \
          difference is the largest between the two results by the largest of the peer's.\n\n\

@@ -1,4 +1,4 @@
-//! `cargo xtask mutate`: breaks the code in one place at a time and asks the parity runner whether it notices.
+//! `cargo xtask mutate`: breaks the code in one place at a time and checks that the parity runner notices.
 
 mod list;
 
@@ -23,7 +23,7 @@ pub fn run(root: &Path, fixtures: &Path, only: Option<&str>) -> Result<bool> {
     let chosen: Vec<&Mutation> =
         MUTATIONS.iter().filter(|m| only.is_none_or(|part| m.what.contains(part))).collect();
     ensure!(!chosen.is_empty(), "no mutation of this description");
-    // A place that is gone or ambiguous is told before anything is built.
+    // A place that is gone or ambiguous is an error before anything is built.
     for mutation in &chosen {
         mutated(root, mutation)?;
     }
@@ -42,10 +42,10 @@ pub fn run(root: &Path, fixtures: &Path, only: Option<&str>) -> Result<bool> {
         std::fs::write(&path, mutated(root, mutation)?)?;
         let output = parity(root, &copy, &fixtures, mutation.cases)?;
         std::fs::write(&path, original)?;
-        let said = String::from_utf8_lossy(&output.stdout);
-        let caught = said.lines().find_map(|line| line.strip_prefix("fail "));
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        let caught = stdout.lines().find_map(|line| line.strip_prefix("fail "));
         let case = caught.map(|line| line.trim().split(':').next().unwrap_or_default());
-        if case.is_none() && !said.contains(" passed, ") {
+        if case.is_none() && !stdout.contains(" passed, ") {
             bail!("{}: does not build\n{}", mutation.what, String::from_utf8_lossy(&output.stderr));
         }
         survived += usize::from(case.is_none());
@@ -72,7 +72,7 @@ fn mutated(root: &Path, mutation: &Mutation) -> Result<String> {
 
 fn parity(root: &Path, copy: &Path, fixtures: &Path, cases: &str) -> Result<Output> {
     let mut command: Command = cargo(copy);
-    // A folder of its own: cargo would take what was built from the copy for the workspace's.
+    // A separate folder: cargo would take what was built from the copy for the workspace's.
     command.env("CARGO_TARGET_DIR", root.join("target").join("mutate-build"));
     command.args(["run", "--quiet", "--bin", "parity", "--"]).arg(fixtures).args(["--only", cases]);
     command.output().context("cannot start cargo")

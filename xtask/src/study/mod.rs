@@ -15,13 +15,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-/// What `cargo xtask study` was asked for.
+/// The options of `cargo xtask study`.
 pub struct Options {
     /// Only the blocks whose name contains this.
     pub only: Option<String>,
     /// The folder of real data.
     pub data: PathBuf,
-    /// Keep the tables that are there; run nothing, and only say whether the page has a place for every block.
+    /// Keep the tables that are there; run nothing, and only check whether the page has a place for every block.
     pub list: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Rules on manifests: levels, what a published crate says of itself, backend features, where versions come from.
+//! Rules on manifests: levels, the metadata of a published crate, backend features, where versions come from.
 
 use super::{Finding, level, relative};
 use anyhow::{Context, Result};
@@ -157,31 +157,31 @@ fn levels(manifest: &Manifest) -> Vec<Finding> {
     manifest.own.iter().filter_map(up).map(finding).collect()
 }
 
-/// What crates.io and docs.rs want to know of a published crate.
+/// The metadata that crates.io and docs.rs require of a published crate.
 fn description(manifest: &Manifest) -> Vec<Finding> {
     let mut causes = vec![];
-    let mut want = |holds: bool, cause: &str| {
+    let mut require = |holds: bool, cause: &str| {
         if !holds {
             causes.push(cause.to_string());
         }
     };
-    want(manifest.description.as_ref().is_some_and(|d| !d.trim().is_empty()), "no description");
-    want(manifest.readme, "no readme, or its file is absent");
-    want(manifest.licence.is_some(), "no licence");
-    want(!manifest.keywords.is_empty() && manifest.keywords.len() <= 5, "not one to five keywords");
-    want(manifest.docs_features.is_some(), "no [package.metadata.docs.rs] features list");
-    want(!manifest.docs_all_features, "docs.rs would build all features, cuda among them");
+    require(manifest.description.as_ref().is_some_and(|d| !d.trim().is_empty()), "no description");
+    require(manifest.readme, "no readme, or its file is absent");
+    require(manifest.licence.is_some(), "no licence");
+    require(!manifest.keywords.is_empty() && manifest.keywords.len() <= 5, "not one to five keywords");
+    require(manifest.docs_features.is_some(), "no [package.metadata.docs.rs] features list");
+    require(!manifest.docs_all_features, "docs.rs would build all features, cuda among them");
     for feature in manifest.docs_features.iter().flatten() {
         if BACKENDS.contains(&feature.as_str()) {
             causes.push(format!("docs.rs cannot build the feature {feature}"));
         } else if !manifest.features.contains_key(feature) {
-            causes.push(format!("docs.rs is told of a feature {feature} that does not exist"));
+            causes.push(format!("docs.rs is given a feature {feature} that does not exist"));
         }
     }
     causes.into_iter().map(|cause| Finding::error(&manifest.file, cause)).collect()
 }
 
-/// A backend chosen at the top reaches every crate below that knows it.
+/// A backend chosen at the top reaches every crate below that has it.
 fn backends(manifest: &Manifest, by_name: &BTreeMap<&str, &Manifest>) -> Vec<Finding> {
     let mut findings = vec![];
     for backend in BACKENDS {
@@ -210,11 +210,11 @@ fn backends(manifest: &Manifest, by_name: &BTreeMap<&str, &Manifest>) -> Vec<Fin
 
 /// Versions and lints are chosen once, in the root's manifest.
 ///
-/// Reads the lines of a manifest as cargo's own style writes them: one dependency per line, or a table of its own.
+/// Reads the lines of a manifest as cargo's own style writes them: one dependency per line, or a separate table.
 fn inheritance(file: &str, text: &str) -> Vec<Finding> {
     let mut findings = vec![];
     let mut section = String::new();
-    // A table `[dependencies.NAME]` that has not yet said `workspace = true`.
+    // A table `[dependencies.NAME]` in which `workspace = true` has not yet been found.
     let mut pending: Option<String> = None;
     let mut lints = false;
     let not_inherited = |name: &str| {
@@ -329,7 +329,7 @@ mod tests {
         let m = with_features(manifest("oncograph-nn", &[]), &[("cuda", &[]), ("candle", &[])]);
         let m = Manifest { docs_features: Some(["candle", "cuda", "x"].map(String::from).to_vec()), ..m };
         let expected =
-            ["docs.rs cannot build the feature cuda", "docs.rs is told of a feature x that does not exist"];
+            ["docs.rs cannot build the feature cuda", "docs.rs is given a feature x that does not exist"];
         assert_eq!(causes(description(&m)), expected);
     }
 

@@ -1,4 +1,4 @@
-//! `cargo xtask tidy`: the house rules that the compiler does not know.
+//! `cargo xtask tidy`: the house rules that the compiler does not check.
 //!
 //! [`manifest`] has the rules on manifests, [`source`] those on files, [`api`] those on the public API.
 

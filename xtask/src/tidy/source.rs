@@ -48,7 +48,8 @@ pub(super) fn check(file: &str, text: &str) -> Vec<Finding> {
     findings
 }
 
-/// `unsafe` only in the kernels of `oncograph-nn` and in the allocator, in modules that say so, each use with its argument.
+/// `unsafe` only in the kernels of `oncograph-nn` and in the allocator, in modules that allow it explicitly, each use with
+/// its argument.
 fn unsafe_code(file: &str, text: &str, code: &str) -> Vec<Finding> {
     let is_word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
     let used = |line: &str| {
@@ -74,7 +75,7 @@ fn unsafe_code(file: &str, text: &str, code: &str) -> Vec<Finding> {
 /// How far above its use the argument for `unsafe` may stand.
 const SAFETY_LINES: usize = 12;
 
-/// A comment that argues why, or the section of the docs that says what a caller must hold.
+/// A comment that argues why, or the section of the docs that states what a caller must guarantee.
 fn is_argument(line: &str) -> bool {
     let line = line.trim_start();
     line.starts_with("//") && (line.contains("SAFETY") || line.contains("# Safety"))
@@ -228,7 +229,7 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].file, "crates/x/src/lib.rs:2");
         assert_eq!(unsafe_in("xtask/src/main.rs", loud).len(), 1);
-        // A kernel says that it is one.
+        // A kernel allows `unsafe` explicitly.
         assert_eq!(unsafe_in(KERNEL, loud).len(), 1);
     }
 

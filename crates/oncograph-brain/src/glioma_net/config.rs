@@ -82,7 +82,7 @@ pub struct GliomaNetConfig {
     pub edge_gate: EdgeGate,
     /// The projection of region embeddings for node attention (G-14).
     pub node_head: NodeHead,
-    /// Whether node attention uses the tumour's projection of the loss; else one of its own (G-15).
+    /// Whether node attention shares the tumour's projection with the loss; else it has a separate one (G-15).
     pub share_tumour_head: bool,
     /// How the cosine of a region and the tumour weighs the region (G-16).
     pub node_weight: NodeAttention,

@@ -117,7 +117,7 @@ impl<'a> GliomaNetLearner<'a> {
         })
     }
 
-    /// What the model says of some patients, as they are, a few at a time.
+    /// The model's outputs for some patients, without augmentation, a few patients at a time.
     ///
     /// # Errors
     /// An error of the model.
@@ -131,9 +131,13 @@ impl<'a> GliomaNetLearner<'a> {
     }
 
     fn batch(&self, patients: &[u32], rotation: Option<Seed>) -> Result<TumourBatch> {
-        let of: Vec<&Tumour> = patients.iter().map(|i| &self.patients[*i as usize]).collect();
+        let tumours: Vec<&Tumour> = patients.iter().map(|i| &self.patients[*i as usize]).collect();
         let turn = self.training.rotation > 0.0;
-        TumourBatch::new(&of, rotation.filter(|_| turn).map(|s| (self.training.rotation, s)), &self.device)
+        TumourBatch::new(
+            &tumours,
+            rotation.filter(|_| turn).map(|s| (self.training.rotation, s)),
+            &self.device,
+        )
     }
 
     /// The losses of rows that [`loss_rows`] made.
@@ -204,9 +208,9 @@ impl<'a> GliomaNetLearner<'a> {
 }
 
 /// What the losses need of each patient, side by side: projections and logit.
-fn loss_rows(said: &GliomaNetOutput) -> Result<Tensor> {
-    let logit = said.logit.as_ref().map(|l| l.unsqueeze(1)).transpose()?;
-    let parts: Vec<&Tensor> = said.projections.iter().flatten().chain(&logit).collect();
+fn loss_rows(output: &GliomaNetOutput) -> Result<Tensor> {
+    let logit = output.logit.as_ref().map(|l| l.unsqueeze(1)).transpose()?;
+    let parts: Vec<&Tensor> = output.projections.iter().flatten().chain(&logit).collect();
     Ok(Tensor::cat(&parts, 1)?)
 }
 

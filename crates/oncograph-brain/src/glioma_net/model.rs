@@ -67,7 +67,7 @@ impl GliomaNetConfig {
     }
 }
 
-/// What [`GliomaNet`] says of a batch of patients.
+/// The output of [`GliomaNet`] for a batch of patients.
 #[derive(Debug, Clone)]
 pub struct GliomaNetOutput {
     /// u^I \[patients, features\].
@@ -76,7 +76,7 @@ pub struct GliomaNetOutput {
     pub surface: Option<Tensor>,
     /// u^B \[patients, features\].
     pub network: Option<Tensor>,
-    /// a^P \[points\], scaled as the configuration says.
+    /// a^P \[points\], scaled as configured.
     pub point_attention: Option<Tensor>,
     /// a^E \[tracts\].
     pub tract_attention: Option<Tensor>,
@@ -143,8 +143,8 @@ fn join(parts: &[&Option<Tensor>]) -> Result<Option<Tensor>> {
 /// let store = ParamStore::new(Seed::new(1));
 /// let model = config.build(store.var_builder(DType::F32, &Device::Cpu))?;
 /// let batch = TumourBatch::new(&[&patient], None, &Device::Cpu)?;
-/// let said = model.forward(&batch, false)?;
-/// assert_eq!(said.embedding()?.ok_or("nothing")?.dims(), [1, 18]);
+/// let output = model.forward(&batch, false)?;
+/// assert_eq!(output.embedding()?.ok_or("nothing")?.dims(), [1, 18]);
 /// # Ok(())
 /// # }
 /// ```
@@ -195,7 +195,7 @@ impl GliomaNet {
         self.after_image(batch, image)
     }
 
-    /// [`GliomaNet::forward`] from u^I on, for instance from a feature map whose gradient is wanted.
+    /// [`GliomaNet::forward`] from u^I on, for instance from a feature map whose gradient is needed.
     ///
     /// # Errors
     /// An error if a shape does not fit.

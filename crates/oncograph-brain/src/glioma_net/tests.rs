@@ -47,22 +47,22 @@ fn parameter_counts_of_the_heads_equal_the_specification() {
         )
         .losses(Some(BiLevelConfig::default()), 0.0);
     let (store, _) = model(&config);
-    let of = |prefix: &str| -> usize {
+    let parameters = |prefix: &str| -> usize {
         let those = store.trainable().into_iter().filter(|(n, _)| n.starts_with(prefix));
         those.map(|(_, v)| v.elem_count()).sum()
     };
     for head in ["g_i.", "g_p.", "g_b."] {
-        assert_eq!(of(head), 26_944);
+        assert_eq!(parameters(head), 26_944);
     }
-    assert_eq!((of("g_t."), of("g_n.")), (28_992, 18_656));
+    assert_eq!((parameters("g_t."), parameters("g_n.")), (28_992, 18_656));
     assert_eq!((config.tumour_features(), config.features()), (64, 96));
 }
 
 #[test]
 fn every_parameter_receives_a_gradient_whatever_is_switched() {
     let all = patients(3);
-    let of: Vec<&Tumour> = all.iter().collect();
-    let batch = TumourBatch::new(&of, None, &Device::Cpu).unwrap();
+    let tumours: Vec<&Tumour> = all.iter().collect();
+    let batch = TumourBatch::new(&tumours, None, &Device::Cpu).unwrap();
     let encoders = |image, surface, network| small().encoders(Encoders { image, surface, network });
     let weights = |w| small().node_weight(NodeHead::Linear, false, w);
     let configs = [
@@ -136,7 +136,7 @@ fn masks_of_one_and_of_zero(batch: &TumourBatch, config: &GliomaNetConfig) {
     assert_ne!(logit(0.0), plain);
 }
 
-/// What tracts say reaches u^B in full, not by the weights of attention alone.
+/// The attributes of tracts reach u^B in full, not through the weights of attention alone.
 #[test]
 fn pooled_tracts_reach_the_answer() {
     let all = patients(2);
@@ -171,7 +171,7 @@ fn cached_gradients_are_those_of_the_whole_batch() {
     let all = patients(6);
     let labels = [true, false, true, false, false, true];
     let config = small().encoders(Encoders { image: false, surface: true, network: true });
-    let of = |micro: Option<usize>| {
+    let gradients = |micro: Option<usize>| {
         let (store, model) = model(&config);
         let training = GliomaNetTraining::default().batch(6, micro).rotation(0.0).balance(true);
         let data = GliomaNetData { tumours: &all, mutants: &labels };
@@ -182,9 +182,9 @@ fn cached_gradients_are_those_of_the_whole_batch() {
         let plain = store.backward(&learner.train_step(0, 0).unwrap().loss).unwrap();
         (step, plain)
     };
-    let (whole, plain) = of(None);
+    let (whole, plain) = gradients(None);
     assert!(gap(&whole.gradients, &plain) < 1e-6);
-    let (micro, _) = of(Some(2));
+    let (micro, _) = gradients(Some(2));
     assert!((micro.loss - whole.loss).abs() < 1e-5);
     let gap = gap(&micro.gradients, &whole.gradients);
     assert!(gap < 2e-5, "{gap}");

@@ -27,7 +27,7 @@ pub struct GliomaSubject {
     pub tumour: Mask,
     /// Fractional anisotropy, which the encoder of tracts learns from.
     pub anisotropy: Option<Volume<f32>>,
-    /// What a reader of results must know of this patient.
+    /// Remarks on this patient that have to be shown beside results.
     pub flags: Vec<String>,
 }
 
@@ -44,7 +44,7 @@ pub struct GliomaCohort {
     pub folder: PathBuf,
     /// Where the patients come from, in words.
     pub origin: String,
-    /// What a reader of results must know of all of them.
+    /// Remarks on the whole cohort that have to be shown beside results.
     pub notes: Vec<String>,
     ids: Vec<String>,
     tasks: Vec<Task>,

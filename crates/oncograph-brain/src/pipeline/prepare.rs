@@ -42,7 +42,7 @@ pub struct GliomaPrepareOptions {
     pub incidence_dilate: bool,
 }
 
-/// The voxels of a patient's regions and tracts. They are large, and made again when they are wanted.
+/// The voxels of a patient's regions and tracts. They are large, and computed again each time they are needed.
 #[derive(Debug, Clone)]
 pub(crate) struct Voxels {
     /// Of every region, 4 x values.

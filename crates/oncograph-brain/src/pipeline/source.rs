@@ -83,8 +83,8 @@ fn open_phantom(config: &GliomaPhantomConfig, root: &Path, watch: &StageWatch<'_
     let phantom = GliomaPhantom::new(config.clone())?;
     // The atlas is part of the name: the same templates path may hold others another day.
     let folder = root.join(&hash(&(config, phantom.atlas().to_safetensors()?), "phantom 1")?[..16]);
-    let of = config.unlabelled + config.labelled;
-    let progress = |stage, done| watch(&StageProgress { stage, done, of, epoch: None });
+    let total = config.unlabelled + config.labelled;
+    let progress = |stage, done| watch(&StageProgress { stage, done, of: total, epoch: None });
     phantom.write(&folder, |done| progress("phantom cohort", done))?;
     let table = GliomaTable::read(folder.join("idh.csv"))?;
     let (mut subjects, mut idh, mut keys) = (vec![], vec![], vec![]);

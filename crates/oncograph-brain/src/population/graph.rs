@@ -17,7 +17,7 @@ pub enum Similarity {
     Cosine,
     /// Pearson's correlation; 0 for a constant vector.
     Pearson,
-    /// `exp(-gamma |a - b|^2)`: for a few clinical covariates, whose direction alone says little.
+    /// `exp(-gamma |a - b|^2)`: for a few clinical covariates, whose direction alone carries little information.
     Rbf {
         /// One over twice the squared width.
         gamma: f64,
@@ -146,7 +146,7 @@ impl PopulationGraphConfig {
     }
 
     /// The edges from patients of a bank to new ones, whose numbers go on behind the bank's. Nothing leads from a new
-    /// patient to the bank or to another new one, so that one does not change what is said of another.
+    /// patient to the bank or to another new one, so that one does not change the prediction for another.
     ///
     /// # Errors
     /// As [`PopulationGraphConfig::edges`].

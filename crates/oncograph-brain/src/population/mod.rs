@@ -1,4 +1,4 @@
-//! The graph of patients: who is joined, what a classifier says of each, and how a new patient is attached.
+//! The graph of patients: which patients are joined, the classifier on them, and how a new patient is attached.
 
 mod bank;
 mod classifier;

@@ -1,6 +1,6 @@
-//! The four stages, each with an artefact of its own: autoencoder of regions, encoder of tracts, multi-modal network, and what
-//! the heads stand on. An artefact's name holds the hash of everything that it depends on, so that a later run takes it from
-//! the cache and a changed setting, label or split makes another.
+//! The four stages, each of which writes its own artefact: autoencoder of regions, encoder of tracts, multi-modal network,
+//! and what the heads stand on. An artefact's name holds the hash of everything that it depends on, so that a later run takes
+//! it from the cache and a changed setting, label or split makes another.
 
 mod attributes;
 mod embeddings;
@@ -34,7 +34,7 @@ pub struct StageCost {
     pub stage: String,
     /// Wall-clock seconds.
     pub seconds: f64,
-    /// The most memory that the process has held so far, in MB; `None` where the system does not tell.
+    /// The most memory that the process has held so far, in MB; `None` where the operating system does not report it.
     pub peak_mb: Option<f64>,
     /// Whether the stage was taken from the cache.
     pub cached: bool,
@@ -152,8 +152,8 @@ impl<'a> GliomaStages<'a> {
         Seed::new(self.config.seed)
     }
 
-    pub(crate) fn report(&self, stage: &str, done: usize, of: usize, epoch: Option<&EpochRecord>) {
-        (self.watch)(&StageProgress { stage, done, of, epoch });
+    pub(crate) fn report(&self, stage: &str, done: usize, total: usize, epoch: Option<&EpochRecord>) {
+        (self.watch)(&StageProgress { stage, done, of: total, epoch });
     }
 
     /// What the encoders take of every patient.
@@ -166,14 +166,14 @@ impl<'a> GliomaStages<'a> {
         let start = Instant::now();
         let seed = self.seed().stream("prepare");
         let done = AtomicUsize::new(0);
-        let of = cohort.subjects.len();
+        let total = cohort.subjects.len();
         let one = |i: usize| {
             let subject = &cohort.subjects[i];
             let prepared = prepare(subject, &cohort.atlas, &self.config.prepare, seed.stream(&subject.id));
-            self.report("preparing", done.fetch_add(1, Ordering::Relaxed) + 1, of, None);
+            self.report("preparing", done.fetch_add(1, Ordering::Relaxed) + 1, total, None);
             prepared
         };
-        let all: Vec<Result<Prepared>> = (0..of).into_par_iter().map(one).collect();
+        let all: Vec<Result<Prepared>> = (0..total).into_par_iter().map(one).collect();
         let prepared = Arc::new(all.into_iter().collect::<Result<Vec<_>>>()?);
         self.spend("preparation", start, false);
         known.insert(key, prepared.clone());

@@ -48,7 +48,7 @@ pub mod names {
     pub const PREVALENCE: &str = "prevalence";
 }
 
-/// Embeddings of half B in standard deviations of half B, where the configuration asks for it, and what scales them.
+/// Embeddings of half B, in standard deviations of half B where configured, and the scaler of them.
 pub(crate) struct Scaled {
     pub bank: Rows,
     pub scaler: Option<ZScore>,

@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(table.outcomes(Endpoint::OverallSurvival)[1], FollowUp::months(12.5, false).unwrap());
         assert!(table.audit().is_empty());
         assert_eq!(table.position("P1"), Some(1));
-        // Post-operative columns may be absent, but then cannot be asked for.
+        // Post-operative columns may be absent, but then cannot be requested.
         assert!(table.features(FeatureSet::PreopOnly).is_ok());
         let error = table.features(FeatureSet::All).unwrap_err().to_string();
         assert!(error.contains("steatosis_yesno") && error.contains("age"), "{error}");

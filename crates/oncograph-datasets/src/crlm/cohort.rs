@@ -49,7 +49,7 @@ pub struct CrlmCohort {
     pub subjects: Vec<SubjectFiles>,
     /// Subjects with images that are not in the table; they are left out.
     pub without_clinical: Vec<String>,
-    /// True where the folder was written by [`write_phantom`](super::write_phantom): reports must say so.
+    /// True where the folder was written by [`write_phantom`](super::write_phantom): reports must state it.
     pub phantom: bool,
 }
 

@@ -17,7 +17,7 @@ pub enum ImageFiles {
         ct: PathBuf,
         /// The SEG file, if there is one.
         seg: Option<PathBuf>,
-        /// SeriesInstanceUID of the CT and its number of images, where `metadata.csv` says so.
+        /// SeriesInstanceUID of the CT and its number of images, where `metadata.csv` lists them.
         series: Option<(String, usize)>,
     },
     /// A CT and one mask for each structure.
@@ -113,7 +113,7 @@ impl SubjectFiles {
     ///
     /// # Errors
     /// Names subject, file and cause: no images at all; a file that is truncated or has no orientation; NaN or
-    /// infinite voxels; a series with fewer images than `metadata.csv` says; a SEG of another series or of another
+    /// infinite voxels; a series with fewer images than `metadata.csv` lists; a SEG of another series or of another
     /// frame of reference; an unknown or repeated label; an empty mask, or one that lies outside the CT.
     pub fn load(&self, options: &LoadOptions) -> Result<CrlmImages> {
         let (ct, masks) = match &self.images {

@@ -78,7 +78,7 @@ fn locate(root: &Path, location: &str) -> Option<PathBuf> {
 /// Images by subject, found by walking the folders: a folder with one DICOM file holds a SEG object, one with
 /// several a CT series.
 ///
-/// Subjects lie in the root or in the archive's own folder within it, which is told by the identifiers.
+/// Subjects lie in the root or in the archive's own folder within it, which is recognised by the identifiers.
 pub(super) fn from_folders(root: &Path, ids: &[&str]) -> Result<BTreeMap<String, ImageFiles>> {
     let known = |folder: &PathBuf| ids.contains(&name_of(folder).as_str());
     let mut candidates = Vec::new();

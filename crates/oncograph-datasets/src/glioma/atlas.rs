@@ -15,7 +15,7 @@ pub struct AtlasTract {
 
 /// Regions and tracts of a brain on the grid that patients are brought to.
 ///
-/// It has a form of its own on disk, safetensors with every number as it is, so that a model on another machine reads the
+/// On disk it is a safetensors file that keeps every number exactly, so that a model on another machine reads the
 /// same voxels.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BrainAtlas {

@@ -227,7 +227,7 @@ impl Row<'_> {
             }
             _ => None,
         };
-        // Indeterminate is a result that says nothing: missing.
+        // An indeterminate result counts as missing.
         let mgmt = self.optional("MGMT status")?.filter(|t| *t != "indeterminate");
         let known = "wildtype, mutated (...) or a variant as IDH1 p.R132H";
         let sign = |text: &str| match text {

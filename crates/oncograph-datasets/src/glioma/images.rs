@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// What the numbers of a tumour segmentation mean. There is no default: the challenges of 2020 and 2023 differ, and a file
-/// does not say which it follows.
+/// does not record which it follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LabelConvention {
@@ -65,9 +65,9 @@ pub struct GliomaImages {
     pub sequences: [Volume<f32>; 4],
     /// The tumour.
     pub tumour: Mask,
-    /// The fractional anisotropy, where there is one; it may lie on a grid of its own.
+    /// The fractional anisotropy, where there is one; it may lie on another grid.
     pub anisotropy: Option<Volume<f32>>,
-    /// What a reader of results must know, such as another label than the one asked for.
+    /// Remarks that have to be shown beside results, such as the use of another label than the requested one.
     pub flags: Vec<String>,
 }
 
@@ -155,7 +155,7 @@ impl GliomaFiles {
     /// `None`, which may be absent.
     ///
     /// # Errors
-    /// [`Error::AtFile`] names the sequences that are missing, the segmentation that was asked for, or two files with one
+    /// [`Error::AtFile`] names the sequences that are missing, the requested segmentation, or two files with one
     /// ending.
     pub fn find(folder: impl AsRef<Path>, segmentation: Option<&str>) -> Result<Self> {
         let listing = Listing::of(folder.as_ref())?;
@@ -232,7 +232,7 @@ impl GliomaFiles {
     ///
     /// # Errors
     /// An unreadable file or one with NaN voxels; [`Error::AtFile`] for a sequence on another grid than T1, a label that
-    /// the convention does not know, or an empty tumour, each with the file.
+    /// the convention does not define, or an empty tumour, each with the file.
     pub fn read(&self, convention: LabelConvention, tumour: TumourLabel) -> Result<GliomaImages> {
         let frame = Frame::described(format!("patient {}", self.id));
         let volume = |path: &PathBuf| Ok::<_, Error>(nifti::read::<f32>(path)?.with_frame(frame.clone()));
@@ -244,8 +244,12 @@ impl GliomaFiles {
             if other.approx_eq(grid, 1e-2) {
                 return Ok(());
             }
-            let of = |g: &oncograph_imaging::Grid| format!("{:?} voxels at {:?} mm", g.shape(), g.origin());
-            Err(refuse(path, format!("lies on another grid than T1: {}, T1 {}", of(other), of(grid))))
+            let describe =
+                |g: &oncograph_imaging::Grid| format!("{:?} voxels at {:?} mm", g.shape(), g.origin());
+            Err(refuse(
+                path,
+                format!("lies on another grid than T1: {}, T1 {}", describe(other), describe(grid)),
+            ))
         };
         for (path, other) in self.sequences.iter().zip(&sequences).skip(1) {
             same(path, other.grid())?;

@@ -35,7 +35,7 @@ pub struct OmicsCohort {
     pub classes: BTreeMap<String, Vec<String>>,
     /// Names of the adverse events.
     pub events: Vec<String>,
-    /// What a reader of results must know about the data.
+    /// Remarks on the data that have to be shown beside results.
     pub notes: Vec<String>,
 }
 
@@ -97,7 +97,7 @@ impl Sheet {
 
 /// TCGA's clinical columns: survival in days and response of each row.
 ///
-/// A death in the follow-up forms counts where the first form still says *alive*: `vital_status` alone under-counts.
+/// A death in the follow-up forms counts where the first form still has *alive*: `vital_status` alone under-counts.
 fn tcga_outcomes(sheet: &Sheet) -> Result<Vec<OmicsOutcomes>> {
     let at = |name: &str| sheet.column(name);
     let (status, death, last) =
@@ -151,9 +151,9 @@ pub fn brca(root: impl AsRef<Path>) -> Result<OmicsCohort> {
     for file in ["brca_subtype_train.csv", "brca_subtype_test.csv"] {
         let subtypes = Sheet::read(&table_file(root, file)?)?;
         let column = subtypes.column("pam50")?;
-        let of = subtypes.by_id();
+        let row_by_id = subtypes.by_id();
         for (id, outcome) in ids.iter().zip(&mut outcomes) {
-            if let Some(row) = of.get(id)
+            if let Some(row) = row_by_id.get(id)
                 && let Some(class) = names.iter().position(|n| *n == subtypes.text(*row, column))
             {
                 outcome.classes.insert("subtype".into(), class);
@@ -219,7 +219,7 @@ fn joined(tables: &[OmicsTable], ids: &[String]) -> NamedRows {
 ///
 /// `root` holds `gbmlgg_rppa.csv.gz` and `gbmlgg_outcomes.csv`; `idh` is the table of Ceccarelli et al. 2016 with columns
 /// `patient` and `IDH.status`. Covariates of the patient node: age and Karnofsky score. Grade and histology are left
-/// out: they are read off the tumour and would tell IDH status.
+/// out: they are determined on the tumour and would leak the IDH status.
 ///
 /// # Errors
 /// Errors of the files and their columns.
@@ -236,9 +236,9 @@ pub fn gbmlgg(root: impl AsRef<Path>, idh: Option<&Path>) -> Result<OmicsCohort>
     let mut classes = BTreeMap::new();
     if let Some(path) = idh {
         let status = Sheet::read(path)?;
-        let (column, of) = (status.column("IDH.status")?, status.by_id());
+        let (column, row_by_id) = (status.column("IDH.status")?, status.by_id());
         for (id, outcome) in ids.iter().zip(&mut outcomes) {
-            match of.get(id).map(|row| status.text(*row, column)) {
+            match row_by_id.get(id).map(|row| status.text(*row, column)) {
                 Some("WT") => drop(outcome.classes.insert("idh".into(), 0)),
                 Some("Mutant") => drop(outcome.classes.insert("idh".into(), 1)),
                 _ => {}
@@ -290,9 +290,9 @@ pub fn rat(root: impl AsRef<Path>) -> Result<OmicsCohort> {
     let genes = OmicsTable::read(table_file(root, "rat_liver_toxicity_gene.csv.gz")?)?;
     let clinic = OmicsTable::read(table_file(root, "rat_liver_toxicity_clinic.csv.gz")?)?;
     let treatment = Sheet::read(&table_file(root, "rat_liver_toxicity_treatment.csv.gz")?)?;
-    let (dose, hours, of) =
+    let (dose, hours, row_by_id) =
         (treatment.column("Dose.Group")?, treatment.column("Time.Group")?, treatment.by_id());
-    let text = |id: &String, column: usize| of.get(id).map_or("", |row| treatment.text(*row, column));
+    let text = |id: &String, column: usize| row_by_id.get(id).map_or("", |row| treatment.text(*row, column));
     let chemistry = clinic.aligned(&genes.ids);
     let events = [("ALT", "ALT.IU.L."), ("AST", "AST.IU.L."), ("bile acids", "TBA.umol.L.")];
     let mut toxicity = vec![vec![]; genes.len()];

@@ -209,7 +209,7 @@ fn tissue_source_sites(ids: &[String]) -> Vec<String> {
     ids.iter().map(site).collect::<Option<_>>().unwrap_or_default()
 }
 
-/// Names of GO are numbers; their descriptions say what they are.
+/// Names of GO are numbers; their descriptions are shown with them.
 fn label(name: String, description: &str) -> String {
     if name.starts_with("GO:") { format!("{name} {description}") } else { name }
 }

@@ -188,7 +188,7 @@ fn pandas_index(path: &Path, reader: &SerializedFileReader<File>, names: &[Strin
     let text = note.value.as_deref().unwrap_or_default();
     let note: serde_json::Value = serde_json::from_str(text)
         .map_err(|e| Error::format(path, FORMAT, format!("the note of pandas is no JSON: {e}")))?;
-    // A range without values of its own is noted as an object.
+    // A range index has no column of values and is recorded as an object.
     let index: Vec<&str> =
         note["index_columns"].as_array().into_iter().flatten().filter_map(|v| v.as_str()).collect();
     match index[..] {
@@ -284,7 +284,7 @@ mod tests {
         ("E", Some(7.0), Some(8.0)),
     ];
 
-    /// What pandas writes of a table with `patient` as its index: the index comes last, and a note says so.
+    /// What pandas writes of a table with `patient` as its index: the index comes last, and the metadata name it.
     fn write(path: &Path, rows: &[Row], group: usize, schema: &str) {
         let schema = Arc::new(parse_message_type(schema).unwrap());
         let note = KeyValue::new("pandas".into(), r#"{"index_columns": ["patient"]}"#.to_string());

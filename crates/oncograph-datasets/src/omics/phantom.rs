@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 ///
 /// Four fifths of the genes form pathways, whose genes share a latent activity `a` and are joined in the network; so do
 /// proteins in modules. What is measured of one is `0.7 a` and noise, more of it where a patient's sample is worse: one
-/// gene says little of its pathway, and the size of all genes' values tells of the sample. A pathway is dysregulated where
-/// `|a|` is large, up or down; the burden of the genes is the mean of `|a|` over pathways, likewise that of the proteins.
+/// gene carries little information on its pathway, and the size of all genes' values reflects the sample's quality. A pathway
+/// is dysregulated where `|a|` is large, up or down; the burden of the genes is the mean of `|a|` over pathways, likewise that
+/// of the proteins.
 ///
 /// The log hazard is a weighted sum of the activity of one pathway, of one module, of a laboratory value, of both burdens,
 /// and of the *product* of the burdens, which is in no single modality and in no sum of predictions from single ones. The
@@ -105,7 +106,7 @@ impl OmicsPhantomConfig {
         (self.proteins * 4 / 5 / self.pathway).max(2)
     }
 
-    /// Patient `p`, from a random stream of its own, so that a cohort of any size is made row by row.
+    /// Patient `p`, drawn from a separate random stream, so that a cohort of any size is made row by row.
     ///
     /// # Errors
     /// As [`OmicsPhantomConfig::validate`].
@@ -236,9 +237,9 @@ mod tests {
         let deaths = all.iter().filter(|p| p.survival.event()).count();
         assert!((150..380).contains(&deaths), "{deaths}");
         let mean = |e: bool| {
-            let of: Vec<f64> =
+            let values: Vec<f64> =
                 all.iter().filter(|p| p.survival.event() == e).map(|p| f64::from(p.labs[0])).collect();
-            of.iter().sum::<f64>() / of.len() as f64
+            values.iter().sum::<f64>() / values.len() as f64
         };
         assert!(mean(true) > mean(false) + 0.1);
         let absent = all.iter().filter(|p| p.proteins.is_none()).count();

@@ -73,7 +73,7 @@ impl RowStore {
         self.rows == 0
     }
 
-    /// Some rows, one after the other in the order asked for.
+    /// Some rows, one after the other in the requested order.
     ///
     /// # Errors
     /// [`Error::Argument`] for a row that is not there, or [`Error::AtFile`].

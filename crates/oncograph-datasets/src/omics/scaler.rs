@@ -91,13 +91,13 @@ impl OmicsScaler {
         if columns.is_empty() {
             return Err(Error::argument(OP, "features", "at least one with two training values", 0));
         }
-        let of = |k: usize| columns.iter().map(|&c| fitted[c].map_or(0.0, |f| f[k]) as f32).collect();
+        let statistic = |k: usize| columns.iter().map(|&c| fitted[c].map_or(0.0, |f| f[k]) as f32).collect();
         Ok(OmicsScaler {
             features: columns.iter().map(|&c| features[c].clone()).collect(),
             log1p: config.log1p,
-            median: of(0),
-            mean: of(1),
-            inverse: of(2),
+            median: statistic(0),
+            mean: statistic(1),
+            inverse: statistic(2),
             columns,
         })
     }

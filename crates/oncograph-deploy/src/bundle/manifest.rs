@@ -3,7 +3,7 @@ use oncograph_core::AtFile;
 use serde::{Deserialize, Serialize};
 use std::path::{Component, Path, PathBuf};
 
-/// What the first line of defence looks at: which format a bundle says it has.
+/// The name of the format that a manifest must declare; it is checked first.
 pub(super) const FORMAT: &str = "oncograph-bundle";
 /// The newest version of the format that is read and the one that is written.
 pub(super) const VERSION: u32 = 1;

@@ -133,7 +133,7 @@ impl Bundle {
     }
 }
 
-/// The content of a file, if it is what the manifest says.
+/// The content of a file, if it matches the manifest.
 fn verified(root: &Path, file: &BundledFile) -> Result<Vec<u8>> {
     let path = root.join(&file.name);
     let bytes = std::fs::read(&path).map_err(|e| AtFile::new(&path, e))?;

@@ -56,7 +56,7 @@ impl CodeMap {
 pub struct Measured {
     /// In the unit of the [`CodeMap`].
     pub value: f64,
-    /// When it was taken, as the resource says.
+    /// When it was taken, as recorded in the resource.
     pub when: Option<String>,
     /// The resource, for example `Observation/7`.
     pub source: String,
@@ -199,7 +199,7 @@ impl<'a> Resource<'a> {
         codings.iter().map(|c| (text(&c["system"]), text(&c["code"]))).collect()
     }
 
-    /// Why the resource says nothing, if so.
+    /// Why the resource has no usable value, if so.
     fn void(&self) -> Option<String> {
         let code = |field: &str| self.body[field]["coding"][0]["code"].as_str().unwrap_or_default();
         let status = self.body["status"].as_str().unwrap_or_default();

@@ -20,7 +20,7 @@ pub struct Reference {
     pub reference: String,
 }
 
-/// What a reader must know.
+/// A remark for the reader.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
     /// In words.
@@ -97,7 +97,7 @@ pub struct RiskAssessment {
     pub basis: Vec<Reference>,
     /// The outcomes.
     pub prediction: Vec<RiskPrediction>,
-    /// That it is for research only, and what else a reader must know.
+    /// That it is for research only, and further remarks for the reader.
     pub note: Vec<Note>,
 }
 
@@ -212,13 +212,13 @@ fn outcomes(prediction: &Prediction) -> Vec<RiskPrediction> {
 ///
 /// # Errors
 /// [`Error::AtFile`] if the line cannot be written.
-pub fn append_audit(folder: impl AsRef<Path>, said: &RiskAssessment) -> Result<()> {
+pub fn append_audit(folder: impl AsRef<Path>, assessment: &RiskAssessment) -> Result<()> {
     let path = folder.as_ref().join("audit.jsonl");
     let line = serde_json::json!({
-        "when": said.occurrence_date_time,
-        "subject": said.subject.reference,
-        "method": said.method.text,
-        "basis": said.basis.iter().map(|b| &b.reference).collect::<Vec<_>>(),
+        "when": assessment.occurrence_date_time,
+        "subject": assessment.subject.reference,
+        "method": assessment.method.text,
+        "basis": assessment.basis.iter().map(|b| &b.reference).collect::<Vec<_>>(),
     });
     let write = || {
         let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&path)?;

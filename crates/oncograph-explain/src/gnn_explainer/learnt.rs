@@ -13,7 +13,7 @@ pub(super) struct Learnt {
 }
 
 impl Learnt {
-    /// Puts `initial` into the store, if the configuration asks for a mask of this `shape`.
+    /// Puts `initial` into the store, if the configuration has a mask of this `shape`.
     pub(super) fn new(
         what: &'static str,
         initial: Option<Tensor>,

@@ -142,7 +142,7 @@ impl GnnExplainer {
     /// [`GnnExplainer::explain`] from given masks.
     ///
     /// # Errors
-    /// As [`GnnExplainer::explain`], and [`Error::Input`] for masks of another shape than the configuration asks for.
+    /// As [`GnnExplainer::explain`], and [`Error::Input`] for masks of another shape than configured.
     pub fn explain_from(
         &self,
         x: &Tensor,

@@ -33,7 +33,7 @@ impl KnnGraphConfig {
         self
     }
 
-    /// Checks that a neighbour is asked for.
+    /// Checks that at least one neighbour is requested.
     ///
     /// # Errors
     /// [`Error::Argument`].

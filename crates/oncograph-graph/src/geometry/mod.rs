@@ -37,10 +37,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Flow {
-    /// From the neighbour to the point whose neighbours were asked for.
+    /// From the neighbour to the point whose neighbours were searched.
     #[default]
     SourceToTarget,
-    /// From the point whose neighbours were asked for to the neighbour.
+    /// From the point whose neighbours were searched to the neighbour.
     TargetToSource,
 }
 

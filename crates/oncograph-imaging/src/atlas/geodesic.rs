@@ -28,7 +28,7 @@ impl Default for GeodesicOptions {
 }
 
 impl GeodesicOptions {
-    /// As many tracts as asked for.
+    /// The default options with `tracts` tracts.
     pub fn new(tracts: usize) -> Self {
         GeodesicOptions { tracts, ..Self::default() }
     }
@@ -73,12 +73,12 @@ impl GeodesicOptions {
 /// all voxels of one to the nearest of the other; the pairs with the cheapest paths are kept, and a voxel at distance d
 /// from a path has the probability exp(-d^2 / 2 sigma^2).
 ///
-/// The result is *generated*: it says where fibres could run most directly, not where they were seen to run.
+/// The result is *generated*: it shows where fibres could run most directly, not where they were observed to run.
 /// `conductance` is a map such as a template's fractional anisotropy.
 ///
 /// # Errors
 /// [`Error::Argument`] for a conductance below 0 or options out of range; [`Error::Geometry`] if fewer pairs are joined
-/// by the brain than tracts are wanted; an error if the volumes lie on different grids.
+/// by the brain than tracts are requested; an error if the volumes lie on different grids.
 ///
 /// # Reference
 /// The published system uses an atlas of 2,309 tracts that is not public (decision G-36). Ends of tracts are pairs
@@ -114,7 +114,7 @@ pub fn geodesic_tracts(
     paths.sort_by(|a, b| a.cost.total_cmp(&b.cost).then(a.ends.cmp(&b.ends)));
     if paths.len() < options.tracts {
         let detail =
-            format!("{} tracts wanted of {} pairs that the brain joins", options.tracts, paths.len());
+            format!("{} tracts requested of {} pairs that the brain joins", options.tracts, paths.len());
         return Err(Error::geometry(operation, detail));
     }
     paths.truncate(options.tracts);
@@ -303,7 +303,7 @@ mod tests {
         let (labels, road, brain) = plane();
         let error =
             geodesic_tracts(&labels, &road, &brain, &GeodesicOptions::new(4)).unwrap_err().to_string();
-        assert_eq!(error, "geodesic_tracts: 4 tracts wanted of 3 pairs that the brain joins");
+        assert_eq!(error, "geodesic_tracts: 4 tracts requested of 3 pairs that the brain joins");
         let negative = road.map(|v| v - 0.5);
         assert!(geodesic_tracts(&labels, &negative, &brain, &GeodesicOptions::new(2)).is_err());
         let error = geodesic_tracts(&labels, &road, &brain, &GeodesicOptions::new(2).floor(0.0)).unwrap_err();

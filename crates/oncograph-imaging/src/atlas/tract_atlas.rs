@@ -10,7 +10,7 @@ use std::path::Path;
 /// A bundle of fibres.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tract {
-    /// The numbers of the regions that it joins; `None` where the atlas does not say.
+    /// The numbers of the regions that it joins; `None` where the atlas does not record them.
     pub ends: Option<[i16; 2]>,
     /// Its voxels in the order of the grid, with the probability that the tract is there; tracts overlap.
     pub voxels: Vec<(u32, f32)>,
@@ -40,7 +40,7 @@ pub struct TractAtlas {
 }
 
 impl TractAtlas {
-    /// An atlas of tracts on `grid`; `source` says where they come from, and `generated` whether they are the work of an
+    /// An atlas of tracts on `grid`; `source` describes where they come from, and `generated` whether they are the work of an
     /// algorithm rather than of tractography.
     ///
     /// # Errors
@@ -94,11 +94,11 @@ impl TractAtlas {
     /// # Errors
     /// As [`TractAtlas::new`].
     pub fn from_labels(labels: &LabelMap, source: impl Into<String>) -> Result<Self> {
-        let of = |label| Tract {
+        let tract_of = |label| Tract {
             ends: None,
             voxels: labels.voxels(label).into_iter().map(|v| (v, 1.0)).collect(),
         };
-        let tracts = labels.regions().map(|(label, _)| of(label)).collect();
+        let tracts = labels.regions().map(|(label, _)| tract_of(label)).collect();
         Self::new(labels.volume().grid().clone(), tracts, source, false)
     }
 

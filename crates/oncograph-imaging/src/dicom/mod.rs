@@ -1,7 +1,7 @@
 //! DICOM image series to volumes in Hounsfield units (or whatever the rescale attributes give).
 //!
 //! - [`read_series`] reads the one series of a folder, [`read_series_files`] a list of files.
-//! - [`list_series`] says which series a folder holds.
+//! - [`list_series`] lists the series of a folder.
 //!
 //! The files' order, names and InstanceNumber do not matter: slices are sorted by their position. Every property
 //! that would make the slices something else than one regular volume is an error naming the files.

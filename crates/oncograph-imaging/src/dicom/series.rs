@@ -183,7 +183,7 @@ fn headers(folder: &Path) -> Result<Vec<Header>> {
     results.into_iter().filter_map(Result::transpose).collect()
 }
 
-/// The headers of the wanted series, or of the only one.
+/// The headers of the requested series, or of the only one.
 fn choose(path: &Path, headers: Vec<Header>, options: &SeriesOptions) -> Result<Vec<Header>> {
     let mut groups: BTreeMap<String, Vec<Header>> = BTreeMap::new();
     for header in headers {

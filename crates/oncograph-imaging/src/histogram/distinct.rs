@@ -110,13 +110,13 @@ impl Distinct {
     }
 }
 
-/// `of` every foreground voxel.
-fn foreground<T: Voxel, U: Send>(data: &[T], mask: Option<&Mask>, of: impl Fn(T) -> U + Sync) -> Vec<U> {
+/// Applies `convert` to every foreground voxel.
+fn foreground<T: Voxel, U: Send>(data: &[T], mask: Option<&Mask>, convert: impl Fn(T) -> U + Sync) -> Vec<U> {
     match mask {
-        None => data.par_iter().with_min_len(CHUNK).map(|v| of(*v)).collect(),
+        None => data.par_iter().with_min_len(CHUNK).map(|v| convert(*v)).collect(),
         Some(mask) => {
             let inside = data.iter().zip(mask.as_slice()).filter(|(_, m)| **m != 0);
-            inside.map(|(v, _)| of(*v)).collect()
+            inside.map(|(v, _)| convert(*v)).collect()
         }
     }
 }

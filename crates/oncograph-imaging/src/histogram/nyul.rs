@@ -95,7 +95,7 @@ impl NyulScale {
     /// An empty or foreign mask, a voxel that is not finite, a foreground of one value.
     pub fn apply<T: Voxel>(&self, volume: &Volume<T>, mask: Option<&Mask>) -> Result<Volume<f64>> {
         let own = landmarks(volume, mask, &self.percentiles)?;
-        // Landmarks that coincide carry no slope of their own: the last of them is kept.
+        // Between landmarks that coincide there is no slope: the last of them is kept.
         let mut points: Vec<(f64, f64)> = Vec::new();
         for (x, y) in own.into_iter().zip(self.landmarks.iter().copied()) {
             if points.last().is_some_and(|p| p.0 >= x) {

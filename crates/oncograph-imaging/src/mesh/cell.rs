@@ -44,17 +44,17 @@ const FACE_EDGES: [[usize; 4]; 6] = {
 
 /// For each edge the two faces that it borders, as bits.
 const FACES_OF: [u8; 12] = {
-    let mut of = [0; 12];
+    let mut faces_of = [0; 12];
     let mut f = 0;
     while f < 6 {
         let mut i = 0;
         while i < 4 {
-            of[FACE_EDGES[f][i]] |= 1 << f;
+            faces_of[FACE_EDGES[f][i]] |= 1 << f;
             i += 1;
         }
         f += 1;
     }
-    of
+    faces_of
 };
 
 /// Whether two edges border one face: a cut between them would lie in it, where the next cell may cut as well.
@@ -94,7 +94,9 @@ pub(super) fn patches(v: &[f64; CORNERS], exact: bool) -> Vec<Patch> {
         let touches = |line: &Option<Loop>, region_of: usize| {
             line.as_ref().is_some_and(|l| l.iter().any(|e| EDGES[*e].iter().any(|c| region[*c] == region_of)))
         };
-        let other = |line: &Loop, of: usize| EDGES[line[0]].map(|c| region[c]).into_iter().find(|r| *r != of);
+        let other = |line: &Loop, region_of: usize| {
+            EDGES[line[0]].map(|c| region[c]).into_iter().find(|r| *r != region_of)
+        };
         let first = loops.iter().position(|l| touches(l, a));
         let second = loops.iter().position(|l| touches(l, b));
         if let (Some(first), Some(second)) = (first, second)
@@ -111,7 +113,7 @@ pub(super) fn patches(v: &[f64; CORNERS], exact: bool) -> Vec<Patch> {
     patches
 }
 
-/// The loop of a cell whose signs alone say that there is one loop; a bit of `mask` says that a corner is inside.
+/// The loop of a cell whose signs alone imply a single loop; a set bit of `mask` means that the corner is inside.
 pub(super) fn single_loop(mask: usize) -> Option<&'static [usize]> {
     SINGLE[mask].as_deref()
 }
@@ -197,8 +199,8 @@ fn joined_inside_cell(v: &[f64; CORNERS]) -> Vec<(usize, usize)> {
             let (va, vb, vc, vd) = (at(a), at(b), at(c), at(d));
             let alternate = va * vc > 0.0 && vb * vd > 0.0 && va * vb < 0.0;
             if alternate && va * vc > vb * vd {
-                let of = |e: [usize; 2]| if v[e[0]] * va > 0.0 { e[0] } else { e[1] };
-                pairs.push((of(a), of(c)));
+                let inner_corner = |e: [usize; 2]| if v[e[0]] * va > 0.0 { e[0] } else { e[1] };
+                pairs.push((inner_corner(a), inner_corner(c)));
             }
         }
     }

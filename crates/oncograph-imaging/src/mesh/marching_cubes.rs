@@ -245,7 +245,7 @@ impl<'a, T: Voxel> Lattice<'a, T> {
         })
     }
 
-    /// From lattice units to the world, with normals, facing as asked.
+    /// From lattice units to the world, with normals, facing in `direction`.
     fn finish(&self, mesh: &mut Mesh, direction: SurfaceDirection) {
         let grid = self.volume.grid();
         let linear: Matrix3<f64> = grid.affine().fixed_view::<3, 3>(0, 0).into_owned();
@@ -267,7 +267,7 @@ impl<'a, T: Voxel> Lattice<'a, T> {
                     gradient += weight * Vector3::from(self.slope(at));
                 }
             }
-            // Along a line that the surface crosses, its two ends say more than their neighbours.
+            // Along a line that the surface crosses, the values at its two ends give the slope better than their neighbours do.
             if let [Some(axis), None, None] = {
                 let mut within = (0..3).filter(|a| fraction[*a] > 0.0);
                 [within.next(), within.next(), within.next()]
@@ -303,7 +303,7 @@ fn differences(a: &[u8], b: &[u8], mut at: impl FnMut(usize)) {
     let length = a.len().min(b.len());
     for start in (0..length).step_by(WIDTH) {
         let end = length.min(start + WIDTH);
-        // Most stretches are the same, which one comparison tells.
+        // Most stretches are equal, which one comparison detects.
         if a[start..end] != b[start..end] {
             (start..end).filter(|i| a[*i] != b[*i]).for_each(&mut at);
         }
@@ -476,7 +476,7 @@ impl Block {
         (0..3).map(|i| (p[i] - q[i]).powi(2)).sum()
     }
 
-    /// How little a bridge over a tunnel is wanted: its squared length, and never within a face.
+    /// The cost of a bridge over a tunnel: its squared length, plus a penalty that rules out one within a face.
     fn cost(&self, a: (u32, usize), b: (u32, usize)) -> f64 {
         let length = self.length(a.0, b.0);
         if share_face(a.1, b.1) { 100.0 + length } else { length }

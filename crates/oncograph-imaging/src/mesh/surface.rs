@@ -57,12 +57,12 @@ impl Mesh {
     /// # Reference
     /// `skimage.measure.mesh_surface_area`.
     pub fn area(&self) -> f64 {
-        let of = |t| {
+        let triangle_area = |t| {
             let [a, b, c] = self.corners(t);
             let n = cross(minus(b, a), minus(c, a));
             0.5 * dot(n, n).sqrt()
         };
-        self.triangles.iter().map(of).sum()
+        self.triangles.iter().map(triangle_area).sum()
     }
 
     /// The enclosed volume, by the divergence theorem; meaningful for a closed mesh, negative if it is inside out.
@@ -72,11 +72,11 @@ impl Mesh {
     pub fn volume(&self) -> f64 {
         // Relative to one vertex, so that a mesh far from the origin does not lose digits.
         let Some(origin) = self.vertices.first() else { return 0.0 };
-        let of = |t| {
+        let tetrahedron_volume = |t| {
             let [a, b, c] = self.corners(t).map(|v| minus(v, *origin));
             dot(a, cross(b, c)) / 6.0
         };
-        self.triangles.iter().map(of).sum()
+        self.triangles.iter().map(tetrahedron_volume).sum()
     }
 
     /// How many triangles use each edge.

@@ -134,7 +134,7 @@ fn step(mask: &Mask, options: &BinaryMorphologyOptions, dilate: bool) -> Result<
     data.par_chunks_mut(nx).enumerate().for_each(|(row, out)| {
         let (y, z) = ((row % ny) as i64, (row / ny) as i64);
         for &[dx, dy, dz] in options.structure.offsets() {
-            // A dilation carries the structure to the voxel, an erosion asks from the voxel.
+            // A dilation reflects the structure about the voxel, an erosion does not.
             let sign = if dilate { -1 } else { 1 };
             let (dx, y, z) = (sign * dx, y + sign * dy, z + sign * dz);
             if !(0..ny as i64).contains(&y) || !(0..nz as i64).contains(&z) {
@@ -196,10 +196,11 @@ mod tests {
         let elements: Vec<bool> = (0..45).map(|i| i % 4 == 1).collect();
         let mut reflected = elements.clone();
         reflected.reverse();
-        let of = |e: &[bool]| BinaryMorphologyOptions::new(StructuringElement::new([5, 3, 3], e).unwrap());
+        let options =
+            |e: &[bool]| BinaryMorphologyOptions::new(StructuringElement::new([5, 3, 3], e).unwrap());
         for border in [false, true] {
-            let eroded = binary_erode(&mask, &of(&elements).border(border)).unwrap();
-            let dual = binary_dilate(&not(&mask), &of(&reflected).border(!border)).unwrap();
+            let eroded = binary_erode(&mask, &options(&elements).border(border)).unwrap();
+            let dual = binary_dilate(&not(&mask), &options(&reflected).border(!border)).unwrap();
             assert_eq!(eroded, not(&dual));
         }
     }

@@ -5,7 +5,7 @@
 //! - [`write()`](fn@write) stores a volume in its own type, [`write_with`] with options.
 //!
 //! The geometry is the sform where its code is positive, else the qform (with qfac), else an error: a file
-//! without either does not say left from right. [`ReadOptions::allow_pixdim_geometry`] accepts it all the same.
+//! without either does not distinguish left from right. [`ReadOptions::allow_pixdim_geometry`] accepts it all the same.
 
 mod header;
 mod read;

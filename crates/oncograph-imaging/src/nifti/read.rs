@@ -257,7 +257,7 @@ fn gunzip(mut file: BufReader<File>) -> std::io::Result<Box<dyn Read>> {
     file.read_to_end(&mut bytes)?;
     Ok(match inflated(&bytes).filter(|all| holds_its_voxels(all)) {
         Some(all) => Box::new(Cursor::new(all)),
-        // Several members, or damaged data, of which the other decoder says where.
+        // Several members, or damaged data, whose place the other decoder reports.
         None => Box::new(MultiGzDecoder::new(Cursor::new(bytes))),
     })
 }
@@ -489,7 +489,7 @@ mod tests {
         let plain = std::fs::read(&path).unwrap();
         let expected: Volume<f32> = read(&path).unwrap();
         let end = plain.len() / 2;
-        // Of one size, so that the last member's says nothing about the file's.
+        // Two halves of one size: the size in the last member's trailer is not that of the file.
         assert_eq!(plain.len() % 2, 0);
         for parts in [&[&plain[..]][..], &[&plain[..end], &plain[end..]], &[&plain[..9], &plain[9..]]] {
             assert_eq!(members(parts, |_| ()).unwrap(), expected);

@@ -66,7 +66,7 @@ pub fn write<T: Voxel>(path: impl AsRef<Path>, volume: &Volume<T>) -> Result<()>
 
 /// Writes a volume in its own number type; a name that ends in `.gz` is compressed.
 ///
-/// sform and qform hold the grid (a sheared grid has no qform), both in `f32` as the format asks. The file
+/// sform and qform hold the grid (a sheared grid has no qform), both in `f32` as the format requires. The file
 /// appears under its name only when it is complete.
 ///
 /// # Units

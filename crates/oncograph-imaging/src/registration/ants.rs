@@ -119,14 +119,14 @@ impl AntsTransform {
         std::fs::create_dir(&out).map_err(|e| Error::io("create", &out, e))?;
         let (input, result) = (out.join("input.nii.gz"), out.join("result.nii.gz"));
         nifti::write(&input, moving)?;
-        let of = |flag: &str, path: &Path| [flag.to_string(), path.to_string_lossy().into_owned()];
+        let option = |flag: &str, path: &Path| [flag.to_string(), path.to_string_lossy().into_owned()];
         let arguments = [
             ["-d".into(), "3".into()],
-            of("-i", &input),
-            of("-r", &self.folder.join("fixed.nii.gz")),
-            of("-o", &result),
-            of("-t", &self.files[0]),
-            of("-t", &self.files[1]),
+            option("-i", &input),
+            option("-r", &self.folder.join("fixed.nii.gz")),
+            option("-o", &result),
+            option("-t", &self.files[0]),
+            option("-t", &self.files[1]),
             ["-n".into(), interpolation.into()],
         ]
         .concat();

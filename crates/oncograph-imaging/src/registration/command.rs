@@ -1,4 +1,4 @@
-//! Running a program: its output goes to a log, and a failure says where that lies.
+//! Running a program: its output goes to a log, and an error names the log.
 
 use crate::error::{Error, Result};
 use std::fs::{File, OpenOptions};
@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A program that is called, and what to say where it is missing.
+/// A program that is called, and the message where it is missing.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tool {
     pub(super) name: &'static str,

@@ -24,7 +24,7 @@ use std::path::Path;
 
 /// A program that aligns two volumes.
 pub trait Registrar {
-    /// The program and its version, as it says itself.
+    /// The program and its version, as it reports them.
     ///
     /// # Errors
     /// [`crate::Error::Tool`] if it is not installed, with how to install it.

@@ -186,7 +186,7 @@ pub(super) fn filtered<T: Voxel>(volume: &Volume<T>, options: &ResampleOptions) 
     coefficients(volume, options).0
 }
 
-/// The spline coefficients of a whole volume (padded where the border asks for it) and their shape.
+/// The spline coefficients of a whole volume (padded where the border requires it) and their shape.
 pub(super) fn coefficients<T: Voxel>(
     volume: &Volume<T>,
     options: &ResampleOptions,

@@ -21,7 +21,7 @@ impl Taps {
 
 /// Samples added on each side before the prefilter.
 ///
-/// The prefilter knows mirrored and periodic borders only; a repeated edge or a constant is spelled out for 12
+/// The prefilter handles mirrored and periodic borders only; a repeated edge or a constant is spelled out for 12
 /// samples, after which the cubic filter has decayed to 1e-7. scipy pads by the same number.
 pub(super) fn padding(options: &ResampleOptions) -> usize {
     let spelled = matches!(options.border, Border::Nearest | Border::GridConstant(_));

@@ -192,7 +192,7 @@ impl SegmentationObject {
         (values, outside, false)
     }
 
-    /// The segment as a stack of its own, sampled at the grid's voxels.
+    /// The segment as a separate stack, sampled at the grid's voxels.
     fn resampled(&self, number: u16, grid: &Grid) -> Result<(Vec<u8>, usize, bool)> {
         let own: Vec<usize> = (0..self.planes.len()).filter(|&i| self.planes[i].segment == number).collect();
         let Some(&any) = own.first() else { return Ok((vec![0; grid.len()], 0, true)) };

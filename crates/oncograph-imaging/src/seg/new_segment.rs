@@ -108,7 +108,7 @@ impl WriteOptions {
         self.uids = Some((series.into(), instance.into()));
         self
     }
-    /// Checks that date, time and UIDs are written as DICOM asks.
+    /// Checks that date, time and UIDs are written as DICOM requires.
     ///
     /// # Errors
     /// [`Error::Argument`] names the first that is not.

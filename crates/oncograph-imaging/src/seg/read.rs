@@ -8,7 +8,7 @@ use dicom_object::DefaultDicomObject;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// What a pixel of the object says.
+/// What a pixel of the object encodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SegmentationKind {
@@ -178,7 +178,7 @@ fn segments_of(a: Attributes<'_>) -> Result<Vec<Segment>> {
     Ok(segments)
 }
 
-/// The planes; what a frame's own functional groups do not say, the shared ones do.
+/// The planes; what a frame's own functional groups lack is taken from the shared ones.
 fn planes_of(a: Attributes<'_>) -> Result<Vec<Plane>> {
     let shared = a.first_item(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE);
     let mut planes = Vec::new();
@@ -241,7 +241,7 @@ fn bytes_of(object: &DefaultDicomObject, path: &Path, count: usize) -> Result<Ve
     }
 }
 
-/// Series and instances that the object says it was made from, from all the places that may say so.
+/// Series and instances that the object was made from, collected from every attribute that may reference them.
 fn references_of(a: Attributes<'_>) -> (Vec<String>, Vec<String>) {
     let mut series = Vec::new();
     let mut instances = BTreeSet::new();

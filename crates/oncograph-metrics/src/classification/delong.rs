@@ -47,9 +47,9 @@ impl Placements {
         }
         let all = rank::midranks(score);
         let within = |class: bool| {
-            let of: Vec<f64> = (0..score.len()).filter(|&i| label[i] == class).map(|i| score[i]).collect();
+            let own: Vec<f64> = (0..score.len()).filter(|&i| label[i] == class).map(|i| score[i]).collect();
             let all: Vec<f64> = (0..score.len()).filter(|&i| label[i] == class).map(|i| all[i]).collect();
-            all.into_iter().zip(rank::midranks(&of)).map(|(a, w)| a - w).collect::<Vec<f64>>()
+            all.into_iter().zip(rank::midranks(&own)).map(|(a, w)| a - w).collect::<Vec<f64>>()
         };
         let positive: Vec<f64> = within(true).into_iter().map(|v| v / n).collect();
         let negative: Vec<f64> = within(false).into_iter().map(|v| 1.0 - v / m).collect();

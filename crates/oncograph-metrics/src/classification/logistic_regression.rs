@@ -138,8 +138,8 @@ impl LogisticRegression {
     pub fn logit(&self, covariates: &Covariates) -> Result<Vec<f64>> {
         let columns = self.coefficients.len();
         check::length("LogisticRegression", "covariates", covariates.columns(), columns)?;
-        let of = |row: &[f64]| row.iter().zip(&self.coefficients).map(|(x, b)| x * b).sum::<f64>();
-        Ok((0..covariates.rows()).map(|i| self.intercept + of(covariates.row(i))).collect())
+        let linear = |row: &[f64]| row.iter().zip(&self.coefficients).map(|(x, b)| x * b).sum::<f64>();
+        Ok((0..covariates.rows()).map(|i| self.intercept + linear(covariates.row(i))).collect())
     }
 
     /// The probability of the positive class for each row.

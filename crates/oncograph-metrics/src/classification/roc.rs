@@ -185,10 +185,10 @@ mod tests {
             let label: Vec<bool> = rows.iter().map(|r| r.0).collect();
             let score: Vec<f64> = rows.iter().map(|r| r.1 as f64).collect();
             prop_assume!(label.contains(&true) && label.contains(&false));
-            let of = |class: bool| -> Vec<f64> {
+            let scores_of = |class: bool| -> Vec<f64> {
                 rows.iter().filter(|r| r.0 == class).map(|r| r.1 as f64).collect()
             };
-            let (positive, negative) = (of(true), of(false));
+            let (positive, negative) = (scores_of(true), scores_of(false));
             let auc = roc_auc(&label, &score).unwrap();
             if let Ok(test) = mann_whitney(&positive, &negative) {
                 let pairs = (positive.len() * negative.len()) as f64;

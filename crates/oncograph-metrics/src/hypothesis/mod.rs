@@ -26,7 +26,7 @@ pub struct TestResult {
     pub p_value: f64,
 }
 
-/// Options of the tests of two samples; each test reads those that it knows.
+/// Options of the tests of two samples; each test reads those that apply to it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(default)]

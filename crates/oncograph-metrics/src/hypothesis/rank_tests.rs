@@ -30,7 +30,7 @@ pub fn mann_whitney(a: &[f64], b: &[f64]) -> Result<TestResult> {
 
 /// [`mann_whitney`] against an alternative, with or without continuity correction.
 ///
-/// [`Alternative::Greater`] asks whether values of `a` tend to be larger.
+/// With [`Alternative::Greater`] the alternative is that values of `a` tend to be larger.
 ///
 /// # Errors
 /// As [`mann_whitney`].
@@ -81,8 +81,8 @@ pub fn wilcoxon(a: &[f64], b: &[f64]) -> Result<TestResult> {
 
 /// [`wilcoxon`] against an alternative, with or without continuity correction of the approximation.
 ///
-/// [`Alternative::Greater`] asks whether `a` tends to be larger than `b`; the statistic of a one-sided test is the sum
-/// of the ranks of the positive differences.
+/// With [`Alternative::Greater`] the alternative is that `a` tends to be larger than `b`; the statistic of a one-sided test
+/// is the sum of the ranks of the positive differences.
 ///
 /// # Errors
 /// As [`wilcoxon`].
@@ -197,15 +197,16 @@ mod tests {
     #[test]
     fn one_sided_tests_share_the_two_sided_p() {
         let (a, b) = ([1.0, 2.5, 2.0, 5.0, 4.5], [0.5, 3.0, 1.0, 2.0, 0.1]);
-        let of = |side| TestOptions::default().alternative(side).continuity(false);
+        let options = |side| TestOptions::default().alternative(side).continuity(false);
         for test in [mann_whitney_with, wilcoxon_with] {
-            let p = |side| test(&a, &b, &of(side)).unwrap().p_value;
+            let p = |side| test(&a, &b, &options(side)).unwrap().p_value;
             let (greater, less) = (p(Alternative::Greater), p(Alternative::Less));
             assert!(greater < less);
             assert!((p(Alternative::TwoSided) - 2.0 * greater).abs() < 1e-12);
         }
         // Differences 1, -2, 3: of the eight sums 0, 1, 2, 3, 3, 4, 5, 6 three are at least 4.
-        let exact = wilcoxon_with(&[1.0, 0.0, 3.0], &[0.0, 2.0, 0.0], &of(Alternative::Greater)).unwrap();
+        let exact =
+            wilcoxon_with(&[1.0, 0.0, 3.0], &[0.0, 2.0, 0.0], &options(Alternative::Greater)).unwrap();
         assert_eq!((exact.statistic, exact.p_value), (4.0, 3.0 / 8.0));
     }
 

@@ -10,7 +10,7 @@ const EXACT: usize = 33;
 pub struct Correlation {
     /// The coefficient, in [−1, 1].
     pub coefficient: f64,
-    /// Two-sided unless another alternative was asked for.
+    /// Two-sided unless another alternative was given.
     pub p_value: f64,
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct BrierScore {
-    /// The times asked for.
+    /// The requested times.
     pub times: Vec<f64>,
     /// Score at each time; 0 is perfect, 0.25 is a constant prediction of one half.
     pub score: Vec<f64>,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DynamicAuc {
-    /// The times asked for.
+    /// The requested times.
     pub times: Vec<f64>,
     /// AUC at each time.
     pub auc: Vec<f64>,

@@ -50,7 +50,7 @@ impl Conv3d {
         };
         let convolved = conv3d(&x.detach(), &self.weight.detach(), None, &self.conv)?;
         let mut rows = vec![weight.clone(), bias.clone()];
-        // The batch's mean takes the bias away again; only the running mean knows it.
+        // Subtracting the batch's mean cancels the bias; only the running mean contains it.
         let shift = self
             .bias
             .as_ref()
@@ -119,7 +119,7 @@ impl ConvNorm {
     fn sums<T: Element>(&self, x: &[T], y: &[T], dy: &[T]) -> candle_core::Result<Vec<(f64, f64)>> {
         let (channels, inner) = self.sizes()?;
         let batch = x.len() / (channels * inner).max(1);
-        let of = |c: usize| {
+        let channel_sums = |c: usize| {
             let mut sums = (0.0, 0.0);
             for n in 0..batch {
                 let row = (n * channels + c) * inner..(n * channels + c + 1) * inner;
@@ -129,7 +129,7 @@ impl ConvNorm {
             }
             (sums.0, sums.1 * self.inv_std[c])
         };
-        Ok((0..channels).into_par_iter().map(of).collect())
+        Ok((0..channels).into_par_iter().map(channel_sums).collect())
     }
 
     fn row_sums<T: Element>(&self, x: &[T], y: &[T], dy: &[T], mean: f64) -> (f64, f64) {

@@ -39,7 +39,7 @@ impl Convolution {
         })
     }
 
-    /// The gradients of input and weight, each only if it is asked for.
+    /// The gradients of input and weight, each only if it is needed.
     pub(super) fn gradients(
         &self,
         x: &Tensor,
@@ -115,7 +115,7 @@ impl CustomOp3 for Convolution {
 }
 
 impl Convolution {
-    /// Both gradients at once, where both are wanted and Winograd's kernels apply to both.
+    /// Both gradients at once, where both are needed and Winograd's kernels apply to both.
     fn both_gradients(
         &self,
         x: &Tensor,

@@ -164,8 +164,8 @@ impl BatchNorm {
             .reshape(x.shape())?)
     }
 
-    /// The moments of a training batch, towards which the running ones are moved; those know of a constant per channel that
-    /// `x` lacks, which `shift` gives.
+    /// The moments of a training batch, towards which the running ones are moved; those include a constant per channel that
+    /// `x` lacks and `shift` gives.
     pub(crate) fn learn(&self, x: &Tensor, shift: Option<&[f64]>) -> Result<Moments> {
         let channels = self.config.channels;
         check_channels("BatchNorm", x, channels)?;

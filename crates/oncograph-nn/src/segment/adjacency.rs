@@ -90,7 +90,7 @@ pub struct Adjacency {
     derived: Derived,
 }
 
-/// What follows from the edges and is worth keeping, made when it is first asked for.
+/// What is derived from the edges and worth keeping, computed on first use.
 #[derive(Debug, Clone, Default)]
 struct Derived {
     self_loops: OnceLock<Arc<SelfLoops>>,

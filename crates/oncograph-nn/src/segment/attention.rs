@@ -346,7 +346,7 @@ impl<T: Real> Back<'_, T> {
         let (mut z, mut alpha) = (vec![T::zero(); heads], vec![T::zero(); heads]);
         for (i, out) in self.out.chunks_exact_mut(stride).enumerate() {
             let row = self.first + i;
-            // Lengths that the compiler can know, so that it unrolls the loops over heads and channels.
+            // Lengths that are constant for the compiler, so that it unrolls the loops over heads and channels.
             let (dv, ds) = out.split_at_mut(width);
             let (v, s) = self.source[row * stride..][..stride].split_at(width);
             let (dv, ds, v, s) = (&mut dv[..width], &mut ds[..heads], &v[..width], &s[..heads]);
@@ -465,7 +465,7 @@ impl CustomOp3 for Attention {
             let (ds, dt, de) = with_values::<T, _>(source, |s| {
                 with_values(target, |t| with_values(edge, |e| run(s, t, e)))
             })?;
-            let back = |d: Vec<T>, of: &Tensor| Tensor::from_vec(d, of.shape(), of.device());
+            let back = |d: Vec<T>, like: &Tensor| Tensor::from_vec(d, like.shape(), like.device());
             Ok((Some(back(ds, source)?), Some(back(dt, target)?), Some(back(de, edge)?)))
         })
     }

@@ -103,7 +103,7 @@ struct Inputs<'a, T> {
 }
 
 impl<'a, T: Real> Inputs<'a, T> {
-    /// Heads, channels and their product, which the compiler knows where they are not 0.
+    /// Heads, channels and their product, compile-time constants where `H` and `C` are not 0.
     #[inline(always)]
     fn sizes<const H: usize, const C: usize>(&self) -> (usize, usize, usize) {
         let heads = if H > 0 { H } else { self.heads };
@@ -473,7 +473,7 @@ impl CustomOp3 for Attention {
             let (dl, dr, dp) = with_values::<T, _>(source, |s| {
                 with_values(target, |t| with_values(parameters, |p| run(s, t, p)))
             })?;
-            let back = |d: Vec<T>, of: &Tensor| Tensor::from_vec(d, of.shape(), of.device());
+            let back = |d: Vec<T>, like: &Tensor| Tensor::from_vec(d, like.shape(), like.device());
             Ok((Some(back(dl, source)?), Some(back(dr, target)?), Some(back(dp, parameters)?)))
         })
     }

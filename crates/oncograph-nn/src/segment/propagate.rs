@@ -69,7 +69,7 @@ pub fn propagate_fits(features: usize, out: usize) -> bool {
 }
 
 /// A sum over neighbours and the linear maps around it in one pass: `y = A x W^T (+ x W_r^T) (+ b)`, `A` the scaled
-/// adjacency that `neighbourhood` says.
+/// adjacency given by `neighbourhood`.
 ///
 /// Neither the sums nor a product is kept in memory, forward or backward. The sum is taken on the narrower side of `W`.
 ///
@@ -208,7 +208,7 @@ impl Propagate {
         })
     }
 
-    /// The gradients of `x`, if it is wanted, and of the parameters.
+    /// The gradients of `x`, if it is needed, and of the parameters.
     ///
     /// With `g = A^T dy`: `dx = g W + dy W_r`, `dW = g^T x`, `dW_r = dy^T x`: one pass over the sources.
     fn backward<T: Real + Element>(

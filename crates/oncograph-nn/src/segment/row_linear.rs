@@ -33,7 +33,7 @@ pub fn row_linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, relu: bool
 }
 
 /// A linear map of rows that is added to rows of another matrix, `y_i = base_k + W x_i` for each edge `i -> k` of
-/// `base_of_row`, which says one `k` for every row in order.
+/// `base_of_row`, which gives one `k` for every row in order.
 ///
 /// # Shapes
 /// `x` \[rows, F\], `weight` \[out, F\], `base` \[targets of `base_of_row`, out\] -> \[rows, out\]
@@ -67,7 +67,7 @@ struct RowLinear {
     relu: bool,
 }
 
-/// The gradients of `x`, the weight and the base, of those that are wanted.
+/// The gradients of `x`, the weight and the base; the first and the last only where needed.
 type Gradients<T> = (Option<Vec<T>>, Vec<T>, Option<Vec<T>>);
 
 /// Rows at a time; few rows are spread over some threads all the same.
@@ -143,7 +143,7 @@ impl RowLinear {
         (wants_x.then_some(dx), dw, wants_base.then(base))
     }
 
-    /// One pass over groups of rows, each with a gradient of the matrix of its own.
+    /// One pass over groups of rows, each of which accumulates its own gradient of the matrix.
     fn backward_narrow<T: Real + Element>(
         &self,
         (x, weight, y, dy): (&[T], &[T], &[T], &[T]),
@@ -264,8 +264,8 @@ impl CustomOp3 for RowLinear {
             let (dx, dw, db) = with_values::<T, _>(x, |x| with_values(weight, |w| with_values(y, |y| {
                 with_values(&dy, |dy| Ok(self.backward((x, w, y, dy), rows, wanted)))
             })))?;
-            let like = |values: Option<Vec<T>>, of: &Tensor| {
-                values.map(|v| Tensor::from_vec(v, of.shape(), of.device())).transpose()
+            let like = |values: Option<Vec<T>>, tensor: &Tensor| {
+                values.map(|v| Tensor::from_vec(v, tensor.shape(), tensor.device())).transpose()
             };
             Ok((like(dx, x)?, like(Some(dw), weight)?, like(db, base)?))
         })

@@ -6,7 +6,7 @@ use super::kernel::Real;
 /// A loop over memory. `run` must be `#[inline(always)]`, as everything that it calls in a loop, so that it is compiled
 /// for each of the processors of [`vectorized`].
 pub(crate) trait Kernel {
-    /// `FMA` says whether fused multiply-add is one instruction.
+    /// `FMA` is true where fused multiply-add is one instruction.
     fn run<const FMA: bool>(self);
 }
 
@@ -66,7 +66,7 @@ pub(super) fn prefetch<T>(data: &[T], at: usize, width: usize) {
     let _ = (data, at, width);
 }
 
-/// A vector that threads write at places of their own, such as one row per edge in the order of the edge list.
+/// A vector that threads write at disjoint places, such as one row per edge in the order of the edge list.
 pub(super) struct Scattered<T> {
     at: *mut T,
     len: usize,

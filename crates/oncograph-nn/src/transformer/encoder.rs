@@ -55,7 +55,7 @@ impl TransformerEncoderConfig {
     }
 }
 
-/// A stack of [`TransformerEncoderLayer`]s with a norm at its end, if wanted.
+/// A stack of [`TransformerEncoderLayer`]s with an optional norm at its end.
 ///
 /// # Example
 ///

@@ -135,7 +135,7 @@ pub struct Site<'a> {
 /// The answer has one record per round: the sites' mean loss, and in `train_parts` by site `loss NAME` and `update NAME`,
 /// the norm of its step away from the global parameters, in `validation_parts` `score NAME`.
 ///
-/// Simulated on one machine: nothing is sent, encrypted or noised, and parameters may tell of patients.
+/// Simulated on one machine: nothing is sent, encrypted or noised, and parameters may reveal information on patients.
 ///
 /// # Errors
 /// [`Error::Input`] without sites or patients, for names that are not plain or not unique, or for the files of another
@@ -277,8 +277,8 @@ impl Federation<'_> {
 
     /// One site's part of a round; the store holds its parameters afterwards.
     ///
-    /// The site's own checkpoint says how far it is: at the round's first epoch it takes the global parameters and keeps
-    /// its optimizer, within the round, after a kill, it goes on.
+    /// The site's own checkpoint determines where it starts: at the round's first epoch it takes the global parameters and
+    /// keeps its optimizer; within the round, after a kill, it resumes.
     fn site(&self, site: &mut Site<'_>, global: &Parameters, round: usize) -> Result<FitOutcome> {
         let config = self.config;
         let file = self.folder.join(format!("site-{}.safetensors", site.name));

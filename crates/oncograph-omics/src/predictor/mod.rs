@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct OmicsPrediction {
-    /// The answers of each model that was asked, by repetition and fold.
+    /// The predictions of each model of the ensemble, by repetition and fold.
     pub answers: Vec<((usize, usize), Answers)>,
     /// The report, with the means over the models.
     pub report: ClinicalReport,

@@ -1,4 +1,4 @@
-//! The clinical report: means over the models that were asked.
+//! The clinical report: means over the models of the ensemble.
 
 use super::survival::risk_of;
 use super::{FoldReading, OmicsPatient, OmicsPredictor};
@@ -100,8 +100,8 @@ fn prediction(task: &str, names: &[String], read: &[FoldReading<'_>]) -> Option<
     match answers.first()?.1 {
         Answer::Probabilities(first) => {
             let mean = |k: usize| {
-                let of = |a: &Answer| if let Answer::Probabilities(p) = a { p[k] } else { 0.0 };
-                answers.iter().map(|(_, a)| of(a)).sum::<f64>() / n
+                let probability = |a: &Answer| if let Answer::Probabilities(p) = a { p[k] } else { 0.0 };
+                answers.iter().map(|(_, a)| probability(a)).sum::<f64>() / n
             };
             let chance =
                 |(k, name): (usize, &String)| Probability { name: name.clone(), probability: mean(k) };

@@ -46,7 +46,7 @@ pub fn numbers_at_risk(time: &[f64], ticks: &[f64]) -> Vec<usize> {
 /// The vertical axis is the probability of no event yet: survival where the event is death.
 /// The curves are right-continuous and start at 1; they end at the last observation of each group.
 /// `level` is the confidence level of the bands, for example 0.95. Where the test has no value, the caption
-/// says why.
+/// gives the reason.
 ///
 /// # Units
 /// Times in `time_unit`, a plural noun such as `months`, which labels the axis.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// The patients of a study: clinical covariates, outcomes and, where there are images, the features of their nodes.
 ///
 /// A graph without its image nodes is another input, and patients are compared on one kind only: where images are used,
-/// patients without them are left out, which [`StgCohort::notes`] says.
+/// patients without them are left out, as reported in [`StgCohort::notes`].
 #[derive(Debug, Clone)]
 pub struct StgCohort {
     clinical: Table,
@@ -62,7 +62,7 @@ impl StgCohort {
         })
     }
 
-    /// Encodes the images of all patients by `workers` threads, each with a patient of its own; `on_patient` is called
+    /// Encodes the images of all patients by `workers` threads, one patient each at a time; `on_patient` is called
     /// after each. Without images there is nothing to do.
     ///
     /// # Errors
@@ -147,7 +147,7 @@ impl StgCohort {
         self.phantom
     }
 
-    /// What a reader of a report must know about the data.
+    /// Remarks on the data that have to be shown in a report.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }

@@ -35,9 +35,10 @@ impl Baseline for RandomForest {
             }
             Target::Classes { names, classes } => {
                 let (rows, known) = known_classes(classes, inputs.train);
-                let of = |c: usize| known.iter().map(|k| *k == c).collect::<Vec<_>>();
-                let columns =
-                    (0..names.len()).map(|c| grow(&rows, &binary(&of(c)))).collect::<Result<Vec<_>>>()?;
+                let indicator = |c: usize| known.iter().map(|k| *k == c).collect::<Vec<_>>();
+                let columns = (0..names.len())
+                    .map(|c| grow(&rows, &binary(&indicator(c))))
+                    .collect::<Result<Vec<_>>>()?;
                 (0..test.len()).map(|r| normalised(columns.iter().map(|c| c[r]).collect())).collect()
             }
             Target::Labels { names, labels } => {

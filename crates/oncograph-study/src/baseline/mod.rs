@@ -76,7 +76,7 @@ impl<D: Cohort, B: Baseline> Model<D> for Adapter<B> {
     }
 }
 
-/// Some columns of a design, in the order asked for.
+/// Some columns of a design, in the requested order.
 fn selected(design: Matrix, columns: Option<&[String]>) -> Result<Matrix> {
     let Some(columns) = columns else { return Ok(design) };
     let place = |name: &String| {

@@ -92,9 +92,9 @@ const WORKERS: &str = "ONCOGRAPH_WORKERS";
 
 /// Starts the program anew with one thread for each tensor and as many jobs at once as it would have had threads.
 ///
-/// candle keeps a pool of its own, as wide as `RAYON_NUM_THREADS` says or as there are processors, whose threads wait in a
-/// loop: on two processors they took 40 % of a run whose folds train side by side. It can only be told so by the environment
-/// of the process.
+/// candle keeps a separate thread pool, with `RAYON_NUM_THREADS` threads or one per processor, whose threads wait in a
+/// loop: on two processors they took 40 % of a run whose folds train side by side. Its size can only be set by the
+/// environment of the process.
 ///
 /// # Errors
 /// If the program cannot be started again.

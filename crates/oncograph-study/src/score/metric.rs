@@ -260,9 +260,9 @@ fn years(answer: &Answer, metric: Metric) -> Option<f64> {
     }
 }
 
-fn probability(held: &Held, of: usize) -> Option<f64> {
+fn probability(held: &Held, class: usize) -> Option<f64> {
     match &held.answer {
-        Answer::Probabilities(p) => p.get(of).copied(),
+        Answer::Probabilities(p) => p.get(class).copied(),
         _ => None,
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Nothing in it was measured on a person. Each patient has a CT with body, liver, vessels and tumours drawn from
 //! smooth shapes, the masks of these, and a clinical row with the columns of the released workbook. Outcomes follow
-//! a stated model in which the images carry most of the signal, so that a model that sees the images can be told
-//! from one that does not. The true factors and linear predictors are written beside the data.
+//! a stated model in which the images carry most of the signal, so that a model that sees the images scores
+//! better than one that does not. The true factors and linear predictors are written beside the data.
 
 mod anatomy;
 mod config;

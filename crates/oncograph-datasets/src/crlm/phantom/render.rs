@@ -163,7 +163,7 @@ impl Canvas<'_> {
         mask
     }
 
-    /// The part of the liver on one side of the cutting plane, placed so that it has the wanted share.
+    /// The part of the liver on one side of the cutting plane, placed so that it has the configured share.
     fn remnant(&self, voxels: &[u32]) -> Vec<u8> {
         let n = self.anatomy.cut_normal;
         let height = |&i: &u32| {

@@ -104,7 +104,7 @@ fn volumes(
     let mut rng = seed.stream("tracts").rng();
     let grid = &atlas.grid;
     let n = grid.len();
-    // Every tract has an integrity of its own, which MRI and FA both show, and how much tumour is in it.
+    // Every tract has its own integrity, which MRI and FA both show, and how much tumour is in it.
     let mut integrity = vec![0.0f32; n];
     let mut infiltrated = vec![0.0f32; n];
     for tract in &atlas.tracts {

@@ -41,7 +41,7 @@ impl Transposed {
         })
     }
 
-    /// The gradients of input and weight, each only if it is asked for.
+    /// The gradients of input and weight, each only if it is needed.
     fn gradients(
         &self,
         x: &Tensor,

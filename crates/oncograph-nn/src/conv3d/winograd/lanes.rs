@@ -40,7 +40,7 @@ impl<const FUSED: bool> Lanes for Wide<FUSED> {
         Wide([value; LANES])
     }
 
-    // SAFETY: the pointer is good for sixteen numbers, as the trait asks.
+    // SAFETY: the pointer is good for sixteen numbers, as the trait requires.
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
         // SAFETY: the caller's promise; the read needs no alignment beyond that of f32.

@@ -40,7 +40,7 @@ pub(super) struct Product<'a> {
     pub relu: bool,
 }
 
-/// Computes one tile of sums. Each size is a function of its own for each instruction set: inlined together, the
+/// Computes one tile of sums. Each size is a separate function for each instruction set: inlined together, the
 /// compiler would keep the sums in memory.
 trait Tile: Lanes {
     /// # Safety
@@ -117,7 +117,7 @@ unsafe fn tile<V: Lanes, const N: usize, const R: usize>(p: &Product, row: usize
     }
 }
 
-// SAFETY: called with a product whose pointers reach as far as its counts say.
+// SAFETY: called with a product whose pointers are valid for all of its counts.
 #[inline(always)]
 unsafe fn strip<V: Tile, const N: usize>(p: &Product, block: usize) {
     let mut row = 0;
@@ -138,7 +138,7 @@ unsafe fn strip<V: Tile, const N: usize>(p: &Product, block: usize) {
     }
 }
 
-// SAFETY: called with a product whose pointers reach as far as its counts say.
+// SAFETY: called with a product whose pointers are valid for all of its counts.
 #[inline(always)]
 unsafe fn run<V: Tile>(p: &Product) {
     let mut block = 0;

@@ -90,7 +90,7 @@ pub(super) struct Tiles {
     pub width: usize,
 }
 
-// SAFETY: called with tiles whose pointers reach as far as their counts and strides say.
+// SAFETY: called with tiles whose pointers are valid for all of their counts and strides.
 #[inline(always)]
 unsafe fn input<V: Lanes, const M: usize>(t: &Tiles) {
     let n = M + 2;
@@ -118,7 +118,7 @@ unsafe fn input<V: Lanes, const M: usize>(t: &Tiles) {
 }
 
 /// `A y A^T` of the tiles of `dy`, with zeros beyond `height` and `width`.
-// SAFETY: called with tiles whose pointers reach as far as their counts and strides say.
+// SAFETY: called with tiles whose pointers are valid for all of their counts and strides.
 #[inline(always)]
 unsafe fn spread<V: Lanes, const M: usize>(t: &Tiles) {
     let n = M + 2;
@@ -156,7 +156,7 @@ pub(super) struct Finish {
     pub relu: bool,
 }
 
-// SAFETY: called with tiles whose pointers reach as far as their counts and strides say.
+// SAFETY: called with tiles whose pointers are valid for all of their counts and strides.
 #[inline(always)]
 unsafe fn output<V: Lanes, const M: usize>(t: &Tiles, finish: &Finish) {
     let n = M + 2;
@@ -194,7 +194,7 @@ unsafe fn output<V: Lanes, const M: usize>(t: &Tiles, finish: &Finish) {
     }
 }
 
-// SAFETY: called with tiles whose pointers reach as far as their counts and strides say.
+// SAFETY: called with tiles whose pointers are valid for all of their counts and strides.
 #[inline(always)]
 unsafe fn input_any<V: Lanes>(t: &Tiles) {
     // SAFETY: the caller's promise.

@@ -101,7 +101,7 @@ pub(super) struct Job<'a> {
     point_stride: usize,
 }
 
-// `V` only says for which instructions the function is compiled.
+// `V` only selects the instructions that the function is compiled for.
 // SAFETY: called with room for all points of a block at `to`.
 #[allow(clippy::extra_unused_type_parameters)]
 #[inline(always)]
