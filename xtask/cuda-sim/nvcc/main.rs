@@ -96,9 +96,8 @@ fn compile(source: &Path, library: &Path, preprocessor: &[String]) -> Result<()>
     let translated = library.with_extension("cpp");
     std::fs::write(&translated, translate::translate(&text)?)
         .with_context(|| format!("cannot write {}", translated.display()))?;
-    // The tests' grids are small: a quick compilation counts more than quick kernels.
     let mut command = compiler();
-    command.args(["-O1", "-g1", "-fPIC", "-shared", "-w"]);
+    command.args(["-O2", "-g1", "-fPIC", "-shared", "-w"]);
     succeed(command.arg("-x").arg("c++").arg(&translated).arg("-o").arg(library))
 }
 

@@ -89,14 +89,14 @@ void report_faults() {
 
 } // namespace cudasim
 
-// A function that the stand-in lacks; `nvcc` knows which from the bindings. Later calls of the driver fail too, since a
-// function without a result cannot report it.
+// What a function that the stand-in lacks calls (`cargo xtask test-cuda` writes them from the bindings).
 API int cudasim_missing(const char *name, int status) {
   using namespace cudasim;
   std::lock_guard<std::recursive_mutex> held(simulator().lock);
   failed(status, std::string(name) + " is not part of the stand-in (xtask/cuda-sim/README.md)");
   return status;
 }
+// A function without a result cannot report it: every later call of the driver does.
 API int cudasim_missing_void(const char *name) {
   using namespace cudasim;
   std::lock_guard<std::recursive_mutex> held(simulator().lock);

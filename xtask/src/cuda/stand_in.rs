@@ -14,6 +14,9 @@ const LIBRARIES: [&str; 7] = ["cuda", "cudart", "cublas", "cublasLt", "curand", 
 /// The one library, and the name that programs remember.
 const LIBRARY: &str = "libcudasim.so.1";
 
+/// Variables for the environment of a child.
+pub(super) type Environment = Vec<(&'static str, OsString)>;
+
 /// The stand-in as it is installed.
 pub(super) struct StandIn {
     home: PathBuf,
@@ -45,7 +48,7 @@ impl StandIn {
     }
 
     /// What programs need in their environment to be built with the stand-in and to run on it.
-    pub(super) fn environment(&self) -> Result<Vec<(&'static str, OsString)>> {
+    pub(super) fn environment(&self) -> Result<Environment> {
         Ok(vec![
             ("CUDA_HOME", self.home.clone().into()),
             ("CUDASIM_HOME", self.home.clone().into()),
@@ -83,7 +86,9 @@ impl StandIn {
                 suite::KERNELS.join(", ")
             );
             let mut clean = cargo(root);
-            clean.args(["clean", "--quiet"]).env("CARGO_TARGET_DIR", &self.target);
+            clean
+                .args(["clean", "--quiet", "--profile", suite::PROFILE])
+                .env("CARGO_TARGET_DIR", &self.target);
             clean.args(suite::KERNELS.iter().flat_map(|name| ["--package", *name]));
             if !clean.status().context("cannot start cargo")?.success() {
                 bail!("cargo clean failed in {}", self.target.display());
@@ -102,7 +107,7 @@ impl StandIn {
         if is_current(&stamp, &state) {
             return Ok(());
         }
-        println!("test-cuda: building the stand-in into {}", self.home.display());
+        eprintln!("test-cuda: building the stand-in into {}", self.home.display());
         let (generated, library) = (self.home.join("missing.cpp"), lib.join(LIBRARY));
         write(&generated, &missing)?;
         let mut command = Command::new(compiler);

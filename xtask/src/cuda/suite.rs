@@ -13,6 +13,9 @@ pub(super) struct Package {
 pub(super) const SUITE: [Package; 1] =
     [Package { name: "oncograph-tests-cuda", tests: &["candle", "stand_in"] }];
 
+/// The profile of the root's manifest that everything is built with.
+pub(super) const PROFILE: &str = "cuda";
+
 /// Packages whose build scripts call nvcc: they are built again where the stand-in's nvcc or its headers change, of
 /// which cargo knows nothing.
 pub(super) const KERNELS: [&str; 1] = ["candle-kernels"];
