@@ -6,7 +6,7 @@ mod list;
 mod metrics;
 mod page;
 
-use crate::cargo;
+use crate::{cargo, target};
 use anyhow::{Context, Result, bail, ensure};
 use list::{BLOCKS, Block};
 use metrics::Metrics;
@@ -80,7 +80,7 @@ pub fn run(root: &Path, options: &Options) -> Result<bool> {
 }
 
 fn block_runs(root: &Path, block: &Block, options: &Options) -> Result<Vec<Run>> {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let target = target(root);
     let out = target.join("study").join(block.name);
     // What an earlier run cached would be taken for the time of this one.
     std::fs::remove_dir_all(&out).ok();
