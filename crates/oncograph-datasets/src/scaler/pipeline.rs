@@ -31,6 +31,13 @@ pub enum MissingFlags {
     None,
 }
 
+impl MissingFlags {
+    /// The name of the companion of a column.
+    pub fn column(name: &str) -> String {
+        format!("{name}_missing")
+    }
+}
+
 /// What a [`TabularPipeline`] does.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -140,7 +147,7 @@ impl TabularPipeline {
 
     /// Names of the output columns.
     pub fn output_names(&self) -> Vec<String> {
-        let flags = self.flagged.iter().map(|&c| format!("{}_missing", self.names[c]));
+        let flags = self.flagged.iter().map(|&c| MissingFlags::column(&self.names[c]));
         self.names.iter().cloned().chain(flags).collect()
     }
 

@@ -17,7 +17,7 @@ pub use logistic::Logistic;
 use crate::model::{Model, Outcome};
 use crate::{Answer, Answers, Cohort, Job, Result, Task};
 use oncograph_core::{Argument, FollowUp, Seed, Split};
-use oncograph_datasets::scaler::Matrix;
+use oncograph_datasets::scaler::{Matrix, MissingFlags};
 use oncograph_metrics::{NelsonAalen, Survival};
 
 /// A model without epochs: it fits the rows of training and validation together, task by task.
@@ -31,7 +31,7 @@ pub trait Baseline: Sync {
     /// A fit that fails.
     fn answer(&self, task: &Task, inputs: &Inputs<'_>) -> Result<Option<Vec<Answer>>>;
 
-    /// The columns of the design that it uses; by default all.
+    /// The columns of the design that it uses, each with the flag of its missing values if there is one; by default all.
     fn columns(&self) -> Option<&[String]> {
         None
     }
@@ -76,7 +76,8 @@ impl<D: Cohort, B: Baseline> Model<D> for Adapter<B> {
     }
 }
 
-/// Some columns of a design, in the requested order.
+/// Some columns of a design, in the requested order, then the flags of their missing values: without it a missing age would
+/// be the median age.
 fn selected(design: Matrix, columns: Option<&[String]>) -> Result<Matrix> {
     let Some(columns) = columns else { return Ok(design) };
     let place = |name: &String| {
@@ -84,9 +85,11 @@ fn selected(design: Matrix, columns: Option<&[String]>) -> Result<Matrix> {
         let expected = || format!("among {}", design.names.join(", "));
         found.ok_or_else(|| Argument::new("Baseline", "columns", expected(), name))
     };
-    let places = columns.iter().map(place).collect::<std::result::Result<Vec<_>, _>>()?;
+    let mut places = columns.iter().map(place).collect::<std::result::Result<Vec<_>, _>>()?;
+    let flags = columns.iter().map(|name| MissingFlags::column(name)).filter(|flag| !columns.contains(flag));
+    places.extend(flags.filter_map(|flag| design.names.iter().position(|n| *n == flag)));
     let rows = design.rows.iter().map(|r| places.iter().map(|&c| r[c]).collect()).collect();
-    Ok(Matrix { names: columns.to_vec(), rows })
+    Ok(Matrix { names: places.iter().map(|&c| design.names[c].clone()).collect(), rows })
 }
 
 /// The training rows whose time is known, with it.
@@ -137,6 +140,17 @@ mod tests {
     use crate::testing::Toy;
     use crate::{Metric, ScoreOptions, Study};
     use oncograph_train::RunDir;
+
+    #[test]
+    fn a_chosen_column_brings_the_flag_of_its_missing_values() {
+        let names = ["age", "male", "grade", "age_missing", "grade_missing"].map(String::from).to_vec();
+        let design = Matrix { names, rows: vec![vec![1.0, 2.0, 3.0, 4.0, 5.0]] };
+        let chosen = selected(design, Some(&["male".to_string(), "age".to_string()])).unwrap();
+        assert_eq!(
+            (chosen.names.join(" "), &chosen.rows[0][..]),
+            ("male age age_missing".into(), &[2.0, 1.0, 4.0][..])
+        );
+    }
 
     #[test]
     fn baselines_find_what_is_there_and_constants_do_not() {
