@@ -7,6 +7,7 @@ use oncograph_datasets::glioma::{
     GliomaPhantomConfig, LabelConvention, StandardBrain, TractMaps, TumourLabel,
 };
 use oncograph_study::cli::{StudyArgs, read_config};
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// Predict the IDH genotype of glioma from four MRI sequences and a tumour mask: tumour image, tumour surface and brain
@@ -17,6 +18,8 @@ use std::path::{Path, PathBuf};
 /// device.
 #[derive(Debug, Parser)]
 #[command(name = "glioma_idh", version)]
+// One split in three parts: these are refused with the reason.
+#[command(mut_arg("folds", |a| a.hide(true)), mut_arg("repeats", |a| a.hide(true)))]
 pub struct Args {
     #[command(flatten)]
     pub study: StudyArgs,
@@ -93,6 +96,20 @@ pub struct Args {
     pub paper_audit: bool,
 }
 
+/// A whole run, as it is written into the run's folder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunConfig {
+    /// The table of the paper whose models are trained, too.
+    #[serde(default)]
+    pub table: Option<u8>,
+    /// Whether the network is also trained with one decision changed at a time.
+    #[serde(default)]
+    pub ablate: bool,
+    /// Everything else.
+    #[serde(flatten)]
+    pub system: GliomaConfig,
+}
+
 impl Args {
     /// Names the program that an option has become.
     pub fn moved(&self) -> anyhow::Result<()> {
@@ -114,7 +131,7 @@ impl Args {
     }
 
     /// The settings given on the command line.
-    pub fn config(&self) -> anyhow::Result<GliomaConfig> {
+    pub fn config(&self) -> anyhow::Result<RunConfig> {
         if let Some(path) = &self.study.config {
             return Ok(read_config(path)?);
         }
@@ -130,10 +147,11 @@ impl Args {
             }
         };
         let config = GliomaConfig::preset(preset.into(), source, seed).device(&self.study.device);
-        Ok(match self.epochs {
+        let system = match self.epochs {
             Some(epochs) => config.epochs(epochs),
             None => config,
-        })
+        };
+        Ok(RunConfig { table: self.table, ablate: self.ablate, system })
     }
 
     /// The cohort that `--data` and the options beside it name.

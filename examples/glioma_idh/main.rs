@@ -5,15 +5,14 @@ mod planted;
 mod predict;
 mod report;
 
-use clap::Parser;
-use cli::Args;
+use cli::{Args, RunConfig};
 use oncograph_brain::{
     GliomaCohort, GliomaConfig, GliomaStages, ImageNetwork, ImageNetworkKind, MlpHead, OnHalfB,
     PopulationHead, Prevalence, RidgeLogistic, SvmSystem, glioma_model_card, names, published_variants,
     switched_variants, write_glioma_bundle,
 };
 use oncograph_core::{Seed, Split};
-use oncograph_study::cli::{StudyProgress, device, open_run, program, stop_on_ctrl_c};
+use oncograph_study::cli::{StudyProgress, device, open_run, parse, program, stop_on_ctrl_c};
 use oncograph_study::{ScoreOptions, Study, StudyResults};
 use oncograph_train::{RunDir, StopFlag};
 // Its allocator keeps the big blocks of a training step for the next one.
@@ -23,7 +22,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    // The last stage may be another one than that of the run; the planted signals are no run.
+    let args: Args = parse(&["stage", "planted"]);
     program(|| run(&args))
 }
 
@@ -37,8 +37,8 @@ fn run(args: &Args) -> anyhow::Result<()> {
         return planted::run(args, &stop);
     }
     let root = args.study.out.join("glioma_idh");
-    let (config, run, is_new) = open_run(&root, args.study.resume.as_ref(), || args.config())?;
-    let result = train(args, &config, &run, &stop);
+    let (asked, run, is_new) = open_run(&root, args.study.resume.as_ref(), || args.config())?;
+    let result = train(args, &asked, &run, &stop);
     // A run that could not begin, because its data is bad, leaves nothing behind.
     let began = run.file("roles.json").exists();
     if is_new && !began && result.is_err() && !stop.is_requested() {
@@ -47,8 +47,8 @@ fn run(args: &Args) -> anyhow::Result<()> {
     result
 }
 
-fn train(args: &Args, config: &GliomaConfig, run: &RunDir, stop: &StopFlag) -> anyhow::Result<()> {
-    let (out, bars) = (&args.study.out, StageBars::default());
+fn train(args: &Args, asked: &RunConfig, run: &RunDir, stop: &StopFlag) -> anyhow::Result<()> {
+    let (out, config, bars) = (&args.study.out, &asked.system, StageBars::default());
     let cohort = config.source.open(out, stop, &|p| bars.update(p))?;
     cohort.notes.iter().for_each(|note| eprintln!("{note}"));
     let split = cohort.halves(config.split, config.seed)?;
@@ -68,7 +68,7 @@ fn train(args: &Args, config: &GliomaConfig, run: &RunDir, stop: &StopFlag) -> a
     run.write_json("embeddings.json", &net.embeddings)?;
 
     let start = Instant::now();
-    let (results, tables) = study(args, &stages, (&cohort, &split), run, stop)?;
+    let (results, tables) = study(asked, &stages, (&cohort, &split), run, stop)?;
     stages.spend("4 population graph and heads", start, false);
     let options = ScoreOptions::default().threshold(config.threshold).reference(names::INDUCTIVE);
     let scores = results.score(&cohort, &options)?;
@@ -97,7 +97,7 @@ type Shown = (String, Vec<String>);
 
 /// Every head on the shared stages, and what it is compared with, on the one split.
 fn study(
-    args: &Args,
+    asked: &RunConfig,
     stages: &GliomaStages<'_>,
     (cohort, split): (&GliomaCohort, &Split),
     run: &RunDir,
@@ -114,8 +114,8 @@ fn study(
     let (mlp, svm) = (MlpHead::new(stages), SvmSystem::new(stages));
     let (age_and_sex, prevalence) = (OnHalfB(RidgeLogistic::new(1.0)), OnHalfB(Prevalence));
     let images = ImageNetworkKind::ALL.map(|k| (k.name(config.preset), ImageNetwork::new(stages, k)));
-    let images = if args.table == Some(3) { &images[..] } else { &[] };
-    let (mut tables, variants) = variants(args, config, &mlp);
+    let images = if asked.table == Some(3) { &images[..] } else { &[] };
+    let (mut tables, variants) = variants(asked, config, &mlp);
     let models = 12 + images.len() + variants.len();
     let progress = StudyProgress::new(models, config.classifier_fit.epochs.max(config.mlp_fit.epochs));
     let mut study = Study::new(cohort, run)
@@ -148,14 +148,14 @@ fn study(
 
 /// Other networks under the MLP head, and the tables that show them.
 fn variants<'s>(
-    args: &Args,
+    asked: &RunConfig,
     config: &GliomaConfig,
     mlp: &MlpHead<'s>,
 ) -> (Vec<Shown>, Vec<(String, MlpHead<'s>)>) {
     let (mut tables, mut variants): (Vec<Shown>, Vec<(String, MlpHead)>) = (vec![], vec![]);
     for (wanted, caption, networks) in [
-        (args.table == Some(4), report::TABLE_4, published_variants(&config.model)),
-        (args.ablate, report::SWITCHES, switched_variants(&config.model)),
+        (asked.table == Some(4), report::TABLE_4, published_variants(&config.model)),
+        (asked.ablate, report::SWITCHES, switched_variants(&config.model)),
     ] {
         if wanted {
             tables.push((caption.into(), networks.iter().map(|n| n.0.clone()).collect()));

@@ -19,7 +19,7 @@ const SIGNALS: [&str; 4] = ["shape", "texture", "tract", "none"];
 const ENCODERS: [&str; 5] = ["f^I", "f^P", "f^B", "f^B+f^P", "full"];
 
 pub fn run(args: &Args, stop: &StopFlag) -> anyhow::Result<()> {
-    let config = args.config()?;
+    let config = args.config()?.system;
     let header = std::iter::once("Signal").chain(ENCODERS).chain([names::AGE_AND_SEX]);
     let caption = "AUROC on the test patients by planted signal and encoders, MLP head";
     let mut found = ReportTable::new(caption, header);

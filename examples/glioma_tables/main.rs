@@ -9,8 +9,8 @@ use oncograph_core::Seed;
 use oncograph_datasets::glioma::{GliomaFeatures, GliomaTable, GliomaTableKind};
 use oncograph_report::{Banner, RESEARCH_ONLY, Report, ReportTable};
 use oncograph_study::cli::{
-    StudyArgs, StudyProgress, command_line, device, one_thread_per_tensor, open_run, program, read_config,
-    stop_on_ctrl_c, workers,
+    StudyArgs, StudyProgress, command_line, device, one_thread_per_tensor, open_run, parse, program,
+    read_config, stop_on_ctrl_c, workers,
 };
 use oncograph_study::{
     Cohort, Metric, ScoreOptions, ScoreTable, Scores, Study, StudyResults, calibration_plot, roc_curves,
@@ -28,6 +28,7 @@ use std::process::ExitCode;
 /// not a medical device.
 #[derive(Debug, Parser)]
 #[command(name = "glioma_tables", version)]
+#[command(mut_arg("repeats", |a| a.help("Repetitions of the cross-validation [default: 5]")))]
 struct Args {
     /// A table with IDH status: UCSF-PDGM-metadata or table S1 of Ceccarelli 2016 [.csv]
     #[arg(value_name = "FILE", required_unless_present_any = ["resume", "config"])]
@@ -40,7 +41,7 @@ const LOGISTIC: &str = "logistic regression";
 const AGE_SEX: &str = "logistic regression, age and sex";
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args: Args = parse(&["device"]);
     program(|| run(&args))
 }
 
@@ -60,7 +61,9 @@ fn run(args: &Args) -> anyhow::Result<()> {
 
 fn settings(args: &Args) -> anyhow::Result<GliomaTablesConfig> {
     if let Some(path) = &args.study.config {
-        return Ok(read_config(path)?);
+        let config: GliomaTablesConfig = read_config(path)?;
+        config.validate()?;
+        return Ok(config);
     }
     let Some(table) = &args.table else { anyhow::bail!("a table is needed") };
     let mut config = GliomaTablesConfig::new(table);

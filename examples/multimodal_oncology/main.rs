@@ -5,7 +5,6 @@ mod explanation;
 mod report;
 mod settings;
 
-use clap::Parser;
 use cli::Args;
 use oncograph_core::AtFile;
 use oncograph_deploy::{Bundle, ClinicalReport};
@@ -14,7 +13,7 @@ use oncograph_omics::{
     write_bundle,
 };
 use oncograph_study::cli::{
-    StudyProgress, device, one_thread_per_tensor, open_run, program, stop_on_ctrl_c, workers,
+    StudyProgress, device, one_thread_per_tensor, open_run, parse, program, stop_on_ctrl_c, workers,
 };
 use oncograph_study::{Constant, JOBS, Linear, Penalty, RandomForest, ScoreOptions, Study, StudyResults};
 use oncograph_train::{RunDir, StopFlag};
@@ -29,7 +28,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 const NAME: &str = "multimodal_oncology";
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args: Args = parse(&[]);
     program(|| {
         one_thread_per_tensor()?;
         match &args.predict {
@@ -46,7 +45,7 @@ fn run(args: &Args) -> Result<()> {
         args.study.resume.as_ref(),
         || Settings::from_args(args),
     )?;
-    let result = study(args, &settings, &run, &stop);
+    let result = study(&settings, &run, &stop);
     // A run that could not begin, because its data is bad, leaves nothing behind.
     if is_new && !run.file(JOBS).exists() && result.is_err() && !stop.is_requested() {
         std::fs::remove_dir_all(run.path()).ok();
@@ -55,7 +54,7 @@ fn run(args: &Args) -> Result<()> {
 }
 
 /// Opens the cohort, trains and compares the models, and writes the page, the bundle and one patient's report.
-fn study(args: &Args, settings: &Settings, run: &RunDir, stop: &StopFlag) -> Result<()> {
+fn study(settings: &Settings, run: &RunDir, stop: &StopFlag) -> Result<()> {
     let cohort = settings.open()?;
     let patient = settings.reported(&cohort)?;
     let systems = settings.systems(&cohort)?;
@@ -65,7 +64,7 @@ fn study(args: &Args, settings: &Settings, run: &RunDir, stop: &StopFlag) -> Res
         .plan(settings.plan.clone())
         .inner(settings.validation)
         .seed(settings.seed())
-        .device(device(&args.study.device)?)
+        .device(device(&settings.device)?)
         .stop(stop)
         .workers(workers())
         .on_progress(|p| progress.update(p));

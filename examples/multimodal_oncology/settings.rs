@@ -31,6 +31,8 @@ pub struct Settings {
     pub preset: OmicsPreset,
     pub source: Source,
     pub seed: u64,
+    /// Where tensors live.
+    pub device: String,
     /// Folds, or centres that are held out one at a time (M-23).
     pub plan: Plan,
     /// The share of training patients on which training is stopped.
@@ -66,6 +68,7 @@ impl Settings {
             preset,
             source,
             seed,
+            device: args.study.device.clone(),
             plan: match args.leave_centre_out {
                 true => Plan::LeaveOneCentreOut { least: LEAST_OF_CENTRE },
                 false => Plan::CrossValidation { folds, repeats: args.study.repeats.unwrap_or(1) },
@@ -97,23 +100,25 @@ impl Settings {
     /// # Errors
     /// A federation without centres, or a model in `models` that there is not, with those that there are.
     pub fn systems(&self, cohort: &OmicsStudyCohort) -> Result<Vec<OmicsSystem>> {
-        let mut all = OmicsVariant::comparison(cohort);
+        let mut groups = vec![OmicsVariant::comparison(cohort)];
         if self.ablate {
-            all.extend(OmicsVariant::ablations());
+            groups.push(OmicsVariant::ablations());
         }
         if self.federate {
-            all.extend(OmicsVariant::federations(cohort)?);
+            groups.push(OmicsVariant::federations(cohort)?);
         }
-        let names: Vec<String> = all.iter().map(OmicsVariant::name).collect();
+        let names: Vec<String> = groups.iter().flatten().map(OmicsVariant::name).collect();
         if let Some(unknown) = self.models.iter().find(|m| !names.contains(m)) {
             let expected = format!("some of {}", names.join(", "));
             return Err(Argument::new("--model", "the name", expected, unknown).into());
         }
-        let chosen = |v: &OmicsVariant| {
-            *v == OmicsVariant::Full || self.models.is_empty() || self.models.contains(&v.name())
-        };
-        let system = |v| OmicsSystem::new(self.system.clone()).variant(v);
-        Ok(all.into_iter().filter(chosen).map(system).collect())
+        let named = |v: &OmicsVariant| self.models.contains(&v.name());
+        // What --ablate and --federate add was asked for, unless some of it is named.
+        let all = groups.into_iter().enumerate().flat_map(|(g, group)| {
+            let whole = self.models.is_empty() || (g > 0 && !group.iter().any(named));
+            group.into_iter().filter(move |v| *v == OmicsVariant::Full || whole || named(v))
+        });
+        Ok(all.map(|v| OmicsSystem::new(self.system.clone()).variant(v)).collect())
     }
 
     /// The row of the patient whose clinical report is written.

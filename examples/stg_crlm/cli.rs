@@ -106,6 +106,9 @@ pub struct RunConfig {
     pub seed: u64,
     /// Where tensors live.
     pub device: String,
+    /// Whether a model is also trained on outcomes that were given to other patients.
+    #[serde(default)]
+    pub permutation_control: bool,
     /// Everything else.
     #[serde(flatten)]
     pub system: StgSystemConfig,
@@ -115,7 +118,9 @@ impl RunConfig {
     /// The settings given on the command line.
     pub fn from_args(args: &Args) -> anyhow::Result<Self> {
         if let Some(path) = &args.study.config {
-            return Ok(read_config(path)?);
+            let config: RunConfig = read_config(path)?;
+            config.system.validate()?;
+            return Ok(config);
         }
         let seed = args.study.seed.unwrap_or(1);
         let source = match &args.data {
@@ -127,6 +132,7 @@ impl RunConfig {
             source,
             seed,
             device: args.study.device.clone(),
+            permutation_control: args.permutation_control,
             system: system(args),
         };
         config.system.validate()?;

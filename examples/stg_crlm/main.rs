@@ -4,14 +4,14 @@ mod cli;
 mod predict;
 mod report;
 
-use clap::Parser;
 use cli::{Args, RunConfig};
 use oncograph_core::Seed;
 use oncograph_spatiotemporal::{
     CtEncoder, StgBundleParts, StgCohort, StgSystem, parameter_table, stg_model_card, write_stg_bundle,
 };
 use oncograph_study::cli::{
-    StudyProgress, device, one_thread_per_tensor, open_run, program, progress_bar, stop_on_ctrl_c, workers,
+    StudyProgress, device, one_thread_per_tensor, open_run, parse, program, progress_bar, stop_on_ctrl_c,
+    workers,
 };
 use oncograph_study::{Constant, CoxRidge, ScoreOptions, Study};
 use oncograph_train::{RunDir, StopFlag};
@@ -29,7 +29,7 @@ const PERMUTED: &str = "stg_outcomes_permuted";
 const COX: &str = "Cox, clinical covariates";
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args: Args = parse(&["params"]);
     program(|| run(&args))
 }
 
@@ -61,7 +61,7 @@ fn study(args: &Args, config: &RunConfig, run: &RunDir, stop: &StopFlag) -> anyh
     let without_images = stg.without_images();
 
     let main = if cohort.has_images() { STG } else { WITHOUT_IMAGES };
-    let models = 3 + usize::from(cohort.has_images()) + usize::from(args.permutation_control);
+    let models = 3 + usize::from(cohort.has_images()) + usize::from(config.permutation_control);
     let progress = StudyProgress::new(models * system.folds * system.repeats, system.fit.epochs);
     let mut study = Study::new(&cohort, run)
         .cross_validation(system.folds, system.repeats)
@@ -75,7 +75,7 @@ fn study(args: &Args, config: &RunConfig, run: &RunDir, stop: &StopFlag) -> anyh
         study = study.model(STG, &stg);
     }
     study = study.model(WITHOUT_IMAGES, &without_images);
-    if args.permutation_control {
+    if config.permutation_control {
         let control = if cohort.has_images() { &stg } else { &without_images };
         study = study.permutation_control(PERMUTED, control);
     }

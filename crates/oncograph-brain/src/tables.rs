@@ -77,6 +77,9 @@ impl GliomaTablesConfig {
     /// [`crate::Error::Argument`] names the first value that is not.
     pub fn validate(&self) -> Result<()> {
         self.classifier.validate()?;
+        if self.features.is_empty() {
+            return Err(crate::Error::config("GliomaTablesConfig", "features", "at least one set", "none"));
+        }
         if !(0.0..1.0).contains(&self.validation) {
             return Err(crate::Error::config(
                 "GliomaTablesConfig",

@@ -12,7 +12,11 @@ impl ClinicalReport {
         // Writing into a string cannot fail.
         let _ = writeln!(out, "# {mark}Prediction for {}\n", plain(&self.patient));
         if self.phantom {
-            let _ = writeln!(out, "**PHANTOM DATA: this patient was generated and is nobody.**\n");
+            let _ = writeln!(
+                out,
+                "**PHANTOM DATA: the models were trained on generated patients, not people. The numbers say nothing about a \
+                 patient.**\n"
+            );
         }
         let _ = writeln!(out, "**{}**\n", self.notice);
         let m = &self.model;

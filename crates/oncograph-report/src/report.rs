@@ -291,6 +291,15 @@ mod tests {
     }
 
     #[test]
+    fn published_figures_are_not_called_phantom() {
+        let table = ReportTable::new("The paper's table", ["Model", "AUC"]).published();
+        let page = Report::new("T").banner(Banner::Phantom("x".into())).section("s", |s| {
+            s.table(table);
+        });
+        assert!(page.to_html().contains("<caption>The paper"));
+    }
+
+    #[test]
     fn the_same_input_gives_the_same_bytes() {
         assert_eq!(hostile().to_html(), hostile().to_html());
     }

@@ -160,13 +160,21 @@ pub struct ReportTable {
     header: Vec<String>,
     rows: Vec<Row>,
     notes: Vec<String>,
+    published: bool,
 }
 
 impl ReportTable {
     /// A table without rows.
     pub fn new<S: Into<String>>(caption: impl Into<String>, header: impl IntoIterator<Item = S>) -> Self {
         let header = header.into_iter().map(Into::into).collect();
-        Self { caption: caption.into(), header, rows: Vec::new(), notes: Vec::new() }
+        Self { caption: caption.into(), header, rows: Vec::new(), notes: Vec::new(), published: false }
+    }
+
+    /// Marks a table of published figures, which are not those of the page's data: on a page of phantom data it is not called
+    /// phantom.
+    pub fn published(mut self) -> Self {
+        self.published = true;
+        self
     }
 
     /// Adds a row.
@@ -291,10 +299,11 @@ impl ReportTable {
         out
     }
 
-    /// The `<table>` element; `tag` is put before the caption.
+    /// The `<table>` element; `tag` is put before the caption, unless the table is a published one.
     pub(crate) fn to_html(&self, tag: &str) -> String {
         let numeric: Vec<bool> = (0..self.columns()).map(|c| self.is_numeric(c)).collect();
         let class = |c: usize| if numeric[c] { " class=\"n\"" } else { "" };
+        let tag = if self.published { "" } else { tag };
         let mut out =
             format!("<div class=\"scroll\"><table>\n<caption>{tag}{}</caption>\n", escape(&self.caption));
         out.push_str("<thead><tr>");

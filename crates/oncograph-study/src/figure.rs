@@ -102,7 +102,7 @@ pub fn roc_curves(
     Ok(roc(&series.collect::<Vec<_>>())?)
 }
 
-/// Observed against predicted probability of the second class, in ten groups of held-out rows of all repetitions.
+/// Observed against predicted probability of the second class, in ten groups of the held-out rows of the first repetition.
 ///
 /// # Errors
 /// A task that does not have two classes; a model without answers for it.
@@ -113,7 +113,7 @@ pub fn calibration_plot(
     task: &str,
 ) -> Result<Figure> {
     let (task, positive) = two_classes(data, task, "calibration_plot")?;
-    let held = positives(results, model, task).concat().concat();
+    let held = positives(results, model, task).into_iter().next().unwrap_or_default().concat();
     let (label, probability): (Vec<bool>, Vec<f64>) = held.into_iter().unzip();
     let bins = calibration_curve(&label, &probability, GROUPS, Binning::Quantile)?;
     let points: Vec<_> = bins.iter().map(Into::into).collect();

@@ -39,6 +39,9 @@ pub(super) struct Manifest {
     pub phantom: bool,
     pub notice: String,
     pub files: Vec<BundledFile>,
+    /// The BLAKE3 hash of this manifest without this entry.
+    #[serde(default)]
+    pub blake3: String,
 }
 
 /// What is read before the rest, so that a newer format is named as such.
@@ -66,12 +69,23 @@ impl Manifest {
         }
         let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|e| at(format!("damaged: {e}")))?;
         for (i, file) in manifest.files.iter().enumerate() {
-            check_name(&file.name).map_err(at)?;
+            check_name(&file.name).map_err(&at)?;
             if manifest.files[..i].iter().any(|f| f.name == file.name) {
                 return Err(at(format!("lists {} twice", file.name)));
             }
         }
+        if manifest.blake3 != manifest.digest().map_err(&at)? {
+            return Err(at("changed since it was written".into()));
+        }
         Ok(manifest)
+    }
+
+    /// The hash of everything else in the manifest: nothing of it, such as whether the model is one of generated patients, may
+    /// be edited.
+    pub fn digest(&self) -> std::result::Result<String, String> {
+        let rest = Manifest { blake3: String::new(), ..self.clone() };
+        let bytes = serde_json::to_vec(&rest).map_err(|e| e.to_string())?;
+        Ok(blake3::hash(&bytes).to_hex().to_string())
     }
 
     pub fn file(&self, name: &str) -> Option<&BundledFile> {

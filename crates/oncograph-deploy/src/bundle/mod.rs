@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 /// patients, model card; the only way a model leaves a run.
 ///
 /// A bundle is a folder. `bundle.json` lists every other file with its length and BLAKE3 hash. [`Bundle::open`] refuses a
-/// folder in which a bit was flipped, a file is missing or not listed, a name leads out of the folder or through a link, or
+/// folder in which a bit was flipped, be it in `bundle.json` itself, a file is missing or not listed, a name leads out of the folder or through a link, or
 /// whose format is newer than this program; nothing in it is executed. What is in the files is up to the system that wrote
 /// them.
 ///
@@ -178,6 +178,15 @@ mod tests {
         );
         let error = second.of_system("stg").unwrap_err().to_string();
         assert!(error.contains("a model of the system toy, expected one of stg"), "{error}");
+    }
+
+    #[test]
+    fn an_edited_manifest_is_refused() {
+        let (_folder, path) = bundle();
+        let manifest = path.join("bundle.json");
+        let text = std::fs::read_to_string(&manifest).unwrap();
+        std::fs::write(&manifest, text.replace("\"phantom\": true", "\"phantom\": false")).unwrap();
+        assert!(refused(&path).contains("bundle.json: changed since it was written"), "{}", refused(&path));
     }
 
     #[test]

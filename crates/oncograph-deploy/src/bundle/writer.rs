@@ -43,6 +43,7 @@ impl BundleWriter {
             phantom: false,
             notice: RESEARCH_ONLY.into(),
             files: vec![],
+            blake3: String::new(),
         };
         Ok(BundleWriter { path: path.to_owned(), staging, manifest })
     }
@@ -103,6 +104,7 @@ impl BundleWriter {
     pub fn finish(self) -> Result<Bundle> {
         let BundleWriter { path, staging, mut manifest } = self;
         manifest.files.sort_by(|a, b| a.name.cmp(&b.name));
+        manifest.blake3 = manifest.digest().map_err(|cause| AtFile::new(&path, cause))?;
         let mut bytes = serde_json::to_vec_pretty(&manifest).map_err(|e| AtFile::new(&path, e))?;
         bytes.push(b'\n');
         write_file(staging.path().join(MANIFEST), &bytes)?;

@@ -1,3 +1,6 @@
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Parser};
 use std::path::PathBuf;
 
 /// The options that every study has.
@@ -24,4 +27,61 @@ pub struct StudyArgs {
     /// Repetitions of the cross-validation [default: that of the preset, as a rule 1]
     #[arg(long)]
     pub repeats: Option<usize>,
+}
+
+/// The options of a program, read from the command line; ends the program as [`Parser::parse`] does.
+///
+/// `--resume` and `--config` take every setting from a run. An option beside them would change nothing and yet stand in the
+/// report as the command, so that it is refused, but for `--out` and those in `beside`.
+pub fn parse<A: Parser>(beside: &[&str]) -> A {
+    let mut command = A::command();
+    let matches = command.get_matches_mut();
+    if let Some((option, of_run)) = without_effect(&matches, beside) {
+        let text =
+            format!("--{option} has no effect beside --{of_run}, which takes every setting from the run");
+        command.error(ErrorKind::ArgumentConflict, text).exit();
+    }
+    A::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
+}
+
+/// An option that was typed beside one that takes all settings from a run, and the latter.
+fn without_effect(matches: &ArgMatches, beside: &[&str]) -> Option<(String, &'static str)> {
+    let typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+    let of_run = ["resume", "config"].into_iter().find(|id| typed(id))?;
+    let allowed = |id: &str| ["out", "resume", "config"].contains(&id) || beside.contains(&id);
+    // Groups are among the identifiers; they have no source of their own that differs from their members'.
+    let options = matches.ids().map(clap::Id::as_str);
+    let found = options.into_iter().find(|id| typed(id) && !allowed(id) && !id.contains(char::is_uppercase));
+    Some((found?.replace('_', "-"), of_run))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[derive(Debug, Parser)]
+    struct Program {
+        #[command(flatten)]
+        study: StudyArgs,
+        /// Patients.
+        #[arg(long)]
+        patients: Option<usize>,
+        /// A stage.
+        #[arg(long)]
+        stage: Option<u8>,
+    }
+
+    #[test]
+    fn an_option_without_effect_is_named() {
+        let found = |words: &str| {
+            let words = std::iter::once("program").chain(words.split(' '));
+            without_effect(&Program::command().get_matches_from(words), &["stage"])
+        };
+        assert_eq!(found("--seed 3 --patients 4"), None);
+        assert_eq!(found("--resume --out runs --stage 2"), None);
+        assert_eq!(found("--resume --patients 4"), Some(("patients".into(), "resume")));
+        assert_eq!(found("--config c.json --seed 3"), Some(("seed".into(), "config")));
+        assert_eq!(found("--config c.json --device cuda"), Some(("device".into(), "config")));
+    }
 }

@@ -3,7 +3,7 @@
 //! # Example
 //! ```no_run
 //! use clap::Parser;
-//! use oncograph_study::cli::{StudyArgs, device, program, stop_on_ctrl_c};
+//! use oncograph_study::cli::{StudyArgs, device, parse, program, stop_on_ctrl_c};
 //!
 //! #[derive(Parser)]
 //! struct Args {
@@ -12,7 +12,7 @@
 //! }
 //!
 //! fn main() -> std::process::ExitCode {
-//!     let args = Args::parse();
+//!     let args: Args = parse(&[]);
 //!     program(|| {
 //!         let stop = stop_on_ctrl_c()?;
 //!         let device = device(&args.study.device)?;
@@ -27,7 +27,7 @@ mod process;
 mod progress;
 mod run;
 
-pub use args::StudyArgs;
+pub use args::{StudyArgs, parse};
 pub use indicatif::ProgressBar;
 pub use process::{STOPPED, command_line, device, one_thread_per_tensor, program, stop_on_ctrl_c, workers};
 pub use progress::{StudyProgress, progress_bar};

@@ -3,6 +3,7 @@ use oncograph_core::AtFile;
 use oncograph_train::RunDir;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// The file of a run that holds every setting of it.
@@ -29,28 +30,81 @@ pub fn open_run<C: Serialize + DeserializeOwned, E: From<Error>>(
     Ok((config, run, false))
 }
 
-fn resumed<C: DeserializeOwned>(root: &Path, which: Option<&Path>) -> Result<(C, RunDir)> {
+fn resumed<C: Serialize + DeserializeOwned>(root: &Path, which: Option<&Path>) -> Result<(C, RunDir)> {
     let run = match which {
         Some(path) => RunDir::open(path)?,
         None => RunDir::latest(root)?.ok_or_else(|| AtFile::new(root, "there is no run to resume"))?,
     };
-    let config = run.read_json(CONFIG)?;
-    let missing = || AtFile::new(run.path(), format!("not a run, it has no {CONFIG}"));
-    Ok((config.ok_or_else(missing)?, run))
+    let path = run.file(CONFIG);
+    if !path.exists() {
+        return Err(AtFile::new(run.path(), format!("not a run, it has no {CONFIG}")).into());
+    }
+    Ok((read_config(&path)?, run))
 }
 
 /// Settings from the `config.json` of a run.
 ///
 /// # Errors
-/// [`AtFile`] with the path, if it cannot be read or holds something else.
-pub fn read_config<C: DeserializeOwned>(path: &Path) -> Result<C> {
+/// [`AtFile`] with the path, if it cannot be read or holds something else, or a setting that does not exist: a misspelt one
+/// would else be replaced by its default.
+pub fn read_config<C: Serialize + DeserializeOwned>(path: &Path) -> Result<C> {
+    let at = |e: serde_json::Error| AtFile::new(path, e);
     let bytes = std::fs::read(path).map_err(|e| AtFile::new(path, e))?;
-    Ok(serde_json::from_slice(&bytes).map_err(|e| AtFile::new(path, e))?)
+    let config: C = serde_json::from_slice(&bytes).map_err(at)?;
+    let (given, known) =
+        (serde_json::from_slice(&bytes).map_err(at)?, serde_json::to_value(&config).map_err(at)?);
+    if let Some((name, there)) = unknown(&given, &known, "") {
+        let cause = format!("there is no setting `{name}`; there are {}", there.join(", "));
+        return Err(AtFile::new(path, cause).into());
+    }
+    Ok(config)
+}
+
+/// The first key of `given` that `known` lacks, with its place, and the keys that are there; entries that are null are none.
+fn unknown(given: &Value, known: &Value, place: &str) -> Option<(String, Vec<String>)> {
+    match (given, known) {
+        (Value::Object(given), Value::Object(known)) => given.iter().find_map(|(key, value)| {
+            let place = if place.is_empty() { key.clone() } else { format!("{place}.{key}") };
+            match known.get(key) {
+                Some(known) => unknown(value, known, &place),
+                None if value.is_null() => None,
+                None => Some((place, known.keys().cloned().collect())),
+            }
+        }),
+        (Value::Array(given), Value::Array(known)) => {
+            let pairs = given.iter().zip(known).enumerate();
+            pairs.into_iter().find_map(|(i, (given, known))| unknown(given, known, &format!("{place}[{i}]")))
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_setting_that_does_not_exist_is_named() {
+        #[derive(Debug, Default, PartialEq, Serialize, serde::Deserialize)]
+        #[serde(default)]
+        struct Inner {
+            rate: f64,
+            clip: Option<f64>,
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            read_config::<Vec<Inner>>(&path)
+        };
+        let rest = Inner { rate: 2.0, clip: None };
+        assert_eq!(read(r#"[{"rate": 2, "clip": null, "gone": null}]"#).unwrap(), [rest]);
+        let error = read(r#"[{"rate": 1}, {"rates": 2}]"#).unwrap_err().to_string();
+        assert!(
+            error.contains("config.json: there is no setting `[1].rates`; there are clip, rate"),
+            "{error}"
+        );
+    }
 
     #[test]
     fn a_run_is_made_found_and_refused_by_name() {
