@@ -22,7 +22,19 @@ impl Claim {
         }
     }
 
-    /// Whether it holds, and the sentence with the figures.
+    /// The claim in words.
+    pub fn text(&self) -> String {
+        match self {
+            Claim::Above(task, metric, one, other, by) if *by > 0.0 => {
+                format!("{task}, {metric}: {one} is above {other} by {by} or more")
+            }
+            Claim::Above(task, metric, one, other, _) => format!("{task}, {metric}: {one} is above {other}"),
+            Claim::AtLeast(part, model, bound) => format!("{part}: {model} finds it (at least {bound})"),
+            Claim::AtMost(part, model, bound) => format!("{part}: {model} does not see it (at most {bound})"),
+        }
+    }
+
+    /// Whether it holds in a run, and the figures.
     ///
     /// # Errors
     /// A model that the metrics lack.
@@ -30,16 +42,15 @@ impl Claim {
         Ok(match *self {
             Claim::Above(task, metric, one, other, by) => {
                 let (a, b) = (metrics.value(one, task, metric)?, metrics.value(other, task, metric)?);
-                let margin = if by > 0.0 { format!(" by {by} or more") } else { String::new() };
-                (a - b > by, format!("{task}, {metric}: {one} ({a:.3}) is above {other} ({b:.3}){margin}"))
+                (a - b > by, format!("{a:.3} and {b:.3}"))
             }
-            Claim::AtLeast(part, model, bound) => {
+            Claim::AtLeast(_, model, bound) => {
                 let value = metrics.first(model)?;
-                (value >= bound, format!("{part}: {model} finds it ({value:.2}, at least {bound})"))
+                (value >= bound, format!("{value:.3}"))
             }
-            Claim::AtMost(part, model, bound) => {
+            Claim::AtMost(_, model, bound) => {
                 let value = metrics.first(model)?;
-                (value <= bound, format!("{part}: {model} does not see it ({value:.2}, at most {bound})"))
+                (value <= bound, format!("{value:.3}"))
             }
         })
     }

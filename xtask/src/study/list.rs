@@ -244,9 +244,9 @@ pub const BLOCKS: &[Block] = &[
                 Lead("survival"),
                 Metric("response", "AUROC"),
                 Lead("response"),
-                Metric("IDH status", "AUROC"),
-                Lead("IDH status"),
-                Metric("IDH status", "balanced accuracy"),
+                Metric("idh", "AUROC"),
+                Lead("idh"),
+                Metric("idh", "balanced accuracy"),
             ],
         )],
         ..BLOCK

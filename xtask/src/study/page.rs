@@ -37,18 +37,21 @@ pub fn block(block: &Block, runs: &[Run]) -> Result<(String, bool)> {
     }
     let mut all_hold = true;
     if !block.claims.is_empty() {
-        text.push_str("\nWhat is claimed of each run:\n\n");
+        text.push_str("\nWhat is claimed of each run, with the figures of each in turn:\n\n");
     }
     for claim in block.claims {
+        let mut figures = vec![];
+        let mut holds = true;
         for run in runs {
             // A row that is not there is no reason to lose the runs.
             let checked = claim.check(&run.metrics[claim.part()]);
-            let (holds, sentence) = checked.unwrap_or_else(|error| (false, error.to_string()));
-            let verdict = if holds { "holds" } else { "**does not hold**" };
-            let label = if runs.len() > 1 { format!("`{}`: ", run.label) } else { String::new() };
-            let _ = writeln!(text, "- {label}{sentence}: {verdict}");
-            all_hold &= holds;
+            let (here, shown) = checked.unwrap_or_else(|error| (false, error.to_string()));
+            figures.push(if here { shown } else { format!("**not** {shown}") });
+            holds &= here;
         }
+        let verdict = if holds { "holds" } else { "**does not hold**" };
+        let _ = writeln!(text, "- {}: {verdict} ({})", claim.text(), figures.join("; "));
+        all_hold &= holds;
     }
     Ok((text, all_hold))
 }
@@ -100,16 +103,28 @@ fn cell(metrics: &Metrics, model: &str, column: &Column) -> String {
             let Some(value) = line.value else { return String::new() };
             let d = digits(value);
             match (line.low, line.high) {
-                (Some(low), Some(high)) => format!("{value:.d$} ({low:.d$} to {high:.d$})"),
-                _ => format!("{value:.d$}"),
+                (Some(low), Some(high)) => interval(value, low, high, d),
+                _ => fixed(value, d),
             }
         }
         Column::Lead(task) => {
             let line = metrics.main(model, task);
             let lead = line.and_then(|l| Some((l.behind?, l.behind_low?, l.behind_high?)));
-            lead.map_or_else(String::new, |(v, low, high)| format!("{v:.3} ({low:.3} to {high:.3})"))
+            lead.map_or_else(String::new, |(v, low, high)| interval(v, low, high, 3))
         }
     }
+}
+
+/// `0.701 (0.650 to 0.752)`.
+fn interval(value: f64, low: f64, high: f64, digits: usize) -> String {
+    format!("{} ({} to {})", fixed(value, digits), fixed(low, digits), fixed(high, digits))
+}
+
+/// A number with as many digits, without the sign of a zero.
+fn fixed(value: f64, digits: usize) -> String {
+    let text = format!("{value:.digits$}");
+    let zero = text.trim_start_matches('-').chars().all(|c| matches!(c, '0' | '.'));
+    if zero { text.trim_start_matches('-').into() } else { text }
 }
 
 /// `12,345`.
@@ -136,6 +151,11 @@ mod tests {
         assert_eq!(&page[place], "\nold\n");
         assert!(super::place(page, "y").is_err());
         assert!(super::place("<!-- end: x --> <!-- study: x -->", "x").is_err());
+    }
+
+    #[test]
+    fn a_zero_has_no_sign() {
+        assert_eq!(interval(-0.009, -0.019, -0.0001, 3), "-0.009 (-0.019 to 0.000)");
     }
 
     #[test]
