@@ -4,6 +4,7 @@
 //! cargo would choose other features of shared dependencies and compile candle once more.
 
 use crate::cargo;
+use crate::cuda;
 use crate::tidy::{self, LEVELS};
 use crate::times::Times;
 use anyhow::{Context, Result, bail};
@@ -26,7 +27,7 @@ struct Step {
 }
 
 /// In order of cost; `--quick` runs the first [`QUICK`].
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     Step { name: "fmt", rerun: "cargo fmt --all --check", run: fmt },
     Step { name: "tidy", rerun: "cargo xtask tidy", run: |root, _| tidy::run(root) },
     Step {
@@ -43,6 +44,11 @@ const STEPS: [Step; 6] = [
         name: "doc",
         rerun: "RUSTDOCFLAGS='-D warnings' cargo doc --workspace --features oncograph-datasets/parquet --no-deps",
         run: doc,
+    },
+    Step {
+        name: "cuda",
+        rerun: "cargo xtask test-cuda",
+        run: |root, _| cuda::test(root, &cuda::TestOptions::default()),
     },
     Step { name: "package", rerun: "cargo xtask ci --only package", run: package },
 ];

@@ -29,7 +29,7 @@ enum Task {
         /// Only formatting, tidy and clippy.
         #[arg(long)]
         quick: bool,
-        /// Only this step: fmt, tidy, clippy, test, doc or package.
+        /// Only this step: fmt, tidy, clippy, test, doc, cuda or package.
         #[arg(long, value_name = "STEP", conflicts_with = "quick")]
         only: Option<String>,
     },
@@ -37,6 +37,8 @@ enum Task {
     Tidy,
     /// Type-checks the feature `cuda` where `nvcc` is on PATH.
     CheckCuda,
+    /// Runs the tests of the feature `cuda` on a stand-in for the toolkit and the driver, where a C++ compiler is installed.
+    TestCuda(cuda::TestOptions),
     /// Runs the tests of the crates with unsafe code under AddressSanitizer, where a nightly toolchain is installed.
     Sanitize,
     /// Times the workspace beside its peers and writes docs/benchmarks.md.
@@ -81,7 +83,8 @@ fn main() -> ExitCode {
     let outcome = root().and_then(|root| match Arguments::parse().task {
         Task::Ci { quick, only } => ci::run(&root, quick, only.as_deref()),
         Task::Tidy => tidy::run(&root),
-        Task::CheckCuda => cuda::run(&root),
+        Task::CheckCuda => cuda::check(&root),
+        Task::TestCuda(options) => cuda::test(&root, &options),
         Task::Sanitize => sanitize::run(&root),
         Task::Bench { peers, only, runs, page } => {
             bench::run(&root, &bench::Options { peers, only, runs, page })
@@ -113,6 +116,11 @@ fn cargo(root: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root);
     command
+}
+
+/// Where cargo puts what it builds.
+fn target(root: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder))
 }
 
 /// Whether a program of this name is on PATH.

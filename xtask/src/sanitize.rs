@@ -3,6 +3,7 @@
 //! Their kernels read and write through pointers and SIMD registers; the sanitizer sees every access of the machine code
 //! that runs on this processor.
 
+use crate::target;
 use anyhow::{Context, Result};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -29,8 +30,7 @@ pub fn run(root: &Path) -> Result<bool> {
         command.args(["-p", name]);
     }
     // Another compiler and other flags: a folder of its own keeps the usual one warm.
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), Into::into);
-    command.current_dir(root).env("CARGO_TARGET_DIR", target.join("sanitize"));
+    command.current_dir(root).env("CARGO_TARGET_DIR", target(root).join("sanitize"));
     for variable in ["CARGO", "RUSTC", "RUSTUP_TOOLCHAIN"] {
         command.env_remove(variable);
     }

@@ -98,7 +98,7 @@ fn relative(root: &Path, path: &Path) -> String {
 /// The files of the repository that people write: sources, manifests, texts and scripts, in order.
 fn files(root: &Path) -> Result<Vec<PathBuf>> {
     const OWN: [&str; 3] = [".cargo", ".ci", ".github"];
-    const ENDINGS: [&str; 9] = ["rs", "toml", "md", "sh", "py", "yml", "yaml", "cu", "json"];
+    const ENDINGS: [&str; 11] = ["rs", "toml", "md", "sh", "py", "yml", "yaml", "cu", "h", "cpp", "json"];
     let (mut found, mut folders) = (vec![], vec![root.to_path_buf()]);
     while let Some(folder) = folders.pop() {
         let entries =

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use std::path::Path;
 
 /// The architecture that kernels are compiled for where no GPU can be asked for its own.
-const COMPUTE_CAP: &str = "80";
+pub(super) const COMPUTE_CAP: &str = "80";
 
 /// Checks every crate and example with the feature, or says why not; false if the check fails.
 pub fn run(root: &Path) -> Result<bool> {

@@ -1,0 +1,280 @@
+// The part of cuDNN that a convolution of any rank needs, by the definition: f32 and f64, tensors with any strides,
+// filters of the plain and the channels-last format. Enough to test the code that fills the descriptors.
+#include "sim.h"
+
+#include <cstring>
+#include <vector>
+
+using cudasim::Counted;
+
+namespace {
+
+enum : int { DNN_OK = 0, DNN_BAD_PARAM = 2000, DNN_NOT_SUPPORTED = 3000, DNN_FAILED = 5000 };
+enum : int { TYPE_F32 = 0, TYPE_F64 = 1 };      // cudnnDataType_t
+enum : int { CHANNELS_FIRST = 0 };              // cudnnTensorFormat_t
+enum : int { CROSS_CORRELATION = 1 };           // cudnnConvolutionMode_t
+constexpr size_t WORKSPACE = 64;                // more than nothing, so that a workspace that is not passed shows
+
+using Ints = std::vector<int>;
+struct Tensor {
+  int type = 0;
+  Ints dims, strides;
+};
+struct Filter {
+  int type = 0, format = 0;
+  Ints dims;
+};
+struct Convolution {
+  Ints pad, stride, dilation;
+  int groups = 1;
+};
+
+int handle;
+
+int bad(const char *why) {
+  cudasim::failed(DNN_BAD_PARAM, std::string("cudnn refuses a convolution: ") + why);
+  return DNN_BAD_PARAM;
+}
+
+// Of outputs, inputs, space; channels-last has the inputs innermost.
+Ints strides_of(const Filter &f) {
+  const size_t n = f.dims.size();
+  Ints order, strides(n);
+  if (f.format != CHANNELS_FIRST) order.push_back(1);
+  for (size_t d = n; d-- > 2;) order.push_back(int(d));
+  if (f.format == CHANNELS_FIRST) order.push_back(1);
+  order.push_back(0);
+  int step = 1;
+  for (const int d : order) {
+    strides[size_t(d)] = step;
+    step *= f.dims[size_t(d)];
+  }
+  return strides;
+}
+
+int check(const Tensor &x, const Filter &w, const Convolution &c, const Tensor &y) {
+  const size_t n = x.dims.size();
+  if (n < 3 || w.dims.size() != n || y.dims.size() != n || c.pad.size() != n - 2) return bad("ranks differ");
+  if (x.dims[0] != y.dims[0]) return bad("batches differ");
+  if (x.dims[1] != w.dims[1] * c.groups || y.dims[1] != w.dims[0] || w.dims[0] % c.groups)
+    return bad("channels do not fit");
+  for (size_t d = 0; d < n - 2; d++) {
+    const int reach = c.dilation[d] * (w.dims[d + 2] - 1) + 1;
+    if (y.dims[d + 2] != (x.dims[d + 2] + 2 * c.pad[d] - reach) / c.stride[d] + 1) return bad("the output's size");
+  }
+  return DNN_OK;
+}
+
+// Steps through the positions in space of `dims`; false after the last.
+bool next(Ints &at, const Ints &dims) {
+  for (size_t d = at.size(); d-- > 0;) {
+    if (++at[d] < dims[d + 2]) return true;
+    at[d] = 0;
+  }
+  return false;
+}
+
+// Calls visit(y offset, x offset, w offset) for every product of the convolution.
+template <class F> int each(const Tensor &x, const Filter &w, const Convolution &c, const Tensor &y, F visit) {
+  if (const int refused = check(x, w, c, y)) return refused;
+  const size_t space = x.dims.size() - 2;
+  const Ints ws = strides_of(w);
+  const int per_group = w.dims[0] / c.groups;
+  // One output against one channel of its filter.
+  auto row = [&](long yo, int batch, int out, int in, const Ints &at) {
+    Ints k(space, 0);
+    do {
+      long xo = long(batch) * x.strides[0] + long(out / per_group * w.dims[1] + in) * x.strides[1];
+      long wo = long(out) * ws[0] + long(in) * ws[1];
+      bool inside = true;
+      for (size_t d = 0; d < space; d++) {
+        const int p = at[d] * c.stride[d] - c.pad[d] + k[d] * c.dilation[d];
+        inside &= p >= 0 && p < x.dims[d + 2];
+        xo += long(p) * x.strides[d + 2];
+        wo += long(k[d]) * ws[d + 2];
+      }
+      if (inside) visit(yo, xo, wo);
+    } while (next(k, w.dims));
+  };
+  for (int batch = 0; batch < y.dims[0]; batch++)
+    for (int out = 0; out < y.dims[1]; out++) {
+      Ints at(space, 0);
+      do {
+        long yo = long(batch) * y.strides[0] + long(out) * y.strides[1];
+        for (size_t d = 0; d < space; d++) yo += long(at[d]) * y.strides[d + 2];
+        for (int in = 0; in < w.dims[1]; in++) row(yo, batch, out, in, at);
+      } while (next(at, y.dims));
+    }
+  return DNN_OK;
+}
+
+// Multiplies by beta; with a beta of 0 what is there is not read: it may be NaN.
+template <class T> void scale(T *p, const Ints &dims, const Ints &strides, T beta, size_t d = 0) {
+  if (d == dims.size()) {
+    *p = beta == T(0) ? T(0) : *p * beta;
+    return;
+  }
+  for (int i = 0; i < dims[d]; i++) scale(p + long(i) * strides[d], dims, strides, beta, d + 1);
+}
+
+enum class Result { Y, X, W };
+
+// One of the three: the convolution, or its gradient for the input or the filter.
+struct Job {
+  Result result;
+  void *xd, *wd, *cd, *yd;
+  void *x, *w, *y;
+  const void *alpha, *beta;
+};
+
+template <class T> int run(const Job &job) {
+  const auto &xd = *static_cast<Tensor *>(job.xd), &yd = *static_cast<Tensor *>(job.yd);
+  const auto &wd = *static_cast<Filter *>(job.wd);
+  const auto &cd = *static_cast<Convolution *>(job.cd);
+  T *const x = static_cast<T *>(job.x), *const w = static_cast<T *>(job.w), *const y = static_cast<T *>(job.y);
+  const T alpha = *static_cast<const T *>(job.alpha), beta = *static_cast<const T *>(job.beta);
+  switch (job.result) {
+  case Result::Y:
+    scale(y, yd.dims, yd.strides, beta);
+    return each(xd, wd, cd, yd, [&](long yo, long xo, long wo) { y[yo] += alpha * x[xo] * w[wo]; });
+  case Result::X:
+    scale(x, xd.dims, xd.strides, beta);
+    return each(xd, wd, cd, yd, [&](long yo, long xo, long wo) { x[xo] += alpha * y[yo] * w[wo]; });
+  default:
+    scale(w, wd.dims, strides_of(wd), beta);
+    return each(xd, wd, cd, yd, [&](long yo, long xo, long wo) { w[wo] += alpha * y[yo] * x[xo]; });
+  }
+}
+
+int convolve(const char *name, const Job &job, const void *workspace, size_t bytes) {
+  ENTER(DNN_FAILED);
+  const Counted counted(name, 0);
+  if (!workspace || bytes < WORKSPACE) return bad("the workspace is smaller than was asked for");
+  switch (static_cast<Tensor *>(job.xd)->type) {
+  case TYPE_F32: return run<float>(job);
+  case TYPE_F64: return run<double>(job);
+  default:
+    cudasim::failed(DNN_NOT_SUPPORTED, "convolutions of types other than f32 and f64 are not part of the stand-in");
+    return DNN_NOT_SUPPORTED;
+  }
+}
+
+// cudnnConvolution*AlgoPerf_t, of which the three kinds have the same layout.
+struct Perf {
+  int algorithm, status;
+  float time;
+  size_t memory;
+  int determinism, math, reserved[3];
+};
+int propose(int *count, void *out) {
+  Perf p = {};
+  p.algorithm = 1; // the deterministic one of all three kinds
+  p.memory = WORKSPACE;
+  p.determinism = 1;
+  memcpy(out, &p, sizeof p);
+  *count = 1;
+  return DNN_OK;
+}
+int workspace(size_t *bytes) {
+  *bytes = WORKSPACE;
+  return DNN_OK;
+}
+
+template <class D> int create(void **out) {
+  *out = new D;
+  return DNN_OK;
+}
+template <class D> int destroy(void *descriptor) {
+  delete static_cast<D *>(descriptor);
+  return DNN_OK;
+}
+
+} // namespace
+
+API int cudnnCreate(void **out) {
+  *out = &handle;
+  return DNN_OK;
+}
+API int cudnnDestroy(void *) { return DNN_OK; }
+API int cudnnSetStream(void *, void *) { return DNN_OK; }
+API size_t cudnnGetVersion() { return 92100; }
+
+API int cudnnCreateTensorDescriptor(void **d) { return create<Tensor>(d); }
+API int cudnnDestroyTensorDescriptor(void *d) { return destroy<Tensor>(d); }
+API int cudnnSetTensorNdDescriptor(void *d, int type, int n, const int *dims, const int *strides) {
+  *static_cast<Tensor *>(d) = {type, Ints(dims, dims + n), Ints(strides, strides + n)};
+  return DNN_OK;
+}
+API int cudnnSetTensor4dDescriptorEx(void *d, int type, int n, int c, int h, int w, int ns, int cs, int hs, int ws) {
+  *static_cast<Tensor *>(d) = {type, {n, c, h, w}, {ns, cs, hs, ws}};
+  return DNN_OK;
+}
+API int cudnnSetTensor4dDescriptor(void *d, int format, int type, int n, int c, int h, int w) {
+  *static_cast<Tensor *>(d) = {type, {n, c, h, w}, strides_of({type, format, {n, c, h, w}})};
+  return DNN_OK;
+}
+
+API int cudnnCreateFilterDescriptor(void **d) { return create<Filter>(d); }
+API int cudnnDestroyFilterDescriptor(void *d) { return destroy<Filter>(d); }
+API int cudnnSetFilterNdDescriptor(void *d, int type, int format, int n, const int *dims) {
+  *static_cast<Filter *>(d) = {type, format, Ints(dims, dims + n)};
+  return DNN_OK;
+}
+API int cudnnSetFilter4dDescriptor(void *d, int type, int format, int k, int c, int h, int w) {
+  *static_cast<Filter *>(d) = {type, format, {k, c, h, w}};
+  return DNN_OK;
+}
+
+API int cudnnCreateConvolutionDescriptor(void **d) { return create<Convolution>(d); }
+API int cudnnDestroyConvolutionDescriptor(void *d) { return destroy<Convolution>(d); }
+API int cudnnSetConvolutionNdDescriptor(void *d, int n, const int *pad, const int *stride, const int *dilation, int mode,
+                                        int) {
+  if (mode != CROSS_CORRELATION) return DNN_NOT_SUPPORTED; // what frameworks call a convolution
+  auto &c = *static_cast<Convolution *>(d);
+  c.pad.assign(pad, pad + n);
+  c.stride.assign(stride, stride + n);
+  c.dilation.assign(dilation, dilation + n);
+  return DNN_OK;
+}
+API int cudnnSetConvolution2dDescriptor(void *d, int ph, int pw, int sh, int sw, int dh, int dw, int mode, int type) {
+  const int pad[2] = {ph, pw}, stride[2] = {sh, sw}, dilation[2] = {dh, dw};
+  return cudnnSetConvolutionNdDescriptor(d, 2, pad, stride, dilation, mode, type);
+}
+// Every choice of it gives the same here.
+API int cudnnSetConvolutionMathType(void *, int) { return DNN_OK; }
+API int cudnnSetConvolutionGroupCount(void *d, int groups) {
+  static_cast<Convolution *>(d)->groups = groups;
+  return DNN_OK;
+}
+
+API int cudnnGetConvolutionForwardAlgorithm_v7(void *, void *, void *, void *, void *, int, int *n, void *out) {
+  return propose(n, out);
+}
+API int cudnnGetConvolutionBackwardDataAlgorithm_v7(void *, void *, void *, void *, void *, int, int *n, void *out) {
+  return propose(n, out);
+}
+API int cudnnGetConvolutionBackwardFilterAlgorithm_v7(void *, void *, void *, void *, void *, int, int *n, void *out) {
+  return propose(n, out);
+}
+API int cudnnGetConvolutionForwardWorkspaceSize(void *, void *, void *, void *, void *, int, size_t *bytes) {
+  return workspace(bytes);
+}
+API int cudnnGetConvolutionBackwardDataWorkspaceSize(void *, void *, void *, void *, void *, int, size_t *bytes) {
+  return workspace(bytes);
+}
+API int cudnnGetConvolutionBackwardFilterWorkspaceSize(void *, void *, void *, void *, void *, int, size_t *bytes) {
+  return workspace(bytes);
+}
+
+API int cudnnConvolutionForward(void *, const void *alpha, void *xd, void *x, void *wd, void *w, void *cd, int,
+                                const void *space, size_t bytes, const void *beta, void *yd, void *y) {
+  return convolve("cudnn forward", {Result::Y, xd, wd, cd, yd, x, w, y, alpha, beta}, space, bytes);
+}
+API int cudnnConvolutionBackwardData(void *, const void *alpha, void *wd, void *w, void *yd, void *dy, void *cd, int,
+                                     const void *space, size_t bytes, const void *beta, void *xd, void *dx) {
+  return convolve("cudnn gradient of the input", {Result::X, xd, wd, cd, yd, dx, w, dy, alpha, beta}, space, bytes);
+}
+API int cudnnConvolutionBackwardFilter(void *, const void *alpha, void *xd, void *x, void *yd, void *dy, void *cd, int,
+                                       const void *space, size_t bytes, const void *beta, void *wd, void *dw) {
+  return convolve("cudnn gradient of the filter", {Result::W, xd, wd, cd, yd, x, dw, dy, alpha, beta}, space, bytes);
+}

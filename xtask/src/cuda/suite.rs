@@ -1,0 +1,45 @@
+//! What `cargo xtask test-cuda` runs: the one list to add to.
+
+/// The test targets of a package that run on a device.
+pub(super) struct Package {
+    /// The package; it has a feature `cuda`.
+    pub(super) name: &'static str,
+    /// Its test targets, files below `tests/` or `[[test]]` of its manifest.
+    pub(super) tests: &'static [&'static str],
+}
+
+/// All of them. They are built in one go, so that cargo chooses one set of features for what they share; a target of
+/// the same name runs in each package here that has it.
+pub(super) const SUITE: [Package; 1] =
+    [Package { name: "oncograph-tests-cuda", tests: &["candle", "stand_in"] }];
+
+/// The profile of the root's manifest that everything is built with.
+pub(super) const PROFILE: &str = "cuda";
+
+/// Packages whose build scripts call nvcc: they are built again where the stand-in's nvcc or its headers change, of
+/// which cargo knows nothing.
+pub(super) const KERNELS: [&str; 1] = ["candle-kernels"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A package that is misspelt, or that lost its feature, would be an error of cargo only where a compiler is found.
+    #[test]
+    fn every_package_and_target_exists() {
+        let root = crate::root().unwrap();
+        let metadata = cargo_metadata::MetadataCommand::new()
+            .manifest_path(root.join("Cargo.toml"))
+            .no_deps()
+            .exec()
+            .unwrap();
+        for Package { name, tests } in SUITE {
+            let package = metadata.packages.iter().find(|p| p.name == name).expect(name);
+            assert!(package.features.contains_key("cuda"), "{name} has no feature cuda");
+            for test in tests {
+                let found = package.targets.iter().any(|t| t.is_test() && t.name == *test);
+                assert!(found, "{name} has no test {test}");
+            }
+        }
+    }
+}

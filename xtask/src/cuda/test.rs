@@ -1,0 +1,126 @@
+//! `cargo xtask test-cuda`: the tests of the feature `cuda`, on the stand-in or on a GPU.
+
+use super::stand_in::{self, Environment, StandIn};
+use super::{check, suite};
+use crate::{cargo, on_path, target};
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use std::ffi::OsString;
+use std::path::Path;
+
+/// Options of the task.
+#[derive(Debug, Default, Args)]
+pub struct TestOptions {
+    /// Only the tests whose name contains one of these.
+    #[arg(value_name = "FILTER")]
+    filters: Vec<String>,
+    /// Use the toolkit and the GPU of this machine instead of the stand-in.
+    #[arg(long)]
+    gpu: bool,
+    /// Count launches, products, copies and bytes, and print them when a test program ends.
+    #[arg(long, conflicts_with = "gpu")]
+    stats: bool,
+    /// Run nothing; print what a shell needs to build and run any program with the stand-in.
+    #[arg(long, conflicts_with_all = ["gpu", "stats", "filters"])]
+    env: bool,
+}
+
+/// Other places where cargo's build scripts look for a toolkit before or besides the stand-in.
+const OTHER_TOOLKITS: [&str; 4] = ["CUDA_PATH", "CUDA_ROOT", "CUDA_TOOLKIT_ROOT_DIR", "CUDNN_LIB"];
+
+/// Runs the tests, or says why not; false if one fails.
+pub fn run(root: &Path, options: &TestOptions) -> Result<bool> {
+    if std::env::var_os("CUDASIM_HOME").is_some() {
+        bail!("this shell is set up for the stand-in (CUDASIM_HOME is set): use another one");
+    }
+    let environment = if options.gpu { gpu(root) } else { stand_in(root, options.stats)? };
+    let Some(environment) = environment else {
+        return Ok(true);
+    };
+    if options.env {
+        OTHER_TOOLKITS.iter().for_each(|name| println!("unset {name}"));
+        environment.iter().for_each(|(name, value)| println!("export {name}={}", quoted(value)));
+        return Ok(true);
+    }
+    // A test program of libtest-mimic takes one filter.
+    let filters: Vec<Option<&str>> = match options.filters.as_slice() {
+        [] => vec![None],
+        filters => filters.iter().map(|filter| Some(filter.as_str())).collect(),
+    };
+    let mut passed = true;
+    for filter in filters {
+        let mut command = cargo(root);
+        for name in OTHER_TOOLKITS.iter().filter(|_| !options.gpu) {
+            command.env_remove(name);
+        }
+        command.envs(environment.iter().map(|(name, value)| (name, value))).args(arguments(filter));
+        passed &= command.status().with_context(|| format!("cannot start {command:?}"))?.success();
+    }
+    println!("test-cuda: {}", if passed { "passed" } else { "failed" });
+    Ok(passed)
+}
+
+/// What is set for cargo on a machine with a GPU; none, with the reason printed, without a toolkit.
+fn gpu(root: &Path) -> Option<Environment> {
+    if !on_path("nvcc") {
+        println!("test-cuda: skipped: nvcc is not on PATH (install the CUDA toolkit, 12.0 or later)");
+        return None;
+    }
+    let capability = std::env::var_os("CUDA_COMPUTE_CAP").unwrap_or_else(|| check::COMPUTE_CAP.into());
+    let target = target(root).join("cuda-gpu");
+    Some(vec![("CUDA_COMPUTE_CAP", capability), ("CARGO_TARGET_DIR", target.into())])
+}
+
+/// What is set for cargo on the stand-in, which is built first; none, with the reason printed, where it cannot be.
+fn stand_in(root: &Path, stats: bool) -> Result<Option<Environment>> {
+    let Some(compiler) = stand_in::compiler() else {
+        let needs = "Linux on x86-64 and a C++ compiler (c++, g++, clang++ or CXX)";
+        println!("test-cuda: skipped: the stand-in needs {needs}");
+        return Ok(None);
+    };
+    let mut environment = StandIn::install(root, &compiler)?.environment()?;
+    if stats {
+        environment.push(("CUDASIM_STATS", "1".into()));
+    }
+    Ok(Some(environment))
+}
+
+/// cargo's command line for the whole suite.
+fn arguments(filter: Option<&str>) -> Vec<String> {
+    let mut words: Vec<String> =
+        ["test", "--no-fail-fast", "--profile", suite::PROFILE].map(String::from).into();
+    let mut tests: Vec<&str> = vec![];
+    for suite::Package { name, tests: own } in suite::SUITE {
+        words.extend(["--package".into(), name.into(), "--features".into(), format!("{name}/cuda")]);
+        tests.extend(own);
+    }
+    tests.sort_unstable();
+    tests.dedup();
+    words.extend(tests.iter().flat_map(|test| ["--test".to_string(), test.to_string()]));
+    words.extend(filter.into_iter().flat_map(|filter| ["--".to_string(), filter.to_string()]));
+    words
+}
+
+/// A value as a shell reads it.
+fn quoted(value: &OsString) -> String {
+    format!("'{}'", value.to_string_lossy().replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_target_is_named_once_and_the_filter_comes_last() {
+        let words = arguments(Some("relu"));
+        assert!(words.ends_with(&["--".to_string(), "relu".to_string()]));
+        assert_eq!(words.iter().filter(|w| *w == "stand_in").count(), 1);
+        assert!(words.contains(&"oncograph-tests-cuda/cuda".to_string()));
+        assert!(!arguments(None).contains(&"--".to_string()));
+    }
+
+    #[test]
+    fn a_shell_reads_a_value_back() {
+        assert_eq!(quoted(&"a b'c".into()), "'a b'\\''c'");
+    }
+}
