@@ -34,7 +34,7 @@ pub(super) fn compiler() -> Option<OsString> {
 }
 
 impl StandIn {
-    /// Builds what has changed since the last time.
+    /// Builds what has changed since the last time. Speaks on the other stream, since a shell may read this one.
     pub(super) fn install(root: &Path, compiler: &OsString) -> Result<Self> {
         let own = StandIn { home: target(root).join("cuda-sim"), target: target(root).join("cuda") };
         let sources = root.join("xtask/cuda-sim");
@@ -81,7 +81,7 @@ impl StandIn {
             copy(&file, &self.home.join(below))?;
         }
         if self.target.is_dir() {
-            println!(
+            eprintln!(
                 "test-cuda: the stand-in's nvcc has changed: {} are compiled again",
                 suite::KERNELS.join(", ")
             );

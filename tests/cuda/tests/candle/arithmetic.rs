@@ -4,6 +4,11 @@ use super::{Case, Expect, wave};
 use candle_core::{D, DType, Tensor};
 
 pub(super) const CASES: &[Case] = &[
+    Case::same("product, transposed right side", |d| wave(&[3, 4], d)?.matmul(&wave(&[5, 4], d)?.t()?)),
+    Case::same("product, transposed left side", |d| wave(&[4, 3], d)?.t()?.matmul(&wave(&[4, 5], d)?)),
+    Case::same("product, batch with a transposed side", |d| {
+        wave(&[2, 3, 4], d)?.matmul(&wave(&[2, 5, 4], d)?.transpose(1, 2)?)
+    }),
     Case::trap("product, narrowed right side", Expect::Fails("contiguous"), |d| {
         wave(&[2, 3], d)?.matmul(&wave(&[3, 6], d)?.narrow(1, 1, 4)?)
     }),
@@ -47,6 +52,11 @@ pub(super) const CASES: &[Case] = &[
     Case::trap("cast f32 -> i32", Expect::Fails("CUDA_ERROR_NOT_FOUND"), |d| {
         (wave(&[9], d)? * 5.0)?.to_dtype(DType::I32)?.to_dtype(DType::F32)
     }),
+    // Numbers of two generators: their moments, to one digit.
+    Case::same("randn, variance of an odd count", |d| {
+        (Tensor::randn(0f32, 1f32, 100_001, d)?.sqr()?.mean_all()? * 10.0)?.round()
+    }),
+    Case::same("rand, mean", |d| (Tensor::rand(0f32, 1f32, 100_000, d)?.mean_all()? * 10.0)?.round()),
     Case::same("i64 sum", |d| Tensor::new(&[[1i64, 2], [3, 4]], d)?.sum(1)?.to_dtype(DType::F32)),
     Case::same("u32 + u32", |d| {
         (Tensor::new(&[1u32, 2], d)? + Tensor::new(&[3u32, 4], d)?)?.to_dtype(DType::F32)
