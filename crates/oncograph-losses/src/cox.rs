@@ -307,6 +307,8 @@ impl CustomOp1 for Cox {
         }
     }
 
+    oncograph_nn::cuda_on_host!(CustomOp1);
+
     fn bwd(&self, _: &Tensor, both: &Tensor, d_both: &Tensor) -> candle_core::Result<Option<Tensor>> {
         // Only the loss is handed out, so only its cotangent can be other than 0.
         let gradient = both.narrow(0, 1, self.sets.order.len())?;

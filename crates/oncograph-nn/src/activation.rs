@@ -143,6 +143,8 @@ impl CustomOp1 for Relu {
         })
     }
 
+    crate::cuda_on_host!(CustomOp1);
+
     fn bwd(&self, _: &Tensor, y: &Tensor, dy: &Tensor) -> candle_core::Result<Option<Tensor>> {
         Ok(Some(dy.contiguous()?.apply_op2_no_bwd(y, &ReluGradient)?))
     }
@@ -173,6 +175,8 @@ impl CustomOp2 for AddRelu {
             Ok((T::to_cpu_storage_owned(y), a_l.shape().clone()))
         })
     }
+
+    crate::cuda_on_host!(CustomOp2);
 
     fn bwd(
         &self,
@@ -210,6 +214,8 @@ impl CustomOp2 for ReluGradient {
             Ok((T::to_cpu_storage_owned(dx), dy_l.shape().clone()))
         })
     }
+
+    crate::cuda_on_host!(CustomOp2);
 }
 
 #[cfg(test)]

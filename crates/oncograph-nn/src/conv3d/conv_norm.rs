@@ -6,10 +6,10 @@
 use super::op::{ChannelSums, Convolution};
 use super::{Algorithm, Conv3d, conv3d};
 use crate::Result;
-use crate::element::{Element, with_element};
+use crate::element::{Element, with_element, with_values};
 use crate::norm::{BatchNorm, Moments, for_each_row};
 use crate::parallel::build;
-use candle_core::{CpuStorage, CustomOp3, DType, Layout, Shape, Storage, Tensor};
+use candle_core::{CpuStorage, CustomOp3, DType, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
 impl Conv3d {
@@ -76,15 +76,6 @@ struct ConvNorm {
     moments: Moments,
     inv_std: Vec<f64>,
     relu: bool,
-}
-
-/// Calls `f` with the values of a tensor on the CPU.
-fn with_values<T: Element, R>(x: &Tensor, f: impl FnOnce(&[T]) -> R) -> candle_core::Result<R> {
-    let (storage, layout) = x.storage_and_layout();
-    match &*storage {
-        Storage::Cpu(storage) => Ok(f(&T::values(storage, layout)?)),
-        _ => candle_core::bail!("a convolution with its norm is an operation of the CPU"),
-    }
 }
 
 impl ConvNorm {
@@ -194,6 +185,8 @@ impl CustomOp3 for ConvNorm {
             Ok((T::to_cpu_storage_owned(y), self.convolved.shape().clone()))
         })
     }
+
+    crate::cuda_on_host!(CustomOp3);
 
     fn bwd(
         &self,

@@ -136,6 +136,8 @@ impl CustomOp1 for Gather {
         dispatch!(self.name(), candle_core::backend::BackendStorage::dtype(x), T => Ok(self.run::<T>(slice(x, layout)?, width)))
     }
 
+    crate::cuda_on_host!(CustomOp1);
+
     fn bwd(&self, _: &Tensor, _: &Tensor, dy: &Tensor) -> candle_core::Result<Option<Tensor>> {
         let op = Gather { adjacency: self.adjacency.clone(), mean: self.mean, reverse: !self.reverse };
         Ok(Some(dy.contiguous()?.apply_op1_no_bwd(&op)?))
@@ -183,6 +185,8 @@ impl CustomOp2 for Weighted {
             Ok(self.run::<T>(slice(x, x_layout)?, slice(weight, w_layout)?, width, heads))
         })
     }
+
+    crate::cuda_on_host!(CustomOp2);
 
     fn bwd(
         &self,
@@ -233,6 +237,8 @@ impl CustomOp2 for EdgeDot {
             }))
         })
     }
+
+    crate::cuda_on_host!(CustomOp2);
 }
 
 /// Largest value over the sources of each target.
@@ -259,6 +265,8 @@ impl CustomOp1 for Max {
             }))
         })
     }
+
+    crate::cuda_on_host!(CustomOp1);
 
     fn bwd(&self, x: &Tensor, y: &Tensor, dy: &Tensor) -> candle_core::Result<Option<Tensor>> {
         Ok(Some(x.apply_op3_no_bwd(y, &dy.contiguous()?, &MaxGradient(self.0.clone()))?))
@@ -323,6 +331,8 @@ impl CustomOp3 for MaxGradient {
             Ok(self.run::<T>(slice(x, x_layout)?, slice(y, y_layout)?, slice(dy, dy_layout)?, width))
         })
     }
+
+    crate::cuda_on_host!(CustomOp3);
 }
 
 #[cfg(test)]

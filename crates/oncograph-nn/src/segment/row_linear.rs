@@ -249,6 +249,8 @@ impl CustomOp3 for RowLinear {
         })
     }
 
+    crate::cuda_on_host!(CustomOp3);
+
     fn bwd(
         &self,
         x: &Tensor,

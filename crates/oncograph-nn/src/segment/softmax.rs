@@ -49,6 +49,8 @@ impl CustomOp1 for Softmax {
         })
     }
 
+    crate::cuda_on_host!(CustomOp1);
+
     fn bwd(&self, _: &Tensor, y: &Tensor, dy: &Tensor) -> candle_core::Result<Option<Tensor>> {
         Ok(Some(y.apply_op2_no_bwd(&dy.contiguous()?, &SoftmaxGradient(self.0.clone()))?))
     }
@@ -79,6 +81,8 @@ impl CustomOp2 for SoftmaxGradient {
             }))
         })
     }
+
+    crate::cuda_on_host!(CustomOp2);
 }
 
 /// An \[edges, heads\] matrix whose entries `run(edges of a target, head, put)` sets.
