@@ -7,6 +7,7 @@ use oncograph_gnn::{
 };
 use oncograph_graph::Graph;
 use oncograph_graph::geometry::{FpsConfig, Points, RadiusGraphConfig, fps, knn, radius_graph};
+use oncograph_nn::portable::rows_at;
 use oncograph_nn::segment::gather_reduce_weighted;
 use oncograph_nn::{Linear, Module, linear, relu};
 use serde::{Deserialize, Serialize};
@@ -226,8 +227,7 @@ impl GeometryEncoder {
                 break;
             }
             let kept = fps(&Points::new(&values, 3)?.batch(&batch)?, &FpsConfig::new(c.ratio), None)?;
-            let index = Tensor::from_slice(&kept, kept.len(), positions.device())?;
-            (x, at) = (x.index_select(&index, 0)?, at.index_select(&index, 0)?);
+            (x, at) = (rows_at(&x, &kept)?, rows_at(&at, &kept)?);
             let row = |&p: &u32| values[3 * p as usize..3 * p as usize + 3].to_vec();
             values = kept.iter().flat_map(row).collect();
             batch = kept.iter().map(|&p| batch[p as usize]).collect();
@@ -257,9 +257,7 @@ impl GeometryEncoder {
     ) -> Result<(Arc<Adjacency>, Tensor)> {
         let config = RadiusGraphConfig::new(radius).max_num_neighbors(self.config.max_neighbours);
         let edges = radius_graph(&Points::new(values, 3)?.batch(batch)?, &config)?;
-        let index = |ends: &[u32]| Tensor::from_slice(ends, ends.len(), at.device());
-        let sources = at.index_select(&index(&edges.sources)?, 0)?;
-        let offset = (sources - at.index_select(&index(&edges.targets)?, 0)?)?;
+        let offset = (rows_at(at, &edges.sources)? - rows_at(at, &edges.targets)?)?;
         let attributes = match self.config.edge_input {
             EdgeInput::Offset => offset,
             // The root of 0, the distance of repeated points, has no finite gradient.

@@ -1,5 +1,6 @@
 use crate::{Aggregation, Error, Result};
 use candle_core::Tensor;
+use oncograph_nn::portable::rows_at;
 use oncograph_nn::segment::Adjacency;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -98,8 +99,7 @@ impl AttentionEdges<'_> {
         }
         let loops = adjacency.self_loops();
         let Some(attributes) = attributes else { return Ok((loops.adjacency.clone(), None)) };
-        let kept = Tensor::from_slice(&loops.kept, loops.kept.len(), attributes.device())?;
-        let kept_attributes = attributes.index_select(&kept, 0)?;
+        let kept_attributes = rows_at(&attributes, &loops.kept)?;
         let targets = &loops.adjacency.targets()[..loops.kept.len()];
         let fill = self.fill.rows(&kept_attributes, targets, adjacency.target_count())?;
         let fill = fill.narrow(0, 0, loops.adjacency.edge_count() - loops.kept.len())?;

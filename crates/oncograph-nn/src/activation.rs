@@ -1,6 +1,6 @@
 use crate::element::{Element, with_element};
 use crate::parallel::build;
-use crate::{Error, Result};
+use crate::{Error, Result, portable};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Shape, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +35,7 @@ impl Activation {
         Ok(match self {
             Activation::Identity => x.clone(),
             Activation::Relu => relu(x)?,
-            Activation::LeakyRelu(slope) => candle_nn::ops::leaky_relu(x, *slope)?,
+            Activation::LeakyRelu(slope) => portable::leaky_relu(x, *slope)?,
             Activation::Elu(alpha) => x.elu(*alpha)?,
             Activation::Gelu => x.gelu_erf()?,
             Activation::Sigmoid => candle_nn::ops::sigmoid(x)?,
@@ -61,7 +61,7 @@ pub fn relu(x: &Tensor) -> Result<Tensor> {
     if x.device().is_cpu() && matches!(x.dtype(), DType::F32 | DType::F64) {
         return Ok(x.apply_op1(Relu)?);
     }
-    Ok(x.gt(0.0)?.where_cond(x, &x.zeros_like()?)?)
+    portable::relu(x)
 }
 
 /// `max(a + b, 0)`, the end of a residual block, with [`relu`]'s gradient.

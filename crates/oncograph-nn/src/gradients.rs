@@ -1,4 +1,4 @@
-use crate::{Error, Result};
+use crate::{Error, Result, portable};
 use candle_core::{DType, Tensor};
 use std::collections::BTreeMap;
 
@@ -112,7 +112,7 @@ impl Gradients {
     /// `torch.nn.utils.clip_grad_value_`.
     pub fn clip_value(&mut self, limit: f64) -> Result<()> {
         for grad in self.0.values_mut() {
-            *grad = grad.clamp(-limit, limit)?;
+            *grad = portable::clamp(grad, -limit, limit)?;
         }
         Ok(())
     }

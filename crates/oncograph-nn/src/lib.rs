@@ -40,6 +40,7 @@ pub mod optim;
 mod parallel;
 mod params;
 pub mod pool;
+pub mod portable;
 pub mod scheduler;
 pub mod segment;
 #[doc(hidden)]

@@ -152,7 +152,7 @@ impl GnnExplainer {
         model: impl Fn(&Tensor, &Tensor) -> ModelResult,
     ) -> Result<Explanation> {
         let x = x.detach();
-        let ones = Tensor::ones(edges, DType::F32, x.device())?.to_dtype(x.dtype())?;
+        let ones = oncograph_nn::portable::ones(edges, x.dtype(), x.device())?;
         let prediction = model(&x, &ones).map_err(Error::Model)?.detach();
         let target = self.target(&rows(&prediction, index)?)?;
         let explained = Explained { x: &x, ones: &ones, index, target: &target };
