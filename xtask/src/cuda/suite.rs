@@ -10,8 +10,16 @@ pub(super) struct Package {
 
 /// All of them. They are built in one go, so that cargo chooses one set of features for what they share; a target of
 /// the same name runs in each package here that has it.
-pub(super) const SUITE: [Package; 1] =
-    [Package { name: "oncograph-tests-cuda", tests: &["candle", "stand_in"] }];
+pub(super) const SUITE: [Package; 8] = [
+    Package { name: "oncograph-tests-cuda", tests: &["candle", "stand_in"] },
+    Package { name: "oncograph-nn", tests: &["contract", "device"] },
+    Package { name: "oncograph-encoder", tests: &["contract"] },
+    Package { name: "oncograph-gnn", tests: &["contract", "one_pass"] },
+    Package { name: "oncograph-explain", tests: &[] },
+    Package { name: "oncograph-spatiotemporal", tests: &["cuda", "stg"] },
+    Package { name: "oncograph-brain", tests: &["contract", "cuda"] },
+    Package { name: "oncograph-omics", tests: &["cuda", "net"] },
+];
 
 /// The profile of the root's manifest that everything is built with.
 pub(super) const PROFILE: &str = "cuda";
