@@ -4,7 +4,7 @@
 
 use candle_core::Device;
 use oncograph_datasets::omics::{OmicsDataset, OmicsPhantomConfig};
-use oncograph_deploy::Bundle;
+use oncograph_deploy::{Bundle, Prediction};
 use oncograph_omics::{
     OmicsPatient, OmicsPredictor, OmicsPreset, OmicsStudyCohort, OmicsSystem, write_bundle,
 };
@@ -29,13 +29,22 @@ fn finished(root: &Path, device: &Device) -> (OmicsStudyCohort, StudyResults) {
 }
 
 #[test]
-fn a_study_is_that_of_the_cpu_and_its_bundle_opens_there() {
+fn a_study_is_that_of_the_cpu_and_its_bundle_opens_on_both() {
     let (cpu, gpu) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let device = oncograph_nn::testing::device();
     let (_, on_cpu) = finished(cpu.path(), &Device::Cpu);
-    let (cohort, on_gpu) = finished(gpu.path(), &oncograph_nn::testing::device());
+    let (cohort, on_gpu) = finished(gpu.path(), &device);
     let (losses, answers) = differences(&on_cpu, &on_gpu).unwrap();
     println!("largest difference of a loss {losses:.1e}, of an answer {answers:.1e}");
     assert!(losses < 1e-3 && answers < 1e-2, "losses {losses:e}, answers {answers:e}");
-    let predictor = OmicsPredictor::open(&Bundle::open(&gpu.path().join("bundle")).unwrap()).unwrap();
-    predictor.predict(&OmicsPatient::of_cohort(&cohort.dataset().cohort, 0).unwrap()).unwrap();
+    let bundle = Bundle::open(gpu.path().join("bundle")).unwrap();
+    let patient = OmicsPatient::of_cohort(&cohort.dataset().cohort, 0).unwrap();
+    let risk = |device: &Device| {
+        let prediction = OmicsPredictor::open(&bundle, device).unwrap().predict(&patient).unwrap();
+        match &prediction.report.predictions[0] {
+            Prediction::Survival { risk, .. } => *risk,
+            other => panic!("{other:?}"),
+        }
+    };
+    approx::assert_abs_diff_eq!(risk(&Device::Cpu), risk(&device), epsilon = 1e-4);
 }

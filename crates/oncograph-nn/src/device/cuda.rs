@@ -66,17 +66,17 @@ fn keep_freed_memory(context: &CudaContext) -> std::result::Result<(), DriverErr
 /// Loads one of candle's kernels: those that do not fit the GPU or its driver fail here, and not in the middle of a run.
 fn try_kernels(cuda: &CudaDevice, context: &CudaContext) -> Result<()> {
     let Err(error) = cuda.get_or_load_func("fill_f32", &kernels::FILL) else { return Ok(()) };
-    let fits = match status(&error) {
+    let refused = matches!(
+        status(&error),
         Some(
             CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU
-            | CUresult::CUDA_ERROR_INVALID_PTX
-            | CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION
-            | CUresult::CUDA_ERROR_INVALID_IMAGE
-            | CUresult::CUDA_ERROR_JIT_COMPILER_NOT_FOUND,
-        ) => false,
-        _ => true,
-    };
-    if fits {
+                | CUresult::CUDA_ERROR_INVALID_PTX
+                | CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION
+                | CUresult::CUDA_ERROR_INVALID_IMAGE
+                | CUresult::CUDA_ERROR_JIT_COMPILER_NOT_FOUND
+        )
+    );
+    if !refused {
         return Err(DeviceError::Driver(error));
     }
     let (major, minor) = context.compute_capability().map_err(driver)?;
