@@ -294,15 +294,14 @@ fn host(positions: &Tensor) -> Result<Vec<f32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
-    use oncograph_nn::testing::assert_gradient_coverage;
+    use oncograph_nn::testing::{assert_gradient_coverage, device};
     use oncograph_nn::{ParamStore, Seed};
     use rand::Rng;
 
     fn cloud(count: usize, seed: u64) -> Tensor {
         let mut rng = Seed::new(seed).rng();
         let values: Vec<f32> = (0..3 * count).map(|_| rng.random_range(-1.0..1.0)).collect();
-        Tensor::from_vec(values, (count, 3), &Device::Cpu).unwrap()
+        Tensor::from_vec(values, (count, 3), &device()).unwrap()
     }
 
     /// Section 4: with a linear map of edges 92,864 + 70,048 + 129.
@@ -311,7 +310,7 @@ mod tests {
         let count = |hidden: &[usize], prefix: &str| -> usize {
             let store = ParamStore::new(Seed::new(0));
             let config = GeometryEncoderConfig::default().edges(EdgeInput::Distance, hidden);
-            config.build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
+            config.build(store.var_builder(DType::F32, &device())).unwrap();
             let those = store.trainable().into_iter().filter(|(n, _)| n.starts_with(prefix));
             those.map(|(_, v)| v.elem_count()).sum()
         };
@@ -328,7 +327,7 @@ mod tests {
     fn surfaces_of_a_batch_do_not_mix() {
         let store = ParamStore::new(Seed::new(3));
         let config = GeometryEncoderConfig::default().channels([6, 5]).dense([4]).radius(0.7, 1.5, 8);
-        let encoder = config.build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
+        let encoder = config.build(store.var_builder(DType::F32, &device())).unwrap();
         let (a, b) = (cloud(40, 1), cloud(33, 2));
         let both = Tensor::cat(&[&a, &b], 0).unwrap();
         let batch: Vec<u32> = [vec![0; 40], vec![1; 33]].concat();
@@ -351,7 +350,7 @@ mod tests {
     fn every_parameter_and_the_attention_get_gradients() {
         let store = ParamStore::new(Seed::new(3));
         let config = GeometryEncoderConfig::default().channels([6, 5]).dense([4, 2]).radius(0.7, 1.5, 8);
-        let encoder = config.build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
+        let encoder = config.build(store.var_builder(DType::F32, &device())).unwrap();
         let output = encoder.forward(&cloud(30, 4), &[0; 30]).unwrap();
         let loss = (output.embedding.sqr().unwrap().sum_all().unwrap()
             + output.attention.sqr().unwrap().sum_all().unwrap())

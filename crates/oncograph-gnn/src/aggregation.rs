@@ -211,8 +211,7 @@ fn median(x: &Tensor, adjacency: &Adjacency) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
-    use oncograph_nn::testing::{check_gradients, pattern};
+    use oncograph_nn::testing::{check_gradients, device, pattern};
 
     /// 0, 1, 2, 3 -> 0; 1, 3 -> 1; nothing -> 2.
     fn adjacency() -> Arc<Adjacency> {
@@ -220,7 +219,7 @@ mod tests {
     }
 
     fn column(aggregation: Aggregation) -> Vec<f64> {
-        let x = Tensor::new(&[[2f64], [5.], [-1.], [4.]], &Device::Cpu).unwrap();
+        let x = Tensor::new(&[[2f64], [5.], [-1.], [4.]], &device()).unwrap();
         aggregation.apply(&x, &adjacency()).unwrap().flatten_all().unwrap().to_vec1().unwrap()
     }
 

@@ -383,12 +383,12 @@ impl MessagePassing for GatConv {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{DType, Device};
-    use oncograph_nn::testing::{assert_gradient_coverage, check_gradients, pattern};
+    use candle_core::DType;
+    use oncograph_nn::testing::{assert_gradient_coverage, check_gradients, device, pattern};
     use oncograph_nn::{ParamStore, Seed};
 
     fn layer(store: &ParamStore) -> GatConv {
-        let vb = store.var_builder(DType::F64, &Device::Cpu);
+        let vb = store.var_builder(DType::F64, &device());
         GatConfig::new(3, 2).heads(2).residual(true).build(vb).unwrap()
     }
 

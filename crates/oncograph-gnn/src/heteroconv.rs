@@ -261,11 +261,11 @@ impl HeteroConv {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
+    use oncograph_nn::testing::device;
 
     #[test]
     fn aggregations_by_hand() {
-        let row = |v: [f64; 2]| Tensor::new(&[v], &Device::Cpu).unwrap();
+        let row = |v: [f64; 2]| Tensor::new(&[v], &device()).unwrap();
         let all = [row([1.0, -2.0]), row([3.0, -5.0])];
         let flat = |a: HeteroAggregation| -> Vec<f64> {
             a.apply(&all).unwrap().flatten_all().unwrap().to_vec1().unwrap()
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_nan_is_not_hidden_by_a_maximum() {
-        let row = |v: f64| Tensor::new(&[[v]], &Device::Cpu).unwrap();
+        let row = |v: f64| Tensor::new(&[[v]], &device()).unwrap();
         for all in [[row(f64::NAN), row(1.0)], [row(1.0), row(f64::NAN)]] {
             for a in [HeteroAggregation::Max, HeteroAggregation::Min] {
                 assert!(a.apply(&all).unwrap().to_vec2::<f64>().unwrap()[0][0].is_nan());

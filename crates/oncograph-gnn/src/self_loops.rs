@@ -110,12 +110,12 @@ impl AttentionEdges<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
+    use oncograph_nn::testing::device;
 
     fn filled(fill: &EdgeFill) -> Vec<Vec<f64>> {
         // 1 -> 0 twice, 0 -> 0 and 0 -> 1; nothing but the loop reaches 2.
         let adjacency = Arc::new(Adjacency::new(3, 3, &[1, 0, 1, 0], &[0, 0, 0, 1]).unwrap());
-        let attributes = Tensor::new(&[[1f64], [9.], [3.], [5.]], &Device::Cpu).unwrap();
+        let attributes = Tensor::new(&[[1f64], [9.], [3.], [5.]], &device()).unwrap();
         let edges =
             AttentionEdges { layer: "test", add_self_loops: true, bipartite: false, attributes: 1, fill };
         edges.validate().unwrap();

@@ -141,11 +141,11 @@ pub(crate) fn with_values<T: Element, R>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
+    use crate::testing::device;
 
     #[test]
     fn any_layout_is_read_in_order() {
-        let base = Tensor::arange(0f32, 120.0, &Device::Cpu).unwrap().reshape((2, 3, 4, 5)).unwrap();
+        let base = Tensor::arange(0f32, 120.0, &device()).unwrap().reshape((2, 3, 4, 5)).unwrap();
         let views = [
             base.permute((3, 1, 0, 2)).unwrap(),
             base.narrow(2, 1, 2).unwrap().transpose(0, 1).unwrap(),

@@ -143,10 +143,10 @@ impl FromIterator<(String, Tensor)> for Gradients {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
+    use crate::testing::device;
 
     fn gradients() -> Gradients {
-        let of = |values: &[f64]| Tensor::from_slice(values, values.len(), &Device::Cpu).unwrap();
+        let of = |values: &[f64]| Tensor::from_slice(values, values.len(), &device()).unwrap();
         [("a".to_string(), of(&[3.0, -4.0])), ("b".to_string(), of(&[0.0, 12.0]))].into_iter().collect()
     }
 

@@ -315,11 +315,10 @@ impl CustomOp1 for Transposed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{check_gradients, pattern};
-    use candle_core::Device;
+    use crate::testing::{check_gradients, device, pattern};
 
     fn line(values: &[f64], config: &InterpolateConfig) -> Vec<f64> {
-        let x = Tensor::from_slice(values, (1, 1, values.len()), &Device::Cpu).unwrap();
+        let x = Tensor::from_slice(values, (1, 1, values.len()), &device()).unwrap();
         interpolate(&x, config).unwrap().flatten_all().unwrap().to_vec1().unwrap()
     }
 

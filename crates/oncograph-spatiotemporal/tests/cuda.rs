@@ -25,7 +25,7 @@ fn finished(root: &Path, name: &str, device: &Device) -> (StudyResults, PathBuf)
     let encoder = CtEncoder::new(&config, seed, device).unwrap();
     let cohort = StgCohort::new(&files, &config).unwrap();
     let cohort = cohort.encode(&encoder, 2, &StopFlag::new(), || ()).unwrap();
-    let run = RunDir::open(&root.join(name)).unwrap();
+    let run = RunDir::create(&root.join(name)).unwrap();
     let stg = StgSystem::new(config.clone());
     let study = Study::new(&cohort, &run).cross_validation(2, 1).seed(seed).device(device.clone());
     let results = study.model("stg", &stg).run().unwrap();

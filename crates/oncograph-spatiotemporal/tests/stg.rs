@@ -230,9 +230,9 @@ fn configurations_survive_json_and_bad_ones_are_refused() {
     assert_eq!(aligned, serde_json::from_str(&serde_json::to_string(&aligned).unwrap()).unwrap());
     assert_eq!(StgConfig::full(3).architecture, Architecture::Full);
     let store = ParamStore::new(Seed::new(0));
-    let vb = store.var_builder(DType::F32, &Device::Cpu);
+    let vb = store.var_builder(DType::F32, &device());
     let error = Stg::new(&StgConfig::decoupled(0), vb).unwrap_err();
     assert_eq!(error.to_string(), "StgConfig: clinical must be at least 1, got 0");
-    let rows = Tensor::zeros((1, 2), DType::F32, &Device::Cpu);
-    assert!(rows.is_ok() && NodeTable::new(Some(vec![0.0; 7]), 2, vec![0.0], 1, &Device::Cpu).is_err());
+    let rows = Tensor::zeros((1, 2), DType::F32, &device());
+    assert!(rows.is_ok() && NodeTable::new(Some(vec![0.0; 7]), 2, vec![0.0], 1, &device()).is_err());
 }

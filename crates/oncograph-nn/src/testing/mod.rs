@@ -100,7 +100,7 @@ pub fn assert_gradient_coverage(store: &ParamStore, loss: &Tensor) -> Result<()>
     Err(Error::StateMismatch { missing, unexpected: zero, misshaped: infinite })
 }
 
-/// Numbers without structure in \[-1, 1), the same in every run: test input that needs no generator.
+/// Numbers without structure in \[-1, 1), the same in every run, on [`device`]: test input that needs no generator.
 ///
 /// # Errors
 /// An error of candle.
@@ -109,5 +109,5 @@ pub fn pattern(shape: &[usize], salt: u64) -> Result<Tensor> {
     let mut rng = crate::Seed::new(salt).stream("pattern").rng();
     let n = shape.iter().product();
     let values: Vec<f64> = (0..n).map(|_| rng.random_range(-1.0..1.0)).collect();
-    Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+    Ok(Tensor::from_vec(values, shape, &device())?)
 }
