@@ -56,6 +56,7 @@ fn run(args: &Args) -> Result<()> {
 /// Opens the cohort, trains and compares the models, and writes the page, the bundle and one patient's report.
 fn study(settings: &Settings, run: &RunDir, stop: &StopFlag) -> Result<()> {
     let cohort = settings.open()?;
+    let device = device(&settings.device)?;
     let patient = settings.reported(&cohort)?;
     let systems = settings.systems(&cohort)?;
     let jobs = settings.plan.splits(&cohort, settings.validation, settings.seed())?.len();
@@ -64,7 +65,7 @@ fn study(settings: &Settings, run: &RunDir, stop: &StopFlag) -> Result<()> {
         .plan(settings.plan.clone())
         .inner(settings.validation)
         .seed(settings.seed())
-        .device(device(&settings.device)?)
+        .device(device.clone())
         .stop(stop)
         .workers(workers())
         .on_progress(|p| progress.update(p));
@@ -93,7 +94,7 @@ fn study(settings: &Settings, run: &RunDir, stop: &StopFlag) -> Result<()> {
     page.write(&path)?;
     page.print();
     let bundle = write_bundle(run, &results, &cohort, &systems[0], &page.model_card())?;
-    let clinical = held_out(&bundle, &results, &cohort, patient)?;
+    let clinical = held_out(&OmicsPredictor::open(&bundle, &device)?, &results, &cohort, patient)?;
     let written = write_clinical(&clinical, &run.folder("clinical")?)?;
     println!(
         "patient: {}\nreport: {}\nbundle: {}",
@@ -106,7 +107,7 @@ fn study(settings: &Settings, run: &RunDir, stop: &StopFlag) -> Result<()> {
 
 /// The report on a patient of the cohort, by the model that was trained without the patient.
 fn held_out(
-    bundle: &Bundle,
+    predictor: &OmicsPredictor,
     results: &StudyResults,
     cohort: &OmicsStudyCohort,
     row: usize,
@@ -114,7 +115,7 @@ fn held_out(
     let patient = OmicsPatient::of_cohort(&cohort.dataset().cohort, row)?;
     let split = results.splits().iter().find(|s| s.repeat == 0 && s.split.test.contains(&row));
     let split = split.ok_or_else(|| format!("{}: held out in no fold", patient.id))?;
-    Ok(OmicsPredictor::open(bundle)?.predict_held_out(&patient, (split.repeat, split.fold))?.report)
+    Ok(predictor.predict_held_out(&patient, (split.repeat, split.fold))?.report)
 }
 
 /// `--predict`: the report on a new patient from a bundle alone.
@@ -128,7 +129,7 @@ fn predict(args: &Args, file: &Path) -> Result<()> {
             None => return Err(AtFile::new(&root, "there is no run whose bundle predicts").into()),
         },
     };
-    let predictor = OmicsPredictor::open(&Bundle::open(path)?)?;
+    let predictor = OmicsPredictor::open(&Bundle::open(path)?, &device(&args.study.device)?)?;
     let report = predictor.predict(&OmicsPatient::read(file)?)?.report;
     let folder = args.study.out.join("predictions");
     std::fs::create_dir_all(&folder).map_err(|e| AtFile::new(&folder, e))?;

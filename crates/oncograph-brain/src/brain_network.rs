@@ -152,12 +152,13 @@ impl BatchNetwork {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use oncograph_nn::testing::device;
 
     #[test]
     fn tracts_are_mirrored_and_patients_kept_apart() {
         let a = BrainNetwork::new(vec![[0, 1], [1, 2]], 1, vec![1.0, 2.0, 3.0], vec![5.0, 6.0]).unwrap();
         let b = BrainNetwork::new(vec![[1, 0]], 1, vec![7.0, 8.0], vec![9.0]).unwrap();
-        let batch = BatchNetwork::new(&[&a, &b], &Device::Cpu).unwrap();
+        let batch = BatchNetwork::new(&[&a, &b], &device()).unwrap();
         let graph = batch.graph(&batch.tracts).unwrap();
         assert_eq!(graph.adjacency().sources(), [0, 1, 4, 1, 2, 3]);
         assert_eq!(graph.adjacency().targets(), [1, 2, 3, 0, 1, 4]);
@@ -172,6 +173,6 @@ mod tests {
         assert_eq!(error, "BrainNetwork: expected tracts between two of 2 regions, got [0, 0]");
         assert!(BrainNetwork::new(vec![[0, 1]], 1, vec![1.0, f32::NAN], vec![5.0]).is_err());
         assert!(BrainNetwork::new(vec![[0, 1]], 2, vec![1.0, 2.0, 3.0], vec![5.0, 1.0]).is_err());
-        assert!(BatchNetwork::new(&[], &Device::Cpu).is_err());
+        assert!(BatchNetwork::new(&[], &device()).is_err());
     }
 }

@@ -7,6 +7,7 @@ use oncograph_gnn::{
 };
 use oncograph_graph::Graph;
 use oncograph_graph::geometry::{FpsConfig, Points, RadiusGraphConfig, fps, knn, radius_graph};
+use oncograph_nn::portable::rows_at;
 use oncograph_nn::segment::gather_reduce_weighted;
 use oncograph_nn::{Linear, Module, linear, relu};
 use serde::{Deserialize, Serialize};
@@ -226,8 +227,7 @@ impl GeometryEncoder {
                 break;
             }
             let kept = fps(&Points::new(&values, 3)?.batch(&batch)?, &FpsConfig::new(c.ratio), None)?;
-            let index = Tensor::from_slice(&kept, kept.len(), positions.device())?;
-            (x, at) = (x.index_select(&index, 0)?, at.index_select(&index, 0)?);
+            (x, at) = (rows_at(&x, &kept)?, rows_at(&at, &kept)?);
             let row = |&p: &u32| values[3 * p as usize..3 * p as usize + 3].to_vec();
             values = kept.iter().flat_map(row).collect();
             batch = kept.iter().map(|&p| batch[p as usize]).collect();
@@ -257,9 +257,7 @@ impl GeometryEncoder {
     ) -> Result<(Arc<Adjacency>, Tensor)> {
         let config = RadiusGraphConfig::new(radius).max_num_neighbors(self.config.max_neighbours);
         let edges = radius_graph(&Points::new(values, 3)?.batch(batch)?, &config)?;
-        let index = |ends: &[u32]| Tensor::from_slice(ends, ends.len(), at.device());
-        let sources = at.index_select(&index(&edges.sources)?, 0)?;
-        let offset = (sources - at.index_select(&index(&edges.targets)?, 0)?)?;
+        let offset = (rows_at(at, &edges.sources)? - rows_at(at, &edges.targets)?)?;
         let attributes = match self.config.edge_input {
             EdgeInput::Offset => offset,
             // The root of 0, the distance of repeated points, has no finite gradient.
@@ -296,15 +294,14 @@ fn host(positions: &Tensor) -> Result<Vec<f32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
-    use oncograph_nn::testing::assert_gradient_coverage;
+    use oncograph_nn::testing::{assert_gradient_coverage, device};
     use oncograph_nn::{ParamStore, Seed};
     use rand::Rng;
 
     fn cloud(count: usize, seed: u64) -> Tensor {
         let mut rng = Seed::new(seed).rng();
         let values: Vec<f32> = (0..3 * count).map(|_| rng.random_range(-1.0..1.0)).collect();
-        Tensor::from_vec(values, (count, 3), &Device::Cpu).unwrap()
+        Tensor::from_vec(values, (count, 3), &device()).unwrap()
     }
 
     /// Section 4: with a linear map of edges 92,864 + 70,048 + 129.
@@ -313,7 +310,7 @@ mod tests {
         let count = |hidden: &[usize], prefix: &str| -> usize {
             let store = ParamStore::new(Seed::new(0));
             let config = GeometryEncoderConfig::default().edges(EdgeInput::Distance, hidden);
-            config.build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
+            config.build(store.var_builder(DType::F32, &device())).unwrap();
             let those = store.trainable().into_iter().filter(|(n, _)| n.starts_with(prefix));
             those.map(|(_, v)| v.elem_count()).sum()
         };
@@ -330,7 +327,7 @@ mod tests {
     fn surfaces_of_a_batch_do_not_mix() {
         let store = ParamStore::new(Seed::new(3));
         let config = GeometryEncoderConfig::default().channels([6, 5]).dense([4]).radius(0.7, 1.5, 8);
-        let encoder = config.build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
+        let encoder = config.build(store.var_builder(DType::F32, &device())).unwrap();
         let (a, b) = (cloud(40, 1), cloud(33, 2));
         let both = Tensor::cat(&[&a, &b], 0).unwrap();
         let batch: Vec<u32> = [vec![0; 40], vec![1; 33]].concat();
@@ -353,7 +350,7 @@ mod tests {
     fn every_parameter_and_the_attention_get_gradients() {
         let store = ParamStore::new(Seed::new(3));
         let config = GeometryEncoderConfig::default().channels([6, 5]).dense([4, 2]).radius(0.7, 1.5, 8);
-        let encoder = config.build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
+        let encoder = config.build(store.var_builder(DType::F32, &device())).unwrap();
         let output = encoder.forward(&cloud(30, 4), &[0; 30]).unwrap();
         let loss = (output.embedding.sqr().unwrap().sum_all().unwrap()
             + output.attention.sqr().unwrap().sum_all().unwrap())

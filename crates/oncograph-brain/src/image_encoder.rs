@@ -227,12 +227,13 @@ impl ImageEncoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{DType, Device};
+    use candle_core::DType;
+    use oncograph_nn::testing::device;
     use oncograph_nn::{ParamStore, Seed};
 
     fn count(config: &ImageEncoderConfig, prefix: &str) -> usize {
         let store = ParamStore::new(Seed::new(0));
-        config.build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
+        config.build(store.var_builder(DType::F32, &device())).unwrap();
         store.trainable().iter().filter(|(n, _)| n.starts_with(prefix)).map(|(_, v)| v.elem_count()).sum()
     }
 
@@ -261,7 +262,7 @@ mod tests {
             let store = ParamStore::new(Seed::new(3));
             let config = ImageEncoderConfig::default().input(2, [9, 13, 10]).channels([3, 4]).dense([5, 2]);
             let config = config.stem_stride(stride).head(head);
-            let encoder = config.build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+            let encoder = config.build(store.var_builder(DType::F64, &device())).unwrap();
             let x = oncograph_nn::testing::pattern(&[2, 2, 9, 13, 10], 1).unwrap();
             let y = encoder.forward(&x, true).unwrap();
             assert_eq!(y.dims(), [2, 2]);

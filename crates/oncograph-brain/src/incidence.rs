@@ -157,8 +157,7 @@ impl BatchIncidence {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
-    use oncograph_nn::testing::check_gradients;
+    use oncograph_nn::testing::{check_gradients, device};
 
     fn patients() -> [Incidence; 2] {
         [Incidence::new(3, &[vec![1, 2], vec![2], vec![]]).unwrap(), Incidence::new(2, &[vec![0]]).unwrap()]
@@ -169,7 +168,7 @@ mod tests {
     fn the_mean_over_crossing_points_by_hand() {
         let [a, b] = patients();
         let batch = BatchIncidence::new(&[&a, &b]).unwrap();
-        let points = Tensor::new(&[0.2f64, 0.6, 0.9, 0.5], &Device::Cpu).unwrap();
+        let points = Tensor::new(&[0.2f64, 0.6, 0.9, 0.5], &device()).unwrap();
         for (no_cross, value) in [(NoCross::One, 1.0), (NoCross::Zero, 0.0), (NoCross::Epsilon(1e-3), 1e-3)] {
             let found = batch.edge_attention(&points, no_cross).unwrap().to_vec1::<f64>().unwrap();
             let expected = [value, 0.2, 0.4, 0.5, value];
@@ -183,7 +182,7 @@ mod tests {
         let none = Incidence::new(2, &[vec![]]).unwrap();
         let batch = BatchIncidence::new(&[&a, &none, &b]).unwrap();
         let tracts =
-            Tensor::new(&[[1.0f64], [2.0], [4.0], [8.0], [16.0], [32.0], [64.0]], &Device::Cpu).unwrap();
+            Tensor::new(&[[1.0f64], [2.0], [4.0], [8.0], [16.0], [32.0], [64.0]], &device()).unwrap();
         let found = batch.mean_crossed(&tracts).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
         // The first crosses tracts 1 and 2 of three, the second neither of two, the third the first of two.
         assert_eq!(found, [3.0, 0.0, 32.0]);
@@ -193,7 +192,7 @@ mod tests {
     fn gradients_reach_the_points() {
         let [a, b] = patients();
         let batch = BatchIncidence::new(&[&a, &b]).unwrap();
-        let points = Tensor::new(&[0.2f64, 0.6, 0.9, 0.5], &Device::Cpu).unwrap();
+        let points = Tensor::new(&[0.2f64, 0.6, 0.9, 0.5], &device()).unwrap();
         let run = |t: &[Tensor]| -> oncograph_nn::Result<Tensor> {
             Ok(batch.edge_attention(&t[0], NoCross::One).map_err(candle_core::Error::wrap)?)
         };

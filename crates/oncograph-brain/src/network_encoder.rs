@@ -250,14 +250,15 @@ impl NetworkEncoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{DType, Device};
+    use candle_core::DType;
+    use oncograph_nn::testing::device;
     use oncograph_nn::{ParamStore, Seed};
 
     /// Section 4.
     #[test]
     fn parameter_counts_equal_the_specification() {
         let store = ParamStore::new(Seed::new(0));
-        NetworkEncoderConfig::default().build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
+        NetworkEncoderConfig::default().build(store.var_builder(DType::F32, &device())).unwrap();
         let parameters = |prefix: &str| -> usize {
             let those = store.trainable().into_iter().filter(|(n, _)| n.starts_with(prefix));
             those.map(|(_, v)| v.elem_count()).sum()

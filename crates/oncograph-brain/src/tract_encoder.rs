@@ -253,8 +253,8 @@ impl Learner for TractLearner<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
     use oncograph_nn::optim::AdamConfig;
+    use oncograph_nn::testing::device;
     use oncograph_nn::{ParamStore, testing};
     use oncograph_train::{FitConfig, OptimizerConfig, StopFlag, fit};
 
@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn parameter_counts_equal_the_specification() {
         let store = ParamStore::new(Seed::new(0));
-        TractEncoderConfig::default().build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
+        TractEncoderConfig::default().build(store.var_builder(DType::F32, &device())).unwrap();
         let parameters = |prefix: &str| -> usize {
             let those = store.trainable().into_iter().filter(|(n, _)| n.starts_with(prefix));
             those.map(|(_, v)| v.elem_count()).sum()
@@ -276,13 +276,13 @@ mod tests {
     fn a_tract_is_found_by_its_anisotropy() {
         let store = ParamStore::new(Seed::new(2));
         let config = TractEncoderConfig::default().widths([8, 12, 4], [3, 12, 4], [4, 8]);
-        let model = config.mask_same_tract(true).build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
+        let model = config.mask_same_tract(true).build(store.var_builder(DType::F32, &device())).unwrap();
         // The FA is a part of what the MRI shows; tracts repeat in "patients".
         let value = |i: usize, k: usize| ((i % 12 * 5 + k * 3) as f32 * 0.9).sin();
         let mri: Vec<f32> = (0..24).flat_map(|i| (0..8).map(move |k| value(i, k))).collect();
         let fa: Vec<f32> = (0..24).flat_map(|i| (0..3).map(move |k| value(i, k + 2))).collect();
-        let mri = Tensor::from_vec(mri, (24, 8), &Device::Cpu).unwrap();
-        let fa = Tensor::from_vec(fa, (24, 3), &Device::Cpu).unwrap();
+        let mri = Tensor::from_vec(mri, (24, 8), &device()).unwrap();
+        let fa = Tensor::from_vec(fa, (24, 3), &device()).unwrap();
         let tract: Vec<usize> = (0..24).map(|i| i % 12).collect();
         testing::assert_gradient_coverage(&store, &model.loss(&mri, &fa, &tract).unwrap()).unwrap();
         let mut learner =

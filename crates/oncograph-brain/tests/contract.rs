@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use oncograph_brain::{
     AutoencoderConfig, EdgeInput, GeometryEncoderConfig, ImageEncoderConfig, ImageHead, NetworkEncoder,
     NetworkEncoderConfig, PopulationClassifier, PopulationClassifierConfig, TractEncoderConfig,
@@ -10,6 +10,7 @@ use oncograph_brain::{
 use oncograph_graph::Graph;
 use oncograph_losses::Denominator;
 use oncograph_nn::segment::Adjacency;
+use oncograph_nn::testing::device;
 use oncograph_nn::{Mode, ParamStore, Seed, module_contract};
 use std::sync::Arc;
 
@@ -62,10 +63,10 @@ module_contract! {
 fn geometry_encoder() {
     let config = GeometryEncoderConfig::default().channels([4, 3]).dense([4, 2]).radius(1.2, 1.5, 6);
     let points: Vec<f64> = (0..36).map(|i| ((i * 7 % 11) as f64 / 11.0 - 0.5) * (1 + i % 3) as f64).collect();
-    let points = Tensor::from_vec(points, (12, 3), &Device::Cpu).unwrap();
+    let points = Tensor::from_vec(points, (12, 3), &device()).unwrap();
     for config in [config.clone(), config.edges(EdgeInput::Offset, [3])] {
         let store = ParamStore::new(Seed::new(3));
-        let model = config.build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+        let model = config.build(store.var_builder(DType::F64, &device())).unwrap();
         let loss = || {
             let said = model.forward(&points, &[0; 12]).unwrap();
             let part = |t: &Tensor| t.sqr().unwrap().sum_all().unwrap();

@@ -224,11 +224,12 @@ mod tests {
     use super::*;
     use crate::VideoResNetConfig;
     use oncograph_nn::Seed;
+    use oncograph_nn::testing::device;
 
     fn store(in_channels: usize, seed: u64) -> ParamStore {
         let store = ParamStore::new(Seed::new(seed));
         let config = VideoResNetConfig::r3d_18(in_channels).base_width(1).classes(Some(2));
-        config.build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
+        config.build(store.var_builder(DType::F32, &device())).unwrap();
         store
     }
 
@@ -241,7 +242,7 @@ mod tests {
         let (from, to) = (store(3, 1), store(1, 2));
         let mut tensors = from.snapshot().unwrap();
         tensors.remove("layer4.1.conv2.0.weight");
-        tensors.insert("extra".into(), Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap());
+        tensors.insert("extra".into(), Tensor::zeros(1, DType::F32, &device()).unwrap());
         let wrapped = tensors.into_iter().map(|(k, v)| (format!("module.{k}"), v)).collect();
         let checkpoint = Checkpoint::from_tensors(wrapped);
         let report = checkpoint.load_into(&to).unwrap();

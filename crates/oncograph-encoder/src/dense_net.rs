@@ -240,14 +240,15 @@ impl DenseNet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{DType, Device};
+    use candle_core::DType;
+    use oncograph_nn::testing::device;
     use oncograph_nn::{ParamStore, Seed, testing};
 
     /// `sum(p.numel() for p in monai.networks.nets.DenseNet121(3, 1, 2).parameters())`, worked out from its layers.
     #[test]
     fn parameter_count_equals_monai() {
         let store = ParamStore::new(Seed::new(0));
-        DenseNetConfig::densenet121(1, 2).build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
+        DenseNetConfig::densenet121(1, 2).build(store.var_builder(DType::F32, &device())).unwrap();
         let (mut expected, mut channels) = (343 * 64 + 2 * 64, 64);
         for (i, layers) in [6, 12, 24, 16].into_iter().enumerate() {
             for _ in 0..layers {
@@ -269,7 +270,7 @@ mod tests {
     fn every_parameter_receives_a_gradient() {
         let store = ParamStore::new(Seed::new(2));
         let config = DenseNetConfig::densenet121(2, 3).init_features(4).growth_rate(3).block_config([2, 1]);
-        let model = config.build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+        let model = config.build(store.var_builder(DType::F64, &device())).unwrap();
         let x = testing::pattern(&[2, 2, 16, 17, 18], 1).unwrap();
         let y = model.forward(&x, true).unwrap();
         assert_eq!(y.dims(), [2, 3]);
@@ -282,8 +283,8 @@ mod tests {
         assert_eq!(error, "DenseNet: block_config must be one or more numbers above 0, got []");
         let store = ParamStore::new(Seed::new(2));
         let config = DenseNetConfig::densenet121(2, 3).init_features(4).growth_rate(3).block_config([1]);
-        let model = config.build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
-        let x = Tensor::zeros((1, 3, 16, 16, 16), DType::F32, &Device::Cpu).unwrap();
+        let model = config.build(store.var_builder(DType::F32, &device())).unwrap();
+        let x = Tensor::zeros((1, 3, 16, 16, 16), DType::F32, &device()).unwrap();
         assert!(model.forward(&x, false).unwrap_err().to_string().contains("[batch, 2, D, H, W]"));
     }
 }

@@ -116,15 +116,15 @@ impl SelfBuiltCnn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{DType, Device};
-    use oncograph_nn::testing::{assert_gradient_coverage, pattern};
+    use candle_core::DType;
+    use oncograph_nn::testing::{assert_gradient_coverage, device, pattern};
     use oncograph_nn::{ParamStore, Seed};
 
     #[test]
     fn any_size_gives_one_length_and_every_parameter_a_gradient() {
         let store = ParamStore::new(Seed::new(1));
         let config = SelfBuiltCnnConfig::new(2).widths([3, 4]);
-        let model = config.build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+        let model = config.build(store.var_builder(DType::F64, &device())).unwrap();
         for size in [[2, 2, 2], [5, 9, 7], [8, 8, 8]] {
             let x = pattern(&[2, 2, size[0], size[1], size[2]], 1).unwrap();
             let y = model.forward(&x).unwrap();

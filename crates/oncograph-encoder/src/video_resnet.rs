@@ -419,13 +419,13 @@ impl FoldedVideoResNet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{DType, Device};
-    use oncograph_nn::testing::{assert_gradient_coverage, pattern};
+    use candle_core::DType;
+    use oncograph_nn::testing::{assert_gradient_coverage, device, pattern};
     use oncograph_nn::{ParamStore, Seed};
 
     fn build(config: &VideoResNetConfig, dtype: DType) -> (ParamStore, VideoResNet) {
         let store = ParamStore::new(Seed::new(1));
-        let model = config.build(store.var_builder(dtype, &Device::Cpu)).unwrap();
+        let model = config.build(store.var_builder(dtype, &device())).unwrap();
         (store, model)
     }
 
@@ -495,7 +495,7 @@ mod tests {
     #[test]
     fn the_pyramid_halves_and_doubles() {
         let (_, model) = build(&VideoResNetConfig::r3d_18(1).base_width(2), DType::F32);
-        let x = Tensor::ones((1, 1, 16, 32, 32), DType::F32, &Device::Cpu).unwrap();
+        let x = Tensor::ones((1, 1, 16, 32, 32), DType::F32, &device()).unwrap();
         let pyramid = model.pyramid(&x, false).unwrap();
         let shapes: Vec<Vec<usize>> = pyramid.layers.iter().map(|t| t.dims().to_vec()).collect();
         assert_eq!(pyramid.stem.dims(), [1, 2, 16, 16, 16]);
@@ -505,7 +505,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_named() {
         let (_, model) = build(&VideoResNetConfig::r3d_18(1).base_width(1), DType::F32);
-        let x = Tensor::ones((1, 3, 4, 4, 4), DType::F32, &Device::Cpu).unwrap();
+        let x = Tensor::ones((1, 3, 4, 4, 4), DType::F32, &device()).unwrap();
         let error = model.forward_features(&x, false).unwrap_err().to_string();
         assert_eq!(error, "VideoResNet: expected [batch, 1, D, H, W], got [1, 3, 4, 4, 4]");
         assert!(model.forward(&x.narrow(1, 0, 1).unwrap(), false).is_err());

@@ -62,13 +62,13 @@ pub fn cam_point_correlation(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
+    use oncograph_nn::testing::device;
 
     #[test]
     fn agreement_is_that_of_the_ranks() {
         // The map grows along x.
         let cam: Vec<f32> = (0..8).map(|i| (i % 2) as f32).collect();
-        let cam = Tensor::from_vec(cam, (1, 1, 2, 2, 2), &Device::Cpu).unwrap();
+        let cam = Tensor::from_vec(cam, (1, 1, 2, 2, 2), &device()).unwrap();
         let grid = Grid::axis_aligned([8, 8, 8], [2.0; 3], [-7.0; 3]).unwrap();
         let volume = cam_volume(&cam, &grid).unwrap();
         let points = [[-4.0f32, 1.0, 2.0], [-1.5, 0.0, 0.0], [0.5, -3.0, 1.0], [3.0, 3.0, 3.0]];

@@ -2,6 +2,7 @@ use crate::{Error, Result};
 use candle_core::{DType, Tensor};
 use candle_nn::VarBuilder;
 use oncograph_nn::lstm::{Lstm, LstmConfig};
+use oncograph_nn::portable::{above, ones, rows_at, where_else};
 use oncograph_nn::segment::{Adjacency, Reduce, gather_reduce, segment_reduce, segment_softmax};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -102,15 +103,15 @@ impl Aggregation {
             Aggregation::Var => (mean(&x.sqr()?)? - mean(x)?.sqr()?)?,
             Aggregation::Std => {
                 let var = Aggregation::Var.apply(x, adjacency)?;
-                let spread = var.gt(1e-5)?;
+                let spread = above(&var, 1e-5)?;
                 // The branch that is not taken must not send an infinity back.
-                let root = spread.where_cond(&var, &var.ones_like()?)?.sqrt()?;
-                spread.where_cond(&root, &var.zeros_like()?)?
+                let one = ones(var.shape(), var.dtype(), var.device())?;
+                let root = where_else(&spread, &var, &one)?.sqrt()?;
+                where_else(&spread, &root, &var.zeros_like()?)?
             }
             Aggregation::Median => median(x, adjacency)?,
             Aggregation::Softmax => {
-                let sources = Tensor::from_slice(adjacency.sources(), adjacency.edge_count(), x.device())?;
-                let messages = x.index_select(&sources, 0)?;
+                let messages = rows_at(x, adjacency.sources())?;
                 let weighted = (segment_softmax(&messages, adjacency)? * messages)?;
                 segment_reduce(&weighted, adjacency, Reduce::Sum)?
             }
@@ -173,14 +174,13 @@ fn padded(x: &Tensor, adjacency: &Adjacency, fill: f64) -> Result<Tensor> {
     let rows = adjacency.by_target();
     let at = |t: usize, i: usize| rows.columns(i).get(t).copied().unwrap_or(pad);
     let index: Vec<u32> = (0..steps).flat_map(|t| (0..targets).map(move |i| at(t, i))).collect();
-    let index = Tensor::from_vec(index, steps * targets, x.device())?;
     let last = Tensor::full(fill as f32, (1, x.dim(1)?), x.device())?.to_dtype(x.dtype())?;
-    Ok(Tensor::cat(&[x, &last], 0)?.index_select(&index, 0)?.reshape((steps, targets, x.dim(1)?))?)
+    Ok(rows_at(&Tensor::cat(&[x, &last], 0)?, &index)?.reshape((steps, targets, x.dim(1)?))?)
 }
 
 fn product(x: &Tensor, adjacency: &Adjacency) -> Result<Tensor> {
     let shape = (adjacency.target_count(), x.dim(1)?);
-    let mut out = Tensor::ones(shape, x.dtype(), x.device())?;
+    let mut out = ones(shape, x.dtype(), x.device())?;
     if largest_degree(adjacency) > 0 {
         let steps = padded(x, adjacency, 1.0)?;
         for step in 0..steps.dim(0)? {
@@ -204,16 +204,14 @@ fn median(x: &Tensor, adjacency: &Adjacency) -> Result<Tensor> {
             picked.push(middle.map_or(nothing, |&s| s * width as u32 + feature as u32));
         }
     }
-    let picked = Tensor::from_vec(picked, targets * width, x.device())?;
     let zero = Tensor::zeros(1, x.dtype(), x.device())?;
-    Ok(Tensor::cat(&[&x.flatten_all()?, &zero], 0)?.index_select(&picked, 0)?.reshape((targets, width))?)
+    Ok(rows_at(&Tensor::cat(&[&x.flatten_all()?, &zero], 0)?, &picked)?.reshape((targets, width))?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
-    use oncograph_nn::testing::{check_gradients, pattern};
+    use oncograph_nn::testing::{check_gradients, device, pattern};
 
     /// 0, 1, 2, 3 -> 0; 1, 3 -> 1; nothing -> 2.
     fn adjacency() -> Arc<Adjacency> {
@@ -221,7 +219,7 @@ mod tests {
     }
 
     fn column(aggregation: Aggregation) -> Vec<f64> {
-        let x = Tensor::new(&[[2f64], [5.], [-1.], [4.]], &Device::Cpu).unwrap();
+        let x = Tensor::new(&[[2f64], [5.], [-1.], [4.]], &device()).unwrap();
         aggregation.apply(&x, &adjacency()).unwrap().flatten_all().unwrap().to_vec1().unwrap()
     }
 

@@ -132,9 +132,9 @@ impl AttentionalAggregation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{DType, Device};
+    use candle_core::DType;
     use oncograph_nn::segment::Adjacency;
-    use oncograph_nn::testing::{assert_gradient_coverage, check_gradients, pattern};
+    use oncograph_nn::testing::{assert_gradient_coverage, check_gradients, device, pattern};
     use oncograph_nn::{Activation, ParamStore, Seed};
     use std::sync::Arc;
 
@@ -150,7 +150,7 @@ mod tests {
             let config = AttentionalAggregationConfig::new(SequentialConfig::new([3, 4, gate]))
                 .nn(SequentialConfig::new([3, 2]).output_activation(Activation::Tanh));
             let store = ParamStore::new(Seed::new(1));
-            let pool = config.build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+            let pool = config.build(store.var_builder(DType::F64, &device())).unwrap();
             let x = pattern(&[4, 3], 2).unwrap();
             let (y, weight) = pool.forward_with_gate(&x, &graph()).unwrap();
             let sums =

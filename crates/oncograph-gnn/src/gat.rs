@@ -2,6 +2,7 @@ use crate::self_loops::AttentionEdges;
 use crate::{EdgeFill, Error, MessagePassing, Result};
 use candle_core::{D, Module, Tensor};
 use candle_nn::{Init, Linear, VarBuilder};
+use oncograph_nn::portable::{leaky_relu, mean, rows_at, sum};
 use oncograph_nn::segment::{
     Adjacency, gather_reduce_weighted, graph_attention, row_linear, segment_softmax, with_loop_rows,
 };
@@ -226,15 +227,13 @@ impl GatConv {
             Some(lin) => lin.forward(target)?,
             None => self.lin.forward(target)?,
         };
-        let index = |nodes: &[u32]| Tensor::from_slice(nodes, nodes.len(), source.device());
-        let from = self.project(&mapped, &self.att_source)?.index_select(&index(adjacency.sources())?, 0)?;
-        let to =
-            self.project(&mapped_target, &self.att_target)?.index_select(&index(adjacency.targets())?, 0)?;
+        let from = rows_at(&self.project(&mapped, &self.att_source)?, adjacency.sources())?;
+        let to = rows_at(&self.project(&mapped_target, &self.att_target)?, adjacency.targets())?;
         let mut logits = (from + to)?;
         if let (Some((lin, att)), Some(attributes)) = (&self.edge, &attributes) {
             logits = (logits + self.project(&lin.forward(attributes)?, att)?)?;
         }
-        let logits = candle_nn::ops::leaky_relu(&logits, c.negative_slope)?;
+        let logits = leaky_relu(&logits, c.negative_slope)?;
         let alpha = segment_softmax(&logits, &adjacency)?;
         Ok((mapped, adjacency, alpha))
     }
@@ -282,13 +281,11 @@ impl GatConv {
         let values = rows(self.lin.weight())?;
         let from = rows(&self.folded(&self.lin, &self.att_source)?)?;
         let to = rows(&self.folded(&self.lin, &self.att_target)?)?;
-        let out = if x.device().is_cpu() && !(mode.is_train() && dropout.p() > 0.0) {
+        let out = if !(mode.is_train() && dropout.p() > 0.0) {
             graph_attention(&Tensor::cat(&[values, from], 1)?, &to, None, &adjacency, c.negative_slope)?
         } else {
-            let index = |nodes: &[u32]| Tensor::from_slice(nodes, nodes.len(), x.device());
-            let from = from.index_select(&index(adjacency.sources())?, 0)?;
-            let to = to.index_select(&index(adjacency.targets())?, 0)?;
-            let logits = candle_nn::ops::leaky_relu(&(from + to)?, c.negative_slope)?;
+            let (from, to) = (rows_at(&from, adjacency.sources())?, rows_at(&to, adjacency.targets())?);
+            let logits = leaky_relu(&(from + to)?, c.negative_slope)?;
             let alpha = dropout.forward(&segment_softmax(&logits, &adjacency)?, mode)?;
             gather_reduce_weighted(&values, &alpha, &adjacency)?
         };
@@ -300,7 +297,7 @@ impl GatConv {
     pub(crate) fn finished(&self, mut out: Tensor, target: &Tensor) -> Result<Tensor> {
         let c = &self.config;
         if !c.concat {
-            out = out.reshape((out.dim(0)?, c.heads, c.out))?.mean(1)?;
+            out = mean(&out.reshape((out.dim(0)?, c.heads, c.out))?, 1)?;
         }
         if let Some(residual) = &self.residual {
             out = (out + residual.forward(target)?)?;
@@ -367,7 +364,7 @@ impl GatConv {
     /// `[rows, heads * out]` -> the product with the attention vector of each head, `[rows, heads]`.
     fn project(&self, mapped: &Tensor, attention: &Tensor) -> Result<Tensor> {
         let heads = mapped.reshape((mapped.dim(0)?, self.config.heads, self.config.out))?;
-        Ok(heads.broadcast_mul(attention)?.sum(D::Minus1)?)
+        Ok(sum(&heads.broadcast_mul(attention)?, D::Minus1)?)
     }
 }
 
@@ -379,22 +376,19 @@ impl MessagePassing for GatConv {
         adjacency: &Arc<Adjacency>,
         edge_attributes: Option<&Tensor>,
     ) -> Result<Tensor> {
-        if source.device().is_cpu() {
-            return self.in_one_pass(source, target, adjacency, edge_attributes);
-        }
-        Ok(self.forward_with_attention(source, target, adjacency, edge_attributes)?.0)
+        self.in_one_pass(source, target, adjacency, edge_attributes)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{DType, Device};
-    use oncograph_nn::testing::{assert_gradient_coverage, check_gradients, pattern};
+    use candle_core::DType;
+    use oncograph_nn::testing::{assert_gradient_coverage, check_gradients, device, pattern};
     use oncograph_nn::{ParamStore, Seed};
 
     fn layer(store: &ParamStore) -> GatConv {
-        let vb = store.var_builder(DType::F64, &Device::Cpu);
+        let vb = store.var_builder(DType::F64, &device());
         GatConfig::new(3, 2).heads(2).residual(true).build(vb).unwrap()
     }
 

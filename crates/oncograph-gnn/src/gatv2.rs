@@ -2,6 +2,7 @@ use crate::self_loops::AttentionEdges;
 use crate::{EdgeFill, Error, MessagePassing, Result};
 use candle_core::{D, Module, Tensor};
 use candle_nn::{Init, Linear, VarBuilder};
+use oncograph_nn::portable::{leaky_relu, mean, rows_at, sum};
 use oncograph_nn::segment::{
     Adjacency, gather_reduce_weighted, graph_attention_v2, row_linear, segment_softmax, with_loop_rows,
 };
@@ -250,15 +251,13 @@ impl Gatv2Conv {
         let (adjacency, attributes) = c.edges().prepare(adjacency, edge_attributes)?;
         let mapped = self.lin_l.forward(source)?;
         let asking = self.lin_r.forward(target)?;
-        let index = |nodes: &[u32]| Tensor::from_slice(nodes, nodes.len(), source.device());
-        let from = mapped.index_select(&index(adjacency.sources())?, 0)?;
-        let mut pair = (from + asking.index_select(&index(adjacency.targets())?, 0)?)?;
+        let mut pair = (rows_at(&mapped, adjacency.sources())? + rows_at(&asking, adjacency.targets())?)?;
         if let (Some(lin), Some(attributes)) = (&self.edge, &attributes) {
             pair = (pair + lin.forward(attributes)?)?;
         }
-        let pair = candle_nn::ops::leaky_relu(&pair, c.negative_slope)?;
+        let pair = leaky_relu(&pair, c.negative_slope)?;
         let pair = pair.reshape((adjacency.edge_count(), c.heads, c.out))?;
-        let logits = pair.broadcast_mul(&self.att)?.sum(D::Minus1)?;
+        let logits = sum(&pair.broadcast_mul(&self.att)?, D::Minus1)?;
         let alpha = segment_softmax(&logits, &adjacency)?;
         let mut out = gather_reduce_weighted(&mapped, &alpha, &adjacency)?;
         out = self.finished(out, target)?;
@@ -269,7 +268,7 @@ impl Gatv2Conv {
     fn finished(&self, mut out: Tensor, target: &Tensor) -> Result<Tensor> {
         let c = &self.config;
         if !c.concat {
-            out = out.reshape((out.dim(0)?, c.heads, c.out))?.mean(1)?;
+            out = mean(&out.reshape((out.dim(0)?, c.heads, c.out))?, 1)?;
         }
         if let Some(residual) = &self.residual {
             out = (out + residual.forward(target)?)?;
@@ -324,7 +323,7 @@ impl MessagePassing for Gatv2Conv {
     ) -> Result<Tensor> {
         // The pass has no gradient for attributes.
         let learned = self.edge.is_some() && edge_attributes.is_some_and(Tensor::track_op);
-        if source.device().is_cpu() && !learned {
+        if !learned {
             return self.in_one_pass(source, target, adjacency, edge_attributes);
         }
         Ok(self.forward_with_attention(source, target, adjacency, edge_attributes)?.0)

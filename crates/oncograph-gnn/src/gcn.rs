@@ -1,7 +1,8 @@
 use crate::{Error, MessagePassing, Result};
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 use candle_nn::{Linear, VarBuilder};
 use oncograph_nn::linear_no_bias;
+use oncograph_nn::portable::{above, ones, rows_at, where_else};
 use oncograph_nn::segment::{
     Adjacency, Neighbourhood, Reduce, gather_reduce, gather_reduce_weighted, propagate, propagate_fits,
     segment_reduce,
@@ -139,8 +140,7 @@ impl GcnConv {
             }
         }
         let take: Vec<u32> = loops.kept.iter().chain(&own_loop).copied().collect();
-        let take = Tensor::from_vec(take, loops.kept.len() + n, device)?;
-        let mut all = Tensor::cat(&[&weight, &fill], 0)?.index_select(&take, 0)?;
+        let mut all = rows_at(&Tensor::cat(&[&weight, &fill], 0)?, &take)?;
         if !overwritten.is_empty() {
             // Zeros that carry a gradient.
             let zeros = (&weight - weight.detach())?;
@@ -158,13 +158,13 @@ impl GcnConv {
             return Ok(weight);
         }
         let degree = segment_reduce(&weight, adjacency, Reduce::Sum)?;
-        let positive = degree.gt(0.0)?;
+        let positive = above(&degree, 0.0)?;
         // `where` on both sides of the power: the branch that is not taken must not send a NaN back.
-        let safe = positive.where_cond(&degree, &degree.ones_like()?)?;
-        let inverse = positive.where_cond(&safe.powf(-0.5)?, &degree.zeros_like()?)?;
-        let index = |nodes: &[u32]| Tensor::from_slice(nodes, nodes.len(), weight.device());
-        let source = inverse.index_select(&index(adjacency.sources())?, 0)?;
-        let target = inverse.index_select(&index(adjacency.targets())?, 0)?;
+        let one = ones(degree.shape(), degree.dtype(), degree.device())?;
+        let safe = where_else(&positive, &degree, &one)?;
+        let inverse = where_else(&positive, &safe.powf(-0.5)?, &degree.zeros_like()?)?;
+        let source = rows_at(&inverse, adjacency.sources())?;
+        let target = rows_at(&inverse, adjacency.targets())?;
         Ok(((source * weight)? * target)?)
     }
 }
@@ -186,7 +186,7 @@ impl GcnConv {
                 let expected = format!("edge weights [{edges}, 1]");
                 return Err(Error::input("GcnConv", expected, format!("{:?}", w.dims())));
             }
-            None => Tensor::ones((edges, 1), DType::F32, source.device())?.to_dtype(source.dtype())?,
+            None => ones((edges, 1), source.dtype(), source.device())?,
         };
         let (adjacency, weight) = self.with_loops(adjacency, weight, if improved { 2.0 } else { 1.0 })?;
         let weight = self.normalized(&adjacency, weight)?;
@@ -218,10 +218,7 @@ impl MessagePassing for GcnConv {
         edge_attributes: Option<&Tensor>,
     ) -> Result<Tensor> {
         one_set(adjacency)?;
-        if edge_attributes.is_none()
-            && source.device().is_cpu()
-            && propagate_fits(self.config.features, self.config.out)
-        {
+        if edge_attributes.is_none() && propagate_fits(self.config.features, self.config.out) {
             let how = self.neighbourhood();
             let (weight, bias) = (self.lin.weight(), self.bias.as_ref());
             return Ok(propagate(source, weight, None, bias, adjacency, how)?);

@@ -2,6 +2,7 @@ use crate::{Error, GatConfig, Gatv2Config, GcnConfig, MessagePassing, NnConvConf
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use oncograph_graph::HeteroBatch;
+use oncograph_nn::portable::{maximum, minimum, to_dtype};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -99,19 +100,18 @@ impl HeteroAggregation {
     /// # Errors
     /// An error of candle if there is none or the shapes differ.
     pub fn apply(&self, results: &[Tensor]) -> Result<Tensor> {
-        let fold = |f: fn(&Tensor, &Tensor) -> candle_core::Result<Tensor>| -> Result<Tensor> {
+        let fold = |f: fn(&Tensor, &Tensor) -> Result<Tensor>| -> Result<Tensor> {
             let Some((first, rest)) = results.split_first() else {
                 return Err(Error::input("HeteroAggregation", "at least one result", "none"));
             };
-            rest.iter().try_fold(first.clone(), |acc, x| Ok(f(&acc, x)?))
+            rest.iter().try_fold(first.clone(), |acc, x| f(&acc, x))
         };
         Ok(match self {
-            HeteroAggregation::Sum => fold(|a, b| a + b)?,
-            HeteroAggregation::Mean => (fold(|a, b| a + b)? / results.len() as f64)?,
-            HeteroAggregation::Mul => fold(|a, b| a * b)?,
-            // A comparison with a NaN is false: it comes through from `b`, and `a != a` keeps that of `a`.
-            HeteroAggregation::Max => fold(|a, b| (a.ge(b)? + a.ne(a)?)?.where_cond(a, b))?,
-            HeteroAggregation::Min => fold(|a, b| (a.le(b)? + a.ne(a)?)?.where_cond(a, b))?,
+            HeteroAggregation::Sum => fold(|a, b| Ok((a + b)?))?,
+            HeteroAggregation::Mean => (fold(|a, b| Ok((a + b)?))? / results.len() as f64)?,
+            HeteroAggregation::Mul => fold(|a, b| Ok((a * b)?))?,
+            HeteroAggregation::Max => fold(|a, b| Ok(maximum(a, b)?))?,
+            HeteroAggregation::Min => fold(|a, b| Ok(minimum(a, b)?))?,
             HeteroAggregation::Cat => Tensor::cat(results, 1)?,
             HeteroAggregation::Stack => Tensor::stack(results, 1)?,
         })
@@ -249,7 +249,7 @@ impl HeteroConv {
         for ((source, relation, target), conv) in &self.convs {
             let edge = (source.as_str(), relation.as_str(), target.as_str());
             let (from, to) = (features_of(source)?, features_of(target)?);
-            let attributes = batch.edge_attributes(edge)?.to_dtype(from.dtype())?;
+            let attributes = to_dtype(batch.edge_attributes(edge)?, from.dtype())?;
             let attributes = (attributes.dim(1)? > 0).then_some(attributes);
             let y = conv.forward_bipartite(from, to, batch.adjacency(edge)?, attributes.as_ref())?;
             results.entry(target).or_default().push(y);
@@ -261,11 +261,11 @@ impl HeteroConv {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
+    use oncograph_nn::testing::device;
 
     #[test]
     fn aggregations_by_hand() {
-        let row = |v: [f64; 2]| Tensor::new(&[v], &Device::Cpu).unwrap();
+        let row = |v: [f64; 2]| Tensor::new(&[v], &device()).unwrap();
         let all = [row([1.0, -2.0]), row([3.0, -5.0])];
         let flat = |a: HeteroAggregation| -> Vec<f64> {
             a.apply(&all).unwrap().flatten_all().unwrap().to_vec1().unwrap()
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_nan_is_not_hidden_by_a_maximum() {
-        let row = |v: f64| Tensor::new(&[[v]], &Device::Cpu).unwrap();
+        let row = |v: f64| Tensor::new(&[[v]], &device()).unwrap();
         for all in [[row(f64::NAN), row(1.0)], [row(1.0), row(f64::NAN)]] {
             for a in [HeteroAggregation::Max, HeteroAggregation::Min] {
                 assert!(a.apply(&all).unwrap().to_vec2::<f64>().unwrap()[0][0].is_nan());

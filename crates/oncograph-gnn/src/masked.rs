@@ -1,5 +1,6 @@
 use crate::{Error, GatConv, GcnConv, MessagePassing, Result, SageConv};
 use candle_core::Tensor;
+use oncograph_nn::portable::{ones, rows_at};
 use oncograph_nn::segment::{Adjacency, gather_reduce_weighted};
 use std::sync::Arc;
 
@@ -39,9 +40,8 @@ fn column(layer: &'static str, factors: &Tensor, edges: usize) -> Result<Tensor>
 /// The factors of the edges that are no loops, and 1 for the loops: those have been moved to the end.
 fn with_loops_unmasked(mask: &Tensor, adjacency: &Adjacency) -> Result<Tensor> {
     let loops = adjacency.self_loops();
-    let index = Tensor::from_slice(&loops.kept, loops.kept.len(), mask.device())?;
     let added = (loops.adjacency.edge_count() - loops.kept.len(), 1);
-    Ok(Tensor::cat(&[mask.index_select(&index, 0)?, Tensor::ones(added, mask.dtype(), mask.device())?], 0)?)
+    Ok(Tensor::cat(&[rows_at(mask, &loops.kept)?, ones(added, mask.dtype(), mask.device())?], 0)?)
 }
 
 impl MaskedMessagePassing for GatConv {
@@ -93,8 +93,7 @@ impl MaskedMessagePassing for SageConv {
             return Err(Error::input("SageConv", expected, format!("{c:?}")));
         }
         let mask = column("SageConv", factors, adjacency.edge_count())?;
-        let index = Tensor::from_slice(adjacency.sources(), adjacency.edge_count(), source.device())?;
-        let messages = source.contiguous()?.index_select(&index, 0)?.broadcast_mul(&mask)?;
+        let messages = rows_at(&source.contiguous()?, adjacency.sources())?.broadcast_mul(&mask)?;
         // The messages themselves are the sources of a relation with one edge each.
         let arriving = Adjacency::from_segments(adjacency.targets(), adjacency.target_count())?;
         self.forward_bipartite(&messages, target, &Arc::new(arriving), edge_attributes)
@@ -105,8 +104,8 @@ impl MaskedMessagePassing for SageConv {
 mod tests {
     use super::*;
     use crate::{Aggregation, GatConfig, GcnConfig, SageConfig};
-    use candle_core::{DType, Device};
-    use oncograph_nn::testing::{check_gradients, pattern};
+    use candle_core::DType;
+    use oncograph_nn::testing::{check_gradients, device, pattern};
     use oncograph_nn::{ParamStore, Seed};
 
     fn adjacency() -> Arc<Adjacency> {
@@ -116,7 +115,7 @@ mod tests {
 
     fn layers() -> Vec<Box<dyn MaskedMessagePassing>> {
         let store = ParamStore::new(Seed::new(1));
-        let vb = store.var_builder(DType::F64, &Device::Cpu);
+        let vb = store.var_builder(DType::F64, &device());
         let sage = |aggr: Aggregation, name: &str| -> Box<dyn MaskedMessagePassing> {
             Box::new(SageConfig::new(3, 2).aggr(aggr).normalize(true).build(vb.pp(name)).unwrap())
         };
@@ -140,7 +139,7 @@ mod tests {
     #[test]
     fn factors_of_one_change_nothing_and_gradients_flow() {
         let (x, a) = (pattern(&[4, 3], 1).unwrap(), adjacency());
-        let ones = Tensor::ones(5, DType::F64, &Device::Cpu).unwrap();
+        let ones = Tensor::ones(5, DType::F64, &device()).unwrap();
         for layer in layers() {
             let plain = layer.forward_bipartite(&x, &x, &a, None).unwrap();
             let masked = layer.forward_masked(&x, &x, &a, None, &ones).unwrap();
@@ -161,8 +160,8 @@ mod tests {
         let (x, a) = (pattern(&[4, 3], 1).unwrap(), adjacency());
         let store = ParamStore::new(Seed::new(1));
         let conv = SageConfig::new(3, 2).aggr(Aggregation::Sum);
-        let conv = conv.build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
-        let factors = Tensor::new(&[1f64, 1.0, 1.0, 0.0, 1.0], &Device::Cpu).unwrap();
+        let conv = conv.build(store.var_builder(DType::F64, &device())).unwrap();
+        let factors = Tensor::new(&[1f64, 1.0, 1.0, 0.0, 1.0], &device()).unwrap();
         let masked = conv.forward_masked(&x, &x, &a, None, &factors).unwrap().to_vec2::<f64>().unwrap();
         let without = Arc::new(Adjacency::new(4, 4, &[0, 0, 1, 2], &[2, 2, 1, 0]).unwrap());
         let expected = conv.forward_bipartite(&x, &x, &without, None).unwrap().to_vec2::<f64>().unwrap();

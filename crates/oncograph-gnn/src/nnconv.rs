@@ -2,7 +2,7 @@ use crate::{Aggregation, Error, MessagePassing, Result, Sequential, SequentialCo
 use candle_core::{Module, Tensor};
 use candle_nn::{Linear, VarBuilder};
 use oncograph_nn::segment::{Adjacency, edge_conditioned, edge_conditioned_fits, gather_reduce_weighted};
-use oncograph_nn::{Activation, linear_no_bias};
+use oncograph_nn::{Activation, linear_no_bias, portable};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -185,7 +185,7 @@ impl NnConv {
     /// Per edge the values that weight `x V_k`, a 1 for the bias of the last layer at the end: \[edges, K + 1\].
     fn edge_weights(&self, hidden: &Tensor) -> Result<Tensor> {
         let edges = hidden.dim(0)?;
-        let one = Tensor::ones((edges, 1), hidden.dtype(), hidden.device())?;
+        let one = portable::ones((edges, 1), hidden.dtype(), hidden.device())?;
         Ok(Tensor::cat(&[hidden, &one], 1)?)
     }
 
@@ -205,7 +205,7 @@ impl NnConv {
     fn sum(&self, products: &Tensor, weights: &Tensor, adjacency: &Arc<Adjacency>) -> Result<Tensor> {
         let summed = gather_reduce_weighted(products, weights, adjacency)?;
         let shape = (adjacency.target_count(), weights.dim(1)?, self.config.out);
-        Ok(summed.reshape(shape)?.sum(1)?)
+        Ok(portable::sum(&summed.reshape(shape)?, 1)?)
     }
 
     fn aggregate(
@@ -219,7 +219,6 @@ impl NnConv {
         let (features, out) = (self.config.in_source, self.config.out);
         if let Some(bias) = self.nn.last().bias()
             && linear
-            && source.device().is_cpu()
             && edge_conditioned_fits(features, hidden.dim(1)?, out)
         {
             let mean = self.config.aggr == Aggregation::Mean;

@@ -2,6 +2,7 @@ use crate::{Aggregation, Aggregator, Error, MessagePassing, Result};
 use candle_core::{D, DType, Module, Tensor};
 use candle_nn::{Linear, VarBuilder};
 use oncograph_graph::Graph;
+use oncograph_nn::portable::rows_at;
 use oncograph_nn::segment::{
     Adjacency, Neighbourhood, Reduce, SharedNeighbourhoods, gather_reduce, propagate, propagate_fits,
     row_linear, row_linear_onto, segment_reduce,
@@ -276,9 +277,9 @@ impl SageConv {
     }
 
     /// What is summed at a node, if the sum and the maps around it can be taken in one pass.
-    fn neighbourhood(&self, source: &Tensor) -> Option<Neighbourhood> {
+    fn neighbourhood(&self) -> Option<Neighbourhood> {
         let c = &self.config;
-        let fits = source.device().is_cpu() && propagate_fits(c.in_source, c.out);
+        let fits = propagate_fits(c.in_source, c.out);
         match &c.aggr {
             _ if !fits => None,
             Aggregation::Mean if c.closed => Some(Neighbourhood::ClosedMean),
@@ -330,10 +331,7 @@ impl SageConv {
         let base = row_linear(&sums, self.lin_l.weight(), self.lin_l.bias(), false)?;
         match &self.lin_r {
             Some(lin_r) => Ok(row_linear_onto(target, lin_r.weight(), &base, &shared.of_target)?),
-            None => {
-                let lists = shared.of_target.targets();
-                Ok(base.index_select(&Tensor::from_slice(lists, lists.len(), base.device())?, 0)?)
-            }
+            None => Ok(rows_at(&base, shared.of_target.targets())?),
         }
     }
 
@@ -397,7 +395,7 @@ impl MessagePassing for SageConv {
         adjacency: &Arc<Adjacency>,
         edge_attributes: Option<&Tensor>,
     ) -> Result<Tensor> {
-        let mut out = match (self.shared(source, adjacency), self.neighbourhood(source)) {
+        let mut out = match (self.shared(source, adjacency), self.neighbourhood()) {
             (Some(shared), _) => self.by_neighbourhood(shared, source, target)?,
             (_, Some(how)) => self.in_one_pass(how, source, target, adjacency)?,
             _ => self.composed(source, target, adjacency)?,

@@ -74,8 +74,8 @@ fn terms(adjacency: &Adjacency, segments: &Adjacency) -> Result<(Adjacency, Vec<
 mod tests {
     use super::*;
     use crate::SageConfig;
-    use candle_core::{DType, Device};
-    use oncograph_nn::testing::pattern;
+    use candle_core::DType;
+    use oncograph_nn::testing::{device, pattern};
     use oncograph_nn::{ParamStore, Seed};
 
     fn gap(a: &Tensor, b: &Tensor) -> f64 {
@@ -93,7 +93,7 @@ mod tests {
             let store = ParamStore::new(Seed::new(3));
             let config =
                 SageConfig::new(5, 4).edge_attributes(attributes).root_weight(root).normalize(normalize);
-            let conv = config.build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+            let conv = config.build(store.var_builder(DType::F64, &device())).unwrap();
             let edge = (attributes > 0).then(|| pattern(&[7, attributes], 2).unwrap());
             let adjacency = Arc::new(Adjacency::new(6, 6, &sources, &targets).unwrap());
             let graph = Graph::new(adjacency, edge, &[0; 6], 1).unwrap();
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn an_empty_segment_is_zero() {
         let store = ParamStore::new(Seed::new(3));
-        let conv = SageConfig::new(2, 2).build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+        let conv = SageConfig::new(2, 2).build(store.var_builder(DType::F64, &device())).unwrap();
         let graph = Graph::new(Arc::new(Adjacency::new(1, 1, &[], &[]).unwrap()), None, &[0], 1).unwrap();
         let segments = Arc::new(Adjacency::from_segments(&[1], 2).unwrap());
         let y = conv.forward_pooled(&pattern(&[1, 2], 1).unwrap(), &graph, &segments).unwrap();

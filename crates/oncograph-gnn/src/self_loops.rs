@@ -1,5 +1,6 @@
 use crate::{Aggregation, Error, Result};
 use candle_core::Tensor;
+use oncograph_nn::portable::rows_at;
 use oncograph_nn::segment::Adjacency;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -98,8 +99,7 @@ impl AttentionEdges<'_> {
         }
         let loops = adjacency.self_loops();
         let Some(attributes) = attributes else { return Ok((loops.adjacency.clone(), None)) };
-        let kept = Tensor::from_slice(&loops.kept, loops.kept.len(), attributes.device())?;
-        let kept_attributes = attributes.index_select(&kept, 0)?;
+        let kept_attributes = rows_at(&attributes, &loops.kept)?;
         let targets = &loops.adjacency.targets()[..loops.kept.len()];
         let fill = self.fill.rows(&kept_attributes, targets, adjacency.target_count())?;
         let fill = fill.narrow(0, 0, loops.adjacency.edge_count() - loops.kept.len())?;
@@ -110,12 +110,12 @@ impl AttentionEdges<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
+    use oncograph_nn::testing::device;
 
     fn filled(fill: &EdgeFill) -> Vec<Vec<f64>> {
         // 1 -> 0 twice, 0 -> 0 and 0 -> 1; nothing but the loop reaches 2.
         let adjacency = Arc::new(Adjacency::new(3, 3, &[1, 0, 1, 0], &[0, 0, 0, 1]).unwrap());
-        let attributes = Tensor::new(&[[1f64], [9.], [3.], [5.]], &Device::Cpu).unwrap();
+        let attributes = Tensor::new(&[[1f64], [9.], [3.], [5.]], &device()).unwrap();
         let edges =
             AttentionEdges { layer: "test", add_self_loops: true, bipartite: false, attributes: 1, fill };
         edges.validate().unwrap();

@@ -2,13 +2,14 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 use oncograph_gnn::{
     Adjacency, Aggregation, AttentionalAggregationConfig, EdgeFill, GatConfig, Gatv2Config, GcnConfig,
     HeteroAggregation, HeteroConvConfig, HeteroSageConfig, MessagePassing, NnConvConfig, NodeFeatures,
     SageConfig, SequentialConfig,
 };
 use oncograph_graph::{Graph, HeteroBatch, HeteroGraph, Schema};
+use oncograph_nn::testing::device;
 use oncograph_nn::{Activation, ParamStore, Seed, module_contract};
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ const TARGETS: [u32; 8] = [1, 1, 1, 0, 3, 3, 2, 4];
 
 fn values(rows: usize, columns: usize, phase: f64) -> Tensor {
     let v: Vec<f64> = (0..rows * columns).map(|i| ((i as f64) * 1.37 + phase).sin()).collect();
-    Tensor::from_vec(v, (rows, columns), &Device::Cpu).unwrap()
+    Tensor::from_vec(v, (rows, columns), &device()).unwrap()
 }
 
 fn graph(sources: &[u32], targets: &[u32], attributes: Option<Tensor>) -> Graph {
@@ -44,7 +45,7 @@ fn permute<T: Copy>(values: &[T], order: &[usize]) -> Vec<T> {
 
 fn select(t: &Tensor, order: &[usize]) -> Tensor {
     let order: Vec<u32> = order.iter().map(|&i| i as u32).collect();
-    t.index_select(&Tensor::new(order, &Device::Cpu).unwrap(), 0).unwrap()
+    t.index_select(&Tensor::new(order, &device()).unwrap(), 0).unwrap()
 }
 
 /// What a convolution owes to the graph, whatever it computes; `e` are positive attributes of the edges, since they
@@ -95,7 +96,7 @@ fn gradients(store: &ParamStore, f: impl Fn(&Tensor) -> Tensor, x: &Tensor) {
             let at = |h: f64| {
                 let mut moved = flat.clone();
                 moved[i] += h;
-                var.set(&Tensor::from_vec(moved, old.dims(), &Device::Cpu).unwrap()).unwrap();
+                var.set(&Tensor::from_vec(moved, old.dims(), &device()).unwrap()).unwrap();
                 loss(&x).to_scalar::<f64>().unwrap()
             };
             let numeric = (at(1e-6) - at(-1e-6)) / 2e-6;
@@ -117,7 +118,10 @@ macro_rules! contract {
             }
 
             module_contract! {
-                module: $config, |m, x| m.forward(&x[0], &graph(&SOURCES, &TARGETS, edges())), [[N, 5]];
+                module: $config, |m, x| {
+                    let edges = edges().map(|e| e.to_device(x[0].device()).unwrap());
+                    m.forward(&x[0], &graph(&SOURCES, &TARGETS, edges))
+                }, [[N, 5]];
             }
 
             #[test]
@@ -125,7 +129,7 @@ macro_rules! contract {
                 let config = $config;
                 let ordered = serde_json::to_string(&config).unwrap().contains("lstm");
                 let store = ParamStore::new(Seed::new(3));
-                let conv = config.build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+                let conv = config.build(store.var_builder(DType::F64, &device())).unwrap();
                 check(&conv, 5, edges().as_ref(), ordered);
             }
         }
@@ -186,7 +190,7 @@ fn bipartite_layers() {
         e: &Tensor,
     ) {
         let store = ParamStore::new(Seed::new(5));
-        let conv = build(store.var_builder(DType::F64, &Device::Cpu));
+        let conv = build(store.var_builder(DType::F64, &device()));
         let source = values(4, 5, 0.0);
         let f = |x: &Tensor| conv.forward_bipartite(x, target, a, Some(e)).unwrap();
         assert_eq!(f(&source).dim(0).unwrap(), 3);
@@ -204,7 +208,7 @@ fn bipartite_layers() {
     run(|vb| gatv2.clone().add_self_loops(true).build(vb).unwrap(), &a, &target, &e);
     // Loops between two sets of nodes have to be requested.
     let store = ParamStore::new(Seed::new(5));
-    let one = GatConfig::new(5, 3).build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+    let one = GatConfig::new(5, 3).build(store.var_builder(DType::F64, &device())).unwrap();
     assert!(one.forward_bipartite(&values(4, 5, 0.0), &values(3, 5, 0.0), &a, None).is_err());
 }
 
@@ -229,7 +233,7 @@ fn typed() -> (Schema, HeteroBatch) {
         .edges(READ, vec![0, 0], vec![0, 3], vec![])
         .build()
         .unwrap();
-    (schema, HeteroBatch::new(&[&graph], &Device::Cpu).unwrap())
+    (schema, HeteroBatch::new(&[&graph], &device()).unwrap())
 }
 
 fn features(a: &Tensor) -> NodeFeatures {
@@ -257,7 +261,7 @@ fn a_heteroconv_of_every_convolution() {
         let json = serde_json::to_string(&config).unwrap();
         assert_eq!(config, serde_json::from_str(&json).unwrap());
         let store = ParamStore::new(Seed::new(6));
-        let conv = config.build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+        let conv = config.build(store.var_builder(DType::F64, &device())).unwrap();
         let run = |a: &Tensor| conv.forward(&features(a), &batch).unwrap();
         let y = run(&values(4, 5, 0.0));
         assert_eq!(y.keys().collect::<Vec<_>>(), ["a", "b"]);
@@ -268,7 +272,7 @@ fn a_heteroconv_of_every_convolution() {
         threads(&conv);
     }
     let gat = HeteroConvConfig::new().conv(FORTH, GatConfig::bipartite(5, 2, 3));
-    let conv = gat.build(ParamStore::new(Seed::new(6)).var_builder(DType::F64, &Device::Cpu)).unwrap();
+    let conv = gat.build(ParamStore::new(Seed::new(6)).var_builder(DType::F64, &device())).unwrap();
     let mut short = features(&values(4, 5, 0.0));
     short.remove("b");
     let error = conv.forward(&short, &batch).unwrap_err().to_string();
@@ -282,7 +286,7 @@ fn a_hetero_sage_leaves_out_what_nothing_reaches() {
     let json = serde_json::to_string(&config).unwrap();
     assert_eq!(config, serde_json::from_str(&json).unwrap());
     let store = ParamStore::new(Seed::new(8));
-    let network = config.build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+    let network = config.build(store.var_builder(DType::F64, &device())).unwrap();
     // The edges from `c` are used once: nothing updates its features.
     assert!(
         store.get("c1.c__of__a.lin_l.weight").is_some() && store.get("c2.c__of__a.lin_l.weight").is_none()
@@ -291,7 +295,7 @@ fn a_hetero_sage_leaves_out_what_nothing_reaches() {
     assert_eq!(run(&values(4, 5, 0.0))["b"].dims(), [3, 3]);
     gradients(&store, |a| joined(&run(a)), &values(4, 5, 0.0));
     let cat = config.clone().aggr(HeteroAggregation::Cat);
-    assert!(cat.build(store.var_builder(DType::F64, &Device::Cpu)).is_err());
+    assert!(cat.build(store.var_builder(DType::F64, &device())).is_err());
 }
 
 /// The edge network made the slow way: one matrix per edge.
@@ -299,7 +303,7 @@ fn a_hetero_sage_leaves_out_what_nothing_reaches() {
 fn an_nnconv_multiplies_by_a_matrix_per_edge() {
     let store = ParamStore::new(Seed::new(3));
     let conv = NnConvConfig::new(5, 3, 2).hidden([4]).root_weight(false).bias(false);
-    let conv = conv.build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+    let conv = conv.build(store.var_builder(DType::F64, &device())).unwrap();
     let (x, e) = (values(N, 5, 0.0), values(SOURCES.len(), 2, 0.3));
     let get = |name: &str| store.get(name).unwrap().as_tensor().clone();
     let linear = |x: &Tensor, i: &str| {
@@ -320,12 +324,12 @@ fn an_nnconv_multiplies_by_a_matrix_per_edge() {
 #[test]
 fn an_overwritten_self_loop_receives_the_gradient_of_the_one_that_is_kept() {
     let store = ParamStore::new(Seed::new(0));
-    let conv = GcnConfig::new(1, 1).build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+    let conv = GcnConfig::new(1, 1).build(store.var_builder(DType::F64, &device())).unwrap();
     let a = Arc::new(Adjacency::new(2, 2, &[0, 1, 0], &[0, 0, 0]).unwrap());
-    let w = Var::from_tensor(&Tensor::new(&[9f64, 0.5, 2.0], &Device::Cpu).unwrap()).unwrap();
+    let w = Var::from_tensor(&Tensor::new(&[9f64, 0.5, 2.0], &device()).unwrap()).unwrap();
     let run =
         |w: &Tensor| conv.forward_bipartite(&values(2, 1, 0.4), &values(2, 1, 0.4), &a, Some(w)).unwrap();
-    let other = Tensor::new(&[-4f64, 0.5, 2.0], &Device::Cpu).unwrap();
+    let other = Tensor::new(&[-4f64, 0.5, 2.0], &device()).unwrap();
     assert_eq!(rows(&run(&w)), rows(&run(&other)));
     let g = run(&w).sum_all().unwrap().backward().unwrap();
     let g = g.get(&w).unwrap().to_vec1::<f64>().unwrap();
@@ -335,11 +339,11 @@ fn an_overwritten_self_loop_receives_the_gradient_of_the_one_that_is_kept() {
 #[test]
 fn a_closed_sage_averages_the_node_with_its_neighbours() {
     let store = ParamStore::new(Seed::new(0));
-    let conv = SageConfig::new(1, 1).closed(true).build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
-    let one = Tensor::new(&[[2f64]], &Device::Cpu).unwrap();
+    let conv = SageConfig::new(1, 1).closed(true).build(store.var_builder(DType::F64, &device())).unwrap();
+    let one = Tensor::new(&[[2f64]], &device()).unwrap();
     store.get("lin_l.weight").unwrap().set(&one).unwrap();
-    store.get("lin_l.bias").unwrap().set(&Tensor::new(&[1f64], &Device::Cpu).unwrap()).unwrap();
-    let x = Tensor::new(&[[1f64], [2.], [4.], [0.], [0.], [3.]], &Device::Cpu).unwrap();
+    store.get("lin_l.bias").unwrap().set(&Tensor::new(&[1f64], &device()).unwrap()).unwrap();
+    let x = Tensor::new(&[[1f64], [2.], [4.], [0.], [0.], [3.]], &device()).unwrap();
     let y = rows(&conv.forward(&x, &graph(&[0, 2], &[1, 1], None)).unwrap());
     assert_close(&y[..2], &[vec![3.0], vec![2.0 * 7.0 / 3.0 + 1.0]]);
     assert_close(&y[5..], &[vec![7.0]]);
@@ -348,7 +352,7 @@ fn a_closed_sage_averages_the_node_with_its_neighbours() {
 #[test]
 fn bad_configurations_and_missing_attributes_are_errors() {
     let store = ParamStore::new(Seed::new(0));
-    let vb = || store.var_builder(DType::F64, &Device::Cpu);
+    let vb = || store.var_builder(DType::F64, &device());
     assert!(SageConfig::new(0, 3).build(vb().pp("a")).is_err());
     assert!(SageConfig::new(2, 3).closed(true).aggr(Aggregation::Max).build(vb().pp("b")).is_err());
     assert!(GatConfig::new(2, 3).heads(0).build(vb().pp("c")).is_err());
@@ -362,7 +366,7 @@ fn a_shared_context_equals_the_concatenated_input() {
     for closed in [false, true] {
         let store = ParamStore::new(Seed::new(4));
         let config = SageConfig::new(7, 3).closed(closed).edge_attributes(2);
-        let conv = config.build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+        let conv = config.build(store.var_builder(DType::F64, &device())).unwrap();
         let graph = graph(&SOURCES, &TARGETS, Some(values(SOURCES.len(), 2, 0.5)));
         let (x, context) = (values(N, 5, 0.0), values(4, 2, 1.0));
         let fast = conv.forward_with_context(&x, &context, &graph).unwrap();

@@ -1,13 +1,14 @@
 //! The fused passes against the same layers composed of plain tensor operations: values and all gradients.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use candle_core::{D, DType, Device, Tensor, Var};
+use candle_core::{D, DType, Tensor, Var};
 use oncograph_gnn::{
     Adjacency, Aggregation, EdgeFill, GatConfig, Gatv2Config, GcnConfig, MessagePassing, NnConvConfig,
     Reduce, SageConfig,
 };
+use oncograph_nn::portable::{ones, rows_at};
 use oncograph_nn::segment::{gather_reduce, segment_reduce};
-use oncograph_nn::testing::pattern;
+use oncograph_nn::testing::{device, pattern};
 use oncograph_nn::{ParamStore, Seed};
 use std::sync::Arc;
 
@@ -41,7 +42,7 @@ fn graphs() -> [Arc<Adjacency>; 5] {
 }
 
 fn random(rows: usize, width: usize, salt: u64, dtype: DType) -> Tensor {
-    pattern(&[rows, width], salt).unwrap().to_dtype(dtype).unwrap()
+    pattern(&[rows, width], salt).unwrap().to_dtype(dtype).unwrap().to_device(&device()).unwrap()
 }
 
 /// The result and the gradients of `x` and of every parameter, as f64.
@@ -106,13 +107,12 @@ fn sage() {
         ] {
             let store = ParamStore::new(Seed::new(1));
             let conv = SageConfig::new(width, out).aggr(aggr).closed(closed);
-            let conv = conv.build(store.var_builder(dtype, &Device::Cpu)).unwrap();
+            let conv = conv.build(store.var_builder(dtype, &device())).unwrap();
             let plain = |x: &Tensor| {
                 let mut sums = gather_reduce(x, adjacency, reduce).unwrap();
                 if closed {
                     let shares = adjacency.in_degrees().iter().map(|d| 1.0 / (d + 1) as f64).collect();
-                    let shares =
-                        Tensor::from_vec(shares, (adjacency.target_count(), 1), &Device::Cpu).unwrap();
+                    let shares = Tensor::from_vec(shares, (adjacency.target_count(), 1), &device()).unwrap();
                     sums = (sums + x).unwrap().broadcast_mul(&shares.to_dtype(dtype).unwrap()).unwrap();
                 }
                 let mut y = times(&sums, &store, "lin_l.weight");
@@ -132,9 +132,9 @@ fn gcn() {
         for (normalize, loops) in [(true, true), (true, false), (false, false)] {
             let store = ParamStore::new(Seed::new(1));
             let conv = GcnConfig::new(width, out).normalize(normalize).add_self_loops(loops);
-            let conv = conv.build(store.var_builder(dtype, &Device::Cpu)).unwrap();
+            let conv = conv.build(store.var_builder(dtype, &device())).unwrap();
             // Weights of 1 are the general case, made of several operations.
-            let ones = Tensor::ones(adjacency.edge_count(), dtype, &Device::Cpu).unwrap();
+            let ones = ones(adjacency.edge_count(), dtype, &device()).unwrap();
             let plain = |x: &Tensor| conv.forward_bipartite(x, x, adjacency, Some(&ones)).unwrap();
             let fast = |x: &Tensor| conv.forward_bipartite(x, x, adjacency, None).unwrap();
             let x = random(adjacency.source_count(), width, 3, dtype);
@@ -155,7 +155,7 @@ fn gat() {
             let fill = fills()[(width + out) % 4].clone();
             let conv = GatConfig::new(width, out).heads(heads).add_self_loops(loops).residual(out % 2 == 1);
             let conv = conv.edge_attributes(attributes, fill).concat(heads != 3);
-            let conv = conv.build(store.var_builder(dtype, &Device::Cpu)).unwrap();
+            let conv = conv.build(store.var_builder(dtype, &device())).unwrap();
             let e = (attributes > 0).then(|| random(adjacency.edge_count(), attributes, 4, dtype));
             let plain = |x: &Tensor| conv.forward_with_attention(x, x, adjacency, e.as_ref()).unwrap().0;
             let fast = |x: &Tensor| conv.forward_bipartite(x, x, adjacency, e.as_ref()).unwrap();
@@ -173,7 +173,7 @@ fn gatv2() {
             let fill = fills()[(width + out) % 4].clone();
             let conv = Gatv2Config::new(width, out).heads(heads).add_self_loops(loops).residual(out % 2 == 1);
             let conv = conv.edge_attributes(attributes, fill).concat(heads != 3);
-            let conv = conv.build(store.var_builder(dtype, &Device::Cpu)).unwrap();
+            let conv = conv.build(store.var_builder(dtype, &device())).unwrap();
             let e = (attributes > 0).then(|| random(adjacency.edge_count(), attributes, 4, dtype));
             let plain = |x: &Tensor| conv.forward_with_attention(x, x, adjacency, e.as_ref()).unwrap().0;
             let fast = |x: &Tensor| conv.forward_bipartite(x, x, adjacency, e.as_ref()).unwrap();
@@ -189,7 +189,7 @@ fn gradients_reach_learned_edge_attributes() {
     let x = random(40, 5, 3, DType::F64);
     for fill in fills() {
         let store = ParamStore::new(Seed::new(1));
-        let vb = || store.var_builder(DType::F64, &Device::Cpu);
+        let vb = || store.var_builder(DType::F64, &device());
         let gat = GatConfig::new(5, 3).heads(2).edge_attributes(2, fill.clone()).build(vb().pp("1")).unwrap();
         let gatv2 = Gatv2Config::new(5, 3).heads(2).edge_attributes(2, fill).build(vb().pp("2")).unwrap();
         let nnconv = NnConvConfig::new(5, 6, 2).hidden([4]).build(vb().pp("3")).unwrap();
@@ -223,8 +223,7 @@ fn matrix_per_edge(
     };
     let (edges, width) = (adjacency.edge_count(), x.dim(1).unwrap());
     let theta = linear(&oncograph_nn::relu(&linear(e, 0)).unwrap(), 2).reshape((edges, width, out)).unwrap();
-    let sources = Tensor::from_slice(adjacency.sources(), edges, &Device::Cpu).unwrap();
-    let neighbours = x.index_select(&sources, 0).unwrap().unsqueeze(D::Minus1).unwrap();
+    let neighbours = rows_at(x, adjacency.sources()).unwrap().unsqueeze(D::Minus1).unwrap();
     let messages = neighbours.broadcast_mul(&theta).unwrap().sum(1).unwrap();
     let y = segment_reduce(&messages, adjacency, reduce).unwrap();
     let y = (y + times(x, store, &format!("{at}lin.weight"))).unwrap();
@@ -239,7 +238,7 @@ fn nnconv() {
                 for (aggr, reduce) in [(Aggregation::Sum, Reduce::Sum), (Aggregation::Mean, Reduce::Mean)] {
                     let store = ParamStore::new(Seed::new(1));
                     let conv = NnConvConfig::new(width, out, 4).hidden([hidden]).aggr(aggr);
-                    let conv = conv.build(store.var_builder(dtype, &Device::Cpu)).unwrap();
+                    let conv = conv.build(store.var_builder(dtype, &device())).unwrap();
                     let e = random(adjacency.edge_count(), 4, 4, dtype);
                     let plain = |x: &Tensor| matrix_per_edge((&store, ""), x, &e, adjacency, out, reduce);
                     let fast = |x: &Tensor| conv.forward_bipartite(x, x, adjacency, Some(&e)).unwrap();
@@ -256,7 +255,7 @@ fn nnconv() {
 fn threads_do_not_change_the_bits() {
     let adjacency = graph(3000, 20_000);
     let store = ParamStore::new(Seed::new(1));
-    let vb = || store.var_builder(DType::F32, &Device::Cpu);
+    let vb = || store.var_builder(DType::F32, &device());
     let sage = SageConfig::new(16, 16).build(vb().pp("sage")).unwrap();
     let gcn = GcnConfig::new(16, 16).build(vb().pp("gcn")).unwrap();
     let gat =

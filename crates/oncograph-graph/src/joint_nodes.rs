@@ -81,8 +81,7 @@ impl JointNodes {
         if let Some(&row) = self.rows.iter().find(|&&row| row as usize >= rows) {
             return Err(Error::mismatch(what(), format!("rows below {rows}"), row));
         }
-        let rows = Tensor::from_slice(&self.rows, self.rows.len(), table.device())?;
-        self.features = Some(table.index_select(&rows, 0)?);
+        self.features = Some(oncograph_nn::portable::rows_at(table, &self.rows)?);
         Ok(())
     }
 

@@ -91,7 +91,8 @@ pub fn binary_cross_entropy(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{Device, Var};
+    use candle_core::Var;
+    use oncograph_nn::testing::device;
 
     #[test]
     fn gradients_by_finite_differences_of_the_definition() {
@@ -104,8 +105,8 @@ mod tests {
             };
             (0..3).map(one).sum::<f64>() / 3.0
         };
-        let (vx, vy) = (Var::new(&x, &Device::Cpu).unwrap(), Var::new(&y, &Device::Cpu).unwrap());
-        let options = BinaryCrossEntropyOptions::new().pos_weight(Tensor::new(&q, &Device::Cpu).unwrap());
+        let (vx, vy) = (Var::new(&x, &device()).unwrap(), Var::new(&y, &device()).unwrap());
+        let options = BinaryCrossEntropyOptions::new().pos_weight(Tensor::new(&q, &device()).unwrap());
         let loss = binary_cross_entropy(&vx, &vy, &options).unwrap();
         approx::assert_relative_eq!(loss.to_scalar::<f64>().unwrap(), plain(&x, &y), epsilon = 1e-12);
         let grads = loss.backward().unwrap();
@@ -126,7 +127,7 @@ mod tests {
 
     #[test]
     fn shapes_are_checked() {
-        let t = |n: usize| Tensor::zeros(n, candle_core::DType::F64, &Device::Cpu).unwrap();
+        let t = |n: usize| Tensor::zeros(n, candle_core::DType::F64, &device()).unwrap();
         assert!(binary_cross_entropy(&t(2), &t(3), &BinaryCrossEntropyOptions::new()).is_err());
     }
 }

@@ -286,7 +286,8 @@ fn check_temperature(loss: &'static str, temperature: f64) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{Device, Var};
+    use candle_core::Var;
+    use oncograph_nn::testing::device;
 
     fn a() -> [[f64; 2]; 3] {
         [[1.0, 0.2], [-0.3, 0.8], [0.5, -1.1]]
@@ -304,7 +305,7 @@ mod tests {
     type Loss = fn(&Tensor, &Tensor) -> Tensor;
 
     fn value(loss: Loss, a: &[[f64; 2]; 3], b: &[[f64; 2]; 3]) -> f64 {
-        let t = |v: &[[f64; 2]; 3]| Tensor::new(v, &Device::Cpu).unwrap();
+        let t = |v: &[[f64; 2]; 3]| Tensor::new(v, &device()).unwrap();
         loss(&t(a), &t(b)).to_scalar().unwrap()
     }
 
@@ -350,7 +351,7 @@ mod tests {
             |a, b| nt_xent(a, b, 0.3).unwrap(),
         ];
         for loss in losses {
-            let (va, tb) = (Var::new(&a(), &Device::Cpu).unwrap(), Tensor::new(&b(), &Device::Cpu).unwrap());
+            let (va, tb) = (Var::new(&a(), &device()).unwrap(), Tensor::new(&b(), &device()).unwrap());
             let g = loss(&va, &tb).backward().unwrap().get(&va).unwrap().to_vec2::<f64>().unwrap();
             for i in 0..3 {
                 for f in 0..2 {
@@ -377,7 +378,7 @@ mod tests {
             };
             (0..3).map(one).sum::<f64>() / 3.0
         };
-        let t = |v: &[[f64; 2]; 3]| Tensor::new(v, &Device::Cpu).unwrap();
+        let t = |v: &[[f64; 2]; 3]| Tensor::new(v, &device()).unwrap();
         let loss = |d, g: Option<&[usize]>| {
             cross_view(&t(&a), &t(&b), 0.1, d, g).unwrap().to_scalar::<f64>().unwrap()
         };
@@ -388,7 +389,7 @@ mod tests {
         // Rows 0 and 1 are of one group: their only negative is row 2, and both are negatives of row 2.
         let grouped = loss(Denominator::ExcludePositive, Some(&[7, 7, 8]));
         approx::assert_relative_eq!(grouped, by_hand(|i, j| (i < 2) != (j < 2)), epsilon = 1e-10);
-        let z = Tensor::new(&[[1f64, 0.0], [0.0, 1.0]], &Device::Cpu).unwrap();
+        let z = Tensor::new(&[[1f64, 0.0], [0.0, 1.0]], &device()).unwrap();
         let one = |d| cross_view(&z, &z, 0.1, d, None).unwrap().to_scalar::<f64>().unwrap();
         // log(e^10 / e^0) = 10.
         approx::assert_relative_eq!(one(Denominator::ExcludePositive), -10.0, epsilon = 1e-9);
@@ -397,7 +398,7 @@ mod tests {
 
     #[test]
     fn bi_level_weighs_its_terms() {
-        let t = |v: &[[f64; 2]; 3]| Tensor::new(v, &Device::Cpu).unwrap();
+        let t = |v: &[[f64; 2]; 3]| Tensor::new(v, &device()).unwrap();
         let c = [[0.1, 1.0], [-0.9, 0.2], [0.3, 0.3]];
         let d = [[1.0, 1.0], [-0.5, 0.4], [0.2, -0.3]];
         let (i, p, b, tumour) = (t(&a()), t(&b()), t(&c), t(&d));
@@ -429,7 +430,7 @@ mod tests {
 
     #[test]
     fn a_row_without_negatives_is_refused() {
-        let z = Tensor::new(&[[1f64, 0.0], [0.0, 1.0]], &Device::Cpu).unwrap();
+        let z = Tensor::new(&[[1f64, 0.0], [0.0, 1.0]], &device()).unwrap();
         let error = cross_view(&z, &z, 0.1, Denominator::ExcludePositive, Some(&[3, 3])).unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -441,9 +442,8 @@ mod tests {
 
     #[test]
     fn bad_input_is_refused_and_zero_rows_stay_finite() {
-        let (x, y) =
-            (Var::zeros((2, 3), candle_core::DType::F64, &Device::Cpu).unwrap(), [[1f64, 2., 3.]; 2]);
-        let y = Tensor::new(&y, &Device::Cpu).unwrap();
+        let (x, y) = (Var::zeros((2, 3), candle_core::DType::F64, &device()).unwrap(), [[1f64, 2., 3.]; 2]);
+        let y = Tensor::new(&y, &device()).unwrap();
         let g = info_nce(&x, &y, 0.2).unwrap().backward().unwrap();
         assert!(g.get(&x).unwrap().to_vec2::<f64>().unwrap().iter().flatten().all(|v| v.is_finite()));
         assert!(info_nce(&x, &y, 0.0).is_err());

@@ -307,6 +307,8 @@ impl CustomOp1 for Cox {
         }
     }
 
+    oncograph_nn::cuda_on_host!(CustomOp1);
+
     fn bwd(&self, _: &Tensor, both: &Tensor, d_both: &Tensor) -> candle_core::Result<Option<Tensor>> {
         // Only the loss is handed out, so only its cotangent can be other than 0.
         let gradient = both.narrow(0, 1, self.sets.order.len())?;
@@ -319,14 +321,15 @@ impl CustomOp1 for Cox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{Device, Var};
+    use candle_core::Var;
+    use oncograph_nn::testing::device;
 
     const TIME: [f64; 7] = [3., 1., 3., 2., 2., 5., 2.];
     const EVENT: [bool; 7] = [true, true, true, true, false, false, true];
     const ETA: [f64; 7] = [0.3, -1.0, 2.0, 0.1, 0.7, -0.4, 1.5];
 
     fn loss(eta: &[f64], ties: Ties) -> f64 {
-        let eta = Tensor::new(eta, &Device::Cpu).unwrap();
+        let eta = Tensor::new(eta, &device()).unwrap();
         cox(&eta, &TIME, &EVENT, ties).unwrap().to_scalar().unwrap()
     }
 
@@ -351,7 +354,7 @@ mod tests {
     fn equals_the_definition_and_its_derivative() {
         for ties in [Ties::Breslow, Ties::Efron] {
             approx::assert_relative_eq!(loss(&ETA, ties), plain(&ETA, ties), epsilon = 1e-12);
-            let eta = Var::new(&ETA, &Device::Cpu).unwrap();
+            let eta = Var::new(&ETA, &device()).unwrap();
             let scaled = (cox(&eta, &TIME, &EVENT, ties).unwrap() * 3.0).unwrap();
             let g = scaled.backward().unwrap().get(&eta).unwrap().to_vec1::<f64>().unwrap();
             for (i, g) in g.iter().enumerate() {
@@ -408,7 +411,7 @@ mod tests {
 
     #[test]
     fn without_events_it_is_zero() {
-        let eta = Var::new(&[1f64, 2.], &Device::Cpu).unwrap();
+        let eta = Var::new(&[1f64, 2.], &device()).unwrap();
         let l = cox(&eta, &[1., 2.], &[false, false], Ties::Breslow).unwrap();
         assert_eq!(l.to_scalar::<f64>().unwrap(), 0.0);
         assert!(cox(&eta, &[1., f64::NAN], &[true, true], Ties::Breslow).is_err());

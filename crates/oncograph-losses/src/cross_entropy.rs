@@ -139,7 +139,8 @@ pub fn cross_entropy(logits: &Tensor, target: &[i64], options: &CrossEntropyOpti
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{Device, Var};
+    use candle_core::Var;
+    use oncograph_nn::testing::device;
 
     const LOGITS: [[f64; 3]; 4] = [[1.0, -0.5, 0.3], [40.0, -40.0, 0.0], [0.2, 0.1, 0.0], [-1.0, 2.0, 0.5]];
     const TARGET: [i64; 4] = [0, 1, -100, 2];
@@ -163,7 +164,7 @@ mod tests {
 
     #[test]
     fn equals_the_definition_and_its_derivative() {
-        let logits = Var::new(&LOGITS, &Device::Cpu).unwrap();
+        let logits = Var::new(&LOGITS, &device()).unwrap();
         let loss = cross_entropy(&logits, &TARGET, &options()).unwrap();
         approx::assert_relative_eq!(loss.to_scalar::<f64>().unwrap(), plain(&LOGITS), epsilon = 1e-12);
         let g = loss.backward().unwrap().get(&logits).unwrap().to_vec2::<f64>().unwrap();
@@ -181,7 +182,7 @@ mod tests {
 
     #[test]
     fn reductions_agree_and_bad_input_is_refused() {
-        let logits = Tensor::new(&LOGITS, &Device::Cpu).unwrap();
+        let logits = Tensor::new(&LOGITS, &device()).unwrap();
         let run = |r| cross_entropy(&logits, &TARGET, &options().reduction(r)).unwrap();
         let each = run(Reduction::None).to_vec1::<f64>().unwrap();
         assert_eq!(each[2], 0.0);

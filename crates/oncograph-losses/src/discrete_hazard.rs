@@ -74,7 +74,8 @@ pub fn predicted_time(survival: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{Device, Var};
+    use candle_core::Var;
+    use oncograph_nn::testing::device;
 
     const TIME: [f64; 3] = [0.5, 2.9, 40.0];
     const EVENT: [bool; 3] = [true, false, true];
@@ -93,7 +94,7 @@ mod tests {
 
     #[test]
     fn equals_the_definition_and_its_derivative() {
-        let v = Var::new(&LOGITS, &Device::Cpu).unwrap();
+        let v = Var::new(&LOGITS, &device()).unwrap();
         let loss = discrete_hazard(&v, &TIME, &EVENT).unwrap();
         approx::assert_relative_eq!(loss.to_scalar::<f64>().unwrap(), plain(&LOGITS), epsilon = 1e-12);
         let g = loss.backward().unwrap().get(&v).unwrap().to_vec2::<f64>().unwrap();
@@ -111,7 +112,7 @@ mod tests {
 
     #[test]
     fn curve_and_median_by_hand() {
-        let zeros = Tensor::new(&[[0f64, 0., 0.]], &Device::Cpu).unwrap();
+        let zeros = Tensor::new(&[[0f64, 0., 0.]], &device()).unwrap();
         let s = survival_curve(&zeros).unwrap().to_vec2::<f64>().unwrap();
         for (got, expected) in s[0].iter().zip([0.5, 0.25, 0.125]) {
             approx::assert_relative_eq!(*got, expected, epsilon = 1e-12);
@@ -123,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_negative_time_is_refused() {
-        let zeros = Tensor::new(&[[0f64, 0.]], &Device::Cpu).unwrap();
+        let zeros = Tensor::new(&[[0f64, 0.]], &device()).unwrap();
         let message = discrete_hazard(&zeros, &[-1.0], &[true]).unwrap_err().to_string();
         assert_eq!(message, "discrete_hazard: expected times of 0 or more, got -1 at 0");
     }

@@ -88,12 +88,13 @@ pub fn smooth_l1(predicted: &Tensor, target: &Tensor, beta: f64, reduction: Redu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{Device, Var};
+    use candle_core::Var;
+    use oncograph_nn::testing::device;
 
     #[test]
     fn gradients_follow_the_definitions() {
-        let p = Var::new(&[3f64, -0.5, 0.2, -4.0], &Device::Cpu).unwrap();
-        let t = Tensor::new(&[0f64, 0.0, 0.5, 1.0], &Device::Cpu).unwrap();
+        let p = Var::new(&[3f64, -0.5, 0.2, -4.0], &device()).unwrap();
+        let t = Tensor::new(&[0f64, 0.0, 0.5, 1.0], &device()).unwrap();
         let gradient = |loss: Tensor| loss.backward().unwrap().get(&p).unwrap().to_vec1::<f64>().unwrap();
         let close = |a: Vec<f64>, b: [f64; 4]| {
             assert!(a.iter().zip(b).all(|(x, y)| (x - y).abs() < 1e-12), "{a:?} {b:?}");

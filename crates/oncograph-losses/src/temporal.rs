@@ -39,12 +39,12 @@ pub fn temporal_consistency(states: &Tensor, kind: TemporalKind) -> Result<Tenso
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
+    use oncograph_nn::testing::device;
 
     #[test]
     fn by_hand() {
         // One graph, three steps, two features: changes (-1, +2) and (+3, 0).
-        let h = Tensor::new(&[[[1f64, 5.], [2., 3.], [-1., 3.]]], &Device::Cpu).unwrap();
+        let h = Tensor::new(&[[[1f64, 5.], [2., 3.], [-1., 3.]]], &device()).unwrap();
         let run = |k| temporal_consistency(&h, k).unwrap().to_scalar::<f64>().unwrap();
         assert_eq!(run(TemporalKind::Literal), (2.0 + 3.0) / 4.0);
         assert_eq!(run(TemporalKind::Abs), (1.0 + 2.0 + 3.0) / 4.0);

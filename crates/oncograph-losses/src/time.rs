@@ -45,7 +45,8 @@ pub fn censored_hinge(predicted: &Tensor, time: &[f64], event: &[bool]) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{Device, Var};
+    use candle_core::Var;
+    use oncograph_nn::testing::device;
 
     fn scalar(t: Tensor) -> f64 {
         t.to_scalar().unwrap()
@@ -53,7 +54,7 @@ mod tests {
 
     #[test]
     fn by_hand() {
-        let p = Tensor::new(&[1f64, 2., 4.], &Device::Cpu).unwrap();
+        let p = Tensor::new(&[1f64, 2., 4.], &device()).unwrap();
         assert_eq!(scalar(mse(&p, &[0., 2., 1.], &[1., 1., 0.]).unwrap()), 0.5);
         assert_eq!(scalar(mse(&p, &[0., 2., 1.], &[0.; 3]).unwrap()), 0.0);
         // An event missed by 1, a censored one predicted 3 too early and one predicted late enough.
@@ -63,14 +64,14 @@ mod tests {
 
     #[test]
     fn a_late_prediction_of_a_censored_patient_has_no_gradient() {
-        let p = Var::new(&[5f64, 1.], &Device::Cpu).unwrap();
+        let p = Var::new(&[5f64, 1.], &device()).unwrap();
         let grads = censored_hinge(&p, &[3., 3.], &[false, false]).unwrap().backward().unwrap();
         assert_eq!(grads.get(&p).unwrap().to_vec1::<f64>().unwrap(), [0.0, -0.5]);
     }
 
     #[test]
     fn lengths_are_checked() {
-        let p = Tensor::new(&[1f64, 2.], &Device::Cpu).unwrap();
+        let p = Tensor::new(&[1f64, 2.], &device()).unwrap();
         let message = mse(&p, &[1.], &[1.]).unwrap_err().to_string();
         assert_eq!(message, "mse: expected 2 targets, as many as predictions, got 1");
     }

@@ -1,6 +1,6 @@
 use crate::element::{Element, with_element};
 use crate::parallel::build;
-use crate::{Error, Result};
+use crate::{Error, Result, portable};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Shape, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +35,7 @@ impl Activation {
         Ok(match self {
             Activation::Identity => x.clone(),
             Activation::Relu => relu(x)?,
-            Activation::LeakyRelu(slope) => candle_nn::ops::leaky_relu(x, *slope)?,
+            Activation::LeakyRelu(slope) => portable::leaky_relu(x, *slope)?,
             Activation::Elu(alpha) => x.elu(*alpha)?,
             Activation::Gelu => x.gelu_erf()?,
             Activation::Sigmoid => candle_nn::ops::sigmoid(x)?,
@@ -61,7 +61,7 @@ pub fn relu(x: &Tensor) -> Result<Tensor> {
     if x.device().is_cpu() && matches!(x.dtype(), DType::F32 | DType::F64) {
         return Ok(x.apply_op1(Relu)?);
     }
-    Ok(x.gt(0.0)?.where_cond(x, &x.zeros_like()?)?)
+    portable::relu(x)
 }
 
 /// `max(a + b, 0)`, the end of a residual block, with [`relu`]'s gradient.
@@ -143,6 +143,8 @@ impl CustomOp1 for Relu {
         })
     }
 
+    crate::cuda_on_host!(CustomOp1);
+
     fn bwd(&self, _: &Tensor, y: &Tensor, dy: &Tensor) -> candle_core::Result<Option<Tensor>> {
         Ok(Some(dy.contiguous()?.apply_op2_no_bwd(y, &ReluGradient)?))
     }
@@ -173,6 +175,8 @@ impl CustomOp2 for AddRelu {
             Ok((T::to_cpu_storage_owned(y), a_l.shape().clone()))
         })
     }
+
+    crate::cuda_on_host!(CustomOp2);
 
     fn bwd(
         &self,
@@ -210,17 +214,19 @@ impl CustomOp2 for ReluGradient {
             Ok((T::to_cpu_storage_owned(dx), dy_l.shape().clone()))
         })
     }
+
+    crate::cuda_on_host!(CustomOp2);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::check_gradients;
-    use candle_core::{Device, Var};
+    use crate::testing::{check_gradients, device};
+    use candle_core::Var;
 
     #[test]
     fn relu_has_no_gradient_at_zero() {
-        let x = Var::new(&[-1f32, 0.0, 2.0], &Device::Cpu).unwrap();
+        let x = Var::new(&[-1f32, 0.0, 2.0], &device()).unwrap();
         let y = relu(&x).unwrap();
         assert_eq!(y.to_vec1::<f32>().unwrap(), [0.0, 0.0, 2.0]);
         let grads = y.sum_all().unwrap().backward().unwrap();
@@ -235,13 +241,13 @@ mod tests {
         let got = add_relu(&tensors[0], &b).unwrap();
         assert_eq!(got.to_vec2::<f64>().unwrap(), exact.to_vec2::<f64>().unwrap());
         check_gradients(|t| add_relu(&t[0], &t[1]), &[tensors[0].clone(), b], 1e-6, 1e-8).unwrap();
-        let row = Tensor::new(&[1f64], &Device::Cpu).unwrap();
+        let row = Tensor::new(&[1f64], &device()).unwrap();
         assert!(add_relu(&tensors[0], &row).is_err());
     }
 
     #[test]
     fn relu_handles_strides_and_nan() {
-        let x = Tensor::new(&[[1f64, -2.0], [f64::NAN, 4.0]], &Device::Cpu).unwrap().t().unwrap();
+        let x = Tensor::new(&[[1f64, -2.0], [f64::NAN, 4.0]], &device()).unwrap().t().unwrap();
         let y = relu(&x).unwrap().to_vec2::<f64>().unwrap();
         assert!(y[0][0] == 1.0 && y[0][1].is_nan() && y[1] == [0.0, 4.0]);
     }
@@ -249,8 +255,8 @@ mod tests {
     #[test]
     fn softmax_has_a_gradient_on_contiguous_input() {
         // candle's `softmax_last_dim` returns no gradient here, without an error.
-        let x = Tensor::new(&[[0.3f64, -1.0, 2.0], [0.0, 0.1, 0.2]], &Device::Cpu).unwrap();
-        let w = Tensor::new(&[[1.0f64, 2.0, -1.0], [0.5, 0.0, 3.0]], &Device::Cpu).unwrap();
+        let x = Tensor::new(&[[0.3f64, -1.0, 2.0], [0.0, 0.1, 0.2]], &device()).unwrap();
+        let w = Tensor::new(&[[1.0f64, 2.0, -1.0], [0.5, 0.0, 3.0]], &device()).unwrap();
         let soft = |x: &[Tensor]| Ok((softmax(&x[0], 1)? * &w)?);
         check_gradients(soft, std::slice::from_ref(&x), 1e-6, 1e-8).unwrap();
         let log = |x: &[Tensor]| Ok((log_softmax(&x[0], 1)? * &w)?);
@@ -259,7 +265,7 @@ mod tests {
 
     #[test]
     fn every_activation_has_the_right_gradient() {
-        let x = Tensor::new(&[-1.5f64, -0.2, 0.3, 2.0], &Device::Cpu).unwrap();
+        let x = Tensor::new(&[-1.5f64, -0.2, 0.3, 2.0], &device()).unwrap();
         use Activation::*;
         for act in [Identity, Relu, LeakyRelu(0.2), Elu(1.0), Sigmoid, Tanh] {
             check_gradients(|x| act.forward(&x[0]), std::slice::from_ref(&x), 1e-6, 1e-8).unwrap();

@@ -391,13 +391,12 @@ fn affine(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_gradient_coverage, check_gradients, pattern};
+    use crate::testing::{assert_gradient_coverage, check_gradients, device, pattern};
     use crate::{ParamStore, Seed};
-    use candle_core::Device;
 
     fn build(config: &MultiheadAttentionConfig) -> (ParamStore, MultiheadAttention) {
         let store = ParamStore::new(Seed::new(1));
-        let layer = config.build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+        let layer = config.build(store.var_builder(DType::F64, &device())).unwrap();
         (store, layer)
     }
 
@@ -444,9 +443,9 @@ mod tests {
     fn boolean_and_float_masks_say_the_same() {
         let (_, layer) = build(&MultiheadAttentionConfig::new(4, 2));
         let x = pattern(&[2, 3, 4], 1).unwrap();
-        let later = Tensor::new(&[[0u8, 1, 1], [0, 0, 1], [0, 0, 0]], &Device::Cpu).unwrap();
+        let later = Tensor::new(&[[0u8, 1, 1], [0, 0, 1], [0, 0, 0]], &device()).unwrap();
         let n = f64::NEG_INFINITY;
-        let float = Tensor::new(&[[0.0, n, n], [0.0, 0.0, n], [0.0, 0.0, 0.0]], &Device::Cpu).unwrap();
+        let float = Tensor::new(&[[0.0, n, n], [0.0, 0.0, n], [0.0, 0.0, 0.0]], &device()).unwrap();
         let per_head = later.broadcast_as((4, 3, 3)).unwrap().contiguous().unwrap();
         let run = |m: AttentionMasks| {
             layer.forward(&x, &x, &x, &m, Mode::Eval).unwrap().output.to_vec3::<f64>().unwrap()
@@ -455,7 +454,7 @@ mod tests {
         for mask in [&later, &float, &per_head] {
             assert_eq!(run(AttentionMasks::none().attention(Some(mask))), causal);
         }
-        let padding = Tensor::new(&[[0u8, 0, 1], [0, 0, 0]], &Device::Cpu).unwrap();
+        let padding = Tensor::new(&[[0u8, 0, 1], [0, 0, 0]], &device()).unwrap();
         let masks = AttentionMasks::none().key_padding(Some(&padding));
         let weights = layer.forward(&x, &x, &x, &masks, Mode::Eval).unwrap().average_weights().unwrap();
         let weights = weights.to_vec3::<f64>().unwrap();
@@ -469,7 +468,7 @@ mod tests {
         let short = pattern(&[2, 2, 4], 1).unwrap();
         let none = AttentionMasks::none();
         assert!(layer.forward(&x, &x, &short, &none, Mode::Eval).is_err());
-        let integers = Tensor::zeros((3, 3), DType::I64, &Device::Cpu).unwrap();
+        let integers = Tensor::zeros((3, 3), DType::I64, &device()).unwrap();
         let error = layer.forward(&x, &x, &x, &none.attention(Some(&integers)), Mode::Eval).unwrap_err();
         assert!(error.to_string().contains("of type u8 or a float"), "{error}");
         let error = MultiheadAttentionConfig::new(4, 3).validate().unwrap_err().to_string();

@@ -73,11 +73,12 @@ impl Dropout {
 mod tests {
     use super::*;
     use crate::Seed;
+    use crate::testing::device;
     use candle_core::{DType, Var};
 
     #[test]
     fn the_share_dropped_and_the_mean_are_right() {
-        let x = Tensor::ones(100_000, DType::F32, &Device::Cpu).unwrap();
+        let x = Tensor::ones(100_000, DType::F32, &device()).unwrap();
         let y = Dropout::new(0.2).unwrap().forward(&x, Mode::Train(Seed::new(5))).unwrap();
         let y = y.to_vec1::<f32>().unwrap();
         let dropped = y.iter().filter(|v| **v == 0.0).count() as f64 / 1e5;
@@ -87,7 +88,7 @@ mod tests {
 
     #[test]
     fn streams_give_other_masks_and_the_gradient_is_the_mask() {
-        let x = Var::ones(64, DType::F64, &Device::Cpu).unwrap();
+        let x = Var::ones(64, DType::F64, &device()).unwrap();
         let layer = Dropout::new(0.5).unwrap();
         let mode = Mode::Train(Seed::new(5));
         let y = layer.forward(&x, mode.stream("a")).unwrap();
@@ -99,7 +100,7 @@ mod tests {
 
     #[test]
     fn one_drops_everything_and_more_is_refused() {
-        let x = Tensor::ones(3, DType::F32, &Device::Cpu).unwrap();
+        let x = Tensor::ones(3, DType::F32, &device()).unwrap();
         let y = Dropout::new(1.0).unwrap().forward(&x, Mode::Train(Seed::new(1))).unwrap();
         assert_eq!(y.to_vec1::<f32>().unwrap(), [0.0; 3]);
         assert!(Dropout::new(1.5).is_err() && Dropout::new(f64::NAN).is_err());

@@ -1,5 +1,6 @@
-use crate::{Error, Result, vector_math};
-use candle_core::{CpuStorage, DType, Layout, WithDType};
+use crate::{Error, vector_math};
+use candle_core::backend::BackendStorage as _;
+use candle_core::{CpuStorage, DType, Layout, Storage, Tensor, WithDType};
 use std::borrow::Cow;
 
 /// The floating-point types that the CPU kernels are written for: f32 and f64.
@@ -119,23 +120,32 @@ macro_rules! with_element {
 }
 pub(crate) use with_element;
 
-/// `NoKernel` unless the tensor is on the CPU.
-pub(crate) fn require_cpu(op: &'static str, device: &candle_core::Device) -> Result<()> {
-    match device.location() {
-        candle_core::DeviceLocation::Cpu => Ok(()),
-        candle_core::DeviceLocation::Cuda { .. } => Err(Error::NoKernel { op, device: "CUDA" }),
-        candle_core::DeviceLocation::Metal { .. } => Err(Error::NoKernel { op, device: "Metal" }),
+/// The elements of a tensor's memory: borrowed on the CPU, a copy of another device's.
+pub(crate) fn on_cpu(storage: &Storage) -> candle_core::Result<Cow<'_, CpuStorage>> {
+    match storage {
+        Storage::Cpu(storage) => Ok(Cow::Borrowed(storage)),
+        Storage::Cuda(storage) => Ok(Cow::Owned(storage.to_cpu_storage()?)),
+        Storage::Metal(storage) => Ok(Cow::Owned(storage.to_cpu_storage()?)),
     }
+}
+
+/// Calls `run` with the elements of a tensor in order, whatever its layout and device.
+pub(crate) fn with_values<T: Element, R>(
+    tensor: &Tensor,
+    run: impl FnOnce(&[T]) -> R,
+) -> candle_core::Result<R> {
+    let (storage, layout) = tensor.storage_and_layout();
+    Ok(run(&T::values(&*on_cpu(&storage)?, layout)?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{Device, Storage, Tensor};
+    use crate::testing::device;
 
     #[test]
     fn any_layout_is_read_in_order() {
-        let base = Tensor::arange(0f32, 120.0, &Device::Cpu).unwrap().reshape((2, 3, 4, 5)).unwrap();
+        let base = Tensor::arange(0f32, 120.0, &device()).unwrap().reshape((2, 3, 4, 5)).unwrap();
         let views = [
             base.permute((3, 1, 0, 2)).unwrap(),
             base.narrow(2, 1, 2).unwrap().transpose(0, 1).unwrap(),
@@ -144,9 +154,7 @@ mod tests {
         ];
         for view in views {
             let expected = view.contiguous().unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
-            let (storage, layout) = view.storage_and_layout();
-            let Storage::Cpu(storage) = &*storage else { panic!("not on the CPU") };
-            assert_eq!(f32::values(storage, layout).unwrap().into_owned(), expected);
+            assert_eq!(with_values(&view, <[f32]>::to_vec).unwrap(), expected);
         }
     }
 }

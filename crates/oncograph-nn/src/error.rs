@@ -1,3 +1,4 @@
+use crate::DeviceError;
 use oncograph_core::{Argument, AtFile};
 use std::borrow::Cow;
 
@@ -18,14 +19,9 @@ pub enum Error {
     /// An argument or a configuration value is not one of those allowed.
     #[error(transparent)]
     Argument(#[from] Argument),
-    /// The operation has no kernel for this device.
-    #[error("{op} has no {device} kernel; move its inputs to the CPU")]
-    NoKernel {
-        /// The operation that was called.
-        op: &'static str,
-        /// The device of its input.
-        device: &'static str,
-    },
+    /// A device cannot be opened, or its memory is full.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// A saved state does not fit the parameters that it is loaded into.
     #[error("state does not fit: missing {missing:?}, unexpected {unexpected:?}, wrong shape {misshaped:?}")]
     StateMismatch {

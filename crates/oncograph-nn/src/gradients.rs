@@ -1,4 +1,4 @@
-use crate::{Error, Result};
+use crate::{Error, Result, portable};
 use candle_core::{DType, Tensor};
 use std::collections::BTreeMap;
 
@@ -112,7 +112,7 @@ impl Gradients {
     /// `torch.nn.utils.clip_grad_value_`.
     pub fn clip_value(&mut self, limit: f64) -> Result<()> {
         for grad in self.0.values_mut() {
-            *grad = grad.clamp(-limit, limit)?;
+            *grad = portable::clamp(grad, -limit, limit)?;
         }
         Ok(())
     }
@@ -143,10 +143,10 @@ impl FromIterator<(String, Tensor)> for Gradients {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
+    use crate::testing::device;
 
     fn gradients() -> Gradients {
-        let tensor = |values: &[f64]| Tensor::from_slice(values, values.len(), &Device::Cpu).unwrap();
+        let tensor = |values: &[f64]| Tensor::from_slice(values, values.len(), &device()).unwrap();
         [("a".to_string(), tensor(&[3.0, -4.0])), ("b".to_string(), tensor(&[0.0, 12.0]))]
             .into_iter()
             .collect()

@@ -1,4 +1,4 @@
-use crate::element::{Element, require_cpu, with_element};
+use crate::element::{Element, with_element};
 use crate::pool::adaptive_avg_pool3d;
 use crate::{Error, Result};
 use candle_core::backend::BackendStorage;
@@ -132,7 +132,7 @@ const OP: &str = "interpolate";
 ///
 /// # Errors
 /// [`Error::Shape`] for another rank, an empty dimension, or a number of sizes that does not fit; [`Error::Argument`]
-/// for options that exclude each other; [`Error::NoKernel`] off the CPU.
+/// for options that exclude each other.
 ///
 /// # Example
 ///
@@ -152,7 +152,6 @@ const OP: &str = "interpolate";
 /// `torch.nn.functional.interpolate` without cubic modes and antialiasing.
 pub fn interpolate(x: &Tensor, config: &InterpolateConfig) -> Result<Tensor> {
     config.validate()?;
-    require_cpu(OP, x.device())?;
     if !(3..=5).contains(&x.rank()) {
         return Err(Error::shape(OP, "[batch, channels, one to three axes]", x.dims()));
     }
@@ -274,6 +273,8 @@ impl CustomOp1 for AlongAxis {
         })
     }
 
+    crate::cuda_on_host!(CustomOp1);
+
     fn bwd(&self, _: &Tensor, _: &Tensor, dy: &Tensor) -> candle_core::Result<Option<Tensor>> {
         Ok(Some(dy.apply_op1_no_bwd(&Transposed(*self))?))
     }
@@ -308,16 +309,17 @@ impl CustomOp1 for Transposed {
             Ok((T::to_cpu_storage_owned(dx), Shape::from(out)))
         })
     }
+
+    crate::cuda_on_host!(CustomOp1);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{check_gradients, pattern};
-    use candle_core::Device;
+    use crate::testing::{check_gradients, device, pattern};
 
     fn line(values: &[f64], config: &InterpolateConfig) -> Vec<f64> {
-        let x = Tensor::from_slice(values, (1, 1, values.len()), &Device::Cpu).unwrap();
+        let x = Tensor::from_slice(values, (1, 1, values.len()), &device()).unwrap();
         interpolate(&x, config).unwrap().flatten_all().unwrap().to_vec1().unwrap()
     }
 

@@ -23,6 +23,9 @@
 mod activation;
 mod attention;
 pub mod conv3d;
+#[doc(hidden)]
+pub mod cuda;
+mod device;
 mod dropout;
 mod element;
 mod error;
@@ -37,6 +40,7 @@ pub mod optim;
 mod parallel;
 mod params;
 pub mod pool;
+pub mod portable;
 pub mod scheduler;
 pub mod segment;
 #[doc(hidden)]
@@ -47,6 +51,7 @@ mod vector_math;
 pub use activation::{Activation, add_relu, linear, linear_no_bias, log_softmax, relu, softmax};
 pub use attention::{AttentionMasks, AttentionOutput, MultiheadAttention, MultiheadAttentionConfig};
 pub use candle_nn::{Linear, Module, VarBuilder};
+pub use device::{DeviceError, DeviceSpec};
 pub use dropout::Dropout;
 pub use error::{Error, Result};
 pub use gradients::Gradients;

@@ -125,14 +125,14 @@ impl Mlp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_gradient_coverage, pattern};
+    use crate::testing::{assert_gradient_coverage, device, pattern};
     use crate::{ParamStore, Seed};
-    use candle_core::{DType, Device};
+    use candle_core::DType;
 
     #[test]
     fn every_parameter_gets_a_gradient() {
         let store = ParamStore::new(Seed::new(2));
-        let vb = store.var_builder(DType::F64, &Device::Cpu);
+        let vb = store.var_builder(DType::F64, &device());
         let mlp = MlpConfig::new([4, 6, 5, 2]).layer_norm(true).dropout(0.2).build(vb).unwrap();
         let x = pattern(&[7, 4], 1).unwrap();
         let loss = mlp.forward(&x, Mode::Train(Seed::new(1))).unwrap().sqr().unwrap().sum_all().unwrap();
@@ -143,16 +143,16 @@ mod tests {
     #[test]
     fn two_layers_by_hand() {
         let store = ParamStore::new(Seed::new(2));
-        let mlp = MlpConfig::new([1, 2, 1]).build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+        let mlp = MlpConfig::new([1, 2, 1]).build(store.var_builder(DType::F64, &device())).unwrap();
         let set = |name: &str, values: &[f64], shape: &[usize]| {
-            let t = Tensor::from_slice(values, shape, &Device::Cpu).unwrap();
+            let t = Tensor::from_slice(values, shape, &device()).unwrap();
             store.get(name).unwrap().set(&t).unwrap();
         };
         set("lins.0.weight", &[1.0, -1.0], &[2, 1]);
         set("lins.0.bias", &[0.0, 1.0], &[2]);
         set("lins.1.weight", &[2.0, 3.0], &[1, 2]);
         set("lins.1.bias", &[0.5], &[1]);
-        let x = Tensor::new(&[[2f64], [-1.0]], &Device::Cpu).unwrap();
+        let x = Tensor::new(&[[2f64], [-1.0]], &device()).unwrap();
         let y = mlp.forward(&x, Mode::Eval).unwrap().to_vec2::<f64>().unwrap();
         assert_eq!(y, [[2.0 * 2.0 + 0.5], [3.0 * 2.0 + 0.5]]);
     }

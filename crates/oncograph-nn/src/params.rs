@@ -218,10 +218,11 @@ fn uniform(n: usize, lo: f64, up: f64, seed: Seed) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::device;
 
     fn store_with(names: &[&str], seed: u64) -> ParamStore {
         let store = ParamStore::new(Seed::new(seed));
-        let vb = store.var_builder(DType::F32, &Device::Cpu);
+        let vb = store.var_builder(DType::F32, &device());
         let init = Init::Uniform { lo: -0.5, up: 0.5 };
         for name in names {
             vb.get_with_hints((3, 2), name, init).unwrap();
@@ -266,8 +267,8 @@ mod tests {
         let before = values(&a, "x");
         let mut state = a.snapshot().unwrap();
         state.remove("y");
-        state.insert("z".into(), Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap());
-        state.insert("x".into(), Tensor::zeros((2, 3), DType::F32, &Device::Cpu).unwrap());
+        state.insert("z".into(), Tensor::zeros(1, DType::F32, &device()).unwrap());
+        state.insert("x".into(), Tensor::zeros((2, 3), DType::F32, &device()).unwrap());
         let message = a.restore(&state).unwrap_err().to_string();
         assert_eq!(
             message,
@@ -281,7 +282,7 @@ mod tests {
         let a = store_with(&["x"], 1);
         let snapshot = a.snapshot().unwrap();
         let before = values(&a, "x");
-        a.get("x").unwrap().set(&Tensor::zeros((3, 2), DType::F32, &Device::Cpu).unwrap()).unwrap();
+        a.get("x").unwrap().set(&Tensor::zeros((3, 2), DType::F32, &device()).unwrap()).unwrap();
         a.restore(&snapshot).unwrap();
         assert_eq!(values(&a, "x"), before);
     }

@@ -164,6 +164,7 @@ pub(crate) fn index(index: &[u32], device: &Device) -> Result<Tensor> {
 mod tests {
     use super::*;
     use candle_core::DType;
+    use oncograph_nn::testing::device;
 
     #[test]
     fn defect_1_spatial_edges_stay_within_a_patient() {
@@ -174,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_wrong_width_is_named() {
-        let zeros = |r: usize, c: usize| Tensor::zeros((r, c), DType::F32, &Device::Cpu).unwrap();
+        let zeros = |r: usize, c: usize| Tensor::zeros((r, c), DType::F32, &device()).unwrap();
         let config = OmicsNetConfig::fixed();
         let batch = OmicsBatch::new(zeros(2, 50)).with_values("gene", zeros(2, 999), vec![true; 2]);
         let error = batch.validate(&config).unwrap_err().to_string();

@@ -1,7 +1,7 @@
 use crate::{NodeInput, NodeTypeConfig, Result};
 use candle_core::{Module, Tensor};
 use candle_nn::{Init, Linear, VarBuilder};
-use oncograph_nn::linear;
+use oncograph_nn::{linear, portable};
 
 /// The embedding of one type of nodes.
 ///
@@ -61,21 +61,21 @@ impl NodeEmbedding {
         let map = Tensor::cat(&[slope?, intercept?], 1)?;
         let x = x.t()?.contiguous()?.unsqueeze(2)?;
         let ones = Tensor::ones((nodes, samples, 1), x.dtype(), x.device())?;
-        Ok(Tensor::cat(&[x, ones], 2)?.matmul(&map)?)
+        Ok(portable::matmul(&Tensor::cat(&[x, ones], 2)?, &map)?)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{DType, Device};
-    use oncograph_nn::testing::pattern;
+    use candle_core::DType;
+    use oncograph_nn::testing::{device, pattern};
     use oncograph_nn::{ParamStore, Seed};
 
     #[test]
     fn values_equal_rows_of_a_diagonal_matrix() {
         let store = ParamStore::new(Seed::new(1));
-        let vb = store.var_builder(DType::F64, &Device::Cpu);
+        let vb = store.var_builder(DType::F64, &device());
         let values = NodeEmbedding::new(&NodeTypeConfig::diag("gene", 3), 4, vb.clone()).unwrap();
         let rows = NodeEmbedding::new(&NodeTypeConfig::rows("gene", 3), 4, vb).unwrap();
         let x = pattern(&[2, 3], 1).unwrap();
@@ -84,7 +84,7 @@ mod tests {
         for (s, sample) in x.to_vec2::<f64>().unwrap().into_iter().enumerate() {
             let mut dense = vec![0.0; 9];
             sample.iter().enumerate().for_each(|(g, v)| dense[4 * g] = *v);
-            let dense = Tensor::from_vec(dense, (3, 3), &Device::Cpu).unwrap();
+            let dense = Tensor::from_vec(dense, (3, 3), &device()).unwrap();
             let expected = rows.forward(&dense).unwrap();
             let difference =
                 (all.narrow(1, s, 1).unwrap() - expected).unwrap().abs().unwrap().max_all().unwrap();
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn named_nodes_share_a_line_and_have_one_of_their_own() {
         let store = ParamStore::new(Seed::new(1));
-        let vb = store.var_builder(DType::F64, &Device::Cpu);
+        let vb = store.var_builder(DType::F64, &device());
         let layer = NodeEmbedding::new(&NodeTypeConfig::named("gene", 3), 4, vb).unwrap();
         let parameter = |name: &str| store.get(name).unwrap().as_tensor().clone();
         let x = pattern(&[2, 3], 1).unwrap();

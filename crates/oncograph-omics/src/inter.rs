@@ -154,7 +154,8 @@ impl InterModality {
                 fusion.forward(&all, &masks, mode.stream("fusion"))?.narrow(1, 0, 1)?
             }
         };
-        Ok(Fused { z: z.squeeze(1)?, importance: Some(importance) })
+        // The first of several tokens is a part of a larger matrix, which cuBLAS does not take as a factor.
+        Ok(Fused { z: z.squeeze(1)?.contiguous()?, importance: Some(importance) })
     }
 }
 
@@ -162,8 +163,7 @@ impl InterModality {
 mod tests {
     use super::*;
     use crate::{NodeTypeConfig, TaskConfig, TaskKind};
-    use candle_core::Device;
-    use oncograph_nn::testing::pattern;
+    use oncograph_nn::testing::{device, pattern};
     use oncograph_nn::{ParamStore, Seed};
 
     /// z of four patients, the last of whom lacks the first modality.
@@ -179,7 +179,7 @@ mod tests {
         .dropout(0.0, 0.0)
         .token_norm(norm);
         let store = ParamStore::new(Seed::new(3));
-        let inter = InterModality::new(&config, store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+        let inter = InterModality::new(&config, store.var_builder(DType::F64, &device())).unwrap();
         let present = [vec![true; 2], vec![true; 2], vec![true; 2], vec![false, true]];
         let patient = pattern(&[4, 8], 1).unwrap();
         inter.forward(&patient, tokens, &present, Mode::Train(Seed::new(1))).unwrap().z

@@ -173,17 +173,18 @@ impl MultiTaskLoss {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{DType, Device};
+    use candle_core::DType;
     use oncograph_core::FollowUp;
+    use oncograph_nn::testing::device;
     use oncograph_nn::{ParamStore, Seed};
 
     fn scalar(v: f64) -> Tensor {
-        Tensor::new(v, &Device::Cpu).unwrap()
+        Tensor::new(v, &device()).unwrap()
     }
 
     fn weights(weighting: Weighting) -> (ParamStore, MultiTaskLoss) {
         let store = ParamStore::new(Seed::new(1));
-        let vb = store.var_builder(DType::F64, &Device::Cpu);
+        let vb = store.var_builder(DType::F64, &device());
         let loss = MultiTaskLoss::new(weighting, &OmicsNetConfig::fixed(), vb).unwrap();
         (store, loss)
     }
@@ -192,7 +193,7 @@ mod tests {
     fn defect_9_weights_go_by_name_and_an_absent_task_has_no_share() {
         let (store, softmax) = weights(Weighting::Softmax);
         let at = |name: &str, v: f64| {
-            store.get(name).unwrap().set(&Tensor::new(&[v], &Device::Cpu).unwrap()).unwrap();
+            store.get(name).unwrap().set(&Tensor::new(&[v], &device()).unwrap()).unwrap();
         };
         at("task_weights.toxicity", 2f64.ln());
         let value = |l: &[(&str, Tensor)]| softmax.combine(l).unwrap().to_scalar::<f64>().unwrap();
@@ -218,7 +219,7 @@ mod tests {
         store
             .get("task_weights.survival")
             .unwrap()
-            .set(&Tensor::new(&[2f64.ln()], &Device::Cpu).unwrap())
+            .set(&Tensor::new(&[2f64.ln()], &device()).unwrap())
             .unwrap();
         let both = [("survival", scalar(4.0)), ("response", scalar(1.0))];
         let value = uncertainty.combine(&both).unwrap().to_scalar::<f64>().unwrap();
@@ -229,14 +230,14 @@ mod tests {
 
     #[test]
     fn missing_labels_are_masked_and_a_batch_without_events_has_no_survival_term() {
-        let x = Tensor::new(&[[0.0f64], [9.0], [0.0]], &Device::Cpu).unwrap();
+        let x = Tensor::new(&[[0.0f64], [9.0], [0.0]], &device()).unwrap();
         let years = |time: f64, event: bool| FollowUp::years(time, event).ok();
         let target = Target::Survival(vec![years(1.0, true), None, years(2.0, false)]);
         let loss = task_loss(TaskKind::SurvivalCox, &x, &target, &[0, 1, 2]).unwrap().unwrap();
         approx::assert_relative_eq!(loss.to_scalar::<f64>().unwrap(), 2f64.ln(), epsilon = 1e-12);
         assert!(task_loss(TaskKind::SurvivalCox, &x, &target, &[1, 2, 2]).unwrap().is_none());
         assert!(task_loss(TaskKind::SurvivalCox, &x, &target, &[1, 1, 1]).unwrap().is_none());
-        let logits = Tensor::new(&[[0.0f64, 50.0]], &Device::Cpu).unwrap();
+        let logits = Tensor::new(&[[0.0f64, 50.0]], &device()).unwrap();
         let names = ["liver", "skin"].map(String::from).to_vec();
         let labels = Target::Labels { names, labels: vec![vec![Some(true), None]] };
         let loss = task_loss(TaskKind::Labels(2), &logits, &labels, &[0]).unwrap().unwrap();
@@ -246,10 +247,10 @@ mod tests {
 
     #[test]
     fn a_longer_predicted_time_is_a_lower_risk() {
-        let x = Tensor::new(&[[1.0f64], [2.0]], &Device::Cpu).unwrap();
+        let x = Tensor::new(&[[1.0f64], [2.0]], &device()).unwrap();
         assert_eq!(risk(TaskKind::SurvivalMse, &x).unwrap(), [-1.0, -2.0]);
         assert_eq!(risk(TaskKind::SurvivalCox, &x).unwrap(), [1.0, 2.0]);
-        let hazards = Tensor::new(&[[5.0f64, 5.0], [-5.0, -5.0]], &Device::Cpu).unwrap();
+        let hazards = Tensor::new(&[[5.0f64, 5.0], [-5.0, -5.0]], &device()).unwrap();
         let r = risk(TaskKind::SurvivalDiscrete(2), &hazards).unwrap();
         assert!(r[0] > r[1]);
     }

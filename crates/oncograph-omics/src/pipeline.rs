@@ -216,6 +216,7 @@ mod tests {
     use super::*;
     use crate::BatchSource;
     use oncograph_datasets::omics::OmicsPhantomConfig;
+    use oncograph_nn::testing::device;
 
     #[test]
     fn one_patient_alone_is_scaled_as_in_the_cohort_and_the_others_do_not_matter() {
@@ -225,7 +226,7 @@ mod tests {
         let train: Vec<usize> = (0..20).collect();
         let pipeline = OmicsPipeline::fit(&cohort, &config, &train).unwrap();
         assert_eq!(pipeline.features("gene").len(), 40);
-        let all = pipeline.cohort(&dataset.cohort, &Device::Cpu).unwrap();
+        let all = pipeline.cohort(&dataset.cohort, &device()).unwrap();
         let mut changed = dataset.clone();
         changed.cohort.tables.get_mut("gene").unwrap().1[25].as_mut().unwrap()[0] = 1e6;
         let changed = OmicsStudyCohort::new(changed, &config).unwrap();
@@ -233,7 +234,7 @@ mod tests {
         let rows = OmicsRows::of_cohort(&dataset.cohort);
         let tables = rows.tables.iter().map(|(n, r)| (n.clone(), Cow::from(vec![r[25].clone()])));
         let one = OmicsRows { covariates: vec![rows.covariates[25].clone()], tables: tables.collect() };
-        let one = pipeline.source(&one, &Device::Cpu).unwrap().batch(&[0]).unwrap();
+        let one = pipeline.source(&one, &device()).unwrap().batch(&[0]).unwrap();
         let same = all.batch(&[25]).unwrap();
         let values = |t: &candle_core::Tensor| t.to_vec2::<f32>().unwrap();
         assert_eq!(values(&one.patient), values(&same.patient));

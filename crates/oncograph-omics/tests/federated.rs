@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use oncograph_core::{FollowUp, Split};
 use oncograph_nn::optim::AdamWConfig;
-use oncograph_nn::testing::pattern;
+use oncograph_nn::testing::{device, pattern};
 use oncograph_nn::{ParamStore, Seed};
 use oncograph_omics::*;
 use oncograph_study::Target;
@@ -58,7 +58,7 @@ impl World {
             ("class".to_string(), Target::Classes { names, classes }),
         ]);
         let rows: Vec<_> = genes.into_iter().map(Some).collect();
-        let cohort = MemoryCohort::new(&vec![vec![1.0]; PATIENTS], &Device::Cpu).unwrap();
+        let cohort = MemoryCohort::new(&vec![vec![1.0]; PATIENTS], &device()).unwrap();
         let edges = [TypedEdges::new("gene", "gene", vec![(0, 1), (1, 2), (3, 4)])];
         let graphs = SharedGraphs::new(&config, &edges).unwrap();
         World { cohort: cohort.with("gene", &rows).unwrap(), config, graphs, targets }
@@ -66,7 +66,7 @@ impl World {
 
     fn model(&self) -> Model {
         let store = ParamStore::new(Seed::new(1));
-        let vb = store.var_builder(DType::F32, &Device::Cpu);
+        let vb = store.var_builder(DType::F32, &device());
         let net = self.config.build(vb.clone()).unwrap();
         let weights = MultiTaskLoss::new(Weighting::Uncertainty, &self.config, vb).unwrap();
         Model { store, net, weights }

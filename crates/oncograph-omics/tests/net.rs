@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 use oncograph_core::{FollowUp, Split};
-use oncograph_nn::testing::{assert_gradient_coverage, check_gradients, pattern};
+use oncograph_nn::testing::{assert_gradient_coverage, check_gradients, device, pattern};
 use oncograph_nn::{Mode, ParamStore, Seed};
 use oncograph_omics::*;
 use oncograph_study::Target;
@@ -50,7 +50,7 @@ fn edges() -> Vec<TypedEdges> {
 
 fn net(config: &OmicsNetConfig, dtype: DType) -> (ParamStore, OmicsNet, SharedGraphs) {
     let store = ParamStore::new(Seed::new(7));
-    let net = config.build(store.var_builder(dtype, &Device::Cpu)).unwrap();
+    let net = config.build(store.var_builder(dtype, &device())).unwrap();
     (store, net, SharedGraphs::new(config, &edges()).unwrap())
 }
 
@@ -111,7 +111,7 @@ fn all_variants() -> Vec<OmicsNetConfig> {
 #[test]
 fn the_literal_preset_has_5992068_parameters() {
     let store = ParamStore::new(Seed::new(1));
-    OmicsNetConfig::literal().build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
+    OmicsNetConfig::literal().build(store.var_builder(DType::F32, &device())).unwrap();
     let count = |prefix: &str| {
         let those = store.trainable().into_iter().filter(|(n, _)| n.starts_with(prefix));
         those.map(|(_, v)| v.elem_count()).sum::<usize>()
@@ -169,7 +169,7 @@ fn what_an_absent_modality_would_have_held_does_not_matter() {
     if let Some(Nodes::Values { values, .. }) = other.nodes.get_mut("protein") {
         let mut rows = values.to_vec2::<f64>().unwrap();
         rows[1] = vec![1e6; 4];
-        *values = Tensor::new(rows, &Device::Cpu).unwrap();
+        *values = Tensor::new(rows, &device()).unwrap();
     }
     let (a, b) = (net.forward(&batch, &graphs, Mode::Eval), net.forward(&other, &graphs, Mode::Eval));
     assert_eq!(largest_difference(&a.unwrap().z, &b.unwrap().z), 0.0);
@@ -182,7 +182,7 @@ fn the_order_of_nodes_does_not_matter() {
     let before = net.forward(&batch, &graphs, Mode::Eval).unwrap().z;
     // Position i of the new order holds gene order[i].
     let order = [3usize, 0, 4, 1, 2];
-    let index = Tensor::new(&order.map(|o| o as u32), &Device::Cpu).unwrap();
+    let index = Tensor::new(&order.map(|o| o as u32), &device()).unwrap();
     let weight = store.get("embeddings.gene.weight").unwrap();
     weight.set(&weight.index_select(&index, 1).unwrap()).unwrap();
     let mut other = batch.clone();
@@ -247,7 +247,7 @@ fn defect_4_the_proteomics_module_is_called_and_importances_are_of_what_is_calle
     assert!(gradients.get("intra.proteomics.convs.0.lin.weight").is_some());
     let store = ParamStore::new(Seed::new(1));
     let literal = OmicsNetConfig::literal().hidden(8);
-    let literal = literal.build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
+    let literal = literal.build(store.var_builder(DType::F32, &device())).unwrap();
     assert_eq!(literal.config().active().count(), 3);
 }
 
@@ -269,7 +269,7 @@ fn defect_6_several_tokens_let_modalities_reach_the_fusion_and_one_cannot() {
         let packed = store.get("inter.attention.in_proj_weight").unwrap();
         let mut rows = packed.to_vec2::<f64>().unwrap();
         rows[16..].iter_mut().for_each(|row| row.fill(0.0));
-        packed.set(&Tensor::new(rows, &Device::Cpu).unwrap()).unwrap();
+        packed.set(&Tensor::new(rows, &device()).unwrap()).unwrap();
         let with = net.forward(&whole(), &graphs, Mode::Eval).unwrap().z;
         let without = net.forward(&whole().without(&["clinical_feature"]), &graphs, Mode::Eval).unwrap().z;
         largest_difference(&with, &without) > 1e-9
@@ -287,14 +287,14 @@ fn defect_7_every_task_has_outputs_of_its_own_for_every_patient() {
     let store = ParamStore::new(Seed::new(1));
     let mut literal = OmicsNetConfig::literal().quick();
     literal.head = HeadKind::Joint;
-    literal.build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
+    literal.build(store.var_builder(DType::F32, &device())).unwrap();
     assert_eq!(store.get("heads.classifier.weight").unwrap().dims(), [4, 32]);
 }
 
 #[test]
 fn defect_8_the_contrast_is_on_z_and_its_view_keeps_node_types_apart() {
     let (store, net, graphs) = net(&config(), DType::F32);
-    let vb = store.var_builder(DType::F32, &Device::Cpu);
+    let vb = store.var_builder(DType::F32, &device());
     let contrast = Contrast::new(&ContrastConfig::default(), 8, vb).unwrap();
     let f32s = |batch: OmicsBatch| {
         let mut batch = batch;
@@ -369,14 +369,14 @@ fn training_learns_a_planted_signal_and_repeats_its_bits() {
         ("class".to_string(), Target::Classes { names, classes }),
     ]);
     let rows: Vec<_> = genes.iter().cloned().map(Some).collect();
-    let cohort = MemoryCohort::new(&vec![vec![1.0]; n], &Device::Cpu).unwrap().with("gene", &rows).unwrap();
+    let cohort = MemoryCohort::new(&vec![vec![1.0]; n], &device()).unwrap().with("gene", &rows).unwrap();
     let graphs =
         SharedGraphs::new(&config, &[TypedEdges::new("gene", "gene", vec![(0, 1), (1, 2), (3, 4)])]).unwrap();
     let (train, validation) = (0..n).partition(|i| i % 3 > 0);
     let split = Split::new(train, validation, vec![]);
     let run = || {
         let store = ParamStore::new(Seed::new(1));
-        let vb = store.var_builder(DType::F32, &Device::Cpu);
+        let vb = store.var_builder(DType::F32, &device());
         let net = config.build(vb.clone()).unwrap();
         let weights = MultiTaskLoss::new(Weighting::Uncertainty, &config, vb.clone()).unwrap();
         let contrast = Contrast::new(&ContrastConfig::default(), 32, vb).unwrap();

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use candle_core::Device;
 use oncograph_datasets::omics::{OmicsDataset, OmicsPhantomConfig};
 use oncograph_deploy::{Bundle, BundleWriter, Prediction};
 use oncograph_omics::*;
@@ -47,7 +48,7 @@ impl Trained {
 }
 
 fn open(path: &Path) -> OmicsPredictor {
-    OmicsPredictor::open(&Bundle::open(path).unwrap()).unwrap()
+    OmicsPredictor::open(&Bundle::open(path).unwrap(), &Device::Cpu).unwrap()
 }
 
 #[test]
@@ -132,7 +133,7 @@ fn a_bundle_of_another_system_or_with_files_that_do_not_fit_is_refused() {
     let trained = Trained::new();
     let folder = tempfile::tempdir().unwrap();
     let writer = BundleWriter::create(folder.path().join("other"), "stg").unwrap();
-    let error = OmicsPredictor::open(&writer.finish().unwrap()).err().unwrap().to_string();
+    let error = OmicsPredictor::open(&writer.finish().unwrap(), &Device::Cpu).err().unwrap().to_string();
     assert!(error.contains("a model of the system stg, expected one of omics"), "{error}");
 
     // The same files, with a table that lost its last column.
@@ -147,7 +148,7 @@ fn a_bundle_of_another_system_or_with_files_that_do_not_fit_is_refused() {
         }
         writer.bytes(&file.name, &bytes).unwrap();
     }
-    let error = OmicsPredictor::open(&writer.finish().unwrap()).err().unwrap().to_string();
+    let error = OmicsPredictor::open(&writer.finish().unwrap(), &Device::Cpu).err().unwrap().to_string();
     assert!(error.contains("scalers of the listed columns"), "{error}");
 }
 

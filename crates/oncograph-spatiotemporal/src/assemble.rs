@@ -120,6 +120,8 @@ impl CustomOp2 for Assemble {
         Ok((CpuStorage::F32(out), Shape::from((self.nodes.len(), self.columns()))))
     }
 
+    oncograph_nn::cuda_on_host!(CustomOp2);
+
     fn bwd(
         &self,
         _: &Tensor,
@@ -151,6 +153,8 @@ impl CustomOp1 for WeightGradient {
     fn cpu_fwd(&self, dy: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         Ok((CpuStorage::F32(self.0.weight_gradient(f32s(dy, layout)?)), Shape::from(PYRAMID_LEVELS)))
     }
+
+    oncograph_nn::cuda_on_host!(CustomOp1);
 }
 
 #[cfg(test)]

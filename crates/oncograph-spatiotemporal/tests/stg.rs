@@ -2,12 +2,12 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use oncograph_core::{FollowUp, Split};
 use oncograph_gnn::Adjacency;
 use oncograph_graph::{Graph, HeteroGraph};
 use oncograph_nn::optim::AdamWConfig;
-use oncograph_nn::testing::{check_module, pattern};
+use oncograph_nn::testing::{check_module, device, devices, pattern};
 use oncograph_nn::{ParamStore, Seed};
 use oncograph_spatiotemporal::{
     Architecture, GnnKind, LossConfig, NodeIdentity, NodeTable, Stg, StgConfig, StgData, StgLearner,
@@ -23,7 +23,7 @@ const COVARIATES: usize = 3;
 fn table(images: bool) -> NodeTable {
     let wave = |n: usize, k: f32| (0..n).map(|i| (i as f32 * k).sin()).collect::<Vec<_>>();
     let images = images.then(|| wave(PATIENTS * 6 * 3 * FEATURES, 0.7));
-    NodeTable::new(images, FEATURES, wave(PATIENTS * COVARIATES, 1.3), COVARIATES, &Device::Cpu).unwrap()
+    NodeTable::new(images, FEATURES, wave(PATIENTS * COVARIATES, 1.3), COVARIATES, &device()).unwrap()
 }
 
 fn graphs(table: &NodeTable) -> Vec<HeteroGraph> {
@@ -84,7 +84,7 @@ impl Setup {
 
 fn model(config: &StgConfig, dtype: DType) -> (ParamStore, Stg) {
     let store = ParamStore::new(Seed::new(2));
-    let model = Stg::new(config, store.var_builder(dtype, &Device::Cpu)).unwrap();
+    let model = Stg::new(config, store.var_builder(dtype, &device())).unwrap();
     (store, model)
 }
 
@@ -93,11 +93,14 @@ fn assembled(model: &Stg, x: &[Tensor]) -> candle_core::Result<Tensor> {
     let weights = model.nodes().pooling().unwrap().reshape((1, 3, 1))?;
     let images = x[0].broadcast_mul(&weights)?.sum(1)?;
     let all = Tensor::cat(&[images, model.nodes().clinical(&x[1]).unwrap()], 0)?;
-    let order = Tensor::new(&[0u32, 1, 2, 3, 4, 5, 12, 6, 7, 8, 9, 10, 11, 13], &Device::Cpu)?;
+    let order = Tensor::new(&[0u32, 1, 2, 3, 4, 5, 12, 6, 7, 8, 9, 10, 11, 13], x[0].device())?;
     let nodes = all.index_select(&order, 0)?;
     match model.config().node_type {
         NodeIdentity::None => Ok(nodes),
-        NodeIdentity::OneHot => Tensor::cat(&[nodes, pattern(&[14, 7], 5).unwrap()], 1),
+        NodeIdentity::OneHot => {
+            let kinds = pattern(&[14, 7], 5).unwrap().to_device(x[0].device())?;
+            Tensor::cat(&[nodes, kinds], 1)
+        }
     }
 }
 
@@ -111,16 +114,19 @@ fn every_variant_keeps_the_contract_of_a_module() {
     }
     let adjacency = Arc::new(Adjacency::new(14, 14, &sources, &targets).unwrap());
     let owner: Vec<u32> = (0..14).map(|node| node / 7).collect();
-    let graph = Graph::new(adjacency, Some(pattern(&[40, 3], 9).unwrap()), &owner, 2).unwrap();
     // A cascade that is cut has another gradient than its differences on purpose.
-    for config in variants().into_iter().filter(|config| !config.detach_cascade) {
+    let configs = variants().into_iter().filter(|config| !config.detach_cascade);
+    let devices = devices();
+    for (config, device) in configs.flat_map(|config| devices.iter().map(move |d| (config.clone(), d))) {
+        let attributes = pattern(&[40, 3], 9).unwrap().to_device(device).unwrap();
+        let graph = Graph::new(adjacency.clone(), Some(attributes), &owner, 2).unwrap();
         let forward = |model: &Stg, x: &[Tensor]| {
             let y = model.forward(&assembled(model, x)?, &graph)?;
             Ok::<_, oncograph_spatiotemporal::Error>(Tensor::cat(&[&y.recurrence, &y.survival], 1)?)
         };
         let shapes: [&[usize]; 2] = [&[12, 3, FEATURES], &[2, COVARIATES]];
-        let checked = check_module(&config, |c, vb| Stg::new(c, vb), forward, &shapes, &[]);
-        checked.unwrap_or_else(|cause| panic!("{config:?}: {cause}"));
+        let checked = check_module(&config, |c, vb| Stg::new(c, vb), forward, &shapes, &[], device);
+        checked.unwrap_or_else(|cause| panic!("{config:?} on {:?}: {cause}", device.location()));
     }
 }
 
@@ -224,9 +230,9 @@ fn configurations_survive_json_and_bad_ones_are_refused() {
     assert_eq!(aligned, serde_json::from_str(&serde_json::to_string(&aligned).unwrap()).unwrap());
     assert_eq!(StgConfig::full(3).architecture, Architecture::Full);
     let store = ParamStore::new(Seed::new(0));
-    let vb = store.var_builder(DType::F32, &Device::Cpu);
+    let vb = store.var_builder(DType::F32, &device());
     let error = Stg::new(&StgConfig::decoupled(0), vb).unwrap_err();
     assert_eq!(error.to_string(), "StgConfig: clinical must be at least 1, got 0");
-    let rows = Tensor::zeros((1, 2), DType::F32, &Device::Cpu);
-    assert!(rows.is_ok() && NodeTable::new(Some(vec![0.0; 7]), 2, vec![0.0], 1, &Device::Cpu).is_err());
+    let rows = Tensor::zeros((1, 2), DType::F32, &device());
+    assert!(rows.is_ok() && NodeTable::new(Some(vec![0.0; 7]), 2, vec![0.0], 1, &device()).is_err());
 }

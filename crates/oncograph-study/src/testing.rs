@@ -1,7 +1,7 @@
 //! A small generated cohort and models of it, for examples and tests.
 
 use crate::permutation::PermuteOutcomes;
-use crate::{Answer, Answers, Cohort, Error, Fitted, Job, Result, System, Target, Task};
+use crate::{Answer, Answers, Cohort, Error, Fitted, Job, Result, StudyResults, System, Target, Task};
 use oncograph_core::{FollowUp, Seed, Split};
 use oncograph_datasets::scaler::Matrix;
 use rand::Rng;
@@ -152,4 +152,41 @@ impl System for Broken {
     fn fit(&self, _data: &Toy, _split: &Split, _job: &mut Job<'_>) -> Result<Signed> {
         Err(Error::system("the network is broken"))
     }
+}
+
+/// How far two runs of one study are apart, as `|a - b| / max(1, |a|)`: its largest difference in a loss or score of an
+/// epoch, and in a number of an answer.
+///
+/// For a study on two devices. Parameters are not compared: where the true gradient is 0, Adam makes steps of rounding.
+///
+/// # Errors
+/// The first job or answer that only one of them has, or that is of another kind.
+pub fn differences(a: &StudyResults, b: &StudyResults) -> std::result::Result<(f64, f64), String> {
+    let apart =
+        |a: f64, b: f64| if a.is_nan() && b.is_nan() { 0.0 } else { (a - b).abs() / a.abs().max(1.0) };
+    let (mut losses, mut answers) = (0f64, 0f64);
+    if a.jobs().len() != b.jobs().len() {
+        return Err(format!("{} jobs and {}", a.jobs().len(), b.jobs().len()));
+    }
+    for (x, y) in a.jobs().iter().zip(b.jobs()) {
+        let name = x.name();
+        if (&name, &x.test, x.history.len()) != (&y.name(), &y.test, y.history.len()) {
+            return Err(format!("{name} and {} are other jobs", y.name()));
+        }
+        for (x, y) in x.history.iter().zip(&y.history) {
+            losses = losses.max(apart(x.train_loss, y.train_loss)).max(apart(x.score, y.score));
+        }
+        for (task, all) in &x.answers {
+            let other = y.answers.get(task).filter(|other| other.len() == all.len());
+            let Some(other) = other else { return Err(format!("{name}: {task} has other answers")) };
+            for (x, y) in all.iter().zip(other) {
+                let (x, y) = (x.named(&[]), y.named(&[]));
+                if x.iter().map(|n| &n.0).ne(y.iter().map(|n| &n.0)) {
+                    return Err(format!("{name}: {task} has answers of another kind"));
+                }
+                answers = x.iter().zip(&y).fold(answers, |far, (x, y)| far.max(apart(x.1, y.1)));
+            }
+        }
+    }
+    Ok((losses, answers))
 }

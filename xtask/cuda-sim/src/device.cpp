@@ -7,8 +7,12 @@
 
 using namespace cudasim;
 
+static int devices() { return int(setting("CUDASIM_DEVICES", 1)); }
+
 API Status cuInit(unsigned) {
   static const bool once = (report_faults(), true);
+  if (!setting("CUDASIM_DRIVER", 1)) return failed(STUB_LIBRARY, "no driver: CUDASIM_DRIVER=0");
+  if (!devices()) return failed(NO_DEVICE, "no device: CUDASIM_DEVICES=0");
   return once ? OK : INVALID_VALUE;
 }
 API Status cuDriverGetVersion(int *version) {
@@ -16,26 +20,27 @@ API Status cuDriverGetVersion(int *version) {
   return OK;
 }
 API Status cuDeviceGetCount(int *count) {
-  *count = 1;
+  *count = devices();
   return OK;
 }
 API Status cuDeviceGet(int *device, int ordinal) {
   *device = ordinal;
-  return ordinal == 0 ? OK : failed(INVALID_DEVICE, "the stand-in has one device, number 0");
+  return ordinal < devices() ? OK : failed(INVALID_DEVICE, "no device of this number");
 }
 API Status cuDeviceGetName(char *name, int size, int) {
   snprintf(name, size_t(size), "stand-in on the CPU");
   return OK;
 }
-// Of a big GPU of capability 9.0, where code may ask; 0 else.
+// Of a big GPU, where code may ask; 0 else.
 API Status cuDeviceGetAttribute(int *value, int attribute, int) {
+  const int capability = int(setting("CUDASIM_CAPABILITY", 90));
   switch (attribute) {
   case 1: *value = 1024; break;       // MAX_THREADS_PER_BLOCK
   case 8: *value = 48 << 10; break;   // MAX_SHARED_MEMORY_PER_BLOCK
   case 10: *value = 32; break;        // WARP_SIZE
   case 16: *value = 132; break;       // MULTIPROCESSOR_COUNT
-  case 75: *value = 9; break;         // COMPUTE_CAPABILITY_MAJOR
-  case 76: *value = 0; break;         // COMPUTE_CAPABILITY_MINOR
+  case 75: *value = capability / 10; break; // COMPUTE_CAPABILITY_MAJOR
+  case 76: *value = capability % 10; break; // COMPUTE_CAPABILITY_MINOR
   case 97: *value = 227 << 10; break; // MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
   case 115: *value = 1; break;        // MEMORY_POOLS_SUPPORTED
   default: *value = 0;
@@ -67,6 +72,9 @@ API Status cuGetErrorName(Status status, const char **text) {
   switch (status) {
   case OK: *text = "CUDA_SUCCESS"; break;
   case INVALID_VALUE: *text = "CUDA_ERROR_INVALID_VALUE"; break;
+  case STUB_LIBRARY: *text = "CUDA_ERROR_STUB_LIBRARY"; break;
+  case NO_DEVICE: *text = "CUDA_ERROR_NO_DEVICE"; break;
+  case NO_BINARY_FOR_GPU: *text = "CUDA_ERROR_NO_BINARY_FOR_GPU"; break;
   case OUT_OF_MEMORY: *text = "CUDA_ERROR_OUT_OF_MEMORY"; break;
   case INVALID_DEVICE: *text = "CUDA_ERROR_INVALID_DEVICE"; break;
   case INVALID_IMAGE: *text = "CUDA_ERROR_INVALID_IMAGE"; break;

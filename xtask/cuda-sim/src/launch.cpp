@@ -37,6 +37,9 @@ constexpr char MARK[] = "//cudasim ";
 
 API Status cuModuleLoadData(void **out, const void *image) {
   ENTER(simulator().sticky);
+  // The architecture that everything is compiled for on the stand-in.
+  if (setting("CUDASIM_CAPABILITY", 90) < 80)
+    return failed(NO_BINARY_FOR_GPU, "kernels for capability 8.0 on an older device");
   const char *text = static_cast<const char *>(image);
   if (strncmp(text, MARK, strlen(MARK)))
     return failed(INVALID_IMAGE, "the module is not one of the stand-in's nvcc: was it built with another one?");

@@ -9,7 +9,11 @@
 namespace cudasim {
 
 constexpr size_t PAGE = 4096;
-constexpr size_t DEVICE_BYTES = size_t(16) << 30;
+
+static size_t device_bytes() {
+  static const size_t bytes = setting("CUDASIM_MEMORY", uint64_t(16) << 30);
+  return bytes;
+}
 
 static size_t rounded(size_t bytes, size_t to) { return (bytes + to - 1) / to * to; }
 
@@ -27,7 +31,7 @@ static char *guarded(size_t bytes) {
 Status allocate(Address *out, size_t bytes) {
   Simulator &s = simulator();
   if (bytes == 0) return failed(INVALID_VALUE, "an allocation of 0 bytes");
-  if (bytes > DEVICE_BYTES - std::min(s.live, DEVICE_BYTES)) return failed(OUT_OF_MEMORY, "out of memory");
+  if (bytes > device_bytes() - std::min(s.live, device_bytes())) return failed(OUT_OF_MEMORY, "out of memory");
   char *p = s.guard ? guarded(bytes) : static_cast<char *>(aligned_alloc(256, rounded(bytes, 256)));
   if (!p) return failed(OUT_OF_MEMORY, "out of memory on the host");
   memset(p, 0xff, bytes); // NaN, so that reading what nothing wrote shows
@@ -80,12 +84,12 @@ using namespace cudasim;
 
 API Status cuMemGetInfo_v2(size_t *free, size_t *total) {
   ENTER(simulator().sticky);
-  *total = DEVICE_BYTES;
+  *total = device_bytes();
   *free = *total - simulator().live;
   return OK;
 }
 API Status cuDeviceTotalMem_v2(size_t *bytes, int) {
-  *bytes = DEVICE_BYTES;
+  *bytes = device_bytes();
   return OK;
 }
 API Status cuMemAlloc_v2(Address *p, size_t bytes) {

@@ -17,6 +17,11 @@ static bool switched_on(const char *name) {
   return value && *value && strcmp(value, "0");
 }
 
+uint64_t setting(const char *name, uint64_t otherwise) {
+  const char *value = getenv(name);
+  return value && *value ? strtoull(value, nullptr, 10) : otherwise;
+}
+
 Simulator::Simulator() : guard(switched_on("CUDASIM_GUARD")), stats(switched_on("CUDASIM_STATS")) {}
 
 Simulator::~Simulator() {

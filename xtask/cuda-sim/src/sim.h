@@ -17,8 +17,11 @@ enum : Status {
   OK = 0,
   INVALID_VALUE = 1,
   OUT_OF_MEMORY = 2,
+  STUB_LIBRARY = 34,
+  NO_DEVICE = 100,
   INVALID_DEVICE = 101,
   INVALID_IMAGE = 200,
+  NO_BINARY_FOR_GPU = 209,
   NOT_FOUND = 500,
   ILLEGAL_ADDRESS = 700,
   ASSERT = 710,
@@ -47,6 +50,9 @@ struct Simulator {
   Simulator();
   ~Simulator(); // prints the counters
 };
+
+// A number in the environment, or the one that holds without it.
+uint64_t setting(const char *name, uint64_t otherwise);
 
 // Lives until the program exits, longer than what Rust drops.
 Simulator &simulator();

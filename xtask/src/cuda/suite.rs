@@ -1,6 +1,6 @@
 //! What `cargo xtask test-cuda` runs: the one list to add to.
 
-/// The test targets of a package that run on a device.
+/// What of a package runs on a device: its unit tests, and these test targets.
 pub(super) struct Package {
     /// The package; it has a feature `cuda`.
     pub(super) name: &'static str,
@@ -10,8 +10,17 @@ pub(super) struct Package {
 
 /// All of them. They are built in one go, so that cargo chooses one set of features for what they share; a target of
 /// the same name runs in each package here that has it.
-pub(super) const SUITE: [Package; 1] =
-    [Package { name: "oncograph-tests-cuda", tests: &["candle", "stand_in"] }];
+pub(super) const SUITE: [Package; 9] = [
+    Package { name: "oncograph-tests-cuda", tests: &["candle", "stand_in"] },
+    Package { name: "oncograph-nn", tests: &["contract", "device"] },
+    Package { name: "oncograph-encoder", tests: &["contract"] },
+    Package { name: "oncograph-gnn", tests: &["contract", "one_pass"] },
+    Package { name: "oncograph-losses", tests: &[] },
+    Package { name: "oncograph-explain", tests: &[] },
+    Package { name: "oncograph-spatiotemporal", tests: &["cuda", "stg"] },
+    Package { name: "oncograph-brain", tests: &["contract", "cuda"] },
+    Package { name: "oncograph-omics", tests: &["cuda", "net"] },
+];
 
 /// The profile of the root's manifest that everything is built with.
 pub(super) const PROFILE: &str = "cuda";

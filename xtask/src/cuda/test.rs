@@ -88,7 +88,7 @@ fn stand_in(root: &Path, stats: bool) -> Result<Option<Environment>> {
 /// cargo's command line for the whole suite.
 fn arguments(filter: Option<&str>) -> Vec<String> {
     let mut words: Vec<String> =
-        ["test", "--no-fail-fast", "--profile", suite::PROFILE].map(String::from).into();
+        ["test", "--lib", "--no-fail-fast", "--profile", suite::PROFILE].map(String::from).into();
     let mut tests: Vec<&str> = vec![];
     for suite::Package { name, tests: own } in suite::SUITE {
         words.extend(["--package".into(), name.into(), "--features".into(), format!("{name}/cuda")]);

@@ -39,6 +39,7 @@ pub(super) fn check(file: &str, text: &str) -> Vec<Finding> {
         let code = code_of(text);
         findings.extend(unsafe_code(file, text, &code));
         findings.extend(traps(file, &code));
+        findings.extend(without_cuda(file, &code));
         findings.extend(outside_data(file, text));
         let lines = text.lines().count();
         if lines > LONG {
@@ -94,6 +95,26 @@ fn traps(file: &str, code: &str) -> Vec<Finding> {
         findings.extend(called.map(|(call, why)| Finding::error(&place, format!("calls {call}: {why}"))));
         if line.contains(RELU.0) {
             findings.push(Finding::error(&place, format!("calls {}: {}", RELU.0, RELU.1)));
+        }
+    }
+    findings
+}
+
+/// Operations of library code that a tensor on CUDA could not pass through.
+fn without_cuda(file: &str, code: &str) -> Vec<Finding> {
+    if !(file.starts_with("crates/") && file.contains("/src/")) {
+        return vec![];
+    }
+    let mut findings = vec![];
+    let mut lines = code.lines().enumerate();
+    while let Some((at, line)) = lines.next() {
+        if !(line.starts_with("impl") && line.contains("CustomOp") && line.contains(" for ")) {
+            continue;
+        }
+        let mut body = lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "}");
+        if !body.any(|line| line.contains("cuda_on_host!(") || line.contains("fn cuda_fwd(")) {
+            let cause = "neither cuda_on_host! nor a cuda_fwd of its own";
+            findings.push(Finding::error(format!("{file}:{}", at + 1), cause));
         }
     }
     findings
@@ -258,6 +279,17 @@ mod tests {
         for (call, _) in TRAPS {
             assert_eq!(traps(file, call).len(), 1, "{call}");
         }
+    }
+
+    #[test]
+    fn an_operation_without_a_way_on_cuda_is_found() {
+        let with = |line: &str| format!("use x;\nimpl CustomOp1 for Relu {{\n{line}}}\nimpl Relu {{\n}}\n");
+        let file = "crates/oncograph-nn/src/a.rs";
+        assert_eq!(without_cuda(file, &with("    crate::cuda_on_host!(CustomOp1);\n")), []);
+        assert_eq!(without_cuda(file, &with("    fn cuda_fwd(&self) {}\n")), []);
+        let found = without_cuda(file, &with("    fn cpu_fwd(&self) {}\n"));
+        assert_eq!(found.iter().map(|f| f.file.as_str()).collect::<Vec<_>>(), [format!("{file}:2")]);
+        assert_eq!(without_cuda("tests/a.rs", &with("")), []);
     }
 
     #[test]

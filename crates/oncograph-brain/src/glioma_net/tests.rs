@@ -1,10 +1,11 @@
 use super::*;
 use crate::tumour::tests::patient;
 use crate::{GeometryEncoderConfig, ImageEncoderConfig, NetworkEncoderConfig, NoCross, Tumour, TumourBatch};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use oncograph_core::Split;
 use oncograph_losses::BiLevelConfig;
 use oncograph_nn::optim::AdamConfig;
+use oncograph_nn::testing::device;
 use oncograph_nn::{Gradients, ParamStore, Seed, testing};
 use oncograph_train::{FitConfig, Keep, Learner, OptimizerConfig, StopFlag, fit};
 
@@ -28,7 +29,7 @@ fn pooling() -> GliomaNetConfig {
 
 fn model(config: &GliomaNetConfig) -> (ParamStore, GliomaNet) {
     let store = ParamStore::new(Seed::new(5));
-    let model = config.build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
+    let model = config.build(store.var_builder(DType::F32, &device())).unwrap();
     (store, model)
 }
 
@@ -62,7 +63,7 @@ fn parameter_counts_of_the_heads_equal_the_specification() {
 fn every_parameter_receives_a_gradient_whatever_is_switched() {
     let all = patients(3);
     let tumours: Vec<&Tumour> = all.iter().collect();
-    let batch = TumourBatch::new(&tumours, None, &Device::Cpu).unwrap();
+    let batch = TumourBatch::new(&tumours, None, &device()).unwrap();
     let encoders = |image, surface, network| small().encoders(Encoders { image, surface, network });
     let weights = |w| small().node_weight(NodeHead::Linear, false, w);
     let configs = [
@@ -96,7 +97,7 @@ fn every_parameter_receives_a_gradient_whatever_is_switched() {
 #[test]
 fn attention_is_scaled_and_gradients_reach_the_surface_through_the_network() {
     let all = patients(2);
-    let batch = TumourBatch::new(&[&all[0], &all[1]], None, &Device::Cpu).unwrap();
+    let batch = TumourBatch::new(&[&all[0], &all[1]], None, &device()).unwrap();
     let (store, model) = model(&small());
     let said = model.forward(&batch, false).unwrap();
     let attention = said.point_attention.unwrap().to_vec1::<f32>().unwrap();
@@ -116,7 +117,7 @@ fn attention_is_scaled_and_gradients_reach_the_surface_through_the_network() {
 #[test]
 fn masks_of_one_change_nothing_and_of_zero_silence_all_tracts() {
     let all = patients(2);
-    let batch = TumourBatch::new(&[&all[0], &all[1]], None, &Device::Cpu).unwrap();
+    let batch = TumourBatch::new(&[&all[0], &all[1]], None, &device()).unwrap();
     for config in [small(), pooling()] {
         masks_of_one_and_of_zero(&batch, &config);
     }
@@ -127,7 +128,7 @@ fn masks_of_one_and_of_zero(batch: &TumourBatch, config: &GliomaNetConfig) {
     let image = model.image_encoder().unwrap().forward(&batch.image, false).unwrap();
     let plain = model.after_image(batch, Some(image.clone())).unwrap();
     let logit = |factor: f64| {
-        let factors = (Tensor::ones(8, DType::F32, &Device::Cpu).unwrap() * factor).unwrap();
+        let factors = (Tensor::ones(8, DType::F32, &device()).unwrap() * factor).unwrap();
         let said = model.masked(batch, Some(image.clone()), &batch.network.regions, &factors).unwrap();
         said.logit.unwrap().to_vec1::<f32>().unwrap()
     };
@@ -140,7 +141,7 @@ fn masks_of_one_and_of_zero(batch: &TumourBatch, config: &GliomaNetConfig) {
 #[test]
 fn pooled_tracts_reach_the_answer() {
     let all = patients(2);
-    let mut batch = TumourBatch::new(&[&all[0], &all[1]], None, &Device::Cpu).unwrap();
+    let mut batch = TumourBatch::new(&[&all[0], &all[1]], None, &device()).unwrap();
     let network = |batch: &TumourBatch, config: &GliomaNetConfig| {
         let only = config.clone().encoders(Encoders { image: false, surface: false, network: true });
         let said = model(&only).1.forward(batch, false).unwrap();
@@ -177,7 +178,7 @@ fn cached_gradients_are_those_of_the_whole_batch() {
         let data = GliomaNetData { tumours: &all, mutants: &labels };
         let split = Split::new((0..6).collect(), vec![], vec![]);
         let mut learner =
-            GliomaNetLearner::new(&model, data, &split, training, Seed::new(1), &Device::Cpu).unwrap();
+            GliomaNetLearner::new(&model, data, &split, training, Seed::new(1), &device()).unwrap();
         let step = learner.step_gradients(&store, 0, 0).unwrap();
         let plain = store.backward(&learner.train_step(0, 0).unwrap().loss).unwrap();
         (step, plain)
@@ -205,7 +206,7 @@ fn training_that_is_stopped_resumes_to_the_same_bits() {
         let data = GliomaNetData { tumours: &all, mutants: &labels };
         let split = Split::new((0..8).collect(), vec![], vec![]);
         let mut learner =
-            GliomaNetLearner::new(&model, data, &split, training, Seed::new(1), &Device::Cpu).unwrap();
+            GliomaNetLearner::new(&model, data, &split, training, Seed::new(1), &device()).unwrap();
         let mut config = config.clone();
         config.epochs = epochs;
         fit(&mut learner, &store, &config, checkpoint, &StopFlag::new(), |_| ()).unwrap();
@@ -231,6 +232,6 @@ fn switches_that_do_not_go_together_are_named() {
     let training = GliomaNetTraining::default().batch(1, None);
     let data = GliomaNetData { tumours: &all, mutants: &[true, false] };
     let split = Split::new(vec![0, 1], vec![], vec![]);
-    let error = GliomaNetLearner::new(&model, data, &split, training, Seed::new(1), &Device::Cpu);
+    let error = GliomaNetLearner::new(&model, data, &split, training, Seed::new(1), &device());
     assert_eq!(error.unwrap_err().to_string(), "GliomaNetLearner: batch must be at least 2, got 1");
 }

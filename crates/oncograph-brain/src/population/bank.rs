@@ -92,6 +92,7 @@ mod tests {
     use super::*;
     use crate::PopulationClassifierConfig;
     use candle_core::DType;
+    use oncograph_nn::testing::device;
     use oncograph_nn::{ParamStore, Seed};
 
     fn rows(from: usize, count: usize) -> Vec<Vec<f64>> {
@@ -110,12 +111,12 @@ mod tests {
         };
         let store = ParamStore::new(Seed::new(2));
         let config = PopulationClassifierConfig::new(3).channels([8, 8]);
-        let model = config.build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
+        let model = config.build(store.var_builder(DType::F32, &device())).unwrap();
         let new = rows(20, 5);
-        let together = bank.predict(&model, &new, &new, &Device::Cpu).unwrap();
+        let together = bank.predict(&model, &new, &new, &device()).unwrap();
         for (i, row) in new.iter().enumerate() {
             let row = std::slice::from_ref(row);
-            let alone = bank.predict(&model, row, row, &Device::Cpu).unwrap();
+            let alone = bank.predict(&model, row, row, &device()).unwrap();
             assert_eq!(alone[0].to_bits(), together[i].to_bits());
         }
         // Not because nobody is joined to anybody.

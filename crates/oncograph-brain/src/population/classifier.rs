@@ -168,25 +168,26 @@ impl PopulationClassifier {
 mod tests {
     use super::*;
     use crate::PopulationGraphConfig;
-    use candle_core::{DType, Device};
+    use candle_core::DType;
+    use oncograph_nn::testing::device;
     use oncograph_nn::{ParamStore, Seed, testing};
 
     /// Section 7.
     #[test]
     fn parameter_count_equals_the_specification() {
         let store = ParamStore::new(Seed::new(0));
-        PopulationClassifierConfig::new(96).build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
+        PopulationClassifierConfig::new(96).build(store.var_builder(DType::F32, &device())).unwrap();
         assert_eq!(store.parameter_count(), 49_473);
     }
 
     #[test]
     fn every_parameter_receives_a_gradient() {
         let rows: Vec<Vec<f64>> = (0..8).map(|i| vec![(i as f64).sin(), (i as f64).cos(), 0.3]).collect();
-        let graph = PopulationGraphConfig::default().edges(&rows).unwrap().graph(8, &Device::Cpu).unwrap();
+        let graph = PopulationGraphConfig::default().edges(&rows).unwrap().graph(8, &device()).unwrap();
         for residual in [false, true] {
             let store = ParamStore::new(Seed::new(4));
             let config = PopulationClassifierConfig::new(3).channels([4, 3]).residual(residual).dropout(0.1);
-            let model = config.build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
+            let model = config.build(store.var_builder(DType::F32, &device())).unwrap();
             let x = testing::pattern(&[8, 3], 2).unwrap().to_dtype(DType::F32).unwrap();
             let logits = model.forward(&x, &graph, Mode::Train(Seed::new(1))).unwrap();
             testing::assert_gradient_coverage(&store, &logits.sqr().unwrap().sum_all().unwrap()).unwrap();

@@ -46,6 +46,7 @@ mod tests {
     use candle_core::DType;
     use oncograph_nn::ParamStore;
     use oncograph_nn::optim::AdamConfig;
+    use oncograph_nn::testing::device;
     use oncograph_train::{FitConfig, OptimizerConfig, StopFlag, fit};
 
     #[test]
@@ -56,12 +57,12 @@ mod tests {
         let edges = PopulationGraphConfig::default().edges(&rows).unwrap();
         let store = ParamStore::new(Seed::new(3));
         let config = PopulationClassifierConfig::new(2).channels([6]);
-        let model = config.build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
+        let model = config.build(store.var_builder(DType::F32, &device())).unwrap();
         let labels: Vec<Option<bool>> = (0..40).map(|i| (i < 20).then_some(i % 2 == 0)).collect();
         let split = Split::new((0..20).collect(), vec![], vec![]);
         let training = BinaryTraining::new().batch(Some(6));
         let data = PopulationData { x: &rows, edges: &edges, labels: &labels };
-        let learner = model.learner(data, &split, &training, Seed::new(1), &Device::Cpu);
+        let learner = model.learner(data, &split, &training, Seed::new(1), &device());
         let mut learner = learner.unwrap();
         let config = FitConfig::new(30, OptimizerConfig::Adam(AdamConfig::new(0.05)));
         fit(&mut learner, &store, &config, None, &StopFlag::new(), |_| ()).unwrap();

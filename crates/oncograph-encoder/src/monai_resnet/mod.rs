@@ -273,13 +273,13 @@ impl FoldedMonaiResNet {
 mod tests {
     use super::*;
     use crate::Checkpoint;
-    use candle_core::{DType, Device};
-    use oncograph_nn::testing::{assert_gradient_coverage, pattern};
+    use candle_core::DType;
+    use oncograph_nn::testing::{assert_gradient_coverage, device, pattern};
     use oncograph_nn::{ParamStore, Seed};
 
     fn build(config: &MonaiResNetConfig, dtype: DType) -> (ParamStore, MonaiResNet) {
         let store = ParamStore::new(Seed::new(1));
-        let model = config.build(store.var_builder(dtype, &Device::Cpu)).unwrap();
+        let model = config.build(store.var_builder(dtype, &device())).unwrap();
         (store, model)
     }
 
@@ -331,6 +331,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(feature = "cuda", ignore = "a path of the CPU")]
     fn the_blocked_path_equals_the_plain_one() {
         for config in [
             small(18),
@@ -358,7 +359,7 @@ mod tests {
         let (from, _) = build(&config, DType::F32);
         let mut published: std::collections::HashMap<_, _> =
             from.snapshot().unwrap().into_iter().map(|(k, v)| (format!("module.{k}"), v)).collect();
-        let head = Tensor::zeros((2, 2, 1, 1, 1), DType::F32, &Device::Cpu).unwrap();
+        let head = Tensor::zeros((2, 2, 1, 1, 1), DType::F32, &device()).unwrap();
         published.insert("module.conv_seg.0.weight".into(), head);
         let (to, _) = build(&config, DType::F32);
         let checkpoint = Checkpoint::from_tensors(published);
@@ -383,7 +384,7 @@ mod tests {
         let error = MonaiResNetConfig::resnet(19, 1).unwrap_err().to_string();
         assert_eq!(error, "MonaiResNet: depth must be 10, 18, 34, 50, 101, 152 or 200, got 19");
         let (_, model) = build(&small(10), DType::F32);
-        let x = Tensor::ones((1, 2, 4, 4, 4), DType::F32, &Device::Cpu).unwrap();
+        let x = Tensor::ones((1, 2, 4, 4, 4), DType::F32, &device()).unwrap();
         assert!(model.forward_features(&x, false).is_err());
         assert!(small(10).widen_factor(0.1).validate().is_err());
     }

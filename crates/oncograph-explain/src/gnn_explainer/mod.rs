@@ -152,7 +152,7 @@ impl GnnExplainer {
         model: impl Fn(&Tensor, &Tensor) -> ModelResult,
     ) -> Result<Explanation> {
         let x = x.detach();
-        let ones = Tensor::ones(edges, DType::F32, x.device())?.to_dtype(x.dtype())?;
+        let ones = oncograph_nn::portable::ones(edges, x.dtype(), x.device())?;
         let prediction = model(&x, &ones).map_err(Error::Model)?.detach();
         let target = self.target(&rows(&prediction, index)?)?;
         let explained = Explained { x: &x, ones: &ones, index, target: &target };
@@ -277,8 +277,7 @@ fn rows(outputs: &Tensor, index: Option<&[usize]>) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
-    use oncograph_nn::testing::pattern;
+    use oncograph_nn::testing::{device, pattern};
 
     /// Node 0 hears node 1 (edge 0) and node 2 (edge 1); nodes 3 and 4 talk to each other only (edges 2, 3).
     fn model(x: &Tensor, edge: &Tensor) -> ModelResult {
@@ -290,7 +289,7 @@ mod tests {
     }
 
     fn x() -> Tensor {
-        Tensor::new(&[[0f64, 0.0], [1.0, 0.2], [0.9, 0.1], [0.4, 0.7], [0.3, 0.3]], &Device::Cpu).unwrap()
+        Tensor::new(&[[0f64, 0.0], [1.0, 0.2], [0.9, 0.1], [0.4, 0.7], [0.3, 0.3]], &device()).unwrap()
     }
 
     #[test]

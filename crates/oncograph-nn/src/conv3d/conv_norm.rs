@@ -6,10 +6,10 @@
 use super::op::{ChannelSums, Convolution};
 use super::{Algorithm, Conv3d, conv3d};
 use crate::Result;
-use crate::element::{Element, with_element};
+use crate::element::{Element, with_element, with_values};
 use crate::norm::{BatchNorm, Moments, for_each_row};
 use crate::parallel::build;
-use candle_core::{CpuStorage, CustomOp3, DType, Layout, Shape, Storage, Tensor};
+use candle_core::{CpuStorage, CustomOp3, DType, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
 impl Conv3d {
@@ -76,15 +76,6 @@ struct ConvNorm {
     moments: Moments,
     inv_std: Vec<f64>,
     relu: bool,
-}
-
-/// Calls `f` with the values of a tensor on the CPU.
-fn with_values<T: Element, R>(x: &Tensor, f: impl FnOnce(&[T]) -> R) -> candle_core::Result<R> {
-    let (storage, layout) = x.storage_and_layout();
-    match &*storage {
-        Storage::Cpu(storage) => Ok(f(&T::values(storage, layout)?)),
-        _ => candle_core::bail!("a convolution with its norm is an operation of the CPU"),
-    }
 }
 
 impl ConvNorm {
@@ -195,6 +186,8 @@ impl CustomOp3 for ConvNorm {
         })
     }
 
+    crate::cuda_on_host!(CustomOp3);
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -232,9 +225,9 @@ mod tests {
     use super::*;
     use crate::conv3d::{Conv3dConfig, Conv3dLayerConfig};
     use crate::norm::BatchNormConfig;
-    use crate::testing::pattern;
+    use crate::testing::{device, pattern};
     use crate::{ParamStore, Seed};
-    use candle_core::{Device, Var};
+    use candle_core::Var;
 
     fn close(a: &Tensor, b: &Tensor, bound: f64, what: &str) {
         let gap = (a - b).unwrap().abs().unwrap().max_all().unwrap().to_dtype(DType::F64).unwrap();
@@ -247,7 +240,7 @@ mod tests {
         let what = format!("{dtype:?} {ci}->{co} stride {stride} bias {bias} relu {relu}");
         let run = |one: bool| {
             let store = ParamStore::new(Seed::new(3));
-            let vb = store.var_builder(dtype, &Device::Cpu);
+            let vb = store.var_builder(dtype, &device());
             let config = Conv3dConfig::new().padding([1; 3]).stride([stride; 3]);
             let conv = Conv3dLayerConfig::new(ci, co, [3; 3]).conv(config).bias(bias);
             let conv = conv.build(vb.pp("conv")).unwrap();
@@ -298,7 +291,7 @@ mod tests {
     #[test]
     fn evaluation_and_other_paddings_take_the_layers() {
         let store = ParamStore::new(Seed::new(1));
-        let vb = store.var_builder(DType::F32, &Device::Cpu);
+        let vb = store.var_builder(DType::F32, &device());
         let conv = Conv3dLayerConfig::new(1, 2, [3; 3]).build(vb.pp("conv")).unwrap();
         let norm = BatchNormConfig::new(2).build(vb.pp("norm")).unwrap();
         let x = pattern(&[1, 1, 4, 4, 4], 1).unwrap().to_dtype(DType::F32).unwrap();

@@ -16,7 +16,6 @@ pub use pad::{PaddingMode, pad3d};
 pub use transpose::{ConvTranspose3d, ConvTranspose3dConfig, ConvTranspose3dLayerConfig, conv_transpose3d};
 pub use winograd::{BlockedConv3d, BlockedVolume, SpareVolumes};
 
-use crate::element::require_cpu;
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
 use config::Geometry;
@@ -71,8 +70,7 @@ fn does_not_fit(g: &Geometry) -> Error {
 ///
 /// # Errors
 /// [`Error::Shape`] for shapes that do not fit together or a kernel larger than the padded volume,
-/// [`Error::Argument`] for a zero stride, dilation or group count or a type other than f32 and f64,
-/// [`Error::NoKernel`] off the CPU.
+/// [`Error::Argument`] for a zero stride, dilation or group count or a type other than f32 and f64.
 ///
 /// # Example
 ///
@@ -109,7 +107,6 @@ pub fn conv3d_with(
     algorithm: Algorithm,
 ) -> Result<Tensor> {
     let g = Geometry::new(x.dims(), weight.dims(), config)?;
-    require_cpu("conv3d", x.device())?;
     let winograd = matches!(algorithm, Algorithm::Winograd2 | Algorithm::Winograd4);
     if winograd && !(winograd::winograd_fits(&g) && x.dtype() == DType::F32) {
         return Err(does_not_fit(&g));

@@ -72,6 +72,8 @@ impl CustomOp2 for Convolution {
         self.run((x, x_l), (w, w_l), None)
     }
 
+    crate::cuda_on_host!(CustomOp2);
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -100,6 +102,8 @@ impl CustomOp3 for Convolution {
         self.run((x, x_l), (w, w_l), Some((b, b_l)))
     }
 
+    crate::cuda_on_host!(CustomOp3);
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -123,8 +127,7 @@ impl Convolution {
         dy: &Tensor,
     ) -> Result<Option<(Option<Tensor>, Option<Tensor>)>> {
         let g = Geometry::new(x.dims(), weight.dims(), &self.config)?;
-        let floats = x.device().is_cpu() && x.dtype() == DType::F32;
-        let wanted = floats && x.track_op() && weight.track_op() && winograd::same_size(&g);
+        let wanted = x.dtype() == DType::F32 && x.track_op() && weight.track_op() && winograd::same_size(&g);
         let Some(m) = self.algorithm.tile(&g, x.dtype()).filter(|_| wanted) else { return Ok(None) };
         let (dx, dw) = winograd::with_values(x, |x| {
             winograd::with_values(weight, |w| {
@@ -170,6 +173,8 @@ impl CustomOp2 for InputGradient {
             Ok((T::to_cpu_storage_owned(dx), Shape::from(self.shape.clone())))
         })
     }
+
+    crate::cuda_on_host!(CustomOp2);
 }
 
 /// Of the input and `dy`.
@@ -202,6 +207,8 @@ impl CustomOp2 for WeightGradient {
             Ok((T::to_cpu_storage_owned(dw), Shape::from(self.shape.clone())))
         })
     }
+
+    crate::cuda_on_host!(CustomOp2);
 }
 
 /// The sum over batch and volume of each channel, in f64: the gradient of the bias.
@@ -223,4 +230,6 @@ impl CustomOp1 for ChannelSums {
             Ok((T::to_cpu_storage_owned(sums), Shape::from(channels)))
         })
     }
+
+    crate::cuda_on_host!(CustomOp1);
 }

@@ -89,13 +89,13 @@ fn pad_axis(x: &Tensor, axis: usize, before: usize, behind: usize, mode: Padding
 mod tests {
     use super::*;
     use crate::conv3d::{Conv3dConfig, Conv3dLayerConfig};
-    use crate::testing::{check_gradients, pattern};
+    use crate::testing::{check_gradients, device, pattern};
     use crate::{ParamStore, Seed};
-    use candle_core::{DType, Device};
+    use candle_core::DType;
 
     #[test]
     fn by_hand_and_by_finite_differences() {
-        let x = Tensor::new(&[1f64, 2.0, 3.0], &Device::Cpu).unwrap().reshape((1, 1, 1, 1, 3)).unwrap();
+        let x = Tensor::new(&[1f64, 2.0, 3.0], &device()).unwrap().reshape((1, 1, 1, 1, 3)).unwrap();
         for (mode, expected) in [
             (PaddingMode::Zeros, [0.0, 0.0, 1.0, 2.0, 3.0, 0.0]),
             (PaddingMode::Replicate, [1.0, 1.0, 1.0, 2.0, 3.0, 3.0]),
@@ -117,7 +117,7 @@ mod tests {
         let store = ParamStore::new(Seed::new(1));
         let conv = Conv3dConfig::new().dilation([1, 2, 1]);
         let config = Conv3dLayerConfig::new(1, 1, [2, 3, 4]).conv(conv).same_padding(true).bias(false);
-        let layer = config.build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+        let layer = config.build(store.var_builder(DType::F64, &device())).unwrap();
         let x = pattern(&[1, 1, 4, 5, 6], 1).unwrap();
         let y = layer.forward(&x).unwrap();
         assert_eq!(y.dims(), x.dims());

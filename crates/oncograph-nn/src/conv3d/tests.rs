@@ -1,7 +1,7 @@
 use super::*;
-use crate::testing::{assert_gradient_coverage, check_gradients, pattern};
+use crate::testing::{assert_gradient_coverage, check_gradients, device, pattern};
 use crate::{ParamStore, Seed};
-use candle_core::{DType, Device, Var};
+use candle_core::{DType, Var};
 
 /// in, out, kernel, config, input size: odd sizes, every option, and more than one tile and channel block.
 type Case = (usize, usize, [usize; 3], Conv3dConfig, [usize; 3]);
@@ -126,7 +126,7 @@ fn a_layer_gives_every_parameter_a_gradient_in_both_padding_modes() {
         let store = ParamStore::new(Seed::new(1));
         let config = Conv3dLayerConfig::new(2, 4, [3; 3]).padding_mode(mode);
         let config = config.conv(Conv3dConfig::new().padding([1; 3]).groups(2));
-        let layer = config.build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+        let layer = config.build(store.var_builder(DType::F64, &device())).unwrap();
         let x = pattern(&[1, 2, 3, 4, 3], 1).unwrap();
         let y = layer.forward(&x).unwrap();
         assert_eq!(y.dims(), [1, 4, 3, 4, 3]);
@@ -149,7 +149,8 @@ fn shapes_that_do_not_fit_are_named() {
     assert!(message(&[2, 4, 1, 1, 1], c()).contains("[batch, 1 x 4, D, H, W]"));
     assert!(message(&[2, 3, 1, 1], c()).contains("rank 5"));
     assert!(message(&[2, 3, 1, 1, 1], c().stride([0, 1, 1])).contains("stride must be at least 1"));
-    let half = x.to_dtype(DType::F16).unwrap();
-    let w = pattern(&[2, 3, 1, 1, 1], 1).unwrap().to_dtype(DType::F16).unwrap();
+    // On the CPU, since the stand-in for CUDA has no half precision.
+    let half = |t: Tensor| t.to_device(&candle_core::Device::Cpu).unwrap().to_dtype(DType::F16).unwrap();
+    let (half, w) = (half(x.clone()), half(pattern(&[2, 3, 1, 1, 1], 1).unwrap()));
     assert!(conv3d(&half, &w, None, &c()).unwrap_err().to_string().contains("f32 or f64"));
 }

@@ -4,12 +4,11 @@
 //! gates out again from the saved states, one product for all steps, instead of keeping them.
 
 use crate::Result;
-use crate::element::{Element, with_element};
+use crate::element::{Element, on_cpu, with_element};
 use crate::gemm::{Mat, matmul};
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Storage, Tensor};
+use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
 use rayon::prelude::*;
-use std::borrow::Cow;
 
 /// Sequences per task: at least 16, since a product packs the weights anew for every task and step, at most 64, so that
 /// there are tasks for every thread. A function of the batch alone, so that the bits do not depend on the threads.
@@ -173,10 +172,10 @@ impl Recurrence {
         let (time, batch, h4) = gates.dims3()?;
         let hidden = h4 / 4;
         let held = tensors.map(Tensor::storage_and_layout);
-        let mut values = Vec::with_capacity(5);
-        for (storage, layout) in &held {
-            values.push(values_of::<T>(storage, layout)?);
-        }
+        let storages =
+            held.iter().map(|(storage, _)| on_cpu(storage)).collect::<candle_core::Result<Vec<_>>>()?;
+        let values = storages.iter().zip(&held).map(|(storage, (_, layout))| T::values(storage, layout));
+        let values = values.collect::<candle_core::Result<Vec<_>>>()?;
         let saved = Saved {
             gates: &values[0],
             weight: &values[1],
@@ -271,13 +270,6 @@ fn gather<T: Element>(
     whole
 }
 
-fn values_of<'a, T: Element>(storage: &'a Storage, layout: &Layout) -> candle_core::Result<Cow<'a, [T]>> {
-    match storage {
-        Storage::Cpu(storage) => T::values(storage, layout),
-        _ => Err(crate::Error::NoKernel { op: "Lstm", device: "this" }.into()),
-    }
-}
-
 impl CustomOp3 for Recurrence {
     fn name(&self) -> &'static str {
         "lstm"
@@ -304,6 +296,8 @@ impl CustomOp3 for Recurrence {
             Ok((T::to_cpu_storage_owned(states), Shape::from((time, 2, batch, hidden))))
         })
     }
+
+    crate::cuda_on_host!(CustomOp3);
 
     fn bwd(
         &self,

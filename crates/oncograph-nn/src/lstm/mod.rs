@@ -216,7 +216,7 @@ impl Cell {
             );
         }
         let state = Tensor::stack(&[h, c], 0)?;
-        let states = if x.device().is_cpu() && matches!(x.dtype(), DType::F32 | DType::F64) {
+        let states = if !x.device().is_metal() && matches!(x.dtype(), DType::F32 | DType::F64) {
             cell::run(&gates, &self.weight_hh, &state, lengths, self.reverse)?
         } else {
             composed::run(&gates, &self.weight_hh, &state, lengths, self.reverse)?

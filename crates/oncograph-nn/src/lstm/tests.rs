@@ -1,7 +1,6 @@
 use super::*;
-use crate::testing::{assert_gradient_coverage, check_gradients, pattern};
+use crate::testing::{assert_gradient_coverage, check_gradients, device, pattern};
 use crate::{ParamStore, Seed};
-use candle_core::Device;
 
 fn largest_gap(a: &Tensor, b: &Tensor) -> f64 {
     (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap()
@@ -41,7 +40,7 @@ fn the_kernels_gradients_match_finite_differences() {
 #[test]
 fn every_parameter_gets_a_gradient() {
     let store = ParamStore::new(Seed::new(1));
-    let vb = store.var_builder(DType::F64, &Device::Cpu);
+    let vb = store.var_builder(DType::F64, &device());
     let lstm = LstmConfig::new(3, 4).num_layers(2).bidirectional(true).build(vb).unwrap();
     let x = pattern(&[2, 5, 3], 1).unwrap();
     let out = lstm.forward(&x).unwrap();
@@ -54,7 +53,7 @@ fn every_parameter_gets_a_gradient() {
 #[test]
 fn a_padded_sequence_equals_the_short_one() {
     let store = ParamStore::new(Seed::new(1));
-    let vb = store.var_builder(DType::F64, &Device::Cpu);
+    let vb = store.var_builder(DType::F64, &device());
     let lstm = LstmConfig::new(3, 4).num_layers(2).bidirectional(true).build(vb).unwrap();
     let x = pattern(&[2, 5, 3], 1).unwrap();
     let padded = lstm.forward_with(&x, None, Some(&[2, 5])).unwrap();
@@ -92,7 +91,7 @@ fn bits_do_not_depend_on_the_number_of_threads() {
 #[test]
 fn wrong_lengths_and_widths_are_refused() {
     let store = ParamStore::new(Seed::new(1));
-    let lstm = LstmConfig::new(3, 4).build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+    let lstm = LstmConfig::new(3, 4).build(store.var_builder(DType::F64, &device())).unwrap();
     let x = pattern(&[2, 5, 3], 1).unwrap();
     let error = lstm.forward_with(&x, None, Some(&[6, 1])).unwrap_err().to_string();
     assert_eq!(error, "Lstm lengths: expected 2 numbers up to 5, got [6, 1]");
@@ -103,7 +102,7 @@ fn wrong_lengths_and_widths_are_refused() {
 #[test]
 fn a_projection_is_applied_at_every_step() {
     let store = ParamStore::new(Seed::new(1));
-    let vb = store.var_builder(DType::F64, &Device::Cpu);
+    let vb = store.var_builder(DType::F64, &device());
     let config = LstmConfig::new(3, 4).num_layers(2).bidirectional(true).proj_size(2);
     let lstm = config.build(vb.pp("a")).unwrap();
     let x = pattern(&[2, 5, 3], 1).unwrap();

@@ -245,12 +245,11 @@ fn values(tensor: &Tensor) -> Result<Vec<f64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_gradient_coverage, check_gradients, pattern};
+    use crate::testing::{assert_gradient_coverage, check_gradients, device, pattern};
     use crate::{ParamStore, Seed};
-    use candle_core::Device;
 
     fn layer(store: &ParamStore) -> BatchNorm {
-        BatchNormConfig::new(3).build(store.var_builder(DType::F64, &Device::Cpu)).unwrap()
+        BatchNormConfig::new(3).build(store.var_builder(DType::F64, &device())).unwrap()
     }
 
     #[test]
@@ -298,7 +297,7 @@ mod tests {
     fn without_running_statistics_every_batch_is_its_own() {
         let store = ParamStore::new(Seed::new(1));
         let config = BatchNormConfig::new(3).track_running_stats(false);
-        let norm = config.build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+        let norm = config.build(store.var_builder(DType::F64, &device())).unwrap();
         assert_eq!(store.names(), ["bias", "weight"]);
         let x = pattern(&[4, 3, 2], 1).unwrap();
         let run = |train| norm.forward(&x, train).unwrap().to_vec3::<f64>().unwrap();

@@ -96,14 +96,14 @@ impl candle_nn::Module for GroupNorm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{check_gradients, pattern};
+    use crate::testing::{check_gradients, device, pattern};
     use crate::{ParamStore, Seed};
-    use candle_core::{DType, Device};
+    use candle_core::DType;
 
     #[test]
     fn each_group_has_mean_zero_and_the_right_gradient() {
         let store = ParamStore::new(Seed::new(1));
-        let norm = GroupNormConfig::new(2, 4).build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+        let norm = GroupNormConfig::new(2, 4).build(store.var_builder(DType::F64, &device())).unwrap();
         let x = pattern(&[2, 4, 3], 1).unwrap();
         let y = norm.forward(&x).unwrap().reshape((4, 6)).unwrap().mean(1).unwrap().to_vec1::<f64>().unwrap();
         assert!(y.iter().all(|m| m.abs() < 1e-12));

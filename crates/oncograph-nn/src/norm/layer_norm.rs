@@ -140,15 +140,15 @@ impl candle_nn::Module for LayerNorm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_gradient_coverage, check_gradients, pattern};
+    use crate::testing::{assert_gradient_coverage, check_gradients, device, pattern};
     use crate::{ParamStore, Seed};
-    use candle_core::{DType, Device};
+    use candle_core::DType;
 
     #[test]
     fn the_gradient_flows_on_contiguous_input() {
         // candle 0.11: `candle_nn::LayerNorm` loses it here.
         let store = ParamStore::new(Seed::new(1));
-        let vb = store.var_builder(DType::F64, &Device::Cpu);
+        let vb = store.var_builder(DType::F64, &device());
         let norm = LayerNormConfig::new(4).build(vb.clone()).unwrap();
         let x = pattern(&[3, 4], 1).unwrap();
         assert!(x.is_contiguous());
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn another_width_is_refused() {
         let store = ParamStore::new(Seed::new(1));
-        let norm = LayerNormConfig::new(4).build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+        let norm = LayerNormConfig::new(4).build(store.var_builder(DType::F64, &device())).unwrap();
         let error = norm.forward(&pattern(&[3, 5], 1).unwrap()).unwrap_err().to_string();
         assert_eq!(error, "LayerNorm: expected [.., 4], got [3, 5]");
     }

@@ -22,7 +22,8 @@ impl Moments {
     pub(super) fn of(x: &Tensor) -> Result<Self> {
         let (outer, groups, inner) = x.dims3()?;
         if !(x.device().is_cpu() && matches!(x.dtype(), DType::F32 | DType::F64)) {
-            let x = x.to_dtype(DType::F32)?.transpose(0, 1)?.reshape((groups, outer * inner))?;
+            let wide = if x.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+            let x = x.to_dtype(wide)?.transpose(0, 1)?.reshape((groups, outer * inner))?;
             let mean = x.mean_keepdim(1)?;
             let var = x.broadcast_sub(&mean)?.sqr()?.mean(1)?;
             let to_vec =
@@ -64,6 +65,8 @@ impl CustomOp1 for MomentsOp {
             Ok((CpuStorage::F64(flat), Shape::from((2, groups))))
         })
     }
+
+    crate::cuda_on_host!(CustomOp1);
 }
 
 /// A sum over a row in eight interleaved parts: fast, and always in the same order.
@@ -208,6 +211,8 @@ impl CustomOp3 for Standardize {
         })
     }
 
+    crate::cuda_on_host!(CustomOp3);
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -265,6 +270,8 @@ impl candle_core::CustomOp2 for GradientSums<'_> {
             Ok((CpuStorage::F64(flat), Shape::from((2, groups))))
         })
     }
+
+    crate::cuda_on_host!(CustomOp2);
 }
 
 struct InputGradient {
@@ -306,6 +313,8 @@ impl CustomOp3 for InputGradient {
             Ok((T::to_cpu_storage_owned(dx), x_l.shape().clone()))
         })
     }
+
+    crate::cuda_on_host!(CustomOp3);
 }
 
 #[cfg(test)]

@@ -87,18 +87,19 @@ impl Ema {
 mod tests {
     use super::*;
     use crate::Seed;
-    use candle_core::{DType, Device};
+    use crate::testing::device;
+    use candle_core::DType;
 
     #[test]
     fn parameters_are_averaged_and_buffers_copied() {
         let store = ParamStore::new(Seed::new(1));
-        let vb = store.var_builder(DType::F64, &Device::Cpu);
+        let vb = store.var_builder(DType::F64, &device());
         vb.get(1, "w").unwrap();
         vb.get(1, "running_mean").unwrap();
         let mut ema = Ema::new(0.75).unwrap();
         for value in [4.0, 8.0, 0.0] {
             for name in ["w", "running_mean"] {
-                store.get(name).unwrap().set(&Tensor::new(&[value], &Device::Cpu).unwrap()).unwrap();
+                store.get(name).unwrap().set(&Tensor::new(&[value], &device()).unwrap()).unwrap();
             }
             ema.update(&store).unwrap();
         }

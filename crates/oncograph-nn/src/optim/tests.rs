@@ -1,8 +1,8 @@
 use super::fused::Rule;
 use super::*;
 use crate::Seed;
-use crate::testing::pattern;
-use candle_core::{DType, Device};
+use crate::testing::{device, pattern};
+use candle_core::DType;
 
 fn every_optimizer() -> Vec<Box<dyn Optimizer>> {
     vec![
@@ -15,7 +15,7 @@ fn every_optimizer() -> Vec<Box<dyn Optimizer>> {
 
 fn store(dtype: DType, n: usize) -> (ParamStore, Tensor) {
     let store = ParamStore::new(Seed::new(3));
-    let vb = store.var_builder(dtype, &Device::Cpu);
+    let vb = store.var_builder(dtype, &device());
     let init = candle_nn::Init::Uniform { lo: -1.0, up: 1.0 };
     vb.get_with_hints(n, "unused", init).unwrap();
     let w = vb.get_with_hints(n, "w", init).unwrap();
@@ -39,7 +39,7 @@ fn bits(store: &ParamStore, name: &str) -> Vec<u64> {
 fn the_first_steps_by_hand() {
     let one = |optimizer: &mut dyn Optimizer| {
         let store = ParamStore::new(Seed::new(1));
-        let vb = store.var_builder(DType::F64, &Device::Cpu);
+        let vb = store.var_builder(DType::F64, &device());
         let w = vb.get_with_hints(1, "w", candle_nn::Init::Const(2.0)).unwrap();
         optimizer.step(&store, &store.backward(&(w * 3.0).unwrap().sum_all().unwrap()).unwrap()).unwrap();
         store.get("w").unwrap().to_vec1::<f64>().unwrap()[0]
@@ -98,7 +98,7 @@ fn bits_do_not_depend_on_the_number_of_threads() {
 }
 
 fn fused_equals_tensors<R: Rule>(rule: R) {
-    let mut tensors = vec![Tensor::zeros(30, DType::F64, &Device::Cpu).unwrap(); rule.moments().len()];
+    let mut tensors = vec![Tensor::zeros(30, DType::F64, &device()).unwrap(); rule.moments().len()];
     let mut plain = pattern(&[30], 1).unwrap();
     let mut slices = vec![vec![0f64; 30]; rule.moments().len()];
     let mut fused = plain.to_vec1::<f64>().unwrap();
@@ -124,6 +124,7 @@ fn the_tensor_path_equals_the_fused_one() {
 }
 
 #[test]
+#[cfg_attr(feature = "cuda", ignore = "the stand-in for CUDA has no half precision")]
 fn half_precision_parameters_take_the_tensor_path() {
     let (store, w) = store(DType::BF16, 8);
     let before = bits(&store, "w");
@@ -143,7 +144,7 @@ fn a_state_that_does_not_fit_is_refused() {
     assert!(message.contains(r#"missing ["exp_avg.w"], unexpected ["momentum_buffer.w"]"#), "{message}");
     // A state of other shapes is found out at the next step, before anything changes.
     let other = ParamStore::new(Seed::new(1));
-    let v = other.var_builder(DType::F32, &Device::Cpu).get(7, "w").unwrap();
+    let v = other.var_builder(DType::F32, &device()).get(7, "w").unwrap();
     let before = bits(&other, "w");
     let grads = other.backward(&v.sqr().unwrap().sum_all().unwrap()).unwrap();
     assert!(adam.step(&other, &grads).unwrap_err().to_string().contains("AdamW"));

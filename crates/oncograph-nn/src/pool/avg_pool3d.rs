@@ -1,5 +1,5 @@
 use super::windows::{Pool3dConfig, Window, Windows};
-use crate::element::{Element, require_cpu, with_element};
+use crate::element::{Element, with_element};
 use crate::{Error, Result};
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
@@ -12,7 +12,7 @@ use rayon::prelude::*;
 ///
 /// # Errors
 /// [`crate::Error::Shape`] for another rank or a window larger than the padded volume,
-/// [`crate::Error::Argument`] for a configuration out of range, [`crate::Error::NoKernel`] off the CPU.
+/// [`crate::Error::Argument`] for a configuration out of range.
 ///
 /// # Reference
 /// `torch.nn.functional.avg_pool3d`.
@@ -53,7 +53,6 @@ pub fn adaptive_avg_pool3d(x: &Tensor, output: [usize; 3]) -> Result<Tensor> {
 }
 
 fn pool(x: &Tensor, windows: Windows) -> Result<Tensor> {
-    require_cpu("avg_pool3d", x.device())?;
     Ok(x.apply_op1(AvgPool(windows))?)
 }
 
@@ -86,6 +85,8 @@ impl CustomOp1 for AvgPool {
         })
     }
 
+    crate::cuda_on_host!(CustomOp1);
+
     fn bwd(&self, _: &Tensor, _: &Tensor, dy: &Tensor) -> candle_core::Result<Option<Tensor>> {
         Ok(Some(dy.apply_op1_no_bwd(&AvgPoolGradient(&self.0))?))
     }
@@ -115,4 +116,6 @@ impl CustomOp1 for AvgPoolGradient<'_> {
             Ok((T::to_cpu_storage_owned(dx), Shape::from((batch, channels, d, h, w))))
         })
     }
+
+    crate::cuda_on_host!(CustomOp1);
 }

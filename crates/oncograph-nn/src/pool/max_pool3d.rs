@@ -1,6 +1,6 @@
 use super::windows::{Pool3dConfig, Window, Windows};
 use crate::Result;
-use crate::element::{Element, require_cpu, with_element};
+use crate::element::{Element, with_element};
 use crate::parallel::{BLOCK, build_rows};
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Shape, Tensor};
@@ -14,7 +14,7 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Shape, Tensor};
 ///
 /// # Errors
 /// [`crate::Error::Shape`] for another rank or a window larger than the padded volume,
-/// [`crate::Error::Argument`] for a configuration out of range, [`crate::Error::NoKernel`] off the CPU.
+/// [`crate::Error::Argument`] for a configuration out of range.
 ///
 /// # Example
 ///
@@ -75,7 +75,6 @@ pub fn adaptive_max_pool3d_with_indices(x: &Tensor, output: [usize; 3]) -> Resul
 }
 
 fn pool(x: &Tensor, windows: Windows) -> Result<Tensor> {
-    require_cpu("max_pool3d", x.device())?;
     Ok(x.apply_op1(MaxPool(windows))?)
 }
 
@@ -157,6 +156,8 @@ impl CustomOp1 for MaxPool {
         })
     }
 
+    crate::cuda_on_host!(CustomOp1);
+
     fn bwd(&self, x: &Tensor, _: &Tensor, dy: &Tensor) -> candle_core::Result<Option<Tensor>> {
         Ok(Some(x.apply_op2_no_bwd(dy, &MaxPoolGradient(&self.0))?))
     }
@@ -182,6 +183,8 @@ impl CustomOp1 for Indices {
             Ok((CpuStorage::I64(indices.collect()), Shape::from((batch, channels, d, h, w))))
         })
     }
+
+    crate::cuda_on_host!(CustomOp1);
 }
 
 struct MaxPoolGradient<'a>(&'a Windows);
@@ -213,4 +216,6 @@ impl CustomOp2 for MaxPoolGradient<'_> {
             Ok((T::to_cpu_storage_owned(dx), x_l.shape().clone()))
         })
     }
+
+    crate::cuda_on_host!(CustomOp2);
 }

@@ -1,6 +1,6 @@
 use super::*;
-use crate::testing::{check_gradients, pattern};
-use candle_core::{Device, Tensor, Var};
+use crate::testing::{check_gradients, device, pattern};
+use candle_core::{Tensor, Var};
 
 fn configs() -> Vec<Pool3dConfig> {
     let c = Pool3dConfig::new;
@@ -28,7 +28,7 @@ fn gradients_match_finite_differences() {
 
 #[test]
 fn the_first_of_equal_elements_gets_the_gradient() {
-    let x = Var::zeros((1, 1, 1, 2, 2), candle_core::DType::F32, &Device::Cpu).unwrap();
+    let x = Var::zeros((1, 1, 1, 2, 2), candle_core::DType::F32, &device()).unwrap();
     let y = max_pool3d(&x, &Pool3dConfig::new([1, 2, 2])).unwrap();
     let grads = y.sum_all().unwrap().backward().unwrap();
     let dx = grads.get(&x).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
@@ -37,14 +37,14 @@ fn the_first_of_equal_elements_gets_the_gradient() {
 
 #[test]
 fn a_nan_is_not_lost() {
-    let x = Tensor::new(&[1f32, f32::NAN, 3.0, 4.0], &Device::Cpu).unwrap().reshape((1, 1, 1, 2, 2)).unwrap();
+    let x = Tensor::new(&[1f32, f32::NAN, 3.0, 4.0], &device()).unwrap().reshape((1, 1, 1, 2, 2)).unwrap();
     let y = max_pool3d(&x, &Pool3dConfig::new([1, 2, 2])).unwrap().flatten_all().unwrap();
     assert!(y.to_vec1::<f32>().unwrap()[0].is_nan());
 }
 
 #[test]
 fn dilation_skips_elements_and_the_indices_say_which_was_taken() {
-    let x = Tensor::new(&[5f64, 1.0, 4.0, 9.0, 2.0], &Device::Cpu).unwrap().reshape((1, 1, 1, 1, 5)).unwrap();
+    let x = Tensor::new(&[5f64, 1.0, 4.0, 9.0, 2.0], &device()).unwrap().reshape((1, 1, 1, 1, 5)).unwrap();
     let config = Pool3dConfig::new([1, 1, 2]).stride([1; 3]).dilation([1, 1, 3]);
     let (y, at) = max_pool3d_with_indices(&x, &config).unwrap();
     assert_eq!(y.flatten_all().unwrap().to_vec1::<f64>().unwrap(), [9.0, 2.0]);
@@ -62,7 +62,7 @@ fn dilation_skips_elements_and_the_indices_say_which_was_taken() {
 
 #[test]
 fn a_given_divisor_replaces_the_count() {
-    let x = Tensor::ones((1, 1, 1, 1, 4), candle_core::DType::F64, &Device::Cpu).unwrap();
+    let x = Tensor::ones((1, 1, 1, 1, 4), candle_core::DType::F64, &device()).unwrap();
     let config = Pool3dConfig::new([1, 1, 2]).divisor_override(Some(5));
     let y = avg_pool3d(&x, &config).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
     assert_eq!(y, [0.4, 0.4]);
@@ -72,7 +72,7 @@ fn a_given_divisor_replaces_the_count() {
 
 #[test]
 fn padding_counts_or_not() {
-    let x = Tensor::ones((1, 1, 1, 1, 4), candle_core::DType::F64, &Device::Cpu).unwrap();
+    let x = Tensor::ones((1, 1, 1, 1, 4), candle_core::DType::F64, &device()).unwrap();
     let config = Pool3dConfig::new([1, 1, 2]).padding([0, 0, 1]);
     let values =
         |c: &Pool3dConfig| avg_pool3d(&x, c).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();

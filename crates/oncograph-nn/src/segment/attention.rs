@@ -410,6 +410,8 @@ impl CustomOp2 for Attention {
         })
     }
 
+    crate::cuda_on_host!(CustomOp2);
+
     fn bwd(
         &self,
         source: &Tensor,
@@ -448,6 +450,8 @@ impl CustomOp3 for Attention {
             Ok(self.output::<T>(s, t, Some(slice(edge, e_layout)?)))
         })
     }
+
+    crate::cuda_on_host!(CustomOp3);
 
     fn bwd(
         &self,

@@ -457,6 +457,8 @@ impl CustomOp3 for Attention {
         })
     }
 
+    crate::cuda_on_host!(CustomOp3);
+
     fn bwd(
         &self,
         source: &Tensor,

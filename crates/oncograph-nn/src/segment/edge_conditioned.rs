@@ -292,6 +292,8 @@ impl CustomOp3 for Conditioned {
         })
     }
 
+    crate::cuda_on_host!(CustomOp3);
+
     fn bwd(
         &self,
         x: &Tensor,

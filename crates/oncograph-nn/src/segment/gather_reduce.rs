@@ -136,6 +136,8 @@ impl CustomOp1 for Gather {
         dispatch!(self.name(), candle_core::backend::BackendStorage::dtype(x), T => Ok(self.run::<T>(slice(x, layout)?, width)))
     }
 
+    crate::cuda_on_host!(CustomOp1);
+
     fn bwd(&self, _: &Tensor, _: &Tensor, dy: &Tensor) -> candle_core::Result<Option<Tensor>> {
         let op = Gather { adjacency: self.adjacency.clone(), mean: self.mean, reverse: !self.reverse };
         Ok(Some(dy.contiguous()?.apply_op1_no_bwd(&op)?))
@@ -183,6 +185,8 @@ impl CustomOp2 for Weighted {
             Ok(self.run::<T>(slice(x, x_layout)?, slice(weight, w_layout)?, width, heads))
         })
     }
+
+    crate::cuda_on_host!(CustomOp2);
 
     fn bwd(
         &self,
@@ -233,6 +237,8 @@ impl CustomOp2 for EdgeDot {
             }))
         })
     }
+
+    crate::cuda_on_host!(CustomOp2);
 }
 
 /// Largest value over the sources of each target.
@@ -259,6 +265,8 @@ impl CustomOp1 for Max {
             }))
         })
     }
+
+    crate::cuda_on_host!(CustomOp1);
 
     fn bwd(&self, x: &Tensor, y: &Tensor, dy: &Tensor) -> candle_core::Result<Option<Tensor>> {
         Ok(Some(x.apply_op3_no_bwd(y, &dy.contiguous()?, &MaxGradient(self.0.clone()))?))
@@ -323,12 +331,15 @@ impl CustomOp3 for MaxGradient {
             Ok(self.run::<T>(slice(x, x_layout)?, slice(y, y_layout)?, slice(dy, dy_layout)?, width))
         })
     }
+
+    crate::cuda_on_host!(CustomOp3);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{DType, Device, Var};
+    use crate::testing::device;
+    use candle_core::{DType, Var};
 
     fn adjacency() -> Arc<Adjacency> {
         // Node 3 has no incoming edge, node 4 no edge at all, 1 -> 0 occurs twice.
@@ -336,7 +347,7 @@ mod tests {
     }
 
     fn var(values: &[f64], shape: (usize, usize)) -> Var {
-        Var::from_tensor(&Tensor::from_slice(values, shape, &Device::Cpu).unwrap()).unwrap()
+        Var::from_tensor(&Tensor::from_slice(values, shape, &device()).unwrap()).unwrap()
     }
 
     /// The largest difference of the analytic gradient from central differences of `sum(f(v) * cotangent)`.
@@ -344,7 +355,7 @@ mod tests {
         let shape = f(v).shape().clone();
         let cotangent: Vec<f64> =
             (0..shape.elem_count()).map(|i| ((i * 7 + 3) % 11) as f64 / 5.0 - 1.0).collect();
-        let cotangent = Tensor::from_vec(cotangent, shape, &Device::Cpu).unwrap();
+        let cotangent = Tensor::from_vec(cotangent, shape, &device()).unwrap();
         let loss = |x: &Tensor| (f(x) * &cotangent).unwrap().sum_all().unwrap();
         let grads = loss(v).backward().unwrap();
         let analytic = grads.get(v).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
@@ -352,7 +363,7 @@ mod tests {
         let at = |i: usize, h: f64| {
             let mut moved = x.clone();
             moved[i] += h;
-            let moved = Tensor::from_vec(moved, v.shape(), &Device::Cpu).unwrap();
+            let moved = Tensor::from_vec(moved, v.shape(), &device()).unwrap();
             loss(&moved).to_scalar::<f64>().unwrap()
         };
         let h = 1e-5;
@@ -398,17 +409,17 @@ mod tests {
 
     #[test]
     fn weights_of_one_are_a_sum_and_heads_split_the_features() {
-        let ones = Tensor::ones((6, 1), DType::F64, &Device::Cpu).unwrap();
+        let ones = Tensor::ones((6, 1), DType::F64, &device()).unwrap();
         let a = gather_reduce_weighted(&x(), &ones, &adjacency()).unwrap().to_vec2::<f64>().unwrap();
         assert_eq!(a, gather_reduce(&x(), &adjacency(), Reduce::Sum).unwrap().to_vec2::<f64>().unwrap());
-        let first = Tensor::from_slice(&[1f64, 0.].repeat(6), (6, 2), &Device::Cpu).unwrap();
+        let first = Tensor::from_slice(&[1f64, 0.].repeat(6), (6, 2), &device()).unwrap();
         let b = gather_reduce_weighted(&x(), &first, &adjacency()).unwrap().to_vec2::<f64>().unwrap();
         assert!(b.iter().zip(&a).all(|(b, a)| b[0] == a[0] && b[1] == 0.0));
     }
 
     #[test]
     fn segments_of_edges() {
-        let v = Tensor::new(&[[1f32], [2.], [3.], [4.], [5.], [6.]], &Device::Cpu).unwrap();
+        let v = Tensor::new(&[[1f32], [2.], [3.], [4.], [5.], [6.]], &device()).unwrap();
         let y = segment_reduce(&v, &adjacency(), Reduce::Sum).unwrap();
         assert_eq!(y.flatten_all().unwrap().to_vec1::<f32>().unwrap(), [6., 10., 5., 0., 0.]);
     }
@@ -421,7 +432,7 @@ mod tests {
         let (s, t): (Vec<_>, Vec<_>) = (0..edges).map(|i| (hash(i, 3), hash(i, 11) / 7)).unzip();
         let a = Arc::new(Adjacency::new(n as usize, n as usize, &s, &t).unwrap());
         let x: Vec<f32> = (0..n * 33).map(|i| (i as f32 * 0.37).sin()).collect();
-        let x = Tensor::from_vec(x, (n as usize, 33), &Device::Cpu).unwrap();
+        let x = Tensor::from_vec(x, (n as usize, 33), &device()).unwrap();
         let run = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| gather_reduce(&x, &a, Reduce::Mean).unwrap().to_vec2::<f32>().unwrap())
@@ -431,7 +442,7 @@ mod tests {
 
     #[test]
     fn wrong_shapes_are_refused() {
-        let x = Tensor::zeros((4, 2), DType::F32, &Device::Cpu).unwrap();
+        let x = Tensor::zeros((4, 2), DType::F32, &device()).unwrap();
         let message = gather_reduce(&x, &adjacency(), Reduce::Sum).unwrap_err().to_string();
         assert_eq!(message, "gather_reduce: expected [5, features], got [4, 2]");
     }

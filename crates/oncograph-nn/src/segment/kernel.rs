@@ -1,6 +1,7 @@
 //! What the kernels of this module share.
 
-use candle_core::{CpuStorage, Layout, Result, Shape, Storage, Tensor, WithDType};
+use crate::element::on_cpu;
+use candle_core::{CpuStorage, Layout, Result, Shape, Tensor, WithDType};
 use rayon::prelude::*;
 
 /// f32 and f64, with what candle's `WithDType` lacks.
@@ -66,16 +67,13 @@ pub(super) fn slice<'a, T: WithDType>(storage: &'a CpuStorage, layout: &Layout) 
     Ok(&storage.as_slice::<T>()?[from..to])
 }
 
-/// Calls `run` with the values of a contiguous tensor in CPU memory.
+/// Calls `run` with the values of a contiguous tensor, on whatever device.
 pub(super) fn with_values<T: WithDType, R>(
     tensor: &Tensor,
     run: impl FnOnce(&[T]) -> Result<R>,
 ) -> Result<R> {
     let (storage, layout) = tensor.storage_and_layout();
-    match &*storage {
-        Storage::Cpu(storage) => run(slice(storage, layout)?),
-        _ => candle_core::bail!("a segment operation needs a tensor in CPU memory"),
-    }
+    run(slice(&*on_cpu(&storage)?, layout)?)
 }
 
 /// A matrix of `rows` x `width` zeros, each row of which `fill(row, values)` fills on its own.

@@ -104,6 +104,8 @@ impl CustomOp1 for LoopRows {
         })
     }
 
+    crate::cuda_on_host!(CustomOp1);
+
     fn bwd(&self, _: &Tensor, _: &Tensor, dy: &Tensor) -> candle_core::Result<Option<Tensor>> {
         let op = LoopRows { adjacency: self.adjacency.clone(), mean: self.mean, reverse: true };
         Ok(Some(dy.contiguous()?.apply_op1_no_bwd(&op)?))

@@ -297,6 +297,8 @@ impl CustomOp2 for Propagate {
         })
     }
 
+    crate::cuda_on_host!(CustomOp2);
+
     fn bwd(
         &self,
         x: &Tensor,

@@ -249,6 +249,8 @@ impl CustomOp3 for RowLinear {
         })
     }
 
+    crate::cuda_on_host!(CustomOp3);
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -275,9 +277,9 @@ impl CustomOp3 for RowLinear {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::pattern;
+    use crate::testing::{device, pattern};
     use crate::{ParamStore, Seed};
-    use candle_core::{DType, Device, Var};
+    use candle_core::{DType, Var};
 
     fn gap(a: &Tensor, b: &Tensor) -> f64 {
         (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap()
@@ -297,9 +299,9 @@ mod tests {
             cases.into_iter().chain([(0, 133, 131, true), (1, 133, 131, false), (300, 133, 131, true)])
         {
             let store = ParamStore::new(Seed::new(1));
-            let layer = crate::linear(features, out, store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+            let layer = crate::linear(features, out, store.var_builder(DType::F64, &device())).unwrap();
             let x = match rows {
-                0 => Tensor::zeros((0, features), DType::F64, &Device::Cpu).unwrap(),
+                0 => Tensor::zeros((0, features), DType::F64, &device()).unwrap(),
                 _ => pattern(&[rows, features], 2).unwrap(),
             };
             let x = Var::from_tensor(&x).unwrap();
@@ -333,7 +335,7 @@ mod tests {
         for (features, out) in [(3, 2), (130, 129)] {
             let make = |dims: &[usize], salt| Var::from_tensor(&pattern(dims, salt).unwrap()).unwrap();
             let (x, w, base) = (make(&[5, features], 1), make(&[out, features], 2), make(&[4, out], 3));
-            let index = Tensor::new(&[2u32, 0, 2, 1, 0], &Device::Cpu).unwrap();
+            let index = Tensor::new(&[2u32, 0, 2, 1, 0], &device()).unwrap();
             let plain = (x.matmul(&w.t().unwrap()).unwrap() + base.index_select(&index, 0).unwrap()).unwrap();
             let fused = row_linear_onto(&x, &w, &base, &of_row).unwrap();
             assert!(gap(&plain, &fused) < 1e-12);

@@ -49,6 +49,8 @@ impl CustomOp1 for Softmax {
         })
     }
 
+    crate::cuda_on_host!(CustomOp1);
+
     fn bwd(&self, _: &Tensor, y: &Tensor, dy: &Tensor) -> candle_core::Result<Option<Tensor>> {
         Ok(Some(y.apply_op2_no_bwd(&dy.contiguous()?, &SoftmaxGradient(self.0.clone()))?))
     }
@@ -79,6 +81,8 @@ impl CustomOp2 for SoftmaxGradient {
             }))
         })
     }
+
+    crate::cuda_on_host!(CustomOp2);
 }
 
 /// An \[edges, heads\] matrix whose entries `run(edges of a target, head, put)` sets.
@@ -101,7 +105,8 @@ fn per_target<T: Real>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{Device, Var};
+    use crate::testing::device;
+    use candle_core::Var;
 
     fn run(logits: &Tensor) -> Tensor {
         let a = Arc::new(Adjacency::new(3, 3, &[0, 1, 2, 0], &[1, 2, 1, 1]).unwrap());
@@ -110,7 +115,7 @@ mod tests {
 
     #[test]
     fn sums_to_one_and_survives_large_logits() {
-        let z = Tensor::new(&[[1000f32], [-3.], [1000.], [999.]], &Device::Cpu).unwrap();
+        let z = Tensor::new(&[[1000f32], [-3.], [1000.], [999.]], &device()).unwrap();
         let y = run(&z).flatten_all().unwrap().to_vec1::<f32>().unwrap();
         approx::assert_relative_eq!(y[0] + y[2] + y[3], 1.0, epsilon = 1e-6);
         assert_eq!(y[0], y[2]);
@@ -121,9 +126,9 @@ mod tests {
     #[test]
     fn gradient_by_finite_differences() {
         let values = [0.3f64, -1.0, 2.0, 0.5, -0.2, 0.8, 1.1, 0.0];
-        let cotangent = Tensor::new(&[1.0f64, -2.0, 0.5, 0.3, 0.9, -0.4, 0.7, 1.3], &Device::Cpu).unwrap();
+        let cotangent = Tensor::new(&[1.0f64, -2.0, 0.5, 0.3, 0.9, -0.4, 0.7, 1.3], &device()).unwrap();
         let loss = |z: &Tensor| (run(z).flatten_all().unwrap() * &cotangent).unwrap().sum_all().unwrap();
-        let tensor = |v: &[f64]| Tensor::from_slice(v, (4, 2), &Device::Cpu).unwrap();
+        let tensor = |v: &[f64]| Tensor::from_slice(v, (4, 2), &device()).unwrap();
         let z = Var::from_tensor(&tensor(&values)).unwrap();
         let grads = loss(&z).backward().unwrap();
         let g = grads.get(&z).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();

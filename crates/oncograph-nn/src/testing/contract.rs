@@ -14,9 +14,9 @@ type Outcome<T> = Result<T, String>;
 /// Elements of a tensor whose gradient is compared with finite differences: all of a small one.
 const PROBES: usize = 6;
 
-/// One test per configuration of a module, with the checks of [`check_module`].
+/// One test per configuration of a module, with the checks of [`check_module`], on every one of [`devices`](super::devices).
 ///
-/// `forward` sees the module as `$model` and f64 inputs of the given shapes as `$x`. Behind `constant` stand the
+/// `forward` sees the module as `$model` and f64 inputs of the given shapes, which are on the device, as `$x`. Behind `constant` stand the
 /// parameters whose gradient is zero by the mathematics, as a bias in front of a norm.
 ///
 /// ```
@@ -33,15 +33,18 @@ macro_rules! module_contract {
        $(, constant [$($zero:expr),*])?;)*) => {$(
         #[test]
         fn $name() {
-            let checked = $crate::testing::check_module(
-                &$config,
-                |config, vb| config.build(vb),
-                |$model, $x| $forward,
-                &[$(&$shape),*],
-                &[$($($zero),*)?],
-            );
-            if let Err(cause) = checked {
-                panic!("{cause}");
+            for device in $crate::testing::devices() {
+                let checked = $crate::testing::check_module(
+                    &$config,
+                    |config, vb| config.build(vb),
+                    |$model, $x| $forward,
+                    &[$(&$shape),*],
+                    &[$($($zero),*)?],
+                    &device,
+                );
+                if let Err(cause) = checked {
+                    panic!("on {:?}: {cause}", device.location());
+                }
             }
         }
     )*};
@@ -49,7 +52,7 @@ macro_rules! module_contract {
 
 /// What a module promises: its configuration survives JSON; one seed gives the same bits and another seed others; its
 /// weights survive a file; every parameter has a finite gradient that is not all zero; the gradients of inputs and
-/// parameters are those of finite differences in f64; and it can be sent to and shared with another thread.
+/// parameters are those of finite differences in f64, all of it on `device`; and it can be sent to and shared with another thread.
 ///
 /// # Errors
 /// The first promise that is not kept, with the parameter or input and both values.
@@ -59,6 +62,7 @@ pub fn check_module<C, M, E: Display, F: Display>(
     forward: impl Fn(&M, &[Tensor]) -> Result<Tensor, F>,
     shapes: &[&[usize]],
     constant: &[&str],
+    device: &Device,
 ) -> Outcome<()>
 where
     C: Serialize + DeserializeOwned + PartialEq + Debug,
@@ -69,18 +73,21 @@ where
     if read != *config {
         return Err(format!("the configuration came back from JSON as {read:?}, not {config:?}"));
     }
-    let inputs =
-        (0u64..).zip(shapes).map(|(salt, shape)| pattern(shape, salt)).collect::<Result<Vec<_>, _>>();
-    let inputs = inputs.map_err(text)?;
+    let inputs = (0u64..).zip(shapes).map(|(salt, shape)| pattern_on(device, shape, salt));
+    let inputs = inputs.collect::<Outcome<Vec<_>>>()?;
     let make = |seed: u64| -> Outcome<(ParamStore, M)> {
         let store = ParamStore::new(Seed::new(seed));
-        let module = build(&read, store.var_builder(DType::F64, &Device::Cpu)).map_err(text)?;
+        let module = build(&read, store.var_builder(DType::F64, device)).map_err(text)?;
         Ok((store, module))
     };
     let run = |module: &M| forward(module, &inputs).map_err(text);
     let (store, module) = make(1)?;
     weights(&store, &run(&module)?, make, run)?;
     gradients(&store, |inputs| forward(&module, inputs).map_err(text), &inputs, constant)
+}
+
+fn pattern_on(device: &Device, shape: &[usize], salt: u64) -> Outcome<Tensor> {
+    pattern(shape, salt).and_then(|t| Ok(t.to_device(device)?)).map_err(text)
 }
 
 fn text(error: impl Display) -> String {
@@ -130,7 +137,7 @@ fn weights<M>(
 fn shifted(store: &ParamStore) -> Outcome<HashMap<String, Tensor>> {
     let mut state = store.snapshot().map_err(text)?;
     for (salt, (name, var)) in (100u64..).zip(store.trainable()) {
-        let noise = pattern(var.dims(), salt).map_err(text)?;
+        let noise = pattern_on(var.device(), var.dims(), salt)?;
         let moved = noise.affine(0.1, 0.0).and_then(|n| n + var.as_tensor()).map_err(text)?;
         state.insert(name, moved);
     }
@@ -149,7 +156,7 @@ fn gradients(
     let loss = || -> Outcome<Tensor> {
         let tensors: Vec<Tensor> = inputs.iter().map(|v| v.as_tensor().clone()).collect();
         let y = forward(&tensors)?;
-        let unequal = pattern(y.dims(), 77).map_err(text)?;
+        let unequal = pattern_on(y.device(), y.dims(), 77)?;
         (y * unequal).and_then(|y| y.sum_all()).map_err(text)
     };
     let grads = loss()?.backward().map_err(text)?;
@@ -180,7 +187,7 @@ fn differences(name: &str, var: &Var, gradient: &[f64], loss: impl Fn() -> Outco
         let at = |h: f64| -> Outcome<f64> {
             let mut moved = flat.clone();
             moved[i] += h;
-            let moved = Tensor::from_vec(moved, old.dims(), &Device::Cpu).map_err(text)?;
+            let moved = Tensor::from_vec(moved, old.dims(), old.device()).map_err(text)?;
             var.set(&moved).map_err(text)?;
             loss()
         };

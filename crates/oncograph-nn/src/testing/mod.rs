@@ -4,8 +4,27 @@ mod contract;
 
 pub use contract::check_module;
 
-use crate::{Error, ParamStore, Result};
-use candle_core::{DType, Tensor, Var};
+use crate::{DeviceSpec, Error, ParamStore, Result};
+use candle_core::{DType, Device, Tensor, Var};
+
+/// The device of tests that do not depend on it: the first GPU with the feature `cuda`, else the CPU.
+///
+/// # Panics
+/// If the GPU cannot be opened.
+#[allow(clippy::expect_used)] // helpers of tests are tests
+pub fn device() -> Device {
+    let spec = if cfg!(feature = "cuda") { DeviceSpec::Cuda(0) } else { DeviceSpec::Cpu };
+    spec.open().expect("the device of the tests")
+}
+
+/// The CPU, and with the feature `cuda` the first GPU.
+///
+/// # Panics
+/// As [`device`].
+pub fn devices() -> Vec<Device> {
+    let gpu = cfg!(feature = "cuda").then(device);
+    [Device::Cpu].into_iter().chain(gpu).collect()
+}
 
 /// Compares the gradients of `sum(f(inputs) * c)` with central finite differences, in f64.
 ///
@@ -81,7 +100,7 @@ pub fn assert_gradient_coverage(store: &ParamStore, loss: &Tensor) -> Result<()>
     Err(Error::StateMismatch { missing, unexpected: zero, misshaped: infinite })
 }
 
-/// Numbers without structure in \[-1, 1), the same in every run: test input that needs no generator.
+/// Numbers without structure in \[-1, 1), the same in every run, on [`device`]: test input that needs no generator.
 ///
 /// # Errors
 /// An error of candle.
@@ -90,5 +109,5 @@ pub fn pattern(shape: &[usize], salt: u64) -> Result<Tensor> {
     let mut rng = crate::Seed::new(salt).stream("pattern").rng();
     let n = shape.iter().product();
     let values: Vec<f64> = (0..n).map(|_| rng.random_range(-1.0..1.0)).collect();
-    Ok(Tensor::from_vec(values, shape, &candle_core::Device::Cpu)?)
+    Ok(Tensor::from_vec(values, shape, &device())?)
 }

@@ -109,16 +109,16 @@ impl TransformerEncoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_gradient_coverage, pattern};
+    use crate::testing::{assert_gradient_coverage, device, pattern};
     use crate::{ParamStore, Seed};
-    use candle_core::{DType, Device};
+    use candle_core::DType;
 
     #[test]
     fn names_and_gradients_of_the_stack() {
         let store = ParamStore::new(Seed::new(1));
         let layer = TransformerEncoderLayerConfig::new(4, 2).dim_feedforward(6);
         let config = TransformerEncoderConfig::new(layer, 2).norm(true);
-        let encoder = config.build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+        let encoder = config.build(store.var_builder(DType::F64, &device())).unwrap();
         let names = store.names();
         assert_eq!(names.len(), 2 * 12 + 2);
         assert!(names.contains(&"layers.1.self_attn.in_proj_weight".to_string()));

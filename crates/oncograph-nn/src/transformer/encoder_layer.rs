@@ -208,13 +208,13 @@ impl TransformerEncoderLayer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_gradient_coverage, check_gradients, pattern};
+    use crate::testing::{assert_gradient_coverage, check_gradients, device, pattern};
     use crate::{ParamStore, Seed};
-    use candle_core::{DType, Device};
+    use candle_core::DType;
 
     fn build(config: &TransformerEncoderLayerConfig) -> (ParamStore, TransformerEncoderLayer) {
         let store = ParamStore::new(Seed::new(1));
-        let layer = config.build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+        let layer = config.build(store.var_builder(DType::F64, &device())).unwrap();
         (store, layer)
     }
 

@@ -107,11 +107,11 @@ fn same_bits(a: &Tensor, b: &Tensor) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
+    use oncograph_nn::testing::device;
 
     fn site(w: f32, seen: i64) -> HashMap<String, Tensor> {
-        let w = Tensor::new(&[w, -w], &Device::Cpu).unwrap();
-        HashMap::from([("w".to_string(), w), ("seen".to_string(), Tensor::new(seen, &Device::Cpu).unwrap())])
+        let w = Tensor::new(&[w, -w], &device()).unwrap();
+        HashMap::from([("w".to_string(), w), ("seen".to_string(), Tensor::new(seen, &device()).unwrap())])
     }
 
     #[test]

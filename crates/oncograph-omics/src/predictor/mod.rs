@@ -33,6 +33,7 @@ pub struct OmicsPrediction {
 /// The model of one fold.
 struct FoldModel {
     place: (usize, usize),
+    device: Device,
     trained: TrainedOmics,
     calibration: BTreeMap<String, SurvivalCalibration>,
     /// Risks of the fold's held-out patients by task.
@@ -51,19 +52,22 @@ pub struct OmicsPredictor {
 }
 
 impl OmicsPredictor {
-    /// Opens a bundle that [`write_bundle`] wrote.
+    /// Opens a bundle that [`write_bundle`] wrote, for predictions on a device.
     ///
     /// # Errors
     /// A bundle of another system, or one whose files do not fit each other.
-    pub fn open(bundle: &Bundle) -> Result<Self> {
+    pub fn open(bundle: &Bundle, device: &Device) -> Result<Self> {
         let bundle = bundle.clone().of_system(SYSTEM)?;
         let file: ModelFile = bundle.json("model.json")?;
         if file.folds.is_empty() {
             return Err(Error::input("model.json", "the model of a fold", "none"));
         }
         file.config.validate()?;
-        let folds =
-            file.folds.iter().map(|place| fold_model(&bundle, &file, *place)).collect::<Result<_>>()?;
+        let folds = file
+            .folds
+            .iter()
+            .map(|place| fold_model(&bundle, &file, *place, device))
+            .collect::<Result<_>>()?;
         Ok(OmicsPredictor { folds, identity: bundle.identity(), phantom: bundle.phantom(), file })
     }
 
@@ -120,7 +124,7 @@ struct FoldReading<'a> {
 
 impl FoldModel {
     fn read(&self, rows: &OmicsRows<'_>) -> Result<FoldReading<'_>> {
-        let source = self.trained.pipeline.source(rows, &Device::Cpu)?;
+        let source = self.trained.pipeline.source(rows, &self.device)?;
         let mut attributions = vec![];
         if let Some(found) = self.trained.attributed(&source, &[0])? {
             let names = found.layout.iter().flat_map(|(table, width)| {
@@ -139,7 +143,12 @@ impl FoldModel {
     }
 }
 
-fn fold_model(bundle: &Bundle, file: &ModelFile, place: (usize, usize)) -> Result<FoldModel> {
+fn fold_model(
+    bundle: &Bundle,
+    file: &ModelFile,
+    place: (usize, usize),
+    device: &Device,
+) -> Result<FoldModel> {
     let folder = fold_folder(place);
     let FoldFile { pipeline, calibration } = bundle.json(&format!("{folder}/pipeline.json"))?;
     pipeline.check(file.columns.covariates.len(), &file.columns.tables)?;
@@ -149,10 +158,11 @@ fn fold_model(bundle: &Bundle, file: &ModelFile, place: (usize, usize)) -> Resul
     for task in &net.tasks {
         let bytes = bundle.bytes(&format!("{folder}/{}.safetensors", task.name))?;
         let parameters = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu)?;
-        models.push(TaskModel::new(task.clone(), (&net, false), graphs.clone(), parameters, &Device::Cpu)?);
+        models.push(TaskModel::new(task.clone(), (&net, false), graphs.clone(), parameters, device)?);
     }
     Ok(FoldModel {
         place,
+        device: device.clone(),
         trained: TrainedOmics { pipeline, models, batch: file.config.batch },
         calibration,
         reference: bundle.json(&format!("{folder}/reference.json"))?,

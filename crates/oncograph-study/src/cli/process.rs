@@ -1,6 +1,7 @@
 use crate::{Error, Result};
 use candle_core::Device;
 use oncograph_core::Argument;
+use oncograph_nn::DeviceSpec;
 use oncograph_train::StopFlag;
 use std::error::Error as StdError;
 use std::process::ExitCode;
@@ -64,22 +65,14 @@ pub fn stop_on_ctrl_c() -> Result<StopFlag> {
     Ok(stop)
 }
 
-/// `cpu`, `cuda` or `cuda:N`.
+/// Opens the device that `--device` names: `cpu`, `cuda` or `cuda:N`; see [`DeviceSpec::open`].
 ///
 /// # Errors
-/// If the name is another one, or the device is not there.
+/// If the name is another one, or what keeps the device from being opened.
 pub fn device(name: &str) -> Result<Device> {
-    let cuda = |ordinal| {
-        let failed = |e| Error::system(format!("--device {name}: {e}; build with --features cuda"));
-        Device::new_cuda(ordinal).map_err(failed)
-    };
-    let bad = || Argument::new("--device", "name", "cpu, cuda or cuda:N", name);
-    match name.split_once(':') {
-        None if name == "cpu" => Ok(Device::Cpu),
-        None if name == "cuda" => cuda(0),
-        Some(("cuda", ordinal)) => cuda(ordinal.parse().map_err(|_| bad())?),
-        _ => Err(bad().into()),
-    }
+    let bad = |_| Argument::new("--device", "name", "cpu, cuda or cuda:N", name);
+    let spec: DeviceSpec = name.parse().map_err(bad)?;
+    spec.open().map_err(|e| Error::system(format!("--device {name}: {e}")))
 }
 
 /// The command line as typed, without the path of the program.
@@ -150,5 +143,9 @@ mod tests {
         let text = device("tpu").unwrap_err().to_string();
         assert_eq!(text, "--device: name must be cpu, cuda or cuda:N, got tpu");
         assert!(device("cuda:x").is_err());
+        if cfg!(not(feature = "cuda")) {
+            let text = device("cuda").unwrap_err().to_string();
+            assert!(text.starts_with("--device cuda: this program was built without CUDA"), "{text}");
+        }
     }
 }

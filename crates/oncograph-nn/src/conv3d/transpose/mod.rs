@@ -7,7 +7,6 @@ pub use layer::{ConvTranspose3d, ConvTranspose3dLayerConfig};
 
 use super::config::Geometry;
 use super::{Algorithm, Conv3dConfig};
-use crate::element::require_cpu;
 use crate::{Error, Result};
 use candle_core::Tensor;
 use op::Transposed;
@@ -162,7 +161,7 @@ impl ConvTranspose3dConfig {
 ///
 /// # Errors
 /// [`Error::Shape`] for shapes that do not fit together or an empty output, [`Error::Argument`] for a value out of its
-/// range or a type other than f32 and f64, [`Error::NoKernel`] off the CPU.
+/// range or a type other than f32 and f64.
 ///
 /// # Example
 ///
@@ -199,7 +198,6 @@ pub(super) fn transposed_with(
     algorithm: Algorithm,
 ) -> Result<Tensor> {
     let g = config.geometry(x.dims(), weight.dims())?;
-    require_cpu(OP, x.device())?;
     let op = Transposed { config: *config, algorithm };
     let Some(bias) = bias else { return Ok(x.apply_op2(weight, op)?) };
     if bias.dims() != [g.groups * g.ci] {

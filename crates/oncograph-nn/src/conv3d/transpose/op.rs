@@ -79,6 +79,8 @@ impl CustomOp2 for Transposed {
         self.run((x, x_l), (w, w_l), None)
     }
 
+    crate::cuda_on_host!(CustomOp2);
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -106,6 +108,8 @@ impl CustomOp3 for Transposed {
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         self.run((x, x_l), (w, w_l), Some((b, b_l)))
     }
+
+    crate::cuda_on_host!(CustomOp3);
 
     fn bwd(
         &self,
@@ -160,4 +164,6 @@ impl CustomOp2 for Gradient {
             Ok((T::to_cpu_storage_owned(gradient), self.shape.clone()))
         })
     }
+
+    crate::cuda_on_host!(CustomOp2);
 }

@@ -1,7 +1,7 @@
 use super::*;
-use crate::testing::{assert_gradient_coverage, check_gradients, pattern};
+use crate::testing::{assert_gradient_coverage, check_gradients, device, pattern};
 use crate::{ParamStore, Seed};
-use candle_core::{DType, Device};
+use candle_core::DType;
 
 /// in, out, kernel, config, input size.
 type Case = (usize, usize, [usize; 3], ConvTranspose3dConfig, [usize; 3]);
@@ -44,7 +44,7 @@ fn gradients_match_finite_differences_and_kernels_agree() {
 
 #[test]
 fn by_hand_along_one_axis() {
-    let line = |v: &[f64]| Tensor::from_slice(v, (1, 1, 1, 1, v.len()), &Device::Cpu).unwrap();
+    let line = |v: &[f64]| Tensor::from_slice(v, (1, 1, 1, 1, v.len()), &device()).unwrap();
     let c = ConvTranspose3dConfig::new().stride([1, 1, 2]).output_padding([0, 0, 1]);
     let y = conv_transpose3d(&line(&[1.0, 10.0]), &line(&[1.0, 2.0, 3.0]), None, &c).unwrap();
     assert_eq!(y.flatten_all().unwrap().to_vec1::<f64>().unwrap(), [1.0, 2.0, 13.0, 20.0, 30.0, 0.0]);
@@ -55,7 +55,7 @@ fn the_layer_covers_its_parameters_and_names_what_does_not_fit() {
     let store = ParamStore::new(Seed::new(1));
     let config =
         ConvTranspose3dLayerConfig::new(2, 3, [2; 3]).conv(ConvTranspose3dConfig::new().stride([2; 3]));
-    let layer = config.build(store.var_builder(DType::F64, &Device::Cpu)).unwrap();
+    let layer = config.build(store.var_builder(DType::F64, &device())).unwrap();
     let x = pattern(&[1, 2, 2, 3, 2], 1).unwrap();
     let loss = layer.forward(&x).unwrap().sqr().unwrap().sum_all().unwrap();
     assert_gradient_coverage(&store, &loss).unwrap();

@@ -146,7 +146,7 @@ impl BlockedConv3d {
     /// input, and with any padding.
     ///
     /// # Errors
-    /// [`Error::Shape`] as there, [`Error::NoKernel`] off the CPU, [`Error::Argument`] for another type than f32.
+    /// [`Error::Shape`] as there, [`Error::Argument`] for another type than f32.
     pub fn forward_tensor(&self, x: &Tensor, relu: bool, spare: &SpareVolumes) -> Result<BlockedVolume> {
         let &[batch, channels, d, h, w] = x.dims() else {
             return Err(Error::shape("BlockedConv3d", "[batch, channels, D, H, W]", x.dims()));

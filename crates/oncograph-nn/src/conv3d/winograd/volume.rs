@@ -2,11 +2,11 @@
 #![allow(unsafe_code)]
 
 use super::lanes::LANES;
+use crate::element::{self, unsupported};
 use crate::parallel::zeros;
 use crate::{Error, Result};
-use candle_core::{CpuStorage, Device, Storage, Tensor};
+use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
-use std::borrow::Cow;
 
 /// Mutable memory shared by tasks that write to different elements.
 #[derive(Clone, Copy)]
@@ -140,13 +140,13 @@ impl BlockedVolume {
         out
     }
 
-    /// From a tensor of f32 on the CPU.
+    /// From a tensor of f32.
     ///
     /// # Shapes
     /// \[batch, channels, D, H, W\].
     ///
     /// # Errors
-    /// [`Error::Shape`] for another rank, [`Error::NoKernel`] off the CPU, [`Error::Argument`] for another type.
+    /// [`Error::Shape`] for another rank, [`Error::Argument`] for another type.
     pub fn from_tensor(x: &Tensor) -> Result<Self> {
         let &[batch, channels, d, h, w] = x.dims() else {
             return Err(Error::shape("BlockedVolume", "[batch, channels, D, H, W]", x.dims()));
@@ -165,14 +165,8 @@ impl BlockedVolume {
 
 /// Calls `f` with the values of `x` in order.
 pub(in crate::conv3d) fn with_values<T>(x: &Tensor, f: impl FnOnce(&[f32]) -> T) -> Result<T> {
-    use crate::element::{Element, require_cpu, unsupported};
-    require_cpu("BlockedVolume", x.device())?;
-    let (storage, layout) = x.storage_and_layout();
-    match &*storage {
-        Storage::Cpu(storage @ CpuStorage::F32(_)) => {
-            let values: Cow<[f32]> = f32::values(storage, layout)?;
-            Ok(f(&values))
-        }
-        _ => Err(unsupported("BlockedVolume", x.dtype())),
+    if x.dtype() != DType::F32 {
+        return Err(unsupported("BlockedVolume", x.dtype()));
     }
+    Ok(element::with_values(x, f)?)
 }

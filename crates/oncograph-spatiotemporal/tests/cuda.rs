@@ -1,0 +1,65 @@
+//! The system on a GPU against the CPU, from volumes to a bundle.
+#![cfg(feature = "cuda")]
+#![allow(clippy::unwrap_used)] // helpers of tests are tests
+
+use candle_core::Device;
+use oncograph_core::Seed;
+use oncograph_datasets::crlm::{ClinicalTable, ImageFiles, PhantomConfig};
+use oncograph_deploy::Bundle;
+use oncograph_spatiotemporal::{
+    CrlmSource, CtEncoder, StgBundleParts, StgCohort, StgPatient, StgPredictor, StgPreset, StgSystem,
+    StgSystemConfig, stg_model_card, write_stg_bundle,
+};
+use oncograph_study::testing::differences;
+use oncograph_study::{ScoreOptions, Study, StudyResults};
+use oncograph_train::{RunDir, StopFlag};
+use std::path::{Path, PathBuf};
+
+/// A study of 20 generated patients on a device, and its bundle.
+fn finished(root: &Path, name: &str, device: &Device) -> (StudyResults, PathBuf) {
+    let config =
+        StgSystemConfig::new(StgPreset::Quick).cross_validation(2, 1).size(4, 16).encoder_width(4).epochs(2);
+    let seed = Seed::new(5);
+    let source = CrlmSource::Phantom(PhantomConfig::new(20, 3).matrix(32).slice_spacing(7.0, 7.5));
+    let files = source.open(&root.join("cohort"), 2, |_| ()).unwrap();
+    let encoder = CtEncoder::new(&config, seed, device).unwrap();
+    let cohort = StgCohort::new(&files, &config).unwrap();
+    let cohort = cohort.encode(&encoder, 2, &StopFlag::new(), || ()).unwrap();
+    let run = RunDir::create(&root.join(name)).unwrap();
+    let stg = StgSystem::new(config.clone());
+    let study = Study::new(&cohort, &run).cross_validation(2, 1).seed(seed).device(device.clone());
+    let results = study.model("stg", &stg).run().unwrap();
+    let scores = results.score(&cohort, &ScoreOptions::default().replicates(50)).unwrap();
+    let card = stg_model_card(&config, &cohort, &scores, "stg");
+    let parts = StgBundleParts {
+        config: &config,
+        seed,
+        cohort: &cohort,
+        results: &results,
+        model: "stg",
+        card: &card,
+    };
+    let bundle = write_stg_bundle(&run, parts).unwrap().path().to_path_buf();
+    (results, bundle)
+}
+
+fn risk(bundle: &Path, cohort: &Path, device: &Device) -> f64 {
+    let predictor = StgPredictor::open(&Bundle::open(bundle).unwrap(), device).unwrap();
+    let images = ImageFiles::nifti_in(cohort.join("PHANTOM-0003")).unwrap().unwrap();
+    let table = ClinicalTable::read(cohort.join("clinical.csv")).unwrap();
+    let patient = StgPatient::new("PHANTOM-0003").images(images).clinical(table);
+    predictor.predict(&patient).unwrap().tasks[1].risk
+}
+
+#[test]
+fn a_study_is_that_of_the_cpu_and_its_bundle_opens_on_both() {
+    let (root, gpu) = (tempfile::tempdir().unwrap(), oncograph_nn::testing::device());
+    let (on_cpu, _) = finished(root.path(), "cpu", &Device::Cpu);
+    let (on_gpu, bundle) = finished(root.path(), "gpu", &gpu);
+    let (losses, answers) = differences(&on_cpu, &on_gpu).unwrap();
+    println!("largest difference of a loss {losses:.1e}, of an answer {answers:.1e}");
+    assert!(losses < 1e-5 && answers < 1e-4, "losses {losses:e}, answers {answers:e}");
+    let cohort = root.path().join("cohort");
+    let [here, there] = [&Device::Cpu, &gpu].map(|device| risk(&bundle, &cohort, device));
+    approx::assert_relative_eq!(here, there, max_relative = 1e-4, epsilon = 1e-5);
+}
