@@ -171,8 +171,8 @@ impl Learner for AutoencoderLearner<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use candle_core::Device;
     use oncograph_nn::optim::AdamConfig;
-    use oncograph_nn::testing::device;
     use oncograph_nn::{ParamStore, Seed, testing};
     use oncograph_train::{FitConfig, OptimizerConfig, StopFlag, fit};
 
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn parameter_counts_equal_the_specification() {
         let store = ParamStore::new(Seed::new(0));
-        AutoencoderConfig::default().build(store.var_builder(DType::F32, &device())).unwrap();
+        AutoencoderConfig::default().build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
         assert_eq!(store.parameter_count(), 21_778_672);
         let encoder = store.trainable().into_iter().filter(|(n, _)| n.starts_with("encoder."));
         assert_eq!(encoder.map(|(_, v)| v.elem_count()).sum::<usize>(), 10_887_344);
@@ -190,7 +190,7 @@ mod tests {
     fn learns_to_reconstruct() {
         let store = ParamStore::new(Seed::new(2));
         let config = AutoencoderConfig::default().widths([12, 8, 2]);
-        let model = config.build(store.var_builder(DType::F32, &device())).unwrap();
+        let model = config.build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
         // Two numbers make each row.
         let rows: Vec<f32> = (0..30)
             .flat_map(|i| {
@@ -198,7 +198,7 @@ mod tests {
                 (0..12).map(move |k| a * (k as f32 / 6.0 - 1.0) + b * if k % 2 == 0 { 1.0 } else { -1.0 })
             })
             .collect();
-        let rows = Tensor::from_vec(rows, (30, 12), &device()).unwrap();
+        let rows = Tensor::from_vec(rows, (30, 12), &Device::Cpu).unwrap();
         testing::assert_gradient_coverage(
             &store,
             &model.forward(&rows).unwrap().sqr().unwrap().sum_all().unwrap(),

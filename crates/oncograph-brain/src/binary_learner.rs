@@ -149,7 +149,6 @@ pub fn feature_matrix<'a>(rows: impl IntoIterator<Item = &'a Vec<f64>>, device: 
 mod tests {
     use super::*;
     use oncograph_nn::optim::AdamConfig;
-    use oncograph_nn::testing::device;
     use oncograph_nn::{MlpConfig, ParamStore};
     use oncograph_train::{FitConfig, OptimizerConfig, StopFlag, fit};
 
@@ -157,15 +156,16 @@ mod tests {
     #[test]
     fn learns_from_the_training_labels_only() {
         let rows: Vec<Vec<f64>> = (0..30).map(|i| vec![(i as f64).sin(), (i as f64 * 0.7).cos()]).collect();
-        let x = feature_matrix(&rows, &device()).unwrap();
+        let x = feature_matrix(&rows, &Device::Cpu).unwrap();
         let truth = |i: usize| rows[i][0] + rows[i][1] > 0.2;
         let split = Split::new((0..20).collect(), vec![], vec![]);
         for batch in [None, Some(6)] {
             let run = |labels: &[Option<bool>]| {
                 let store = ParamStore::new(Seed::new(3));
-                let mlp = MlpConfig::new([2, 8, 1]).build(store.var_builder(DType::F32, &device())).unwrap();
+                let mlp =
+                    MlpConfig::new([2, 8, 1]).build(store.var_builder(DType::F32, &Device::Cpu)).unwrap();
                 let forward = |patients: &[u32], mode: Mode| -> Result<Tensor> {
-                    let index = Tensor::from_slice(patients, patients.len(), &device())?;
+                    let index = Tensor::from_slice(patients, patients.len(), &Device::Cpu)?;
                     Ok(mlp.forward(&x.index_select(&index, 0)?, mode)?.squeeze(1)?)
                 };
                 let training = BinaryTraining::new().batch(batch).balance(true);
@@ -185,10 +185,10 @@ mod tests {
 
     #[test]
     fn patients_without_labels_cannot_train() {
-        let forward = |_: &[u32], _: Mode| Ok(Tensor::zeros(1, DType::F32, &device())?);
+        let forward = |_: &[u32], _: Mode| Ok(Tensor::zeros(1, DType::F32, &Device::Cpu)?);
         let split = Split::new(vec![0], vec![], vec![]);
         let error = BinaryLearner::new(forward, &[None], &split, &BinaryTraining::new(), Seed::new(1));
         assert_eq!(error.unwrap_err().to_string(), "BinaryLearner: expected patients with a label, got [0]");
-        assert!(feature_matrix(&[vec![1.0], vec![]], &device()).is_err());
+        assert!(feature_matrix(&[vec![1.0], vec![]], &Device::Cpu).is_err());
     }
 }

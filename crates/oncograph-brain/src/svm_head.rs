@@ -191,6 +191,10 @@ mod tests {
 
     /// Inside a ring or on it: no line divides them.
     #[test]
+    #[cfg_attr(
+        feature = "cuda",
+        ignore = "minutes in a build without optimised dependencies, and no tensor in it"
+    )]
     fn a_ring_is_learned_and_a_seed_repeats() {
         let rows: Vec<Vec<f64>> = (0..80)
             .map(|i| {
