@@ -3,7 +3,8 @@
 //!
 //! On CUDA, candle 0.11 fails on tensors without elements, reads strided ids as if they lay side by side, drops NaN in
 //! maxima and minima, and refuses products of operands that are parts of a larger matrix. `tests/cuda/tests/candle` in
-//! the repository has the list, with a test for each. On the CPU these functions are candle's own.
+//! the repository has the list, with a test for each. On the CPU these functions are candle's own, but that rows are selected by
+//! strided ids and of strided tensors too, which candle refuses there.
 
 use crate::Result;
 use candle_core::shape::Dim;
@@ -27,7 +28,8 @@ fn is_empty(x: &Tensor) -> bool {
 /// An error of candle, for example for a row that does not exist.
 pub fn select_rows(x: &Tensor, ids: &Tensor) -> Result<Tensor> {
     if is_plain(x) {
-        return Ok(x.index_select(ids, 0)?);
+        // The CPU refuses what does not lie side by side.
+        return Ok(x.contiguous()?.index_select(&ids.contiguous()?, 0)?);
     }
     if is_empty(ids) {
         // Not zeros: a part of `x` sends a gradient to it.
