@@ -22,6 +22,9 @@ pub(super) const SUITE: [Package; 9] = [
     Package { name: "oncograph-omics", tests: &["cuda", "net"] },
 ];
 
+/// How many of them, from the first on, `--quick` runs.
+pub(super) const QUICK: usize = 1;
+
 /// The profile of the root's manifest that everything is built with.
 pub(super) const PROFILE: &str = "cuda";
 

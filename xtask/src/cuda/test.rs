@@ -20,9 +20,19 @@ pub struct TestOptions {
     /// Count launches, products, copies and bytes, and print them when a test program ends.
     #[arg(long, conflicts_with = "gpu")]
     stats: bool,
+    /// Only the stand-in itself and candle's operations, which build in two minutes.
+    #[arg(long)]
+    quick: bool,
     /// Run nothing; print what a shell needs to build and run any program with the stand-in.
     #[arg(long, conflicts_with_all = ["gpu", "stats", "filters"])]
     env: bool,
+}
+
+impl TestOptions {
+    /// Those of `cargo xtask ci`.
+    pub fn quick() -> Self {
+        TestOptions { quick: true, ..TestOptions::default() }
+    }
 }
 
 /// Other places where cargo's build scripts look for a toolkit before or besides the stand-in.
@@ -53,7 +63,9 @@ pub fn run(root: &Path, options: &TestOptions) -> Result<bool> {
         for name in OTHER_TOOLKITS.iter().filter(|_| !options.gpu) {
             command.env_remove(name);
         }
-        command.envs(environment.iter().map(|(name, value)| (name, value))).args(arguments(filter));
+        command
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .args(arguments(filter, options.quick));
         passed &= command.status().with_context(|| format!("cannot start {command:?}"))?.success();
     }
     println!("test-cuda: {}", if passed { "passed" } else { "failed" });
@@ -86,13 +98,14 @@ fn stand_in(root: &Path, stats: bool) -> Result<Option<Environment>> {
 }
 
 /// cargo's command line for the whole suite.
-fn arguments(filter: Option<&str>) -> Vec<String> {
+fn arguments(filter: Option<&str>, quick: bool) -> Vec<String> {
     let mut words: Vec<String> =
         ["test", "--lib", "--no-fail-fast", "--profile", suite::PROFILE].map(String::from).into();
     let mut tests: Vec<&str> = vec![];
-    for suite::Package { name, tests: own } in suite::SUITE {
-        words.extend(["--package".into(), name.into(), "--features".into(), format!("{name}/cuda")]);
-        tests.extend(own);
+    let packages = if quick { &suite::SUITE[..suite::QUICK] } else { &suite::SUITE[..] };
+    for suite::Package { name, tests: own } in packages {
+        words.extend(["--package".into(), name.to_string(), "--features".into(), format!("{name}/cuda")]);
+        tests.extend(own.iter());
     }
     tests.sort_unstable();
     tests.dedup();
@@ -112,11 +125,12 @@ mod tests {
 
     #[test]
     fn each_target_is_named_once_and_the_filter_comes_last() {
-        let words = arguments(Some("relu"));
+        let words = arguments(Some("relu"), false);
         assert!(words.ends_with(&["--".to_string(), "relu".to_string()]));
         assert_eq!(words.iter().filter(|w| *w == "stand_in").count(), 1);
         assert!(words.contains(&"oncograph-tests-cuda/cuda".to_string()));
-        assert!(!arguments(None).contains(&"--".to_string()));
+        assert!(!arguments(None, false).contains(&"--".to_string()));
+        assert!(!arguments(None, true).contains(&"oncograph-nn".to_string()));
     }
 
     #[test]
