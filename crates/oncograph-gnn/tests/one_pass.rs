@@ -6,7 +6,7 @@ use oncograph_gnn::{
     Adjacency, Aggregation, EdgeFill, GatConfig, Gatv2Config, GcnConfig, MessagePassing, NnConvConfig,
     Reduce, SageConfig,
 };
-use oncograph_nn::portable::{ones, rows_at};
+use oncograph_nn::portable::{ones, rows_at, to_dtype};
 use oncograph_nn::segment::{gather_reduce, segment_reduce};
 use oncograph_nn::testing::{device, pattern};
 use oncograph_nn::{ParamStore, Seed};
@@ -42,7 +42,7 @@ fn graphs() -> [Arc<Adjacency>; 5] {
 }
 
 fn random(rows: usize, width: usize, salt: u64, dtype: DType) -> Tensor {
-    pattern(&[rows, width], salt).unwrap().to_dtype(dtype).unwrap().to_device(&device()).unwrap()
+    to_dtype(&pattern(&[rows, width], salt).unwrap(), dtype).unwrap()
 }
 
 /// The result and the gradients of `x` and of every parameter, as f64.
