@@ -1,6 +1,6 @@
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Parser};
+use clap::{ArgMatches, Command, Parser};
 use std::path::PathBuf;
 
 /// The options that every study has.
@@ -36,7 +36,7 @@ pub struct StudyArgs {
 pub fn parse<A: Parser>(beside: &[&str]) -> A {
     let mut command = A::command();
     let matches = command.get_matches_mut();
-    if let Some((option, of_run)) = without_effect(&matches, beside) {
+    if let Some((option, of_run)) = without_effect(&command, &matches, beside) {
         let text =
             format!("--{option} has no effect beside --{of_run}, which takes every setting from the run");
         command.error(ErrorKind::ArgumentConflict, text).exit();
@@ -45,13 +45,16 @@ pub fn parse<A: Parser>(beside: &[&str]) -> A {
 }
 
 /// An option that was typed beside one that takes all settings from a run, and the latter.
-fn without_effect(matches: &ArgMatches, beside: &[&str]) -> Option<(String, &'static str)> {
+fn without_effect(
+    command: &Command,
+    matches: &ArgMatches,
+    beside: &[&str],
+) -> Option<(String, &'static str)> {
     let typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
     let of_run = ["resume", "config"].into_iter().find(|id| typed(id))?;
     let allowed = |id: &str| ["out", "resume", "config"].contains(&id) || beside.contains(&id);
-    // Groups are among the identifiers; they have no source of their own that differs from their members'.
-    let options = matches.ids().map(clap::Id::as_str);
-    let found = options.into_iter().find(|id| typed(id) && !allowed(id) && !id.contains(char::is_uppercase));
+    let mut options = command.get_arguments().map(|option| option.get_id().as_str());
+    let found = options.find(|id| typed(id) && !allowed(id));
     Some((found?.replace('_', "-"), of_run))
 }
 
@@ -76,7 +79,9 @@ mod tests {
     fn an_option_without_effect_is_named() {
         let found = |words: &str| {
             let words = std::iter::once("program").chain(words.split(' '));
-            without_effect(&Program::command().get_matches_from(words), &["stage"])
+            let mut command = Program::command();
+            let matches = command.try_get_matches_from_mut(words).unwrap();
+            without_effect(&command, &matches, &["stage"])
         };
         assert_eq!(found("--seed 3 --patients 4"), None);
         assert_eq!(found("--resume --out runs --stage 2"), None);
