@@ -31,7 +31,7 @@ pub struct Run {
     pub command: String,
     /// Its own options, by which the tables tell the runs of a block apart.
     pub label: String,
-    /// The date on which it ended, as the run's folder has it.
+    /// The date on which it began, as the run's folder has it.
     pub date: String,
     /// Processor seconds.
     pub cpu: f64,
