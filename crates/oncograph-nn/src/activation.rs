@@ -1,6 +1,10 @@
+#[cfg(feature = "cuda")]
+use crate::cuda::elementwise;
 use crate::element::{Element, with_element};
 use crate::parallel::build;
 use crate::{Error, Result, portable};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Shape, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -143,7 +147,10 @@ impl CustomOp1 for Relu {
         })
     }
 
-    crate::cuda_on_host!(CustomOp1);
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> candle_core::Result<(CudaStorage, Shape)> {
+        elementwise::unary("relu", (x, layout))
+    }
 
     fn bwd(&self, _: &Tensor, y: &Tensor, dy: &Tensor) -> candle_core::Result<Option<Tensor>> {
         Ok(Some(dy.contiguous()?.apply_op2_no_bwd(y, &ReluGradient)?))
@@ -176,7 +183,16 @@ impl CustomOp2 for AddRelu {
         })
     }
 
-    crate::cuda_on_host!(CustomOp2);
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        a: &CudaStorage,
+        a_l: &Layout,
+        b: &CudaStorage,
+        b_l: &Layout,
+    ) -> candle_core::Result<(CudaStorage, Shape)> {
+        elementwise::binary("add_relu", (a, a_l), (b, b_l))
+    }
 
     fn bwd(
         &self,
@@ -215,7 +231,16 @@ impl CustomOp2 for ReluGradient {
         })
     }
 
-    crate::cuda_on_host!(CustomOp2);
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        dy: &CudaStorage,
+        dy_l: &Layout,
+        y: &CudaStorage,
+        y_l: &Layout,
+    ) -> candle_core::Result<(CudaStorage, Shape)> {
+        elementwise::binary("relu_backward", (dy, dy_l), (y, y_l))
+    }
 }
 
 #[cfg(test)]

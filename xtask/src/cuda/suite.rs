@@ -12,7 +12,7 @@ pub(super) struct Package {
 /// the same name runs in each package here that has it.
 pub(super) const SUITE: [Package; 9] = [
     Package { name: "oncograph-tests-cuda", tests: &["candle", "stand_in"] },
-    Package { name: "oncograph-nn", tests: &["contract", "device"] },
+    Package { name: "oncograph-nn", tests: &["contract", "device", "kernels"] },
     Package { name: "oncograph-encoder", tests: &[] },
     Package { name: "oncograph-gnn", tests: &["contract"] },
     Package { name: "oncograph-losses", tests: &[] },
@@ -30,7 +30,7 @@ pub(super) const PROFILE: &str = "cuda";
 
 /// Packages whose build scripts call nvcc: they are built again where the stand-in's nvcc or its headers change, of
 /// which cargo knows nothing.
-pub(super) const KERNELS: [&str; 1] = ["candle-kernels"];
+pub(super) const KERNELS: [&str; 2] = ["candle-kernels", "oncograph-kernels"];
 
 #[cfg(test)]
 mod tests {

@@ -1,11 +1,21 @@
 //! The feature `cuda`: how the operations of this workspace run on a CUDA device. Without it nothing here is compiled
 //! but an empty macro.
+//!
+//! [`launch`] has what every kernel needs; a file here launches those of the file of the same name in `oncograph-kernels`.
 
+#[cfg(feature = "cuda")]
+pub(crate) mod elementwise;
+#[cfg(feature = "cuda")]
+pub mod launch;
+#[cfg(feature = "cuda")]
+pub(crate) mod lists;
 #[cfg(feature = "cuda")]
 mod on_host;
+#[cfg(feature = "cuda")]
+pub(crate) mod segment;
 
 #[cfg(feature = "cuda")]
-pub use on_host::on_host;
+pub use on_host::{by_host, on_host};
 
 /// Gives an operation of the CPU a way to run on a CUDA device, through the memory of the host.
 ///

@@ -33,10 +33,16 @@ pub fn on_host<const N: usize>(
     Ok((y, shape))
 }
 
+static SEEN: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
+
 /// Whether no operation of this name has run here before.
 fn is_first(name: &'static str) -> bool {
-    static SEEN: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
     SEEN.lock().unwrap_or_else(PoisonError::into_inner).insert(name)
+}
+
+/// The operations that have run by way of the host in this process.
+pub fn by_host() -> Vec<&'static str> {
+    SEEN.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
 }
 
 #[cfg(test)]

@@ -1,4 +1,8 @@
+#[cfg(feature = "cuda")]
+use crate::cuda::lists::{CsrLists, OnDevice};
 use crate::{Error, Result};
+#[cfg(feature = "cuda")]
+use candle_core::CudaDevice;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
@@ -8,6 +12,8 @@ pub struct Csr {
     offsets: Vec<usize>,
     columns: Vec<u32>,
     edges: Vec<u32>,
+    #[cfg(feature = "cuda")]
+    on_device: OnDevice<CsrLists>,
 }
 
 impl Csr {
@@ -21,7 +27,13 @@ impl Csr {
             offsets[r + 1] += offsets[r];
         }
         let mut next = offsets.clone();
-        let mut sorted = Csr { offsets, columns: vec![0; rows.len()], edges: vec![0; rows.len()] };
+        let mut sorted = Csr {
+            offsets,
+            columns: vec![0; rows.len()],
+            edges: vec![0; rows.len()],
+            #[cfg(feature = "cuda")]
+            on_device: OnDevice::default(),
+        };
         for (edge, (&r, &c)) in rows.iter().zip(columns).enumerate() {
             let at = next[r as usize];
             next[r as usize] += 1;
@@ -32,18 +44,24 @@ impl Csr {
     }
 
     /// Where the edges of each row begin in [`Csr::all_columns`], and their end.
-    pub(super) fn offsets(&self) -> &[usize] {
+    pub(crate) fn offsets(&self) -> &[usize] {
         &self.offsets
     }
 
     /// The other ends of all edges, row after row.
-    pub(super) fn all_columns(&self) -> &[u32] {
+    pub(crate) fn all_columns(&self) -> &[u32] {
         &self.columns
     }
 
     /// The positions in the edge list of all edges, row after row.
-    pub(super) fn all_edges(&self) -> &[u32] {
+    pub(crate) fn all_edges(&self) -> &[u32] {
         &self.edges
+    }
+
+    /// The lists in the memory of `device`, copied there on first use.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn on_device(&self, device: &CudaDevice) -> candle_core::Result<Arc<CsrLists>> {
+        self.on_device.get(device, || CsrLists::new(self, device))
     }
 
     /// How many rows there are.

@@ -2,8 +2,12 @@ use super::Adjacency;
 use super::gather::{Own, Rows, Sum};
 use super::kernel::{Real, dispatch, fill_rows, slice};
 use super::simd::vectorized;
+#[cfg(feature = "cuda")]
+use crate::cuda::segment;
 use crate::parallel::build_rows;
 use crate::{Error, Result};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Shape, Tensor};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -136,7 +140,15 @@ impl CustomOp1 for Gather {
         dispatch!(self.name(), candle_core::backend::BackendStorage::dtype(x), T => Ok(self.run::<T>(slice(x, layout)?, width)))
     }
 
-    crate::cuda_on_host!(CustomOp1);
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> candle_core::Result<(CudaStorage, Shape)> {
+        let targets = self.adjacency.by_target();
+        let shares = self.mean.then_some(targets);
+        match self.reverse {
+            false => segment::gather_sum(self.name(), (x, layout), targets, (shares, None)),
+            true => segment::gather_sum(self.name(), (x, layout), self.adjacency.by_source(), (None, shares)),
+        }
+    }
 
     fn bwd(&self, _: &Tensor, _: &Tensor, dy: &Tensor) -> candle_core::Result<Option<Tensor>> {
         let op = Gather { adjacency: self.adjacency.clone(), mean: self.mean, reverse: !self.reverse };

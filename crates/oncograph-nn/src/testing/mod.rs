@@ -1,8 +1,10 @@
 //! Checks for layers: finite differences, gradient coverage, and the contract of every module.
 
 mod contract;
+mod devices;
 
 pub use contract::check_module;
+pub use devices::check_devices;
 
 use crate::{DeviceSpec, Error, ParamStore, Result};
 use candle_core::{DType, Device, Tensor, Var};

@@ -1,0 +1,44 @@
+#![doc = include_str!("../README.md")]
+
+/// Kernels that are loaded together, for one type of numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct Module {
+    /// Its name among the modules of a device.
+    pub name: &'static str,
+    /// What the driver loads.
+    pub ptx: &'static str,
+}
+
+/// A file of kernels.
+#[derive(Debug, Clone, Copy)]
+pub struct Kernels {
+    /// Compiled for f32.
+    pub f32: Module,
+    /// Compiled for f64.
+    pub f64: Module,
+}
+
+#[cfg(feature = "nvcc")]
+macro_rules! module {
+    ($name:literal, $suffix:literal) => {
+        Module {
+            name: concat!("oncograph-", $name, "-", $suffix),
+            ptx: include_str!(concat!(env!("OUT_DIR"), "/", $name, "_", $suffix, ".ptx")),
+        }
+    };
+}
+
+#[cfg(feature = "nvcc")]
+macro_rules! kernels {
+    ($name:literal) => {
+        Kernels { f32: module!($name, "f32"), f64: module!($name, "f64") }
+    };
+}
+
+/// ReLU and what is fused with it.
+#[cfg(feature = "nvcc")]
+pub const ELEMENTWISE: Kernels = kernels!("elementwise");
+
+/// Reductions over the edges of a graph, and graph layers.
+#[cfg(feature = "nvcc")]
+pub const SEGMENT: Kernels = kernels!("segment");
