@@ -35,9 +35,17 @@ macro_rules! kernels {
     };
 }
 
+/// 3D convolution as products of matrices.
+#[cfg(feature = "nvcc")]
+pub const CONV3D: Kernels = kernels!("conv3d");
+
 /// ReLU and what is fused with it.
 #[cfg(feature = "nvcc")]
 pub const ELEMENTWISE: Kernels = kernels!("elementwise");
+
+/// The cell of an LSTM.
+#[cfg(feature = "nvcc")]
+pub const LSTM: Kernels = kernels!("lstm");
 
 /// Reductions over the edges of a graph, and graph layers.
 #[cfg(feature = "nvcc")]

@@ -71,7 +71,7 @@ impl Conv3dConfig {
 
 /// All sizes of one convolution; channel counts are per group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Geometry {
+pub(crate) struct Geometry {
     pub batch: usize,
     pub groups: usize,
     pub ci: usize,
@@ -111,16 +111,16 @@ impl Geometry {
         Ok(Geometry { batch, groups, ci, co: out / groups, input, kernel, output, stride, padding, dilation })
     }
 
-    pub(super) fn in_pixels(&self) -> usize {
+    pub(crate) fn in_pixels(&self) -> usize {
         self.input.iter().product()
     }
 
-    pub(super) fn out_pixels(&self) -> usize {
+    pub(crate) fn out_pixels(&self) -> usize {
         self.output.iter().product()
     }
 
     /// Kernel elements per pair of channels.
-    pub(super) fn taps(&self) -> usize {
+    pub(crate) fn taps(&self) -> usize {
         self.kernel.iter().product()
     }
 

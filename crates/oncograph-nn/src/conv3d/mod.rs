@@ -18,7 +18,7 @@ pub use winograd::{BlockedConv3d, BlockedVolume, SpareVolumes};
 
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
-use config::Geometry;
+pub(crate) use config::Geometry;
 use op::Convolution;
 
 /// The kernel that computes a convolution.

@@ -2,7 +2,11 @@
 
 use super::config::Geometry;
 use super::{Algorithm, Conv3dConfig, im2col, plain, winograd};
+#[cfg(feature = "cuda")]
+use crate::cuda;
 use crate::element::{Element, with_element};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
@@ -72,7 +76,17 @@ impl CustomOp2 for Convolution {
         self.run((x, x_l), (w, w_l), None)
     }
 
-    crate::cuda_on_host!(CustomOp2);
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        x_l: &Layout,
+        w: &CudaStorage,
+        w_l: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let g = Geometry::new(x_l.dims(), w_l.dims(), &self.config)?;
+        Ok((cuda::conv3d::forward(&g, (x, x_l), (w, w_l), None)?, Shape::from(g.out_shape())))
+    }
 
     fn bwd(
         &self,
@@ -102,7 +116,19 @@ impl CustomOp3 for Convolution {
         self.run((x, x_l), (w, w_l), Some((b, b_l)))
     }
 
-    crate::cuda_on_host!(CustomOp3);
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        x_l: &Layout,
+        w: &CudaStorage,
+        w_l: &Layout,
+        b: &CudaStorage,
+        b_l: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let g = Geometry::new(x_l.dims(), w_l.dims(), &self.config)?;
+        Ok((cuda::conv3d::forward(&g, (x, x_l), (w, w_l), Some((b, b_l)))?, Shape::from(g.out_shape())))
+    }
 
     fn bwd(
         &self,
@@ -127,7 +153,11 @@ impl Convolution {
         dy: &Tensor,
     ) -> Result<Option<(Option<Tensor>, Option<Tensor>)>> {
         let g = Geometry::new(x.dims(), weight.dims(), &self.config)?;
-        let wanted = x.dtype() == DType::F32 && x.track_op() && weight.track_op() && winograd::same_size(&g);
+        let wanted = x.device().is_cpu()
+            && x.dtype() == DType::F32
+            && x.track_op()
+            && weight.track_op()
+            && winograd::same_size(&g);
         let Some(m) = self.algorithm.tile(&g, x.dtype()).filter(|_| wanted) else { return Ok(None) };
         let (dx, dw) = winograd::with_values(x, |x| {
             winograd::with_values(weight, |w| {
@@ -174,7 +204,18 @@ impl CustomOp2 for InputGradient {
         })
     }
 
-    crate::cuda_on_host!(CustomOp2);
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        dy: &CudaStorage,
+        dy_l: &Layout,
+        w: &CudaStorage,
+        w_l: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let g = Geometry::new(&self.shape, w_l.dims(), &self.of.config)?;
+        let dx = cuda::conv3d::input_gradient(&g, (w, w_l), (dy, dy_l), None)?;
+        Ok((dx, Shape::from(self.shape.clone())))
+    }
 }
 
 /// Of the input and `dy`.
@@ -208,7 +249,18 @@ impl CustomOp2 for WeightGradient {
         })
     }
 
-    crate::cuda_on_host!(CustomOp2);
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        x_l: &Layout,
+        dy: &CudaStorage,
+        dy_l: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let g = Geometry::new(x_l.dims(), &self.shape, &self.of.config)?;
+        let dw = cuda::conv3d::weight_gradient(&g, (x, x_l), (dy, dy_l))?;
+        Ok((dw, Shape::from(self.shape.clone())))
+    }
 }
 
 /// The sum over batch and volume of each channel, in f64: the gradient of the bias.
@@ -231,5 +283,8 @@ impl CustomOp1 for ChannelSums {
         })
     }
 
-    crate::cuda_on_host!(CustomOp1);
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, dy: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        cuda::conv3d::channel_sums(dy, layout)
+    }
 }

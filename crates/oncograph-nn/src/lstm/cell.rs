@@ -4,10 +4,14 @@
 //! gates out again from the saved states, one product for all steps, instead of keeping them.
 
 use crate::Result;
+#[cfg(feature = "cuda")]
+use crate::cuda::lstm;
 use crate::element::{Element, on_cpu, with_element};
 use crate::gemm::{Mat, matmul};
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
+#[cfg(feature = "cuda")]
+use candle_core::{CudaStorage, Storage, op::BackpropOp};
 use rayon::prelude::*;
 
 /// Sequences per task: at least 16, since a product packs the weights anew for every task and step, at most 64, so that
@@ -24,13 +28,20 @@ pub(super) fn run(
     lengths: Option<&[usize]>,
     reverse: bool,
 ) -> Result<Tensor> {
-    let op = Recurrence { lengths: lengths.map(<[usize]>::to_vec), reverse };
+    let op = Recurrence {
+        lengths: lengths.map(<[usize]>::to_vec),
+        reverse,
+        #[cfg(feature = "cuda")]
+        on_device: lstm::Lengths::default(),
+    };
     Ok(gates.apply_op3(weight, state, op)?)
 }
 
 struct Recurrence {
     lengths: Option<Vec<usize>>,
     reverse: bool,
+    #[cfg(feature = "cuda")]
+    on_device: lstm::Lengths,
 }
 
 /// The sizes of one call and the block of sequences `first..first + count` of a task.
@@ -225,6 +236,30 @@ impl Recurrence {
     }
 }
 
+#[cfg(feature = "cuda")]
+impl Recurrence {
+    fn steps(&self, gates: &CudaStorage, layout: &Layout) -> candle_core::Result<lstm::Steps> {
+        lstm::Steps::new(gates.device(), layout, self.reverse, (self.lengths.as_deref(), &self.on_device))
+    }
+
+    /// The gradients of gates, weight and state, from those, the states and their gradient.
+    fn cuda_bwd(&self, tensors: [&Tensor; 5]) -> candle_core::Result<[Tensor; 3]> {
+        let held = tensors.map(Tensor::storage_and_layout);
+        let operands = held.each_ref().map(|(storage, layout)| match &**storage {
+            Storage::Cuda(storage) => Ok((storage, *layout)),
+            _ => candle_core::bail!("lstm: operands on different devices"),
+        });
+        let [gates, weight, state, states, grad] = operands;
+        let operands = [gates?, weight?, state?, states?, grad?];
+        let gradients = lstm::backward(&self.steps(operands[0].0, operands[0].1)?, operands)?;
+        let tensor = |gradient, like: &Tensor| {
+            Tensor::from_storage(Storage::Cuda(gradient), like.shape(), BackpropOp::none(), false)
+        };
+        let ([gates, weight, state, ..], [dgates, dweight, dstate]) = (tensors, gradients);
+        Ok([tensor(dgates, gates), tensor(dweight, weight), tensor(dstate, state)])
+    }
+}
+
 /// What the backward pass reads.
 struct Saved<'a, T> {
     gates: &'a [T],
@@ -297,7 +332,19 @@ impl CustomOp3 for Recurrence {
         })
     }
 
-    crate::cuda_on_host!(CustomOp3);
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        gates: &CudaStorage,
+        gates_l: &Layout,
+        weight: &CudaStorage,
+        weight_l: &Layout,
+        state: &CudaStorage,
+        state_l: &Layout,
+    ) -> candle_core::Result<(CudaStorage, Shape)> {
+        let steps = self.steps(gates, gates_l)?;
+        lstm::forward(&steps, (gates, gates_l), (weight, weight_l), (state, state_l))
+    }
 
     fn bwd(
         &self,
@@ -307,6 +354,11 @@ impl CustomOp3 for Recurrence {
         states: &Tensor,
         grad: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        #[cfg(feature = "cuda")]
+        if gates.device().is_cuda() {
+            let [dgates, dweight, dstate] = self.cuda_bwd([gates, weight, state, states, grad])?;
+            return Ok((Some(dgates), Some(dweight), Some(dstate)));
+        }
         let [dgates, dweight, dstate] = with_element!("Lstm", gates.dtype(), T => {
             self.backward::<T>([gates, weight, state, states, grad])
         })?;

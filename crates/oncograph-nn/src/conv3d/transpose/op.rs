@@ -4,7 +4,11 @@ use super::super::config::Geometry;
 use super::super::op::ChannelSums;
 use super::super::{Algorithm, im2col, plain};
 use super::{ConvTranspose3dConfig, OP};
+#[cfg(feature = "cuda")]
+use crate::cuda;
 use crate::element::{Element, with_element};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape, Tensor};
 
@@ -79,7 +83,19 @@ impl CustomOp2 for Transposed {
         self.run((x, x_l), (w, w_l), None)
     }
 
-    crate::cuda_on_host!(CustomOp2);
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        x_l: &Layout,
+        w: &CudaStorage,
+        w_l: &Layout,
+    ) -> candle_core::Result<(CudaStorage, Shape)> {
+        let g = self.config.geometry(x_l.dims(), w_l.dims())?;
+        let ([d, h, width], channels) = (g.input, g.groups * g.ci);
+        let y = cuda::conv3d::input_gradient(&g, (w, w_l), (x, x_l), None)?;
+        Ok((y, Shape::from((g.batch, channels, d, h, width))))
+    }
 
     fn bwd(
         &self,
@@ -109,7 +125,21 @@ impl CustomOp3 for Transposed {
         self.run((x, x_l), (w, w_l), Some((b, b_l)))
     }
 
-    crate::cuda_on_host!(CustomOp3);
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        x_l: &Layout,
+        w: &CudaStorage,
+        w_l: &Layout,
+        b: &CudaStorage,
+        b_l: &Layout,
+    ) -> candle_core::Result<(CudaStorage, Shape)> {
+        let g = self.config.geometry(x_l.dims(), w_l.dims())?;
+        let ([d, h, width], channels) = (g.input, g.groups * g.ci);
+        let y = cuda::conv3d::input_gradient(&g, (w, w_l), (x, x_l), Some((b, b_l)))?;
+        Ok((y, Shape::from((g.batch, channels, d, h, width))))
+    }
 
     fn bwd(
         &self,
@@ -165,5 +195,19 @@ impl CustomOp2 for Gradient {
         })
     }
 
-    crate::cuda_on_host!(CustomOp2);
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        dy: &CudaStorage,
+        dy_l: &Layout,
+        other: &CudaStorage,
+        other_l: &Layout,
+    ) -> candle_core::Result<(CudaStorage, Shape)> {
+        let (dy, other) = ((dy, dy_l), (other, other_l));
+        let gradient = match self.part {
+            Part::Input => cuda::conv3d::forward(&self.g, dy, other, None)?,
+            Part::Weight => cuda::conv3d::weight_gradient(&self.g, dy, other)?,
+        };
+        Ok((gradient, self.shape.clone()))
+    }
 }
