@@ -468,6 +468,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(feature = "cuda", ignore = "a path of the CPU")]
     fn a_folded_model_has_the_maps_and_input_gradients_of_the_plain_path() {
         for config in [VideoResNetConfig::r3d_18(3), VideoResNetConfig::r2plus1d_18(3)] {
             let (_, model) = build(&config.base_width(20).classes(Some(2)), DType::F32);

@@ -222,6 +222,8 @@ fn run_epoch(
         if stop.is_requested() {
             return Err(Error::Stopped);
         }
+        #[cfg(feature = "cuda")]
+        let _step = oncograph_nn::cuda::ProfiledStep::begin();
         let StepGradients { loss: value, mut gradients, parts } =
             learner.step_gradients(store, epoch, step)?;
         if !value.is_finite() {

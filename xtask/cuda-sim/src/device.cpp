@@ -68,6 +68,17 @@ API Status cuCtxSynchronize() {
   return OK;
 }
 
+API Status cuProfilerStart() {
+  ENTER(simulator().sticky);
+  simulator().start_range();
+  return OK;
+}
+API Status cuProfilerStop() {
+  ENTER(simulator().sticky);
+  simulator().stop_range();
+  return OK;
+}
+
 API Status cuGetErrorName(Status status, const char **text) {
   switch (status) {
   case OK: *text = "CUDA_SUCCESS"; break;

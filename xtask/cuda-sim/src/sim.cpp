@@ -24,14 +24,38 @@ uint64_t setting(const char *name, uint64_t otherwise) {
 
 Simulator::Simulator() : guard(switched_on("CUDASIM_GUARD")), stats(switched_on("CUDASIM_STATS")) {}
 
+// One line for each kind of call, the most frequent first.
+static void print(const char *what, const std::map<std::string, Counter> &counters) {
+  std::vector<std::pair<std::string, Counter>> all(counters.begin(), counters.end());
+  std::stable_sort(all.begin(), all.end(), [](auto &a, auto &b) { return a.second.calls > b.second.calls; });
+  for (const auto &[name, c] : all)
+    fprintf(stderr, "%s: %9llu x %-34s %12llu bytes %10.3f ms\n", what, static_cast<unsigned long long>(c.calls),
+            name.c_str(), static_cast<unsigned long long>(c.bytes), c.seconds * 1e3);
+}
+
 Simulator::~Simulator() {
   if (!stats) return;
   fprintf(stderr, "cudasim: peak memory %.3f MB\n", double(peak) / 1e6);
-  std::vector<std::pair<std::string, Counter>> all(counters.begin(), counters.end());
-  std::sort(all.begin(), all.end(), [](auto &a, auto &b) { return a.second.calls > b.second.calls; });
-  for (const auto &[name, c] : all)
-    fprintf(stderr, "cudasim: %9llu x %-34s %12llu bytes %10.3f ms\n", static_cast<unsigned long long>(c.calls),
-            name.c_str(), static_cast<unsigned long long>(c.bytes), c.seconds * 1e3);
+  print("cudasim", counters);
+}
+
+void Simulator::start_range() {
+  if (in_range_) return;
+  before_range_ = counters;
+  in_range_ = true;
+}
+
+void Simulator::stop_range() {
+  if (!in_range_) return;
+  in_range_ = false;
+  if (!stats) return;
+  std::map<std::string, Counter> range;
+  for (const auto &[name, c] : counters) {
+    const Counter &before = before_range_[name];
+    if (c.calls > before.calls)
+      range[name] = {c.calls - before.calls, c.bytes - before.bytes, c.seconds - before.seconds};
+  }
+  print("cudasim range", range);
 }
 
 Simulator &simulator() {

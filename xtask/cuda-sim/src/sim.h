@@ -49,6 +49,14 @@ struct Simulator {
 
   Simulator();
   ~Simulator(); // prints the counters
+
+  // The counters of a part of the program, between a profiler's start and stop: they are printed by the stop.
+  void start_range();
+  void stop_range();
+
+private:
+  std::map<std::string, Counter> before_range_;
+  bool in_range_ = false;
 };
 
 // A number in the environment, or the one that holds without it.

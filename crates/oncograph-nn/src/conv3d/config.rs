@@ -70,7 +70,7 @@ impl Conv3dConfig {
 }
 
 /// All sizes of one convolution; channel counts are per group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Geometry {
     pub batch: usize,
     pub groups: usize,
@@ -86,7 +86,7 @@ pub(crate) struct Geometry {
 
 impl Geometry {
     /// Of `x` \[batch, in, D, H, W\] and `weight` \[out, in / groups, kD, kH, kW\].
-    pub(super) fn new(x: &[usize], weight: &[usize], config: &Conv3dConfig) -> Result<Self> {
+    pub(crate) fn new(x: &[usize], weight: &[usize], config: &Conv3dConfig) -> Result<Self> {
         config.validate()?;
         let (&[batch, channels, d, h, w], &[out, ci, kd, kh, kw]) = (x, weight) else {
             return Err(Error::shape("conv3d", "input and weight of rank 5", (x, weight)));

@@ -1,6 +1,8 @@
 //! 3D convolutions: by cuDNN where it is built in and takes the call, else as products of matrices.
 #![allow(unsafe_code)]
 
+#[cfg(feature = "cudnn")]
+use super::cudnn::{self, Pass};
 use super::gemm::{Matrix, gemm};
 use super::launch::{Packed, Real, config, function, per_element, result, storage};
 use crate::conv3d::Geometry;
@@ -9,6 +11,7 @@ use candle_core::backend::BackendStorage as _;
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView, DeviceRepr};
 use candle_core::{CudaDevice, CudaStorage, Layout, Result, Shape};
 use oncograph_kernels::CONV3D;
+use std::cell::Cell;
 use std::ops::Range;
 
 type Operand<'a> = (&'a CudaStorage, &'a Layout);
@@ -17,6 +20,18 @@ type Operand<'a> = (&'a CudaStorage, &'a Layout);
 const SLAB: usize = 1 << 26;
 
 const OP: &str = "conv3d";
+
+thread_local! {
+    static WITH_CUDNN: Cell<bool> = const { Cell::new(true) };
+}
+
+/// Runs `run` with convolutions as products of matrices, as without the feature `cudnn`.
+pub fn without_cudnn<R>(run: impl FnOnce() -> R) -> R {
+    let before = WITH_CUDNN.replace(false);
+    let result = run();
+    WITH_CUDNN.set(before);
+    result
+}
 
 /// The convolution of `x` with `w`, plus `bias`.
 pub(crate) fn forward(g: &Geometry, x: Operand, w: Operand, bias: Option<Operand>) -> Result<CudaStorage> {
@@ -120,7 +135,14 @@ impl Passes<'_> {
         bias: Option<CudaView<'_, T>>,
     ) -> Result<CudaSlice<T>> {
         let (g, pixels, taps) = (self.g, self.g.out_pixels(), self.g.ci * self.g.taps());
-        let mut y = result::<T>(self.device, OP, g.batch * g.groups * g.co * pixels)?;
+        let count = g.batch * g.groups * g.co * pixels;
+        #[cfg(feature = "cudnn")]
+        if let Some(mut y) = self.cudnn(Pass::Forward, [&x, &w], count)? {
+            let bias = bias.map(|bias| per_channel("add_channels", self.device, &bias, &mut y, pixels));
+            bias.transpose()?;
+            return Ok(y);
+        }
+        let mut y = result::<T>(self.device, OP, count)?;
         if let Some(bias) = &bias {
             per_channel("fill_channels", self.device, bias, &mut y, pixels)?;
         }
@@ -139,6 +161,10 @@ impl Passes<'_> {
     fn input_gradient<T: Real>(&self, w: CudaView<'_, T>, dy: CudaView<'_, T>) -> Result<CudaSlice<T>> {
         let (g, pixels, taps) = (self.g, self.g.out_pixels(), self.g.ci * self.g.taps());
         let (part, count) = (g.ci * g.in_pixels(), g.batch * g.groups * g.ci * g.in_pixels());
+        #[cfg(feature = "cudnn")]
+        if let Some(dx) = self.cudnn(Pass::Data, [&w, &dy], count)? {
+            return Ok(dx);
+        }
         let mut columns = self.columns::<T>()?;
         let mut dx = match columns {
             // Slabs add to it.
@@ -179,8 +205,13 @@ impl Passes<'_> {
 
     fn weight_gradient<T: Real>(&self, x: CudaView<'_, T>, dy: CudaView<'_, T>) -> Result<CudaSlice<T>> {
         let (g, pixels, taps) = (self.g, self.g.out_pixels(), self.g.ci * self.g.taps());
+        let count = g.groups * g.co * taps;
+        #[cfg(feature = "cudnn")]
+        if let Some(dw) = self.cudnn(Pass::Filter, [&x, &dy], count)? {
+            return Ok(dw);
+        }
         // Slabs and samples add to it.
-        let mut dw = self.device.alloc_zeros::<T>(g.groups * g.co * taps)?;
+        let mut dw = self.device.alloc_zeros::<T>(count)?;
         let mut columns = self.columns::<T>()?;
         for slab in self.slabs() {
             let x = x.slice(slab.part * g.ci * g.in_pixels()..).slice(..g.ci * g.in_pixels());
@@ -190,6 +221,24 @@ impl Passes<'_> {
             gemm(self.device, [&dy, &columns], (&mut dw, taps), (g.co, taps, slab.voxels.len()), 1.0)?;
         }
         Ok(dw)
+    }
+
+    /// The result of a pass by cuDNN, if it takes the call. Of no element there is nothing that it would take.
+    #[cfg(feature = "cudnn")]
+    fn cudnn<T: Real>(
+        &self,
+        pass: Pass,
+        operands: [&CudaView<'_, T>; 2],
+        count: usize,
+    ) -> Result<Option<CudaSlice<T>>> {
+        if self.slab < SLAB
+            || !WITH_CUDNN.get()
+            || count == 0
+            || operands.iter().any(|operand| operand.is_empty())
+        {
+            return Ok(None);
+        }
+        cudnn::run(self.device, self.g, pass, operands, count)
     }
 
     /// Whether the volume is its own columns.

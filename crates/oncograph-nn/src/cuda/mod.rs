@@ -5,6 +5,8 @@
 
 #[cfg(feature = "cuda")]
 pub(crate) mod conv3d;
+#[cfg(feature = "cudnn")]
+mod cudnn;
 #[cfg(feature = "cuda")]
 pub(crate) mod elementwise;
 #[cfg(feature = "cuda")]
@@ -18,10 +20,16 @@ pub(crate) mod lstm;
 #[cfg(feature = "cuda")]
 mod on_host;
 #[cfg(feature = "cuda")]
+mod profile;
+#[cfg(feature = "cuda")]
 pub(crate) mod segment;
 
 #[cfg(feature = "cuda")]
+pub use conv3d::without_cudnn;
+#[cfg(feature = "cuda")]
 pub use on_host::{by_host, on_host};
+#[cfg(feature = "cuda")]
+pub use profile::ProfiledStep;
 
 /// Gives an operation of the CPU a way to run on a CUDA device, through the memory of the host.
 ///

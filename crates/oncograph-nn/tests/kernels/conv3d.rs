@@ -1,12 +1,20 @@
-//! Convolutions and their transposes.
+//! Convolutions and their transposes, by cuDNN where it is built in, and without it.
 
+use candle_core::Tensor;
+use oncograph_nn::Result;
 use oncograph_nn::conv3d::{Conv3dConfig, ConvTranspose3dConfig, conv_transpose3d, conv3d};
 use oncograph_nn::testing::{check_devices, pattern};
 
+fn on_devices(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
+    check_devices(inputs, &f).unwrap();
+    #[cfg(feature = "cuda")]
+    oncograph_nn::cuda::without_cudnn(|| check_devices(inputs, &f).unwrap());
+}
+
 fn check(x: &[usize], w: &[usize], config: Conv3dConfig) {
     let inputs = [pattern(x, 1).unwrap(), pattern(w, 2).unwrap(), pattern(&w[..1], 3).unwrap()];
-    check_devices(&inputs[..2], |t| conv3d(&t[0], &t[1], None, &config)).unwrap();
-    check_devices(&inputs, |t| conv3d(&t[0], &t[1], Some(&t[2]), &config)).unwrap();
+    on_devices(&inputs[..2], |t| conv3d(&t[0], &t[1], None, &config));
+    on_devices(&inputs, |t| conv3d(&t[0], &t[1], Some(&t[2]), &config));
 }
 
 #[test]
@@ -45,8 +53,8 @@ fn transposed() {
     let check = |x: &[usize], w: &[usize], config: ConvTranspose3dConfig| {
         let channels = w[1] * config.groups;
         let inputs = [pattern(x, 1).unwrap(), pattern(w, 2).unwrap(), pattern(&[channels], 3).unwrap()];
-        check_devices(&inputs, |t| conv_transpose3d(&t[0], &t[1], Some(&t[2]), &config)).unwrap();
-        check_devices(&inputs[..2], |t| conv_transpose3d(&t[0], &t[1], None, &config)).unwrap();
+        on_devices(&inputs, |t| conv_transpose3d(&t[0], &t[1], Some(&t[2]), &config));
+        on_devices(&inputs[..2], |t| conv_transpose3d(&t[0], &t[1], None, &config));
     };
     check(&[2, 3, 2, 3, 2], &[3, 2, 2, 3, 2], ConvTranspose3dConfig::new().stride([2, 1, 2]));
     let odd =
