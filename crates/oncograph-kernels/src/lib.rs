@@ -39,6 +39,10 @@ macro_rules! kernels {
 #[cfg(feature = "nvcc")]
 pub const ELEMENTWISE: Kernels = kernels!("elementwise");
 
+/// Batch, layer and group normalisation.
+#[cfg(feature = "nvcc")]
+pub const NORM: Kernels = kernels!("norm");
+
 /// Reductions over the edges of a graph, and graph layers.
 #[cfg(feature = "nvcc")]
 pub const SEGMENT: Kernels = kernels!("segment");

@@ -4,11 +4,17 @@
 //! [`launch`] has what every kernel needs; a file here launches those of the file of the same name in `oncograph-kernels`.
 
 #[cfg(feature = "cuda")]
+mod divide;
+#[cfg(feature = "cuda")]
 pub(crate) mod elementwise;
 #[cfg(feature = "cuda")]
 pub mod launch;
 #[cfg(feature = "cuda")]
 pub(crate) mod lists;
+#[cfg(feature = "cuda")]
+pub(crate) mod memory;
+#[cfg(feature = "cuda")]
+pub(crate) mod norm;
 #[cfg(feature = "cuda")]
 mod on_host;
 #[cfg(feature = "cuda")]
