@@ -43,6 +43,10 @@ pub const ELEMENTWISE: Kernels = kernels!("elementwise");
 #[cfg(feature = "nvcc")]
 pub const NORM: Kernels = kernels!("norm");
 
+/// Optimizers, and gradients as one vector.
+#[cfg(feature = "nvcc")]
+pub const OPTIM: Kernels = kernels!("optim");
+
 /// Reductions over the edges of a graph, and graph layers.
 #[cfg(feature = "nvcc")]
 pub const SEGMENT: Kernels = kernels!("segment");

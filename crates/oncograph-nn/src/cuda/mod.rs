@@ -18,6 +18,8 @@ pub(crate) mod norm;
 #[cfg(feature = "cuda")]
 mod on_host;
 #[cfg(feature = "cuda")]
+pub(crate) mod optim;
+#[cfg(feature = "cuda")]
 pub(crate) mod segment;
 
 #[cfg(feature = "cuda")]

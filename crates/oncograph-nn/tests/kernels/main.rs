@@ -3,4 +3,5 @@
 
 mod elementwise;
 mod norm;
+mod optim;
 mod segment;
