@@ -35,6 +35,10 @@ macro_rules! kernels {
     };
 }
 
+/// Dropout.
+#[cfg(feature = "nvcc")]
+pub const DROPOUT: Kernels = kernels!("dropout");
+
 /// ReLU and what is fused with it.
 #[cfg(feature = "nvcc")]
 pub const ELEMENTWISE: Kernels = kernels!("elementwise");

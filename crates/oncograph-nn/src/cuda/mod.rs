@@ -6,6 +6,8 @@
 #[cfg(feature = "cuda")]
 mod divide;
 #[cfg(feature = "cuda")]
+pub(crate) mod dropout;
+#[cfg(feature = "cuda")]
 pub(crate) mod elementwise;
 #[cfg(feature = "cuda")]
 pub mod launch;
