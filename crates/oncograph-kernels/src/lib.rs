@@ -43,6 +43,10 @@ pub const DROPOUT: Kernels = kernels!("dropout");
 #[cfg(feature = "nvcc")]
 pub const ELEMENTWISE: Kernels = kernels!("elementwise");
 
+/// Interpolation along an axis.
+#[cfg(feature = "nvcc")]
+pub const INTERPOLATE: Kernels = kernels!("interpolate");
+
 /// Batch, layer and group normalisation.
 #[cfg(feature = "nvcc")]
 pub const NORM: Kernels = kernels!("norm");
@@ -50,6 +54,10 @@ pub const NORM: Kernels = kernels!("norm");
 /// Optimizers, and gradients as one vector.
 #[cfg(feature = "nvcc")]
 pub const OPTIM: Kernels = kernels!("optim");
+
+/// Pooling of volumes.
+#[cfg(feature = "nvcc")]
+pub const POOL: Kernels = kernels!("pool");
 
 /// Reductions over the edges of a graph, and graph layers.
 #[cfg(feature = "nvcc")]

@@ -10,6 +10,8 @@ pub(crate) mod dropout;
 #[cfg(feature = "cuda")]
 pub(crate) mod elementwise;
 #[cfg(feature = "cuda")]
+pub(crate) mod interpolate;
+#[cfg(feature = "cuda")]
 pub mod launch;
 #[cfg(feature = "cuda")]
 pub(crate) mod lists;
@@ -21,6 +23,8 @@ pub(crate) mod norm;
 mod on_host;
 #[cfg(feature = "cuda")]
 pub(crate) mod optim;
+#[cfg(feature = "cuda")]
+pub(crate) mod pool;
 #[cfg(feature = "cuda")]
 pub(crate) mod segment;
 
