@@ -12,9 +12,8 @@ fn store_of(x: &Tensor, values: &[(&str, &Tensor)]) -> candle_nn::VarBuilder<'st
 }
 
 /// Input, weight and bias.
-fn inputs(shape: &[usize], weights: usize) -> [Tensor; 3] {
-    let x = (pattern(shape, 1).unwrap() * 3.0).unwrap() + 2.0;
-    [x.unwrap(), pattern(&[weights], 2).unwrap(), pattern(&[weights], 3).unwrap()]
+fn inputs(shape: &[usize], weights: usize) -> Result<[Tensor; 3]> {
+    Ok([((pattern(shape, 1)? * 3.0)? + 2.0)?, pattern(&[weights], 2)?, pattern(&[weights], 3)?])
 }
 
 /// Shapes of batch norm: one value aside of another, less than a warp, one warp, a block, parts of volumes, and parts of
@@ -35,11 +34,11 @@ const BATCHES: [&[usize]; 9] = [
 fn batches_in_training() -> Result<()> {
     for shape in BATCHES {
         let channels = shape[1];
-        check_devices(&inputs(shape, channels), |t| {
+        check_devices(&inputs(shape, channels)?, |t| {
             let vb = store_of(&t[0], &[("weight", &t[1]), ("bias", &t[2])]);
             BatchNormConfig::new(channels).track_running_stats(false).build(vb)?.forward(&t[0], true)
         })?;
-        check_devices(&inputs(shape, 1)[..1], |t| {
+        check_devices(&inputs(shape, 1)?[..1], |t| {
             let config = BatchNormConfig::new(channels).track_running_stats(false).affine(false);
             config.build(store_of(&t[0], &[]))?.forward(&t[0], true)
         })?;
@@ -51,7 +50,7 @@ fn batches_in_training() -> Result<()> {
 fn evaluation_takes_the_running_statistics() -> Result<()> {
     for shape in [&[0, 3][..], &[1, 3], &[5, 3, 7], &[2, 2, 41, 60], &[4500, 5]] {
         let channels = shape[1];
-        let [x, w, b] = inputs(shape, channels);
+        let [x, w, b] = inputs(shape, channels)?;
         let mean = pattern(&[channels], 4)?;
         let var = (pattern(&[channels], 5)?.sqr()? + 0.1)?;
         check_devices(&[x, w, b, mean, var], |t| {
@@ -114,18 +113,18 @@ fn layers_of_any_width() -> Result<()> {
         let size = *shape.last().unwrap_or(&1);
         for bias in [true, false] {
             let named = if bias { 3 } else { 2 };
-            check_devices(&inputs(shape, size)[..named], |t| {
+            check_devices(&inputs(shape, size)?[..named], |t| {
                 let names = [("weight", &t[1]), ("bias", &t[named - 1])];
                 let vb = store_of(&t[0], &names[..named - 1]);
                 LayerNormConfig::new(size).bias(bias).build(vb)?.forward(&t[0])
             })?;
         }
-        check_devices(&inputs(shape, size)[..1], |t| {
+        check_devices(&inputs(shape, size)?[..1], |t| {
             LayerNormConfig::new(size).affine(false).build(store_of(&t[0], &[]))?.forward(&t[0])
         })?;
     }
     // Rows that lie apart.
-    check_devices(&inputs(&[6, 5], 6), |t| {
+    check_devices(&inputs(&[6, 5], 6)?, |t| {
         let vb = store_of(&t[0], &[("weight", &t[1]), ("bias", &t[2])]);
         LayerNormConfig::new(6).build(vb)?.forward(&t[0].t()?)
     })
@@ -135,15 +134,15 @@ fn layers_of_any_width() -> Result<()> {
 fn groups_and_instances() -> Result<()> {
     for shape in [&[0, 4, 3][..], &[1, 4, 1], &[2, 4, 3, 5], &[3, 6, 41, 50]] {
         let channels = shape[1];
-        check_devices(&inputs(shape, channels), |t| {
+        check_devices(&inputs(shape, channels)?, |t| {
             let vb = store_of(&t[0], &[("weight", &t[1]), ("bias", &t[2])]);
             GroupNormConfig::new(2, channels).build(vb)?.forward(&t[0])
         })?;
-        check_devices(&inputs(shape, channels), |t| {
+        check_devices(&inputs(shape, channels)?, |t| {
             let vb = store_of(&t[0], &[("weight", &t[1]), ("bias", &t[2])]);
             InstanceNormConfig::new(channels).affine(true).build(vb)?.forward(&t[0])
         })?;
-        check_devices(&inputs(shape, 1)[..1], |t| {
+        check_devices(&inputs(shape, 1)?[..1], |t| {
             InstanceNormConfig::new(channels).build(store_of(&t[0], &[]))?.forward(&t[0])
         })?;
     }
@@ -153,7 +152,7 @@ fn groups_and_instances() -> Result<()> {
 #[test]
 fn a_convolution_a_norm_and_a_relu() -> Result<()> {
     use oncograph_nn::conv3d::Conv3dLayerConfig;
-    let [x, w, b] = inputs(&[2, 2, 3, 4, 5], 3);
+    let [x, w, b] = inputs(&[2, 2, 3, 4, 5], 3)?;
     let kernel = pattern(&[3, 2, 1, 1, 1], 6)?;
     for train in [true, false] {
         for relu in [true, false] {
@@ -177,7 +176,7 @@ fn a_nan_stays_in_its_group() -> Result<()> {
     let mut values: Vec<f64> = (0..24).map(|i| f64::from(i % 5)).collect();
     values[7] = f64::NAN;
     let x = Tensor::from_vec(values, (4, 6), &Device::Cpu)?;
-    check_devices(&[x.clone()], |t| {
+    check_devices(std::slice::from_ref(&x), |t| {
         let config = BatchNormConfig::new(6).track_running_stats(false).affine(false);
         config.build(store_of(&t[0], &[]))?.forward(&t[0], true)
     })?;

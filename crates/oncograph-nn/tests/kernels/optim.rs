@@ -41,7 +41,7 @@ fn parameters(dtype: DType, device: &Device) -> Result<ParamStore> {
 fn gradients(store: &ParamStore, step: usize) -> Result<Gradients> {
     let mut all = vec![];
     for (i, (name, var)) in store.trainable().into_iter().enumerate() {
-        if (i + step) % 9 != 0 {
+        if !(i + step).is_multiple_of(9) {
             let dims: Vec<usize> = var.dims().iter().rev().copied().collect();
             let values = pattern(&dims, (i + 100 * step) as u64)?.to_device(&Device::Cpu)?;
             let values = if dims.len() == 2 { values.t()? } else { values };
