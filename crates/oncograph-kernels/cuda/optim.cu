@@ -1,8 +1,8 @@
 // Optimizers, averages of parameters, and gradients as one vector: each kernel goes over many tensors.
 //
 // A launch takes up to 64 tensors, whose addresses are its arguments: gradients lie somewhere else in each step, and
-// nothing is copied to say where. A block takes 4,096 elements of one tensor. The formulas are those of the CPU, in the
-// same order (oncograph-nn/src/optim).
+// nothing is copied to say where. `__grid_constant__` lets threads index them without a copy of their own. A block takes
+// 4,096 elements of one tensor. The formulas are those of the CPU, in the same order (oncograph-nn/src/optim).
 
 #include "common.cuh"
 
@@ -39,7 +39,7 @@ struct Adam {
 };
 
 // Moments: of the gradient, of its square, and the largest of the latter where there is one.
-extern "C" __global__ void adam(Tensors t, Adam a) {
+extern "C" __global__ void adam(const __grid_constant__ Tensors t, Adam a) {
   const real shrink = real(a.shrink), l2 = real(a.l2), one_beta1 = real(a.one_beta1), beta2 = real(a.beta2);
   const real one_beta2 = real(a.one_beta2), eps = real(a.eps), step_size = real(a.step_size);
   const real correction = real(a.correction);
@@ -65,7 +65,7 @@ struct Sgd {
   double rate, decay, momentum, keep, nesterov;
 };
 
-extern "C" __global__ void sgd(Tensors t, Sgd a) {
+extern "C" __global__ void sgd(const __grid_constant__ Tensors t, Sgd a) {
   const real rate = real(a.rate), decay = real(a.decay), momentum = real(a.momentum), keep = real(a.keep);
   FOR_EACH_OF(t, k, i) {
     const real p = t.to[k][i], g = t.from[k][i] + decay * p;
@@ -84,7 +84,7 @@ struct RmsProp {
 };
 
 // Moments: of the square, the momentum, of the gradient.
-extern "C" __global__ void rmsprop(Tensors t, RmsProp a) {
+extern "C" __global__ void rmsprop(const __grid_constant__ Tensors t, RmsProp a) {
   const real rate = real(a.rate), alpha = real(a.alpha), rest = real(a.one_alpha), eps = real(a.eps);
   const real decay = real(a.decay), momentum = real(a.momentum), centered = real(a.centered);
   FOR_EACH_OF(t, k, i) {
@@ -103,19 +103,19 @@ extern "C" __global__ void rmsprop(Tensors t, RmsProp a) {
 }
 
 // to = decay * more[0] + (1 - decay) * from.
-extern "C" __global__ void average(Tensors t, double decay) {
+extern "C" __global__ void average(const __grid_constant__ Tensors t, double decay) {
   const real keep = real(decay), rest = real(1 - decay);
   FOR_EACH_OF(t, k, i) t.to[k][i] = keep * t.more[0][k][i] + rest * t.from[k][i];
 }
 
 // to = factor * from.
-extern "C" __global__ void scale(Tensors t, double factor) {
+extern "C" __global__ void scale(const __grid_constant__ Tensors t, double factor) {
   const real f = real(factor);
   FOR_EACH_OF(t, k, i) t.to[k][i] = f * t.from[k][i];
 }
 
 // to = from, brought to [-limit, limit]; a NaN stays.
-extern "C" __global__ void limit(Tensors t, double limit) {
+extern "C" __global__ void limit(const __grid_constant__ Tensors t, double limit) {
   const real high = real(limit), low = -high;
   FOR_EACH_OF(t, k, i) {
     const real v = t.from[k][i];
@@ -153,7 +153,7 @@ struct Norm {
 };
 
 // parts[block] = the sum over its elements.
-extern "C" __global__ void norm_parts(Tensors t, Norm norm, double *__restrict__ parts) {
+extern "C" __global__ void norm_parts(const __grid_constant__ Tensors t, Norm norm, double *__restrict__ parts) {
   double sum = norm.none();
   FOR_EACH_OF(t, k, i) sum = norm.add(sum, norm.of(double(t.from[k][i])));
   sum = norm.of_block(sum);
