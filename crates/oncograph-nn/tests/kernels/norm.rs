@@ -1,6 +1,6 @@
 //! Normalisation, its gradients and its running statistics.
 
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{DType, Device, Tensor};
 use oncograph_nn::norm::{BatchNormConfig, GroupNormConfig, InstanceNormConfig, LayerNormConfig};
 use oncograph_nn::testing::{check_devices, device, pattern};
 use oncograph_nn::{ParamStore, Result, Seed};
@@ -187,7 +187,7 @@ fn a_nan_stays_in_its_group() -> Result<()> {
 #[test]
 #[cfg(feature = "cuda")]
 fn no_norm_goes_by_way_of_the_host() -> Result<()> {
-    let x = Var::from_tensor(&pattern(&[4, 3], 1)?.to_device(&device())?)?;
+    let x = candle_core::Var::from_tensor(&pattern(&[4, 3], 1)?.to_device(&device())?)?;
     let norm =
         BatchNormConfig::new(3).build(ParamStore::new(Seed::new(1)).var_builder(DType::F64, &device()))?;
     norm.forward(&x, true)?.sum_all()?.backward()?;
