@@ -39,13 +39,33 @@ macro_rules! kernels {
 #[cfg(feature = "nvcc")]
 pub const CONV3D: Kernels = kernels!("conv3d");
 
+/// Dropout.
+#[cfg(feature = "nvcc")]
+pub const DROPOUT: Kernels = kernels!("dropout");
+
 /// ReLU and what is fused with it.
 #[cfg(feature = "nvcc")]
 pub const ELEMENTWISE: Kernels = kernels!("elementwise");
 
+/// Interpolation along an axis.
+#[cfg(feature = "nvcc")]
+pub const INTERPOLATE: Kernels = kernels!("interpolate");
+
 /// The cell of an LSTM.
 #[cfg(feature = "nvcc")]
 pub const LSTM: Kernels = kernels!("lstm");
+
+/// Batch, layer and group normalisation.
+#[cfg(feature = "nvcc")]
+pub const NORM: Kernels = kernels!("norm");
+
+/// Optimizers, and gradients as one vector.
+#[cfg(feature = "nvcc")]
+pub const OPTIM: Kernels = kernels!("optim");
+
+/// Pooling of volumes.
+#[cfg(feature = "nvcc")]
+pub const POOL: Kernels = kernels!("pool");
 
 /// Reductions over the edges of a graph, and graph layers.
 #[cfg(feature = "nvcc")]

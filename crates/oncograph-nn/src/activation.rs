@@ -62,7 +62,7 @@ impl candle_nn::Module for Activation {
 /// # Errors
 /// An error of candle.
 pub fn relu(x: &Tensor) -> Result<Tensor> {
-    if x.device().is_cpu() && matches!(x.dtype(), DType::F32 | DType::F64) {
+    if !x.device().is_metal() && matches!(x.dtype(), DType::F32 | DType::F64) {
         return Ok(x.apply_op1(Relu)?);
     }
     portable::relu(x)
@@ -74,7 +74,7 @@ pub fn relu(x: &Tensor) -> Result<Tensor> {
 /// An error of candle, for example for tensors of different shapes.
 pub fn add_relu(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let same = a.dims() == b.dims() && a.dtype() == b.dtype();
-    if same && a.device().is_cpu() && matches!(a.dtype(), DType::F32 | DType::F64) {
+    if same && !a.device().is_metal() && matches!(a.dtype(), DType::F32 | DType::F64) {
         return Ok(a.apply_op2(b, AddRelu)?);
     }
     relu(&(a + b)?)

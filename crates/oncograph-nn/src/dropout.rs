@@ -1,4 +1,6 @@
 use crate::{Error, Mode, Result};
+#[cfg(feature = "cuda")]
+use candle_core::{CpuStorage, CudaStorage, CustomOp1, DType, Layout, Shape};
 use candle_core::{Device, Tensor};
 use rand::RngCore;
 
@@ -61,6 +63,10 @@ impl Dropout {
         // 2^32 p, compared with 32 random bits: exact for p = 0.5 and to 2^-33 elsewhere.
         let threshold = (self.p * 2f64.powi(32)).round() as u64;
         let keep = if self.p < 1.0 { (1.0 / (1.0 - self.p)) as f32 } else { 0.0 };
+        #[cfg(feature = "cuda")]
+        if x.device().is_cuda() && matches!(x.dtype(), DType::F32 | DType::F64) {
+            return Ok(x.apply_op1(Drawn { seed: rng.get_seed(), threshold, keep })?);
+        }
         let draw = |_| if u64::from(rng.next_u32()) < threshold { 0.0 } else { keep };
         let mask: Vec<f32> = (0..x.elem_count()).map(draw).collect();
         let mask =
@@ -69,12 +75,42 @@ impl Dropout {
     }
 }
 
+/// The same on a CUDA device, where the mask is drawn by the kernel, and again for the gradient.
+#[cfg(feature = "cuda")]
+#[derive(Debug, Clone, Copy)]
+struct Drawn {
+    seed: [u8; 32],
+    threshold: u64,
+    keep: f32,
+}
+
+#[cfg(feature = "cuda")]
+impl CustomOp1 for Drawn {
+    fn name(&self) -> &'static str {
+        "dropout"
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        candle_core::bail!("the CPU draws the mask before")
+    }
+
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> candle_core::Result<(CudaStorage, Shape)> {
+        crate::cuda::dropout::dropout((x, layout), self.seed, self.threshold, self.keep)
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, dy: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        Ok(Some(dy.apply_op1_no_bwd(self)?))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Seed;
     use crate::testing::device;
-    use candle_core::{DType, Var};
+    #[cfg(not(feature = "cuda"))]
+    use candle_core::DType;
+    use candle_core::Var;
 
     #[test]
     fn the_share_dropped_and_the_mean_are_right() {

@@ -1,3 +1,5 @@
+#[cfg(feature = "cuda")]
+use crate::cuda;
 use crate::{Error, Result, portable};
 use candle_core::{DType, Tensor};
 use std::collections::BTreeMap;
@@ -50,6 +52,10 @@ impl Gradients {
     /// # Errors
     /// An error of candle.
     pub fn negated(&self) -> Result<Self> {
+        #[cfg(feature = "cuda")]
+        if let Some(negated) = self.by_kernel("scale", -1.0)? {
+            return Ok(negated);
+        }
         self.0.iter().map(|(name, grad)| Ok((name.clone(), grad.neg()?))).collect()
     }
 
@@ -70,9 +76,15 @@ impl Gradients {
         if order.is_nan() {
             return Err(Error::config("Gradients", "order", "a number", order));
         }
+        #[cfg(feature = "cuda")]
+        if order != 0.0
+            && let Some(grads) = self.on_device()
+        {
+            return Ok(cuda::optim::norm(&grads, order)?);
+        }
         let mut parts = Vec::with_capacity(self.0.len());
         for grad in self.0.values() {
-            let values = grad.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+            let values = portable::to_dtype(&grad.flatten_all()?, DType::F64)?.to_vec1::<f64>()?;
             parts.push(norm_of(&values, order));
         }
         Ok(norm_of(&parts, order))
@@ -96,6 +108,11 @@ impl Gradients {
         let norm = self.norm(order)?;
         let scale = max_norm / (norm + 1e-6);
         if scale < 1.0 {
+            #[cfg(feature = "cuda")]
+            if let Some(scaled) = self.by_kernel("scale", scale)? {
+                *self = scaled;
+                return Ok(norm);
+            }
             for grad in self.0.values_mut() {
                 *grad = (&*grad * scale)?;
             }
@@ -111,10 +128,31 @@ impl Gradients {
     /// # Reference
     /// `torch.nn.utils.clip_grad_value_`.
     pub fn clip_value(&mut self, limit: f64) -> Result<()> {
+        #[cfg(feature = "cuda")]
+        if let Some(limited) = self.by_kernel("limit", limit)? {
+            *self = limited;
+            return Ok(());
+        }
         for grad in self.0.values_mut() {
             *grad = portable::clamp(grad, -limit, limit)?;
         }
         Ok(())
+    }
+
+    /// All gradients, if there are any and the kernels of one CUDA device take them.
+    #[cfg(feature = "cuda")]
+    fn on_device(&self) -> Option<Vec<Tensor>> {
+        let device = self.0.values().next()?.device();
+        let fits = |grad: &Tensor| cuda::optim::takes(grad) && grad.device().same_device(device);
+        self.0.values().all(fits).then(|| self.0.values().cloned().collect())
+    }
+
+    /// New gradients by a kernel over many tensors and one number.
+    #[cfg(feature = "cuda")]
+    fn by_kernel(&self, kernel: &str, number: f64) -> Result<Option<Self>> {
+        let Some(grads) = self.on_device() else { return Ok(None) };
+        let new = cuda::optim::map(kernel, number, &grads, &[])?;
+        Ok(Some(self.0.keys().cloned().zip(new).collect()))
     }
 }
 

@@ -1,10 +1,16 @@
+#[cfg(feature = "cuda")]
+use crate::cuda;
 use crate::element::{Element, with_element};
 use crate::pool::adaptive_avg_pool3d;
 use crate::{Error, Result};
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
+#[cfg(feature = "cuda")]
+use candle_core::{CudaStorage, DType};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+#[cfg(feature = "cuda")]
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// How [`interpolate`] finds a value between the given ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -186,7 +192,7 @@ fn area(x: &Tensor, size: &[usize]) -> Result<Tensor> {
 }
 
 /// Interpolation along one axis.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct AlongAxis {
     axis: usize,
     input: usize,
@@ -237,6 +243,32 @@ impl AlongAxis {
         (0..self.size).map(tap).collect()
     }
 
+    /// The taps in the memory of the device of `x`, copied there once.
+    #[cfg(feature = "cuda")]
+    fn on_device(&self, x: &CudaStorage) -> candle_core::Result<Arc<cuda::interpolate::Taps>> {
+        use candle_core::cuda_backend::DeviceId;
+        type Kept = Vec<((DeviceId, DType, AlongAxis), Arc<cuda::interpolate::Taps>)>;
+        static KEPT: Mutex<Kept> = Mutex::new(Vec::new());
+        /// Networks have few sizes; where volumes differ in size, older ones give way.
+        const MOST: usize = 256;
+        let key = (x.device().id(), x.dtype(), AlongAxis { axis: 0, ..*self });
+        let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, taps)) = kept.iter().find(|(of, _)| *of == key) {
+            return Ok(taps.clone());
+        }
+        let taps: Vec<(u32, u32, f64)> = with_element!(OP, x.dtype(), T => {
+            let tap = |t: Tap<T>| (t.first as u32, t.second as u32, t.share.to_f64());
+            Ok::<_, candle_core::Error>(self.taps::<T>().into_iter().map(tap).collect())
+        })?;
+        let taps =
+            Arc::new(cuda::interpolate::Taps::new(x.device(), &taps, self.input, x.dtype() == DType::F64)?);
+        if kept.len() == MOST {
+            kept.remove(0);
+        }
+        kept.push((key, taps.clone()));
+        Ok(taps)
+    }
+
     /// The elements behind the axis, and the shape of the output.
     fn dims(&self, dims: &[usize]) -> (usize, Vec<usize>) {
         let mut out = dims.to_vec();
@@ -273,7 +305,13 @@ impl CustomOp1 for AlongAxis {
         })
     }
 
-    crate::cuda_on_host!(CustomOp1);
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> candle_core::Result<(CudaStorage, Shape)> {
+        let (inner, out) = self.dims(layout.dims());
+        let taps = self.on_device(x)?;
+        let axis = cuda::interpolate::Axis { input: self.input, size: self.size, inner };
+        cuda::interpolate::forward((x, layout), &taps, axis, out.into())
+    }
 
     fn bwd(&self, _: &Tensor, _: &Tensor, dy: &Tensor) -> candle_core::Result<Option<Tensor>> {
         Ok(Some(dy.apply_op1_no_bwd(&Transposed(*self))?))
@@ -310,7 +348,15 @@ impl CustomOp1 for Transposed {
         })
     }
 
-    crate::cuda_on_host!(CustomOp1);
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, dy: &CudaStorage, layout: &Layout) -> candle_core::Result<(CudaStorage, Shape)> {
+        let forward = &self.0;
+        let mut out = layout.dims().to_vec();
+        out[forward.axis] = forward.input;
+        let inner = out[forward.axis + 1..].iter().product();
+        let axis = cuda::interpolate::Axis { input: forward.input, size: forward.size, inner };
+        cuda::interpolate::backward((dy, layout), &*forward.on_device(dy)?, axis, out.into())
+    }
 }
 
 #[cfg(test)]

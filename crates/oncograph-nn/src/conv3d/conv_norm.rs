@@ -45,8 +45,7 @@ impl Conv3d {
     pub fn forward_norm(&self, x: &Tensor, norm: &BatchNorm, relu: bool, train: bool) -> Result<Tensor> {
         let one = train && x.device().is_cpu() && matches!(x.dtype(), DType::F32 | DType::F64);
         let (Some((weight, bias)), true) = (norm.affine(), one && self.margins.is_none()) else {
-            let y = norm.forward(&self.forward(x)?, train)?;
-            return if relu { crate::relu(&y) } else { Ok(y) };
+            return norm.forward_then(&self.forward(x)?, train, relu);
         };
         let convolved = conv3d(&x.detach(), &self.weight.detach(), None, &self.conv)?;
         let mut rows = vec![weight.clone(), bias.clone()];
@@ -185,8 +184,6 @@ impl CustomOp3 for ConvNorm {
             Ok((T::to_cpu_storage_owned(y), self.convolved.shape().clone()))
         })
     }
-
-    crate::cuda_on_host!(CustomOp3);
 
     fn bwd(
         &self,

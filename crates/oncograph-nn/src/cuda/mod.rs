@@ -8,9 +8,15 @@ pub(crate) mod conv3d;
 #[cfg(feature = "cudnn")]
 mod cudnn;
 #[cfg(feature = "cuda")]
+mod divide;
+#[cfg(feature = "cuda")]
+pub(crate) mod dropout;
+#[cfg(feature = "cuda")]
 pub(crate) mod elementwise;
 #[cfg(feature = "cuda")]
 mod gemm;
+#[cfg(feature = "cuda")]
+pub(crate) mod interpolate;
 #[cfg(feature = "cuda")]
 pub mod launch;
 #[cfg(feature = "cuda")]
@@ -18,7 +24,15 @@ pub(crate) mod lists;
 #[cfg(feature = "cuda")]
 pub(crate) mod lstm;
 #[cfg(feature = "cuda")]
+pub(crate) mod memory;
+#[cfg(feature = "cuda")]
+pub(crate) mod norm;
+#[cfg(feature = "cuda")]
 mod on_host;
+#[cfg(feature = "cuda")]
+pub(crate) mod optim;
+#[cfg(feature = "cuda")]
+pub(crate) mod pool;
 #[cfg(feature = "cuda")]
 mod profile;
 #[cfg(feature = "cuda")]

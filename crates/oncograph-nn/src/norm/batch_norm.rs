@@ -150,6 +150,52 @@ impl BatchNorm {
     /// [`Error::Shape`] for another number of channels, or if a training batch has a single value per channel,
     /// whose variance is unknown.
     pub fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        self.forward_then(x, train, false)
+    }
+
+    /// [`BatchNorm::forward`], or the positive part of it with `relu`.
+    pub(crate) fn forward_then(&self, x: &Tensor, train: bool, relu: bool) -> Result<Tensor> {
+        #[cfg(feature = "cuda")]
+        if let Some(y) = self.on_device(x, train, relu)? {
+            return Ok(y);
+        }
+        let y = self.composed(x, train)?;
+        if relu { crate::relu(&y) } else { Ok(y) }
+    }
+
+    /// By the kernels of a CUDA device; none where they do not take `x`.
+    #[cfg(feature = "cuda")]
+    fn on_device(&self, x: &Tensor, train: bool, relu: bool) -> Result<Option<Tensor>> {
+        use super::on_device::{Grouping, Layer, Source, takes};
+        let running = self.running.as_ref().map(Running::on_device);
+        let numbers = running.iter().flat_map(|r| [r.mean, r.var]);
+        if !takes(x, numbers.chain(self.affine().into_iter().flat_map(|(w, b)| [w, b]))) {
+            return Ok(None);
+        }
+        self.check(x, train)?;
+        let channels = self.config.channels;
+        let (outer, size) = (x.dims()[0], x.elem_count() / channels);
+        let groups = Grouping { outer, groups: channels, inner: size / outer.max(1) };
+        let layer = Layer { groups, weights: groups, affine: self.affine(), eps: self.config.eps, relu };
+        let source = match running {
+            Some(running) if train => Source::Learn(running, self.config.momentum),
+            Some(running) => Source::Running(running),
+            None => Source::Input,
+        };
+        Ok(Some(layer.forward(x, source)?))
+    }
+
+    /// That `x` has the channels of the layer, and to train on more than one value of each.
+    fn check(&self, x: &Tensor, train: bool) -> Result<()> {
+        check_channels("BatchNorm", x, self.config.channels)?;
+        if train && x.elem_count() / self.config.channels < 2 {
+            let expected = "more than one value per channel in training";
+            return Err(Error::shape("BatchNorm", expected, x.dims()));
+        }
+        Ok(())
+    }
+
+    fn composed(&self, x: &Tensor, train: bool) -> Result<Tensor> {
         let channels = self.config.channels;
         check_channels("BatchNorm", x, channels)?;
         let batch = x.dims()[0];
@@ -168,12 +214,8 @@ impl BatchNorm {
     /// `x` lacks and `shift` gives.
     pub(crate) fn learn(&self, x: &Tensor, shift: Option<&[f64]>) -> Result<Moments> {
         let channels = self.config.channels;
-        check_channels("BatchNorm", x, channels)?;
+        self.check(x, true)?;
         let count = x.elem_count() / channels;
-        if count < 2 {
-            let expected = "more than one value per channel in training";
-            return Err(Error::shape("BatchNorm", expected, x.dims()));
-        }
         let batch = x.dims()[0];
         let moments = Moments::of(&x.reshape((batch, channels, count / batch))?)?;
         if let Some(running) = &self.running {
@@ -216,6 +258,11 @@ impl BatchNorm {
 }
 
 impl Running {
+    #[cfg(feature = "cuda")]
+    fn on_device(&self) -> super::on_device::Running<'_> {
+        super::on_device::Running { mean: &self.mean, var: &self.var, batches: &self.num_batches_tracked }
+    }
+
     fn update(&self, batch: &Moments, count: usize, momentum: Option<f64>) -> Result<()> {
         let seen = self.num_batches_tracked.to_scalar::<i64>()? + 1;
         self.num_batches_tracked.set(&Tensor::new(seen, self.num_batches_tracked.device())?)?;

@@ -79,11 +79,36 @@ impl GroupNorm {
     /// [`Error::Shape`] for another number of channels, or an error of candle.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         check_channels("GroupNorm", x, self.config.channels)?;
+        #[cfg(feature = "cuda")]
+        if let Some(y) = self.on_device(x)? {
+            return Ok(y);
+        }
         let rows = x.dims()[0] * self.config.groups;
         let flat = x.reshape((1, rows, x.elem_count() / rows.max(1)))?;
         let moments = Moments::of(&flat)?;
         let y = standardize(&flat, None, moments, self.config.eps, true)?;
         scale_channels(&y.reshape(x.shape())?, &self.affine)
+    }
+
+    /// By the kernels of a CUDA device; none where they do not take `x`.
+    #[cfg(feature = "cuda")]
+    fn on_device(&self, x: &Tensor) -> Result<Option<Tensor>> {
+        use super::on_device::{Grouping, Layer, Source, takes};
+        let affine = self.affine.as_ref().map(|(w, b)| (w, b));
+        if !takes(x, affine.into_iter().flat_map(|(w, b)| [w, b])) {
+            return Ok(None);
+        }
+        let GroupNormConfig { groups, channels, eps, .. } = self.config;
+        let (batch, count) = (x.dims()[0], x.elem_count());
+        let per_channel = count / (batch * channels).max(1);
+        let layer = Layer {
+            groups: Grouping { outer: 1, groups: batch * groups, inner: per_channel * (channels / groups) },
+            weights: Grouping { outer: batch, groups: channels, inner: per_channel },
+            affine,
+            eps,
+            relu: false,
+        };
+        Ok(Some(layer.forward(x, Source::Input)?))
     }
 }
 

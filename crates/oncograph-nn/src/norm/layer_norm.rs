@@ -118,6 +118,10 @@ impl LayerNorm {
         if x.dims().last() != Some(&size) {
             return Err(Error::shape("LayerNorm", format!("[.., {size}]"), x.dims()));
         }
+        #[cfg(feature = "cuda")]
+        if let Some(y) = self.on_device(x)? {
+            return Ok(y);
+        }
         let rows = x.reshape((1, x.elem_count() / size, size))?;
         let moments = Moments::of(&rows)?;
         let mut y = standardize(&rows, None, moments, self.config.eps, true)?.reshape(x.shape())?;
@@ -128,6 +132,27 @@ impl LayerNorm {
             y = y.broadcast_add(bias)?;
         }
         Ok(y)
+    }
+
+    /// By the kernels of a CUDA device; none where they do not take `x`.
+    #[cfg(feature = "cuda")]
+    fn on_device(&self, x: &Tensor) -> Result<Option<Tensor>> {
+        use super::on_device::{Grouping, Layer, Source, takes};
+        if !takes(x, self.weight.iter().chain(&self.bias)) {
+            return Ok(None);
+        }
+        let size = self.config.size;
+        let rows = x.elem_count() / size;
+        let none =
+            self.weight.as_ref().filter(|_| self.bias.is_none()).map(Tensor::zeros_like).transpose()?;
+        let layer = Layer {
+            groups: Grouping { outer: 1, groups: rows, inner: size },
+            weights: Grouping { outer: rows, groups: size, inner: 1 },
+            affine: self.weight.as_ref().zip(self.bias.as_ref().or(none.as_ref())),
+            eps: self.config.eps,
+            relu: false,
+        };
+        Ok(Some(layer.forward(x, Source::Input)?))
     }
 }
 

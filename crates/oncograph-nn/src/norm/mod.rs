@@ -4,6 +4,8 @@ mod batch_norm;
 mod group_norm;
 mod instance_norm;
 mod layer_norm;
+#[cfg(feature = "cuda")]
+mod on_device;
 mod standardize;
 
 pub use batch_norm::{BatchNorm, BatchNormConfig};

@@ -65,8 +65,6 @@ impl CustomOp1 for MomentsOp {
             Ok((CpuStorage::F64(flat), Shape::from((2, groups))))
         })
     }
-
-    crate::cuda_on_host!(CustomOp1);
 }
 
 /// A sum over a row in eight interleaved parts: fast, and always in the same order.
@@ -211,8 +209,6 @@ impl CustomOp3 for Standardize {
         })
     }
 
-    crate::cuda_on_host!(CustomOp3);
-
     fn bwd(
         &self,
         x: &Tensor,
@@ -270,8 +266,6 @@ impl candle_core::CustomOp2 for GradientSums<'_> {
             Ok((CpuStorage::F64(flat), Shape::from((2, groups))))
         })
     }
-
-    crate::cuda_on_host!(CustomOp2);
 }
 
 struct InputGradient {
@@ -313,8 +307,6 @@ impl CustomOp3 for InputGradient {
             Ok((T::to_cpu_storage_owned(dx), x_l.shape().clone()))
         })
     }
-
-    crate::cuda_on_host!(CustomOp3);
 }
 
 #[cfg(test)]

@@ -133,6 +133,15 @@ macro_rules! adam_config {
                 self.coefficients(step).update(param, grad, moments);
             }
 
+            #[cfg(feature = "cuda")]
+            fn kernel(&self, step: u64) -> (&'static str, [f64; 8]) {
+                let c = self.coefficients(step);
+                let (b1, b2) = c.betas;
+                let numbers =
+                    [c.shrink, c.l2, 1.0 - b1, b2, 1.0 - b2, c.eps, c.step_size, c.correction2_sqrt];
+                ("adam", numbers)
+            }
+
             fn update_tensor(
                 &self,
                 step: u64,

@@ -1,5 +1,7 @@
 use crate::{Error, ParamStore, Result};
 use candle_core::Tensor;
+#[cfg(feature = "cuda")]
+use candle_core::Var;
 use std::collections::{BTreeMap, HashMap};
 
 /// An exponential moving average of the parameters: `a = decay * a + (1 - decay) * p` after each step.
@@ -54,6 +56,10 @@ impl Ema {
     /// [`Error::Shape`] for a parameter that has changed its shape, or an error of candle.
     pub fn update(&mut self, store: &ParamStore) -> Result<()> {
         let trainable: BTreeMap<String, _> = store.trainable().into_iter().collect();
+        #[cfg(feature = "cuda")]
+        if self.update_on_device(store, &trainable)? {
+            return Ok(());
+        }
         for (name, value) in store.snapshot()? {
             let next = match self.averages.get(&name) {
                 Some(old) if trainable.contains_key(&name) => {
@@ -67,6 +73,39 @@ impl Ema {
             self.averages.insert(name, next);
         }
         Ok(())
+    }
+
+    /// By a kernel over many parameters; false where they are not all of one CUDA device.
+    #[cfg(feature = "cuda")]
+    fn update_on_device(&mut self, store: &ParamStore, trainable: &BTreeMap<String, Var>) -> Result<bool> {
+        use crate::cuda::optim::{map, takes};
+        let Some(device) = trainable.values().next().map(|var| var.device().clone()) else {
+            return Ok(false);
+        };
+        if !trainable.values().all(|var| takes(var) && var.device().same_device(&device)) {
+            return Ok(false);
+        }
+        let mut next = BTreeMap::new();
+        let (mut names, mut values, mut old) = (vec![], vec![], vec![]);
+        for name in store.names() {
+            let Some(var) = store.get(&name) else { continue };
+            match self.averages.get(&name).filter(|_| trainable.contains_key(&name)) {
+                Some(average) if average.dims() != var.dims() => {
+                    return Err(Error::shape("Ema", format!("{name} {:?}", average.dims()), var.dims()));
+                }
+                Some(average) => {
+                    old.push(average.to_device(&device)?.to_dtype(var.dtype())?);
+                    values.push(var.as_detached_tensor());
+                    names.push(name);
+                }
+                None => {
+                    next.insert(name, var.copy()?.detach());
+                }
+            }
+        }
+        next.extend(names.into_iter().zip(map("average", self.decay, &values, &old)?));
+        self.averages.extend(next);
+        Ok(true)
     }
 
     /// The averages by name, for [`ParamStore::restore`] or to be saved.

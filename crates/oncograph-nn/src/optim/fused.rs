@@ -18,6 +18,10 @@ pub(super) trait Rule: Sync {
     /// Updates one chunk; `step` counts from 1, `moments` come in the order of [`Rule::moments`].
     fn update<T: Element>(&self, step: u64, param: &mut [T], grad: &[T], moments: &mut [&mut [T]]);
 
+    /// The kernel of CUDA devices with this formula, and the numbers that it takes.
+    #[cfg(feature = "cuda")]
+    fn kernel(&self, step: u64) -> (&'static str, [f64; 8]);
+
     /// The same formula with tensors, for devices without a fused kernel; returns the new parameter.
     fn update_tensor(
         &self,

@@ -1,8 +1,8 @@
 //! Optimizers that follow PyTorch's update rules and whose state can be saved and resumed bit for bit.
 //!
 //! On the CPU an update is one fused pass over the parameter, its gradient and its moments, in place and in
-//! parallel over fixed chunks, so the result does not depend on the number of threads. On other devices the same
-//! formula is written with tensor operations.
+//! parallel over fixed chunks, so the result does not depend on the number of threads. On a CUDA device one launch updates
+//! many parameters; half floats take the same formula written with tensor operations.
 
 mod adam;
 mod ema;

@@ -152,6 +152,13 @@ impl Rule for RmsPropConfig {
         }
     }
 
+    #[cfg(feature = "cuda")]
+    fn kernel(&self, _: u64) -> (&'static str, [f64; 8]) {
+        let centered = f64::from(u8::from(self.centered));
+        let (rate, alpha, decay) = (self.learning_rate, self.alpha, self.weight_decay);
+        ("rmsprop", [rate, alpha, 1.0 - alpha, self.eps, decay, self.momentum, centered, 0.0])
+    }
+
     fn update_tensor(
         &self,
         _: u64,

@@ -141,6 +141,13 @@ impl Rule for SgdConfig {
         }
     }
 
+    #[cfg(feature = "cuda")]
+    fn kernel(&self, step: u64) -> (&'static str, [f64; 8]) {
+        let keep = if step == 1 { 1.0 } else { 1.0 - self.dampening };
+        let nesterov = f64::from(u8::from(self.nesterov));
+        ("sgd", [self.learning_rate, self.weight_decay, self.momentum, keep, nesterov, 0.0, 0.0, 0.0])
+    }
+
     fn update_tensor(
         &self,
         step: u64,

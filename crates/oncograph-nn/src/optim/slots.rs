@@ -14,13 +14,16 @@ struct Slot {
     moments: Vec<Moment>,
 }
 
+/// A parameter with its name and its gradient.
+type Named = (String, Var, Tensor);
+
 /// The per-parameter state of an optimizer, by parameter name.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Slots(BTreeMap<String, Slot>);
 
 impl Slots {
     pub(super) fn step<R: Rule>(&mut self, rule: &R, store: &ParamStore, grads: &Gradients) -> Result<()> {
-        let updates: Vec<_> = store
+        let updates: Vec<Named> = store
             .trainable()
             .into_iter()
             .filter_map(|(name, var)| grads.get(&name).map(|g| (name, var, g.clone())))
@@ -32,13 +35,45 @@ impl Slots {
                 return Err(Error::shape(R::NAME, format!("{name} {:?}", var.dims()), shape.dims()));
             }
         }
+        #[cfg(feature = "cuda")]
+        let updates = self.update_on_device(rule, updates)?;
         for (name, var, grad) in updates {
             self.update(rule, name, &var, &grad)?;
         }
         Ok(())
     }
 
-    fn update<R: Rule>(&mut self, rule: &R, name: String, var: &Var, grad: &Tensor) -> Result<()> {
+    /// Updates what the kernels of a CUDA device take, many parameters in one launch; returns the others.
+    #[cfg(feature = "cuda")]
+    fn update_on_device<R: Rule>(&mut self, rule: &R, updates: Vec<Named>) -> Result<Vec<Named>> {
+        use crate::cuda::optim::{Update, takes, update};
+        let Some(device) = updates.iter().map(|(_, var, _)| var.device()).find(|d| d.is_cuda()).cloned()
+        else {
+            return Ok(updates);
+        };
+        let fits = |var: &Var| takes(var) && var.device().same_device(&device) && var.is_contiguous();
+        let (mut mine, others): (Vec<_>, Vec<_>) = updates.into_iter().partition(|(_, var, _)| fits(var));
+        for (name, var, grad) in &mut mine {
+            let slot = self.next(rule, name.clone(), var)?;
+            slot.moments.iter_mut().try_for_each(Moment::make_own)?;
+            *grad = grad.to_dtype(var.dtype())?;
+        }
+        let mut alike: BTreeMap<(u64, bool), Vec<Update>> = BTreeMap::new();
+        for (name, var, grad) in &mine {
+            let slot = &self.0[name];
+            let moments = slot.moments.iter().filter_map(Moment::on_device).collect();
+            let update = Update { param: var.as_tensor(), grad, moments };
+            alike.entry((slot.step, var.dtype() == DType::F64)).or_default().push(update);
+        }
+        for ((step, _), updates) in &alike {
+            let (kernel, numbers) = rule.kernel(*step);
+            update(kernel, numbers, updates)?;
+        }
+        Ok(others)
+    }
+
+    /// The state of a parameter for its next step.
+    fn next<R: Rule>(&mut self, rule: &R, name: String, var: &Var) -> Result<&mut Slot> {
         let count = rule.moments().len();
         let slot = self.0.entry(name).or_insert(Slot { step: 0, moments: Vec::new() });
         while slot.moments.len() < count {
@@ -48,6 +83,11 @@ impl Slots {
             moment.fit(var)?;
         }
         slot.step += 1;
+        Ok(slot)
+    }
+
+    fn update<R: Rule>(&mut self, rule: &R, name: String, var: &Var, grad: &Tensor) -> Result<()> {
+        let slot = self.next(rule, name, var)?;
         let fused = var.device().is_cpu() && matches!(var.dtype(), DType::F32 | DType::F64);
         let grad = grad.to_dtype(var.dtype())?;
         if fused && var.is_contiguous() {

@@ -1,6 +1,10 @@
 use super::windows::{Pool3dConfig, Window, Windows};
+#[cfg(feature = "cuda")]
+use crate::cuda;
 use crate::element::{Element, with_element};
 use crate::{Error, Result};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 use rayon::prelude::*;
@@ -85,7 +89,10 @@ impl CustomOp1 for AvgPool {
         })
     }
 
-    crate::cuda_on_host!(CustomOp1);
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> candle_core::Result<(CudaStorage, Shape)> {
+        cuda::pool::forward("avg_pool", (x, layout), &self.0)
+    }
 
     fn bwd(&self, _: &Tensor, _: &Tensor, dy: &Tensor) -> candle_core::Result<Option<Tensor>> {
         Ok(Some(dy.apply_op1_no_bwd(&AvgPoolGradient(&self.0))?))
@@ -117,5 +124,8 @@ impl CustomOp1 for AvgPoolGradient<'_> {
         })
     }
 
-    crate::cuda_on_host!(CustomOp1);
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, dy: &CudaStorage, layout: &Layout) -> candle_core::Result<(CudaStorage, Shape)> {
+        cuda::pool::avg_gradient((dy, layout), self.0)
+    }
 }

@@ -1,7 +1,11 @@
 use super::windows::{Pool3dConfig, Window, Windows};
 use crate::Result;
+#[cfg(feature = "cuda")]
+use crate::cuda;
 use crate::element::{Element, with_element};
 use crate::parallel::{BLOCK, build_rows};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Shape, Tensor};
 
@@ -156,7 +160,10 @@ impl CustomOp1 for MaxPool {
         })
     }
 
-    crate::cuda_on_host!(CustomOp1);
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> candle_core::Result<(CudaStorage, Shape)> {
+        cuda::pool::forward("max_pool", (x, layout), &self.0)
+    }
 
     fn bwd(&self, x: &Tensor, _: &Tensor, dy: &Tensor) -> candle_core::Result<Option<Tensor>> {
         Ok(Some(x.apply_op2_no_bwd(dy, &MaxPoolGradient(&self.0))?))
@@ -184,7 +191,10 @@ impl CustomOp1 for Indices {
         })
     }
 
-    crate::cuda_on_host!(CustomOp1);
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> candle_core::Result<(CudaStorage, Shape)> {
+        cuda::pool::max_indices((x, layout), &self.0)
+    }
 }
 
 struct MaxPoolGradient<'a>(&'a Windows);
@@ -217,5 +227,14 @@ impl CustomOp2 for MaxPoolGradient<'_> {
         })
     }
 
-    crate::cuda_on_host!(CustomOp2);
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        x_l: &Layout,
+        dy: &CudaStorage,
+        dy_l: &Layout,
+    ) -> candle_core::Result<(CudaStorage, Shape)> {
+        cuda::pool::max_gradient((x, x_l), (dy, dy_l), self.0)
+    }
 }

@@ -10,6 +10,8 @@ pub use max_pool3d::{
 };
 pub use windows::Pool3dConfig;
 pub(crate) use windows::Windows;
+#[cfg(feature = "cuda")]
+pub(crate) use windows::{Window, WindowsAlong};
 
 #[cfg(test)]
 mod tests;

@@ -117,11 +117,29 @@ pub(crate) struct Window {
     pub count: usize,
 }
 
+#[cfg(feature = "cuda")]
+impl Window {
+    /// How many elements it has.
+    pub(crate) fn len(&self) -> usize {
+        self.range.len().div_ceil(self.step)
+    }
+}
+
+/// The rule behind the windows along an axis, which kernels of a CUDA device take instead of the list.
+#[cfg(feature = "cuda")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WindowsAlong {
+    Sliding { reach: usize, stride: usize, pad: usize, step: usize, count_pad: bool },
+    Adaptive,
+}
+
 /// The windows along the three axes of one pooling.
 #[derive(Debug, Clone)]
 pub(crate) struct Windows {
     pub input: [usize; 3],
     pub axes: [Vec<Window>; 3],
+    #[cfg(feature = "cuda")]
+    pub along: [WindowsAlong; 3],
     /// What an average divides by in place of the windows' counts.
     pub divisor: Option<usize>,
 }
@@ -155,7 +173,19 @@ impl Windows {
                 })
                 .collect();
         }
-        Ok(Windows { input, axes, divisor: c.divisor_override })
+        Ok(Windows {
+            input,
+            axes,
+            #[cfg(feature = "cuda")]
+            along: [0, 1, 2].map(|a| WindowsAlong::Sliding {
+                reach: c.reach()[a],
+                stride: c.stride[a],
+                pad: c.padding[a],
+                step: c.dilation[a],
+                count_pad: c.count_include_pad,
+            }),
+            divisor: c.divisor_override,
+        })
     }
 
     /// `output` windows per axis that share the volume: window i covers floor(i n / m) .. ceil((i + 1) n / m).
@@ -169,7 +199,13 @@ impl Windows {
             let window = |i: usize| i * n / m..((i + 1) * n).div_ceil(m);
             (0..m).map(window).map(|range| Window { count: range.len(), step: 1, range }).collect()
         });
-        Ok(Windows { input, axes, divisor: None })
+        Ok(Windows {
+            input,
+            axes,
+            #[cfg(feature = "cuda")]
+            along: [WindowsAlong::Adaptive; 3],
+            divisor: None,
+        })
     }
 
     pub(crate) fn output(&self) -> [usize; 3] {

@@ -2,6 +2,18 @@
 //! on shapes that are empty, odd and large. Without the feature `cuda` both are the CPU.
 
 mod conv3d;
+mod dropout;
 mod elementwise;
+mod interpolate;
 mod lstm;
+mod norm;
+mod optim;
+mod pool;
 mod segment;
+
+/// That no operation whose name holds one of the words has gone by way of the host.
+#[cfg(feature = "cuda")]
+fn none_by_host(words: &[&str]) {
+    let seen = oncograph_nn::cuda::by_host();
+    assert!(!seen.iter().any(|name| words.iter().any(|word| name.contains(word))), "{seen:?}");
+}
