@@ -42,3 +42,7 @@ pub const ELEMENTWISE: Kernels = kernels!("elementwise");
 /// Reductions over the edges of a graph, and graph layers.
 #[cfg(feature = "nvcc")]
 pub const SEGMENT: Kernels = kernels!("segment");
+
+/// Softmax over the edges of each target.
+#[cfg(feature = "nvcc")]
+pub const SOFTMAX: Kernels = kernels!("softmax");

@@ -13,6 +13,8 @@ pub(crate) mod lists;
 mod on_host;
 #[cfg(feature = "cuda")]
 pub(crate) mod segment;
+#[cfg(feature = "cuda")]
+pub(crate) mod softmax;
 
 #[cfg(feature = "cuda")]
 pub use on_host::{by_host, on_host};

@@ -1,5 +1,5 @@
 #[cfg(feature = "cuda")]
-use crate::cuda::lists::{CsrLists, OnDevice};
+use crate::cuda::lists::{CsrLists, EdgeLists, LoopLists, OnDevice};
 use crate::{Error, Result};
 #[cfg(feature = "cuda")]
 use candle_core::CudaDevice;
@@ -115,6 +115,10 @@ struct Derived {
     loop_counts: OnceLock<Vec<u32>>,
     edges_to_targets: OnceLock<Arc<Adjacency>>,
     shared: OnceLock<Option<Arc<SharedNeighbourhoods>>>,
+    #[cfg(feature = "cuda")]
+    ends: OnDevice<EdgeLists>,
+    #[cfg(feature = "cuda")]
+    loop_rows: OnDevice<LoopLists>,
 }
 
 // Equal edges have equal derivatives, made or not.
@@ -186,6 +190,18 @@ impl Adjacency {
     pub fn from_segments(segments: &[u32], count: usize) -> Result<Self> {
         let items: Vec<u32> = (0..segments.len() as u32).collect();
         Adjacency::new(segments.len(), count, &items, segments)
+    }
+
+    /// Both ends of each edge in the memory of `device`, copied there on first use.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn ends_on(&self, device: &CudaDevice) -> candle_core::Result<Arc<EdgeLists>> {
+        self.derived.ends.get(device, || EdgeLists::new(self, device))
+    }
+
+    /// What [`with_loop_rows`](super::with_loop_rows) needs in the memory of `device`, copied there on first use.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn loop_rows_on(&self, device: &CudaDevice) -> candle_core::Result<Arc<LoopLists>> {
+        self.derived.loop_rows.get(device, || LoopLists::new(self, device))
     }
 
     /// How many nodes edges can start from.
