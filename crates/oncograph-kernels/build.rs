@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The modules, each `cuda/NAME.cu`.
-const MODULES: [&str; 3] = ["elementwise", "segment", "softmax"];
+const MODULES: [&str; 4] = ["elementwise", "segment", "softmax", "propagate"];
 
 /// The types that each module is compiled for: the ending of its file, and the name in C.
 const TYPES: [(&str, &str); 2] = [("f32", "float"), ("f64", "double")];

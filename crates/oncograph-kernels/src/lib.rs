@@ -46,3 +46,7 @@ pub const SEGMENT: Kernels = kernels!("segment");
 /// Softmax over the edges of each target.
 #[cfg(feature = "nvcc")]
 pub const SOFTMAX: Kernels = kernels!("softmax");
+
+/// Sums over neighbours between linear maps.
+#[cfg(feature = "nvcc")]
+pub const PROPAGATE: Kernels = kernels!("propagate");

@@ -161,7 +161,7 @@ fn cut(offsets: &[u32]) -> (Vec<u32>, Vec<u32>) {
 }
 
 /// Numbers in the memory of the device. Of none, one that nobody reads: drivers refuse to allocate nothing.
-fn copy(device: &CudaDevice, values: &[u32]) -> Result<CudaSlice<u32>> {
+pub(crate) fn copy(device: &CudaDevice, values: &[u32]) -> Result<CudaSlice<u32>> {
     device.clone_htod(if values.is_empty() { &[0][..] } else { values })
 }
 

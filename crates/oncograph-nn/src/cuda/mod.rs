@@ -12,9 +12,13 @@ pub(crate) mod lists;
 #[cfg(feature = "cuda")]
 mod on_host;
 #[cfg(feature = "cuda")]
+pub(crate) mod propagate;
+#[cfg(feature = "cuda")]
 pub(crate) mod segment;
 #[cfg(feature = "cuda")]
 pub(crate) mod softmax;
+#[cfg(feature = "cuda")]
+pub(crate) mod tensors;
 
 #[cfg(feature = "cuda")]
 pub use on_host::{by_host, on_host};

@@ -1,8 +1,8 @@
 #[cfg(feature = "cuda")]
-use crate::cuda::lists::{CsrLists, EdgeLists, LoopLists, OnDevice};
+use crate::cuda::lists::{CsrLists, EdgeLists, LoopLists, OnDevice, copy};
 use crate::{Error, Result};
 #[cfg(feature = "cuda")]
-use candle_core::CudaDevice;
+use candle_core::{CudaDevice, cuda_backend::cudarc::driver::CudaSlice};
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
@@ -119,6 +119,8 @@ struct Derived {
     ends: OnDevice<EdgeLists>,
     #[cfg(feature = "cuda")]
     loop_rows: OnDevice<LoopLists>,
+    #[cfg(feature = "cuda")]
+    loop_counts_on: OnDevice<CudaSlice<u32>>,
 }
 
 // Equal edges have equal derivatives, made or not.
@@ -202,6 +204,12 @@ impl Adjacency {
     #[cfg(feature = "cuda")]
     pub(crate) fn loop_rows_on(&self, device: &CudaDevice) -> candle_core::Result<Arc<LoopLists>> {
         self.derived.loop_rows.get(device, || LoopLists::new(self, device))
+    }
+
+    /// The number of edges from each node to the node of the same position, in the memory of `device`.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn loop_counts_on(&self, device: &CudaDevice) -> candle_core::Result<Arc<CudaSlice<u32>>> {
+        self.derived.loop_counts_on.get(device, || copy(device, self.loop_counts()))
     }
 
     /// How many nodes edges can start from.

@@ -2,4 +2,5 @@
 //! on shapes that are empty, odd and large. Without the feature `cuda` both are the CPU.
 
 mod elementwise;
+mod propagate;
 mod segment;

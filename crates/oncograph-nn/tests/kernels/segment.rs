@@ -148,7 +148,7 @@ fn nothing_of_graphs_goes_by_way_of_the_host() {
         Ok(Tensor::cat(&all, 0)?)
     })
     .unwrap();
-    let of_graphs = ["gather", "edge", "softmax", "loop"];
+    let of_graphs = ["gather", "edge", "softmax", "loop", "row linear", "propagate"];
     let seen = oncograph_nn::cuda::by_host();
     assert!(!seen.iter().any(|name| of_graphs.iter().any(|word| name.contains(word))), "{seen:?}");
 }
