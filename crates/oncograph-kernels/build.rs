@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The modules, each `cuda/NAME.cu`.
-const MODULES: [&str; 4] = ["elementwise", "segment", "softmax", "propagate"];
+const MODULES: [&str; 7] =
+    ["elementwise", "segment", "softmax", "propagate", "attention", "attention_v2", "edge_conditioned"];
 
 /// The types that each module is compiled for: the ending of its file, and the name in C.
 const TYPES: [(&str, &str); 2] = [("f32", "float"), ("f64", "double")];

@@ -25,6 +25,20 @@ template <typename Term> static __device__ __forceinline__ real sum_in_order(u32
   return sum;
 }
 
+// use(e, load(e)) for each e in order, with four loads under way before the first is used.
+template <typename V, typename Load, typename Use>
+static __device__ __forceinline__ void in_order(u32 from, u32 to, Load load, Use use) {
+  u32 e = from;
+  for (; e + 4 <= to; e += 4) {
+    V v[4];
+#pragma unroll
+    for (int k = 0; k < 4; k++) v[k] = load(e + k);
+#pragma unroll
+    for (int k = 0; k < 4; k++) use(e + k, v[k]);
+  }
+  for (; e < to; e++) use(e, load(e));
+}
+
 // run(row, f) for each feature of each row: a row belongs to the threads of one y of a block, a feature to one x, so
 // that neighbouring threads read neighbouring features.
 template <typename Run> static __device__ __forceinline__ void for_each_feature(u32 rows, u32 width, Run run) {
@@ -38,12 +52,6 @@ static __device__ __forceinline__ real lanes_sum(real v, u32 lanes) {
   for (u32 d = lanes / 2; d > 0; d /= 2) v += __shfl_xor_sync(0xffffffffu, v, d);
   return v;
 }
-
-// The logits of the edges of a row for one head: the largest, and the sum of their exponentials less that.
-struct Softmax {
-  real largest;
-  real sum;
-};
 
 // As the CPU: the first logit, then each that is larger. A NaN behind the first comes through in the sum.
 static __device__ __forceinline__ bool is_larger(bool first, real z, real largest) { return first || z > largest; }

@@ -50,3 +50,15 @@ pub const SOFTMAX: Kernels = kernels!("softmax");
 /// Sums over neighbours between linear maps.
 #[cfg(feature = "nvcc")]
 pub const PROPAGATE: Kernels = kernels!("propagate");
+
+/// Attention over the edges of each target.
+#[cfg(feature = "nvcc")]
+pub const ATTENTION: Kernels = kernels!("attention");
+
+/// Attention whose logits see both ends of an edge.
+#[cfg(feature = "nvcc")]
+pub const ATTENTION_V2: Kernels = kernels!("attention_v2");
+
+/// Sums of messages under a matrix per edge.
+#[cfg(feature = "nvcc")]
+pub const EDGE_CONDITIONED: Kernels = kernels!("edge_conditioned");

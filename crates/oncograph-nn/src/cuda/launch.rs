@@ -6,6 +6,7 @@ use candle_core::backend::{BackendDevice as _, BackendStorage as _};
 use candle_core::cuda_backend::CudaDType;
 use candle_core::cuda_backend::cudarc::driver::{
     CudaFunction, CudaSlice, CudaStream, CudaView, DevicePtr as _, DeviceRepr, LaunchArgs, LaunchConfig,
+    ValidAsZeroBits,
 };
 use candle_core::{CudaDevice, CudaStorage, Layout, Result};
 use oncograph_kernels::{Kernels, Module};
@@ -13,7 +14,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// The types that kernels are compiled for.
-pub trait Real: CudaDType + DeviceRepr + candle_core::WithDType {
+pub trait Real: CudaDType + DeviceRepr + ValidAsZeroBits + candle_core::WithDType {
     /// The part of `kernels` for this type.
     fn module(kernels: &Kernels) -> Module;
 }

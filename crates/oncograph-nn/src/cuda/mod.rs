@@ -4,6 +4,12 @@
 //! [`launch`] has what every kernel needs; a file here launches those of the file of the same name in `oncograph-kernels`.
 
 #[cfg(feature = "cuda")]
+pub(crate) mod attention;
+#[cfg(feature = "cuda")]
+pub(crate) mod attention_v2;
+#[cfg(feature = "cuda")]
+pub(crate) mod edge_conditioned;
+#[cfg(feature = "cuda")]
 pub(crate) mod elementwise;
 #[cfg(feature = "cuda")]
 pub mod launch;

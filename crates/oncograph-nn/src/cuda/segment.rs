@@ -113,6 +113,25 @@ pub(crate) fn gather_sum(
     })
 }
 
+/// The sum of the values \[edges, width\] of the edges of each row of `csr`.
+pub(super) fn sum_edges<T: Real>(
+    op: &str,
+    device: &CudaDevice,
+    values: &CudaSlice<T>,
+    csr: &Csr,
+    width: usize,
+) -> Result<CudaSlice<T>> {
+    let lists = csr.on_device(device)?;
+    let sum = function::<T>(device, &SEGMENT, "gather_sum")?;
+    sum_rows(op, device, &lists, (csr.rows(), width), NULL, |walk, out| {
+        let (grid, width) = (per_row(walk.count, width as u32), width as u32);
+        // SAFETY: as the kernel declares them, with positions of edges for columns, of which each has values.
+        unsafe {
+            launch!(sum, grid, values, walk.offsets, &lists.edges, &NULL, &NULL, out, &walk.count, &width)
+        }
+    })
+}
+
 /// The sum over the edges of each row of `csr`, weighted per edge and head.
 pub(crate) fn weighted_sum(
     op: &str,

@@ -1,6 +1,8 @@
 //! The kernels: each operation and its gradients on the device against the CPU, in f32 and f64, and the same bits twice,
 //! on shapes that are empty, odd and large. Without the feature `cuda` both are the CPU.
 
+mod attention;
+mod by_host;
 mod elementwise;
 mod propagate;
 mod segment;

@@ -132,23 +132,3 @@ fn rows_of_loops() {
         }
     }
 }
-
-/// With the feature `cuda` no operation of these goes by way of the host.
-#[test]
-#[cfg(feature = "cuda")]
-fn nothing_of_graphs_goes_by_way_of_the_host() {
-    let graph = random(7, 5, 30);
-    let (x, edges) = (pattern(&[7, 6], 1).unwrap(), pattern(&[30, 2], 2).unwrap());
-    check_devices(&[x, edges], |x| {
-        let all = [
-            gather_reduce(&x[0], &graph, Reduce::Max)?,
-            gather_reduce_weighted(&x[0], &segment_softmax(&x[1], &graph)?, &graph)?,
-            with_loop_rows(&x[1], &graph, true)?.reshape(((), 6))?,
-        ];
-        Ok(Tensor::cat(&all, 0)?)
-    })
-    .unwrap();
-    let of_graphs = ["gather", "edge", "softmax", "loop", "row linear", "propagate"];
-    let seen = oncograph_nn::cuda::by_host();
-    assert!(!seen.iter().any(|name| of_graphs.iter().any(|word| name.contains(word))), "{seen:?}");
-}
