@@ -4,8 +4,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The modules, each `cuda/NAME.cu`.
-const MODULES: [&str; 7] =
-    ["elementwise", "segment", "softmax", "propagate", "attention", "attention_v2", "edge_conditioned"];
+const MODULES: [&str; 9] = [
+    "elementwise",
+    "segment",
+    "softmax",
+    "propagate",
+    "attention",
+    "attention_v2",
+    "edge_conditioned",
+    "cox",
+    "assemble",
+];
 
 /// The types that each module is compiled for: the ending of its file, and the name in C.
 const TYPES: [(&str, &str); 2] = [("f32", "float"), ("f64", "double")];

@@ -62,3 +62,11 @@ pub const ATTENTION_V2: Kernels = kernels!("attention_v2");
 /// Sums of messages under a matrix per edge.
 #[cfg(feature = "nvcc")]
 pub const EDGE_CONDITIONED: Kernels = kernels!("edge_conditioned");
+
+/// Cox's partial likelihood.
+#[cfg(feature = "nvcc")]
+pub const COX: Kernels = kernels!("cox");
+
+/// The node features of STG's graphs.
+#[cfg(feature = "nvcc")]
+pub const ASSEMBLE: Kernels = kernels!("assemble");

@@ -11,11 +11,14 @@ const PART: usize = 4096;
 
 /// What is kept in the memory of each device that it was used on.
 #[derive(Debug)]
-pub(crate) struct OnDevice<T>(Mutex<Vec<(DeviceId, Arc<T>)>>);
+pub struct OnDevice<T>(Mutex<Vec<(DeviceId, Arc<T>)>>);
 
 impl<T> OnDevice<T> {
     /// That of `device`, made on first use.
-    pub(crate) fn get(&self, device: &CudaDevice, make: impl FnOnce() -> Result<T>) -> Result<Arc<T>> {
+    ///
+    /// # Errors
+    /// That of `make`.
+    pub fn get(&self, device: &CudaDevice, make: impl FnOnce() -> Result<T>) -> Result<Arc<T>> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, found)) = all.iter().find(|(id, _)| *id == device.id()) {
             return Ok(found.clone());

@@ -4,9 +4,15 @@
 //! [`launch`] has what every kernel needs; a file here launches those of the file of the same name in `oncograph-kernels`.
 
 #[cfg(feature = "cuda")]
+#[doc(hidden)]
+pub mod assemble;
+#[cfg(feature = "cuda")]
 pub(crate) mod attention;
 #[cfg(feature = "cuda")]
 pub(crate) mod attention_v2;
+#[cfg(feature = "cuda")]
+#[doc(hidden)]
+pub mod cox;
 #[cfg(feature = "cuda")]
 pub(crate) mod edge_conditioned;
 #[cfg(feature = "cuda")]
@@ -26,6 +32,9 @@ pub(crate) mod softmax;
 #[cfg(feature = "cuda")]
 pub(crate) mod tensors;
 
+#[cfg(feature = "cuda")]
+#[doc(hidden)]
+pub use lists::OnDevice;
 #[cfg(feature = "cuda")]
 pub use on_host::{by_host, on_host};
 
