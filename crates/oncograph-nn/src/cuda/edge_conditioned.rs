@@ -15,8 +15,8 @@ use std::ops::Range;
 
 const OP: &str = "edge-conditioned sum";
 
-/// Elements of outer products that are in memory at a time.
-const SLAB: usize = 1 << 26;
+/// A quarter of a gigabyte in f32.
+pub(crate) const SLAB: usize = 1 << 26;
 
 /// As the operation of the CPU; parameters are \[features * out, hidden + 1\].
 pub(crate) struct Conditioned<'a> {
@@ -25,6 +25,8 @@ pub(crate) struct Conditioned<'a> {
     pub(crate) features: usize,
     pub(crate) hidden: usize,
     pub(crate) out: usize,
+    /// Elements of outer products that are in memory at a time.
+    pub(crate) slab: usize,
 }
 
 /// The two sides of a message, \[nodes, width\] and \[edges, hidden\].
@@ -36,8 +38,8 @@ struct Sides<'a, T> {
 }
 
 /// Ranges of rows of this width, all of them in one if they are not many.
-fn slabs(rows: usize, width: usize) -> impl Iterator<Item = Range<usize>> {
-    let step = (SLAB / width.max(1)).max(1);
+fn slabs(slab: usize, rows: usize, width: usize) -> impl Iterator<Item = Range<usize>> {
+    let step = (slab / width.max(1)).max(1);
     (0..rows).step_by(step).map(move |first| first..(first + step).min(rows))
 }
 
@@ -138,7 +140,7 @@ impl Conditioned<'_> {
             let (x, hidden) = (Packed::new(x.0, x.1)?, Packed::new(hidden.0, hidden.1)?);
             let (nodes, edges) = (x.view::<T>()?, hidden.view::<T>()?);
             let sides = Sides { nodes, width: self.features, edges, hidden: self.hidden };
-            for rows in slabs(csr.rows(), width) {
+            for rows in slabs(self.slab, csr.rows(), width) {
                 let sums = sides.outer_sums(device, (csr, &lists), rows.clone(), (self.shares(device)?, NULL))?;
                 let of_sums = Layout::contiguous((rows.len(), width));
                 let part = product((&storage(sums, device), &of_sums), (&matrix, &of_matrix))?;
@@ -174,7 +176,7 @@ impl Conditioned<'_> {
             let (edges, targets) = (Packed::new(hidden.0, hidden.1)?, Packed::new(dy.0, dy.1)?);
             let sides = Sides { nodes: targets.view::<T>()?, width: self.out, edges: edges.view::<T>()?, hidden: self.hidden };
             let mut dh = result::<T>(device, OP, self.adjacency.edge_count() * self.hidden)?;
-            for slab in slabs(rows, wide.max(maps)) {
+            for slab in slabs(self.slab, rows, wide.max(maps)) {
                 let part = x.1.narrow(0, slab.start, slab.len())?;
                 let products = product((x.0, &part), (&across, &of_across))?;
                 self.hidden_gradients(device, (csr, &lists), slab.clone(), (products.as_cuda_slice::<T>()?, &sides.nodes), &mut dh)?;
@@ -230,6 +232,34 @@ impl Conditioned<'_> {
                 &out,
                 &hidden
             )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cuda::tensors::several;
+    use crate::testing::pattern;
+    use candle_core::Tensor;
+
+    #[test]
+    fn slabs_change_nothing_but_rounding() {
+        let ids = |k: u32, n: u32| (0..40).map(|i| i * k % 17 % n).collect::<Vec<u32>>();
+        let adjacency = Adjacency::new(11, 7, &ids(5, 11), &ids(7, 7)).unwrap();
+        let shapes = [[11, 3], [40, 2], [12, 3], [7, 4]];
+        let inputs = [0, 1, 2, 3].map(|k| pattern(&shapes[k], k as u64).unwrap());
+        let run = |slab: usize| {
+            let adjacency = &adjacency;
+            let op = Conditioned { adjacency, mean: true, features: 3, hidden: 2, out: 4, slab };
+            let [x, hidden, parameters, dy] = inputs.each_ref();
+            let [y] = several([x, hidden, parameters], None, |t, _| Ok([op.forward(t)?])).unwrap();
+            let gradients = several([x, hidden, parameters, dy], None, |t, _| op.backward(t, true)).unwrap();
+            [y].into_iter().chain(gradients).collect::<Vec<Tensor>>()
+        };
+        for (a, b) in run(SLAB).iter().zip(&run(30)) {
+            let gap = (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
+            assert!(gap < 1e-13, "{gap}");
         }
     }
 }

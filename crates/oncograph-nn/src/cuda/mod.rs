@@ -28,6 +28,8 @@ pub(crate) mod propagate;
 #[cfg(feature = "cuda")]
 pub(crate) mod segment;
 #[cfg(feature = "cuda")]
+pub(crate) mod selection;
+#[cfg(feature = "cuda")]
 pub(crate) mod softmax;
 #[cfg(feature = "cuda")]
 pub(crate) mod tensors;

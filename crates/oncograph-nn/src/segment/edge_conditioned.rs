@@ -278,7 +278,7 @@ fn row_sum<const FMA: bool, const N: usize, T: Real>(
 impl Conditioned {
     fn on_cuda(&self) -> cuda::Conditioned<'_> {
         let (mean, features, hidden, out) = (self.mean, self.features, self.k, self.out);
-        cuda::Conditioned { adjacency: &self.adjacency, mean, features, hidden, out }
+        cuda::Conditioned { adjacency: &self.adjacency, mean, features, hidden, out, slab: cuda::SLAB }
     }
 }
 
