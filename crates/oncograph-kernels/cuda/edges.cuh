@@ -39,12 +39,12 @@ static __device__ __forceinline__ void in_order(u32 from, u32 to, Load load, Use
   for (; e < to; e++) use(e, load(e));
 }
 
-// run(row, f) for each feature of each row: a row belongs to the threads of one y of a block, a feature to one x, so
-// that neighbouring threads read neighbouring features.
+// run(row, f) for each feature of each row: a row belongs to the threads of one y in blocks of one x, a feature to one
+// thread of these, so that neighbouring threads read neighbouring features.
 template <typename Run> static __device__ __forceinline__ void for_each_feature(u32 rows, u32 width, Run run) {
   const u32 row = blockIdx.x * blockDim.y + threadIdx.y;
   if (row >= rows) return;
-  for (u32 f = threadIdx.x; f < width; f += blockDim.x) run(row, f);
+  for (u32 f = blockIdx.y * blockDim.x + threadIdx.x; f < width; f += gridDim.y * blockDim.x) run(row, f);
 }
 
 // The sum over groups of `lanes` neighbouring lanes, a power of 2 up to 32, the same in each: all 32 must be there.

@@ -1,8 +1,8 @@
 //! Attention over the edges of each target, by the kernels of `attention.cu`.
 #![allow(unsafe_code)]
 
-use super::launch::{NULL, Packed, Real, function, per_element, per_row, result, storage};
-use super::segment::{Operand, Walk, lanes_for, sum_edges, sum_rows};
+use super::launch::{NULL, Packed, Real, function, per_element, result, storage};
+use super::segment::{Operand, Walk, lanes_for, per_feature, sum_edges, sum_rows};
 use crate::segment::Adjacency;
 use crate::{launch, with_real};
 use candle_core::backend::BackendStorage as _;
@@ -58,7 +58,7 @@ pub(super) fn attend<T: Real>(
     let slope = T::from_f64(with.slope);
     if walk.count > 0 {
         let of_edges = function::<T>(device, &ATTENTION, "attend")?;
-        let grid = per_row(walk.count, width as u32);
+        let grid = per_feature(walk.count, width as u32);
         // SAFETY: as the kernel declares them; columns, rows and edges are below the rows of the source, the target and
         // the logits of edges, which callers check.
         unsafe {
@@ -216,7 +216,7 @@ impl Attention<'_> {
             let back = function::<T>(device, &ATTENTION, "attend_backward_sources")?;
             let size = (csr.rows(), self.stride);
             let ds = sum_rows::<T>(OP, device, &lists, size, NULL, |walk, out| {
-                let (grid, (heads, channels, _)) = (per_row(walk.count, self.stride as u32), with.sizes());
+                let (grid, (heads, channels, _)) = (per_feature(walk.count, self.stride as u32), with.sizes());
                 // SAFETY: as the kernel declares them; dy has a row for each column, the others for each edge.
                 unsafe { launch!(back, grid, &weights, &dz, &dy, walk.offsets, &lists.columns, &lists.edges, out, &walk.count, &heads, &channels) }
             })?;

@@ -2,8 +2,8 @@
 #![allow(unsafe_code)]
 
 use super::attention::{Inputs, attend, edge_gradients, pointer};
-use super::launch::{NULL, Packed, Real, function, per_row, result, storage};
-use super::segment::{Operand, lanes_for, sum_rows};
+use super::launch::{NULL, Packed, Real, function, result, storage};
+use super::segment::{Operand, lanes_for, per_feature, sum_rows};
 use super::tensors::add_rows;
 use crate::segment::{Adjacency, Csr};
 use crate::{launch, with_real};
@@ -142,7 +142,7 @@ impl AttentionV2<'_> {
         let sum = function::<T>(device, &ATTENTION_V2, "pair_gradients")?;
         sum_rows(OP, device, &lists, (csr.rows(), self.width), NULL, |walk, out| {
             let (heads, channels, attributes, slope) = self.sizes::<T>();
-            let grid = per_row(walk.count, self.width as u32);
+            let grid = per_feature(walk.count, self.width as u32);
             let Pairs { l, r, parameters, attributes: of_edges } = pairs;
             // SAFETY: as the kernel declares them; without dy rows are targets, with it sources.
             unsafe {
@@ -185,7 +185,7 @@ impl AttentionV2<'_> {
             let ends = self.adjacency.ends_on(device)?;
             let (heads, channels, attributes, slope) = self.sizes::<T>();
             let sum = function::<T>(device, &ATTENTION_V2, "pair_parameters")?;
-            let grid = per_row(parts as u32, all as u32);
+            let grid = per_feature(parts as u32, all as u32);
             let Pairs { l, r, parameters, attributes: of_edges } = pairs;
             // SAFETY: as the kernel declares them, with a row of sums for each part.
             unsafe {

@@ -1,9 +1,9 @@
 //! Sums of messages under a matrix per edge, by the kernels of `edge_conditioned.cu` and cuBLAS.
 #![allow(unsafe_code)]
 
-use super::launch::{NULL, Packed, Real, address, function, per_row, result, storage};
+use super::launch::{NULL, Packed, Real, address, function, result, storage};
 use super::lists::CsrLists;
-use super::segment::{Operand, sum_rows};
+use super::segment::{Operand, per_feature, sum_rows};
 use super::tensors::{copied, product};
 use crate::segment::{Adjacency, Csr};
 use crate::{launch, with_real};
@@ -58,7 +58,7 @@ impl<T: Real> Sides<'_, T> {
         let (features, hidden) = (self.width as u32, self.hidden as u32);
         if rows.len() == csr.rows() {
             return sum_rows::<T>(OP, device, lists, (rows.len(), width), of_row, |walk, out| {
-                let grid = per_row(walk.count, width as u32);
+                let grid = per_feature(walk.count, width as u32);
                 let of_row = if walk.whole { of_row } else { NULL };
                 // SAFETY: as the kernel declares them; columns and edges are below the rows of both sides.
                 unsafe {
@@ -83,7 +83,7 @@ impl<T: Real> Sides<'_, T> {
         }
         let mut out = result::<T>(device, OP, rows.len() * width)?;
         let (first, count) = (rows.start as u32, rows.len() as u32);
-        let grid = per_row(count, width as u32);
+        let grid = per_feature(count, width as u32);
         // SAFETY: as above, for a range of rows.
         unsafe {
             launch!(
@@ -213,7 +213,7 @@ impl Conditioned<'_> {
         let (ends, shares) = (self.adjacency.ends_on(device)?, self.shares(device)?);
         let (out, hidden) = (self.out as u32, self.hidden as u32);
         let back = function::<T>(device, &EDGE_CONDITIONED, "hidden_gradients")?;
-        let grid = per_row(count, hidden);
+        let grid = per_feature(count, hidden);
         // SAFETY: as the kernel declares them; there is a map for each source of the slab, whose edges these are.
         unsafe {
             launch!(

@@ -2,8 +2,8 @@
 //! `propagate.cu`.
 #![allow(unsafe_code)]
 
-use super::launch::{NULL, Packed, Real, address, function, per_element, per_row, result, storage};
-use super::segment::{Operand, Walk};
+use super::launch::{NULL, Packed, Real, address, function, per_element, result, storage};
+use super::segment::{Operand, Walk, per_feature};
 use super::tensors::{copied, product, whole};
 use crate::segment::{Adjacency, Neighbourhood};
 use crate::{launch, with_real};
@@ -109,7 +109,7 @@ pub(crate) fn neighbour_sum(
             let x = Packed::new(x, layout)?;
             let x = x.view::<T>()?;
             let walk = Walk::new(&lists, rows, device);
-            let (grid, own) = (per_row(walk.count, width as u32), own(neighbourhood));
+            let (grid, own) = (per_feature(walk.count, width as u32), own(neighbourhood));
             let mut sums = result::<T>(device, op, if walk.whole { 0 } else { walk.count as usize * width })?;
             let out = if walk.whole { &mut y } else { &mut sums };
             let (rows, width, elements) = (rows as u32, width as u32, rows * width);

@@ -77,6 +77,14 @@ fn sum_rows_into<T: Real>(
     unsafe { launch!(add, grid, &sums, &parts.of_row, &of_row, y, &(rows as u32), &(width as u32)) }
 }
 
+/// A thread for each of `width` features of each of `rows` rows, and as many rows in a block as fill it.
+pub(super) fn per_feature(rows: u32, width: u32) -> LaunchConfig {
+    const MOST: u32 = u16::MAX as u32;
+    let grid = per_row(rows, width);
+    let blocks = width.div_ceil(grid.block_dim.0).min(MOST);
+    LaunchConfig { grid_dim: (grid.grid_dim.0, blocks, 1), ..grid }
+}
+
 /// The number of lanes that share the `width` products of a scalar product, and a grid of them for `count` of these.
 pub(super) fn lanes_for(count: usize, width: usize) -> (u32, LaunchConfig) {
     const THREADS: usize = 256;
@@ -104,7 +112,7 @@ pub(crate) fn gather_sum(
         let x = x.view::<T>()?;
         let sum = function::<T>(device, &SEGMENT, "gather_sum")?;
         let y = sum_rows::<T>(op, device, &lists, (rows, width), of_row, |walk, out| {
-            let (grid, width) = (per_row(walk.count, width as u32), width as u32);
+            let (grid, width) = (per_feature(walk.count, width as u32), width as u32);
             let of_row = if walk.whole { of_row } else { NULL };
             // SAFETY: as the kernel declares them; columns are below the rows of x, which callers check.
             unsafe { launch!(sum, grid, &x, walk.offsets, &lists.columns, &of_row, &of_column, out, &walk.count, &width) }
@@ -124,7 +132,7 @@ pub(super) fn sum_edges<T: Real>(
     let lists = csr.on_device(device)?;
     let sum = function::<T>(device, &SEGMENT, "gather_sum")?;
     sum_rows(op, device, &lists, (csr.rows(), width), NULL, |walk, out| {
-        let (grid, width) = (per_row(walk.count, width as u32), width as u32);
+        let (grid, width) = (per_feature(walk.count, width as u32), width as u32);
         // SAFETY: as the kernel declares them, with positions of edges for columns, of which each has values.
         unsafe {
             launch!(sum, grid, values, walk.offsets, &lists.edges, &NULL, &NULL, out, &walk.count, &width)
@@ -147,7 +155,7 @@ pub(crate) fn weighted_sum(
         let (x, weight) = (x.view::<T>()?, weight.view::<T>()?);
         let sum = function::<T>(device, &SEGMENT, "weighted_sum")?;
         let y = sum_rows::<T>(op, device, &lists, (rows, width), NULL, |walk, out| {
-            let (grid, width, heads) = (per_row(walk.count, width as u32), width as u32, heads as u32);
+            let (grid, width, heads) = (per_feature(walk.count, width as u32), width as u32, heads as u32);
             // SAFETY: as the kernel declares them; columns are below the rows of x and edges below those of the
             // weights, which callers check.
             unsafe { launch!(sum, grid, &x, &weight, walk.offsets, &lists.columns, &lists.edges, out, &walk.count, &width, &heads) }
@@ -194,7 +202,7 @@ pub(crate) fn gather_max(op: &str, (x, layout): Operand, csr: &Csr) -> Result<(C
             let x = x.view::<T>()?;
             let walk = Walk::new(&lists, rows, device);
             let of_edges = function::<T>(device, &SEGMENT, "gather_max")?;
-            let (grid, width) = (per_row(walk.count, width as u32), width as u32);
+            let (grid, width) = (per_feature(walk.count, width as u32), width as u32);
             let mut parts = result::<T>(device, op, if walk.whole { 0 } else { walk.count as usize * width as usize })?;
             let out = if walk.whole { &mut y } else { &mut parts };
             // SAFETY: as the kernel declares them; columns are below the rows of x, which callers check.
@@ -223,7 +231,7 @@ pub(crate) fn max_gradient(
         let (x, y, dy) = (x.view::<T>()?, y.view::<T>()?, dy.view::<T>()?);
         let count = function::<T>(device, &SEGMENT, "count_largest")?;
         let ties = sum_rows::<T>(op, device, &forth, (targets.rows(), width), NULL, |walk, out| {
-            let (grid, width) = (per_row(walk.count, width as u32), width as u32);
+            let (grid, width) = (per_feature(walk.count, width as u32), width as u32);
             // SAFETY: as the kernel declares them; x has a row for each column, y one for each row.
             unsafe { launch!(count, grid, &x, &y, walk.offsets, &walk.rows, &forth.columns, out, &walk.count, &width) }
         })?;
@@ -236,7 +244,7 @@ pub(crate) fn max_gradient(
         }
         let gather = function::<T>(device, &SEGMENT, "gather_shares")?;
         let dx = sum_rows::<T>(op, device, &back, (sources.rows(), width), NULL, |walk, out| {
-            let (grid, width) = (per_row(walk.count, width as u32), width as u32);
+            let (grid, width) = (per_feature(walk.count, width as u32), width as u32);
             // SAFETY: as the kernel declares them; y and the shares have a row for each column, x one for each row.
             unsafe { launch!(gather, grid, &x, &y, &shares, walk.offsets, &walk.rows, &back.columns, out, &walk.count, &width) }
         })?;
@@ -260,7 +268,7 @@ pub(crate) fn with_loop_rows(
         let x = x.view::<T>()?;
         if kept > 0 {
             let copy = function::<T>(device, &SEGMENT, "copy_rows")?;
-            let (grid, width) = (per_row(kept as u32, width as u32), width as u32);
+            let (grid, width) = (per_feature(kept as u32, width as u32), width as u32);
             // SAFETY: as the kernel declares them; y has more rows than are kept.
             unsafe { launch!(copy, grid, &x, &lists.kept, &mut y, &(kept as u32), &width) }?;
         }
@@ -270,7 +278,7 @@ pub(crate) fn with_loop_rows(
             let sum = function::<T>(device, &SEGMENT, "gather_sum")?;
             let out = &mut y.slice_mut(kept * width..rows * width);
             sum_rows_into(op, device, by_node, ((nodes, width), of_row), out, |walk, out| {
-                let (grid, width) = (per_row(walk.count, width as u32), width as u32);
+                let (grid, width) = (per_feature(walk.count, width as u32), width as u32);
                 let of_row = if walk.whole { of_row } else { NULL };
                 // SAFETY: as the kernel declares them; columns are positions of edges, of which x has a row each.
                 unsafe { launch!(sum, grid, &x, walk.offsets, &by_node.columns, &of_row, &NULL, out, &walk.count, &width) }
@@ -297,11 +305,11 @@ pub(crate) fn loop_rows_gradient(
             let dy = Packed::new(dy, layout)?;
             let dy = dy.view::<T>()?;
             let back = function::<T>(device, &SEGMENT, "loop_rows_backward")?;
-            let (grid, edges, width) = (per_row(edges as u32, width as u32), edges as u32, width as u32);
+            let (grid, edges, width) = (per_feature(edges as u32, width as u32), edges as u32, width as u32);
             let of_row = &lists.by_node.offsets;
             // SAFETY: as the kernel declares them; dy has kept + nodes rows, of_row an entry for each node and the end.
             unsafe { launch!(back, grid, &dy, &lists.places, &ends.targets, of_row, &mut out, &edges, &width, &kept, &nodes, &u32::from(mean)) }?;
         }
-        Ok((storage(out, device), Shape::from((edges as usize, width as usize))))
+        Ok((storage(out, device), Shape::from((edges, width))))
     })
 }

@@ -1,9 +1,9 @@
 //! Rows that are selected again and again, by the kernels of `segment.cu`.
 #![allow(unsafe_code)]
 
-use super::launch::{NULL, Packed, function, per_row, result, storage};
+use super::launch::{NULL, Packed, function, result, storage};
 use super::lists::{CsrLists, copy};
-use super::segment::{Operand, sum_rows};
+use super::segment::{Operand, per_feature, sum_rows};
 use crate::segment::Csr;
 use crate::{launch, with_real};
 use candle_core::backend::BackendStorage as _;
@@ -41,7 +41,7 @@ pub(crate) fn select((x, layout): Operand, lists: &SelectionLists) -> Result<(Cu
         if lists.count * width > 0 {
             let x = Packed::new(x, layout)?;
             let copy = function::<T>(device, &SEGMENT, "copy_rows")?;
-            let (grid, count, width) = (per_row(lists.count as u32, width as u32), lists.count as u32, width as u32);
+            let (grid, count, width) = (per_feature(lists.count as u32, width as u32), lists.count as u32, width as u32);
             // SAFETY: as the kernel declares them; the numbers are below the rows of x.
             unsafe { launch!(copy, grid, &x.view::<T>()?, &lists.ids, &mut y, &count, &width) }?;
         }
@@ -61,7 +61,7 @@ pub(crate) fn sum_selected((dy, layout): Operand, lists: &SelectionLists) -> Res
         let dy = dy.view::<T>()?;
         let sum = function::<T>(device, &SEGMENT, "gather_sum")?;
         let dx = sum_rows::<T>(OP, device, &lists.back, (lists.rows, width), NULL, |walk, out| {
-            let (grid, width) = (per_row(walk.count, width as u32), width as u32);
+            let (grid, width) = (per_feature(walk.count, width as u32), width as u32);
             // SAFETY: as the kernel declares them; places are below the rows of dy.
             unsafe { launch!(sum, grid, &dy, walk.offsets, &lists.back.columns, &NULL, &NULL, out, &walk.count, &width) }
         })?;

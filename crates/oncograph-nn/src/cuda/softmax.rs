@@ -1,8 +1,8 @@
 //! Softmax over the edges of each target, by the kernels of `softmax.cu`.
 #![allow(unsafe_code)]
 
-use super::launch::{NULL, Packed, Real, config, function, per_element, per_row, result, storage};
-use super::segment::{Operand, Walk, sum_rows};
+use super::launch::{NULL, Packed, Real, config, function, per_element, result, storage};
+use super::segment::{Operand, Walk, per_feature, sum_rows};
 use crate::segment::Adjacency;
 use crate::{launch, with_real};
 use candle_core::backend::BackendStorage as _;
@@ -75,7 +75,7 @@ pub(crate) fn backward(
             let (lists, ends) = (adjacency.by_target().on_device(device)?, adjacency.ends_on(device)?);
             let dot = function::<T>(device, &SOFTMAX, "segment_dot")?;
             let dots = sum_rows::<T>(op, device, &lists, (rows, heads), NULL, |walk, out| {
-                let (grid, heads) = (per_row(walk.count, heads as u32), heads as u32);
+                let (grid, heads) = (per_feature(walk.count, heads as u32), heads as u32);
                 // SAFETY: as the kernel declares them; y and dy have a row for each edge.
                 unsafe { launch!(dot, grid, &y, &dy, walk.offsets, &lists.edges, out, &walk.count, &heads) }
             })?;

@@ -1,8 +1,8 @@
 //! Kernels on tensors, for gradients, and products of matrices in the memory of a device.
 #![allow(unsafe_code)]
 
-use super::launch::{Packed, Real, function, per_row, result, storage};
-use super::segment::Operand;
+use super::launch::{Packed, Real, function, result, storage};
+use super::segment::{Operand, per_feature};
 use crate::{launch, with_real};
 use candle_core::backend::{BackendDevice as _, BackendStorage as _};
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView};
@@ -116,7 +116,7 @@ fn add_parts<T: Real>(
     let parts = rows.div_ceil(PART);
     let mut y = result::<T>(device, "column_sums", parts * width)?;
     let add = function::<T>(device, &PROPAGATE, "column_sums")?;
-    let (grid, rows, width) = (per_row(parts as u32, width as u32), rows as u32, width as u32);
+    let (grid, rows, width) = (per_feature(parts as u32, width as u32), rows as u32, width as u32);
     // SAFETY: as the kernel declares them, with a row of y for each part.
     unsafe { launch!(add, grid, x, &mut y, &rows, &width, &(PART as u32)) }?;
     Ok((y, parts))
