@@ -5,6 +5,7 @@ use oncograph_nn::segment::{
     Adjacency, Reduce, gather_reduce, gather_reduce_weighted, segment_softmax, with_loop_rows,
 };
 use oncograph_nn::testing::{check_devices, pattern};
+use std::slice::from_ref;
 use std::sync::Arc;
 
 /// A graph with duplicate edges, loops and nodes without edges.
@@ -67,7 +68,7 @@ fn weighted_sums() {
 fn maxima_share_their_gradient_among_ties() {
     for (graph, width) in graphs_and_widths() {
         let x = pattern(&[graph.source_count(), width], 1).unwrap().to_device(&Device::Cpu).unwrap();
-        check_devices(&[x.clone()], |x| gather_reduce(&x[0], &graph, Reduce::Max)).unwrap();
+        check_devices(from_ref(&x), |x| gather_reduce(&x[0], &graph, Reduce::Max)).unwrap();
         // Few values, so that many are equal.
         let x = [((x * 2.0).unwrap().round().unwrap() / 2.0).unwrap()];
         check_devices(&x, |x| gather_reduce(&x[0], &graph, Reduce::Max)).unwrap();
@@ -89,13 +90,13 @@ fn parts_and_transposes_of_features() {
     let x = pattern(&[9, 37], 1).unwrap();
     let weight = pattern(&[301, 5], 2).unwrap();
     for reduce in [Reduce::Mean, Reduce::Max] {
-        check_devices(&[x.clone()], |x| gather_reduce(&x[0].t()?.narrow(1, 2, 6)?, &graph, reduce)).unwrap();
+        check_devices(from_ref(&x), |x| gather_reduce(&x[0].t()?.narrow(1, 2, 6)?, &graph, reduce)).unwrap();
     }
     check_devices(&[x, weight.clone()], |x| {
         gather_reduce_weighted(&x[0].t()?.narrow(1, 2, 6)?, &x[1].narrow(1, 1, 2)?, &graph)
     })
     .unwrap();
-    check_devices(&[weight.clone()], |x| segment_softmax(&x[0].narrow(1, 1, 2)?, &graph)).unwrap();
+    check_devices(from_ref(&weight), |x| segment_softmax(&x[0].narrow(1, 1, 2)?, &graph)).unwrap();
     check_devices(&[weight], |x| with_loop_rows(&x[0].narrow(1, 1, 2)?, &graph, true)).unwrap();
 }
 
