@@ -4,7 +4,24 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The modules, each `cuda/NAME.cu`.
-const MODULES: [&str; 9] = ["conv3d", "dropout", "elementwise", "interpolate", "lstm", "norm", "optim", "pool", "segment"];
+const MODULES: [&str; 16] = [
+    "assemble",
+    "attention",
+    "attention_v2",
+    "conv3d",
+    "cox",
+    "dropout",
+    "edge_conditioned",
+    "elementwise",
+    "interpolate",
+    "lstm",
+    "norm",
+    "optim",
+    "pool",
+    "propagate",
+    "segment",
+    "softmax",
+];
 
 /// The types that each module is compiled for: the ending of its file, and the name in C.
 const TYPES: [(&str, &str); 2] = [("f32", "float"), ("f64", "double")];

@@ -111,7 +111,7 @@ impl Aggregation {
             }
             Aggregation::Median => median(x, adjacency)?,
             Aggregation::Softmax => {
-                let messages = rows_at(x, adjacency.sources())?;
+                let messages = adjacency.of_sources(x)?;
                 let weighted = (segment_softmax(&messages, adjacency)? * messages)?;
                 segment_reduce(&weighted, adjacency, Reduce::Sum)?
             }
@@ -170,12 +170,8 @@ fn largest_degree(adjacency: &Adjacency) -> usize {
 /// \[largest in-degree, targets, F\]: the messages of each target in the order of the edge list, then `fill`.
 fn padded(x: &Tensor, adjacency: &Adjacency, fill: f64) -> Result<Tensor> {
     let (steps, targets) = (largest_degree(adjacency), adjacency.target_count());
-    let pad = adjacency.source_count() as u32;
-    let rows = adjacency.by_target();
-    let at = |t: usize, i: usize| rows.columns(i).get(t).copied().unwrap_or(pad);
-    let index: Vec<u32> = (0..steps).flat_map(|t| (0..targets).map(move |i| at(t, i))).collect();
     let last = Tensor::full(fill as f32, (1, x.dim(1)?), x.device())?.to_dtype(x.dtype())?;
-    Ok(rows_at(&Tensor::cat(&[x, &last], 0)?, &index)?.reshape((steps, targets, x.dim(1)?))?)
+    Ok(adjacency.padded_rows().of(&Tensor::cat(&[x, &last], 0)?)?.reshape((steps, targets, x.dim(1)?))?)
 }
 
 fn product(x: &Tensor, adjacency: &Adjacency) -> Result<Tensor> {

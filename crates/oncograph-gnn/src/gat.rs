@@ -2,7 +2,7 @@ use crate::self_loops::AttentionEdges;
 use crate::{EdgeFill, Error, MessagePassing, Result};
 use candle_core::{D, Module, Tensor};
 use candle_nn::{Init, Linear, VarBuilder};
-use oncograph_nn::portable::{leaky_relu, mean, rows_at, sum};
+use oncograph_nn::portable::{leaky_relu, mean, sum};
 use oncograph_nn::segment::{
     Adjacency, gather_reduce_weighted, graph_attention, row_linear, segment_softmax, with_loop_rows,
 };
@@ -227,8 +227,8 @@ impl GatConv {
             Some(lin) => lin.forward(target)?,
             None => self.lin.forward(target)?,
         };
-        let from = rows_at(&self.project(&mapped, &self.att_source)?, adjacency.sources())?;
-        let to = rows_at(&self.project(&mapped_target, &self.att_target)?, adjacency.targets())?;
+        let from = adjacency.of_sources(&self.project(&mapped, &self.att_source)?)?;
+        let to = adjacency.of_targets(&self.project(&mapped_target, &self.att_target)?)?;
         let mut logits = (from + to)?;
         if let (Some((lin, att)), Some(attributes)) = (&self.edge, &attributes) {
             logits = (logits + self.project(&lin.forward(attributes)?, att)?)?;
@@ -284,7 +284,7 @@ impl GatConv {
         let out = if !(mode.is_train() && dropout.p() > 0.0) {
             graph_attention(&Tensor::cat(&[values, from], 1)?, &to, None, &adjacency, c.negative_slope)?
         } else {
-            let (from, to) = (rows_at(&from, adjacency.sources())?, rows_at(&to, adjacency.targets())?);
+            let (from, to) = (adjacency.of_sources(&from)?, adjacency.of_targets(&to)?);
             let logits = leaky_relu(&(from + to)?, c.negative_slope)?;
             let alpha = dropout.forward(&segment_softmax(&logits, &adjacency)?, mode)?;
             gather_reduce_weighted(&values, &alpha, &adjacency)?

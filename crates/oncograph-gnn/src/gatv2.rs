@@ -2,7 +2,7 @@ use crate::self_loops::AttentionEdges;
 use crate::{EdgeFill, Error, MessagePassing, Result};
 use candle_core::{D, Module, Tensor};
 use candle_nn::{Init, Linear, VarBuilder};
-use oncograph_nn::portable::{leaky_relu, mean, rows_at, sum};
+use oncograph_nn::portable::{leaky_relu, mean, sum};
 use oncograph_nn::segment::{
     Adjacency, gather_reduce_weighted, graph_attention_v2, row_linear, segment_softmax, with_loop_rows,
 };
@@ -251,7 +251,7 @@ impl Gatv2Conv {
         let (adjacency, attributes) = c.edges().prepare(adjacency, edge_attributes)?;
         let mapped = self.lin_l.forward(source)?;
         let asking = self.lin_r.forward(target)?;
-        let mut pair = (rows_at(&mapped, adjacency.sources())? + rows_at(&asking, adjacency.targets())?)?;
+        let mut pair = (adjacency.of_sources(&mapped)? + adjacency.of_targets(&asking)?)?;
         if let (Some(lin), Some(attributes)) = (&self.edge, &attributes) {
             pair = (pair + lin.forward(attributes)?)?;
         }

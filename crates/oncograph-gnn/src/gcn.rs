@@ -2,7 +2,7 @@ use crate::{Error, MessagePassing, Result};
 use candle_core::Tensor;
 use candle_nn::{Linear, VarBuilder};
 use oncograph_nn::linear_no_bias;
-use oncograph_nn::portable::{above, ones, rows_at, where_else};
+use oncograph_nn::portable::{above, ones, where_else};
 use oncograph_nn::segment::{
     Adjacency, Neighbourhood, Reduce, gather_reduce, gather_reduce_weighted, propagate, propagate_fits,
     segment_reduce,
@@ -126,28 +126,14 @@ impl GcnConv {
         }
         let loops = adjacency.self_loops();
         let device = weight.device();
-        let n = adjacency.target_count();
         // The fill rides behind the old weights, so that one gather takes both and the gradient finds its way.
         let fill = Tensor::full(fill, (1, 1), device)?.to_dtype(weight.dtype())?;
-        let mut own_loop = vec![adjacency.edge_count() as u32; n];
-        let (mut overwritten, mut node) = (vec![], vec![]);
-        for &e in &loops.loops {
-            let at = adjacency.targets()[e as usize];
-            let old = std::mem::replace(&mut own_loop[at as usize], e);
-            if (old as usize) < adjacency.edge_count() {
-                overwritten.push(old);
-                node.push(at);
-            }
-        }
-        let take: Vec<u32> = loops.kept.iter().chain(&own_loop).copied().collect();
-        let mut all = rows_at(&Tensor::cat(&[&weight, &fill], 0)?, &take)?;
-        if !overwritten.is_empty() {
+        let own = adjacency.own_loops();
+        let mut all = own.rows.of(&Tensor::cat(&[&weight, &fill], 0)?)?;
+        if let Some(to_loop) = &own.overwritten {
             // Zeros that carry a gradient.
             let zeros = (&weight - weight.detach())?;
-            let edges = loops.adjacency.edge_count();
-            let at: Vec<u32> = node.iter().map(|i| i + loops.kept.len() as u32).collect();
-            let to_loop = Arc::new(Adjacency::new(adjacency.edge_count(), edges, &overwritten, &at)?);
-            all = (all + gather_reduce(&zeros, &to_loop, Reduce::Sum)?)?;
+            all = (all + gather_reduce(&zeros, to_loop, Reduce::Sum)?)?;
         }
         Ok((loops.adjacency.clone(), all))
     }
@@ -163,8 +149,8 @@ impl GcnConv {
         let one = ones(degree.shape(), degree.dtype(), degree.device())?;
         let safe = where_else(&positive, &degree, &one)?;
         let inverse = where_else(&positive, &safe.powf(-0.5)?, &degree.zeros_like()?)?;
-        let source = rows_at(&inverse, adjacency.sources())?;
-        let target = rows_at(&inverse, adjacency.targets())?;
+        let source = adjacency.of_sources(&inverse)?;
+        let target = adjacency.of_targets(&inverse)?;
         Ok(((source * weight)? * target)?)
     }
 }

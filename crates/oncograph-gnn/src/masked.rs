@@ -1,6 +1,6 @@
 use crate::{Error, GatConv, GcnConv, MessagePassing, Result, SageConv};
 use candle_core::Tensor;
-use oncograph_nn::portable::{ones, rows_at};
+use oncograph_nn::portable::ones;
 use oncograph_nn::segment::{Adjacency, gather_reduce_weighted};
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ fn column(layer: &'static str, factors: &Tensor, edges: usize) -> Result<Tensor>
 fn with_loops_unmasked(mask: &Tensor, adjacency: &Adjacency) -> Result<Tensor> {
     let loops = adjacency.self_loops();
     let added = (loops.adjacency.edge_count() - loops.kept.len(), 1);
-    Ok(Tensor::cat(&[rows_at(mask, &loops.kept)?, ones(added, mask.dtype(), mask.device())?], 0)?)
+    Ok(Tensor::cat(&[adjacency.of_kept(mask)?, ones(added, mask.dtype(), mask.device())?], 0)?)
 }
 
 impl MaskedMessagePassing for GatConv {
@@ -93,7 +93,7 @@ impl MaskedMessagePassing for SageConv {
             return Err(Error::input("SageConv", expected, format!("{c:?}")));
         }
         let mask = column("SageConv", factors, adjacency.edge_count())?;
-        let messages = rows_at(&source.contiguous()?, adjacency.sources())?.broadcast_mul(&mask)?;
+        let messages = adjacency.of_sources(&source.contiguous()?)?.broadcast_mul(&mask)?;
         // The messages themselves are the sources of a relation with one edge each.
         let arriving = Adjacency::from_segments(adjacency.targets(), adjacency.target_count())?;
         self.forward_bipartite(&messages, target, &Arc::new(arriving), edge_attributes)

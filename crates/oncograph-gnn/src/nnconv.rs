@@ -239,8 +239,7 @@ impl NnConv {
         let each: Vec<u32> = (0..edges as u32).collect();
         let to_edges = Adjacency::new(adjacency.source_count(), edges, adjacency.sources(), &each)?;
         let messages = self.sum(&products, &weights, &Arc::new(to_edges))?;
-        let to_targets = Adjacency::from_segments(adjacency.targets(), adjacency.target_count())?;
-        self.aggregator.forward(&messages, &Arc::new(to_targets))
+        self.aggregator.forward(&messages, adjacency.edges_to_targets())
     }
 }
 

@@ -2,7 +2,6 @@ use crate::{Aggregation, Aggregator, Error, MessagePassing, Result};
 use candle_core::{D, DType, Module, Tensor};
 use candle_nn::{Linear, VarBuilder};
 use oncograph_graph::Graph;
-use oncograph_nn::portable::rows_at;
 use oncograph_nn::segment::{
     Adjacency, Neighbourhood, Reduce, SharedNeighbourhoods, gather_reduce, propagate, propagate_fits,
     row_linear, row_linear_onto, segment_reduce,
@@ -331,7 +330,7 @@ impl SageConv {
         let base = row_linear(&sums, self.lin_l.weight(), self.lin_l.bias(), false)?;
         match &self.lin_r {
             Some(lin_r) => Ok(row_linear_onto(target, lin_r.weight(), &base, &shared.of_target)?),
-            None => Ok(rows_at(&base, shared.of_target.targets())?),
+            None => Ok(shared.of_target.of_targets(&base)?),
         }
     }
 
@@ -376,7 +375,7 @@ impl SageConv {
 
 /// Whether the row operations have a kernel for `x`.
 pub(crate) fn has_kernel(x: &Tensor) -> bool {
-    x.device().is_cpu() && matches!(x.dtype(), DType::F32 | DType::F64)
+    !x.device().is_metal() && matches!(x.dtype(), DType::F32 | DType::F64)
 }
 
 /// `x W^T`, without a gradient for an `x` that needs none where there is a kernel.

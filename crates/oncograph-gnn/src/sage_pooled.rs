@@ -21,7 +21,9 @@ impl SageConv {
         let c = self.config();
         let empty = (0..segments.target_count()).any(|s| segments.by_target().degree(s) == 0);
         let linear = c.aggr == Aggregation::Mean && !c.closed && !c.project && !c.normalize;
-        if !linear || empty || !has_kernel(x) {
+        // Elsewhere the edges of both steps, which are made here, would be copied to the device in every forward.
+        let here = x.device().is_cpu() && has_kernel(x);
+        if !linear || empty || !here {
             return Ok(gather_reduce(&self.forward(x, graph)?, segments, Reduce::Mean)?);
         }
         let (terms, weights) = terms(graph.adjacency(), segments)?;

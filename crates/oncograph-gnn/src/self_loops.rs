@@ -1,6 +1,5 @@
 use crate::{Aggregation, Error, Result};
 use candle_core::Tensor;
-use oncograph_nn::portable::rows_at;
 use oncograph_nn::segment::Adjacency;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -99,7 +98,7 @@ impl AttentionEdges<'_> {
         }
         let loops = adjacency.self_loops();
         let Some(attributes) = attributes else { return Ok((loops.adjacency.clone(), None)) };
-        let kept_attributes = rows_at(&attributes, &loops.kept)?;
+        let kept_attributes = adjacency.of_kept(&attributes)?;
         let targets = &loops.adjacency.targets()[..loops.kept.len()];
         let fill = self.fill.rows(&kept_attributes, targets, adjacency.target_count())?;
         let fill = fill.narrow(0, 0, loops.adjacency.edge_count() - loops.kept.len())?;

@@ -99,7 +99,7 @@ impl Sequential {
         for layer in &self.layers[..self.layers.len() - 1] {
             let narrow = layer.weight().elem_count() <= 1 << 14 && x.rank() == 2;
             x = match self.activation {
-                Activation::Relu if narrow && x.device().is_cpu() => {
+                Activation::Relu if narrow && !x.device().is_metal() => {
                     row_linear(&x, layer.weight(), layer.bias(), true)?
                 }
                 other => other.forward(&layer.forward(&x)?)?,

@@ -35,13 +35,33 @@ macro_rules! kernels {
     };
 }
 
+/// The node features of STG's graphs.
+#[cfg(feature = "nvcc")]
+pub const ASSEMBLE: Kernels = kernels!("assemble");
+
+/// Attention over the edges of each target.
+#[cfg(feature = "nvcc")]
+pub const ATTENTION: Kernels = kernels!("attention");
+
+/// Attention whose logits see both ends of an edge.
+#[cfg(feature = "nvcc")]
+pub const ATTENTION_V2: Kernels = kernels!("attention_v2");
+
 /// 3D convolution as products of matrices.
 #[cfg(feature = "nvcc")]
 pub const CONV3D: Kernels = kernels!("conv3d");
 
+/// Cox's partial likelihood.
+#[cfg(feature = "nvcc")]
+pub const COX: Kernels = kernels!("cox");
+
 /// Dropout.
 #[cfg(feature = "nvcc")]
 pub const DROPOUT: Kernels = kernels!("dropout");
+
+/// Sums of messages under a matrix per edge.
+#[cfg(feature = "nvcc")]
+pub const EDGE_CONDITIONED: Kernels = kernels!("edge_conditioned");
 
 /// ReLU and what is fused with it.
 #[cfg(feature = "nvcc")]
@@ -67,6 +87,14 @@ pub const OPTIM: Kernels = kernels!("optim");
 #[cfg(feature = "nvcc")]
 pub const POOL: Kernels = kernels!("pool");
 
+/// Sums over neighbours between linear maps.
+#[cfg(feature = "nvcc")]
+pub const PROPAGATE: Kernels = kernels!("propagate");
+
 /// Reductions over the edges of a graph, and graph layers.
 #[cfg(feature = "nvcc")]
 pub const SEGMENT: Kernels = kernels!("segment");
+
+/// Softmax over the edges of each target.
+#[cfg(feature = "nvcc")]
+pub const SOFTMAX: Kernels = kernels!("softmax");

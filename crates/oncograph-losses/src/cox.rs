@@ -1,6 +1,10 @@
 use crate::error::same_length;
 use crate::{Error, Result, Ties};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Shape, Tensor};
+#[cfg(feature = "cuda")]
+use oncograph_nn::cuda::{OnDevice, cox as cuda};
 use std::sync::Arc;
 
 /// Negative partial log-likelihood per event:
@@ -63,6 +67,8 @@ struct Sets {
     /// Where each run of equal times ends in that order.
     ends: Vec<usize>,
     events: usize,
+    #[cfg(feature = "cuda")]
+    on_device: OnDevice<cuda::RiskLists>,
 }
 
 impl RiskSets {
@@ -83,7 +89,14 @@ impl RiskSets {
         let sorted: Vec<f64> = order.iter().map(|&i| time[i]).collect();
         let ends = (1..=n).filter(|&p| p == n || sorted[p] != sorted[p - 1]).collect();
         let events = dead.iter().filter(|d| **d).count();
-        Ok(RiskSets(Arc::new(Sets { order, dead, ends, events })))
+        Ok(RiskSets(Arc::new(Sets {
+            order,
+            dead,
+            ends,
+            events,
+            #[cfg(feature = "cuda")]
+            on_device: OnDevice::default(),
+        })))
     }
 
     /// The loss of [`cox`] on these patients.
@@ -99,6 +112,27 @@ impl RiskSets {
         // The value and the gradient come out as one vector: the loss first.
         let both = log_risk.flatten_all()?.contiguous()?.apply_op1(op)?;
         Ok(both.get(0)?)
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl Sets {
+    fn copied(&self, device: &candle_core::CudaDevice) -> candle_core::Result<cuda::RiskLists> {
+        let order: Vec<u32> = self.order.iter().map(|i| *i as u32).collect();
+        let (mut group, mut share) = (Vec::with_capacity(order.len()), Vec::with_capacity(order.len()));
+        let mut starts = vec![0];
+        for (g, &end) in (0..).zip(&self.ends) {
+            let dead = &self.dead[group.len()..end];
+            let (count, mut before) = (dead.iter().filter(|d| **d).count() as f64, 0.0);
+            for dead in dead {
+                group.push(g);
+                share.push(if *dead { before / count } else { -1.0 });
+                before += f64::from(u8::from(*dead));
+            }
+            starts.push(end as u32);
+        }
+        let lists = cuda::SortedPatients { order: &order, group: &group, starts: &starts, share: &share };
+        cuda::RiskLists::new(lists, device)
     }
 }
 
@@ -169,7 +203,7 @@ impl Cox {
 
     /// Sums of exponentials relative to the largest: one exponential per patient, one logarithm per event time.
     fn run_linear(&self, eta: &[f64], largest: f64) -> Vec<f64> {
-        let Sets { order, dead, ends, events } = &*self.sets;
+        let Sets { order, dead, ends, events, .. } = &*self.sets;
         let mut out = vec![0.0; eta.len() + 1];
         if *events == 0 {
             return out;
@@ -223,7 +257,7 @@ impl Cox {
 
     /// Sums as logarithms, for risks so far apart that exponentials would vanish.
     fn run_logarithmic(&self, eta: &[f64]) -> Vec<f64> {
-        let Sets { order, dead, ends, events } = &*self.sets;
+        let Sets { order, dead, ends, events, .. } = &*self.sets;
         let mut out = vec![0.0; eta.len() + 1];
         if *events == 0 {
             return out;
@@ -307,7 +341,12 @@ impl CustomOp1 for Cox {
         }
     }
 
-    oncograph_nn::cuda_on_host!(CustomOp1);
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, eta: &CudaStorage, layout: &Layout) -> candle_core::Result<(CudaStorage, Shape)> {
+        let device = candle_core::backend::BackendStorage::device(eta);
+        let lists = self.sets.on_device.get(device, || self.sets.copied(device))?;
+        cuda::cox((eta, layout), &lists, self.ties == Ties::Efron)
+    }
 
     fn bwd(&self, _: &Tensor, both: &Tensor, d_both: &Tensor) -> candle_core::Result<Option<Tensor>> {
         // Only the loss is handed out, so only its cotangent can be other than 0.
@@ -385,6 +424,26 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn every_device_has_the_same_loss_and_derivatives() {
+        for n in [1, 2, 7, 600, 5000] {
+            let wave = |k: f64, i: usize| ((i as f64 + 1.0) * k).sin();
+            for (spread, times) in [(1.0, n as f64), (3.0, 4.0), (290.0, 20.0), (900.0, 20.0)] {
+                let eta: Vec<f64> = (0..n).map(|i| spread * wave(1.7, i)).collect();
+                let eta = Tensor::from_vec(eta, n, &candle_core::Device::Cpu).unwrap();
+                let time: Vec<f64> = (0..n).map(|i| (wave(0.9, i) * times).round()).collect();
+                let event: Vec<bool> = (0..n).map(|i| wave(2.3, i) > -0.4).collect();
+                let sets = RiskSets::new(&time, &event).unwrap();
+                for ties in [Ties::Breslow, Ties::Efron] {
+                    let loss = |x: &[Tensor]| Ok(sets.cox(&x[0], ties).unwrap());
+                    oncograph_nn::testing::check_devices(std::slice::from_ref(&eta), loss).unwrap();
+                }
+            }
+        }
+        #[cfg(feature = "cuda")]
+        assert!(!oncograph_nn::cuda::by_host().contains(&"cox"));
     }
 
     #[test]

@@ -1,6 +1,10 @@
 use crate::features::PYRAMID_LEVELS;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
+#[cfg(feature = "cuda")]
+use candle_core::{CudaDevice, CudaStorage, backend::BackendStorage as _};
 use oncograph_nn::Seed;
+#[cfg(feature = "cuda")]
+use oncograph_nn::cuda::{OnDevice, assemble as cuda};
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -14,6 +18,20 @@ pub(crate) enum Source {
     Clinical(u32),
 }
 
+/// The pyramid levels of all images, \[rows, 3, d\]; empty without images.
+#[derive(Debug, Default)]
+pub(crate) struct Images {
+    pub values: Vec<f32>,
+    #[cfg(feature = "cuda")]
+    on_device: OnDevice<cuda::Pyramids>,
+}
+
+impl From<Vec<f32>> for Images {
+    fn from(values: Vec<f32>) -> Self {
+        Images { values, ..Images::default() }
+    }
+}
+
 /// The node features of a batch in one pass: image nodes mixed from their pyramid levels, with noise, and clinical
 /// nodes copied to their places.
 ///
@@ -21,19 +39,20 @@ pub(crate) enum Source {
 /// gradients that are not needed: only the mixture's weights and the clinical features are trained.
 #[derive(Debug, Clone)]
 pub(crate) struct Assemble {
-    /// \[rows, 3, d\]; empty without images.
-    pub table: Arc<Vec<f32>>,
+    pub table: Arc<Images>,
     pub width: usize,
     /// Whether seven columns encode which node it is (S-07).
     pub one_hot: bool,
     pub nodes: Vec<Source>,
     pub seed: Seed,
+    #[cfg(feature = "cuda")]
+    pub on_device: OnDevice<cuda::NodeSources>,
 }
 
 impl Assemble {
     fn levels(&self, row: u32) -> impl Iterator<Item = &[f32]> {
         let at = row as usize * PYRAMID_LEVELS * self.width;
-        self.table[at..at + PYRAMID_LEVELS * self.width].chunks(self.width)
+        self.table.values[at..at + PYRAMID_LEVELS * self.width].chunks(self.width)
     }
 
     /// Columns of the result.
@@ -50,10 +69,7 @@ impl Assemble {
                     6
                 }
                 Source::Image { row, sigma } => {
-                    if sigma > 0.0 {
-                        let mut rng = self.seed.at(node as u64).rng();
-                        out.fill_with(|| sigma * Distribution::<f32>::sample(&StandardNormal, &mut rng));
-                    }
+                    self.noise(node, sigma, out);
                     for (level, &w) in self.levels(row).zip(weights) {
                         out.iter_mut().zip(level).for_each(|(o, &v)| *o += w * v);
                     }
@@ -64,6 +80,14 @@ impl Assemble {
                 *own = (self.width as f32).sqrt();
             }
         });
+    }
+
+    /// The noise of an image node, where there is any.
+    fn noise(&self, node: usize, sigma: f32, out: &mut [f32]) {
+        if sigma > 0.0 {
+            let mut rng = self.seed.at(node as u64).rng();
+            out.fill_with(|| sigma * Distribution::<f32>::sample(&StandardNormal, &mut rng));
+        }
     }
 
     /// The gradient of each weight: per node first, then over nodes in their order.
@@ -81,6 +105,32 @@ impl Assemble {
             dy.par_chunks(self.columns()).zip(&self.nodes).map(of_node).collect();
         let sum = |level: usize| parts.iter().map(|p| p[level]).sum::<f64>() as f32;
         (0..PYRAMID_LEVELS).map(sum).collect()
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl Assemble {
+    fn copies(&self, device: &CudaDevice) -> Result<(Arc<cuda::Pyramids>, Arc<cuda::NodeSources>)> {
+        let nodes = self.nodes.iter().map(|source| match *source {
+            Source::Clinical(row) => (true, row),
+            Source::Image { row, .. } => (false, row),
+        });
+        let table = &self.table;
+        Ok((
+            table.on_device.get(device, || cuda::Pyramids::new(&table.values, self.width, device))?,
+            self.on_device.get(device, || cuda::NodeSources::new(nodes, device))?,
+        ))
+    }
+
+    /// The noise of all nodes, drawn on the CPU so that it is the same on every device; nothing without any.
+    fn all_noise(&self) -> Option<Vec<f32>> {
+        let sigma = |source: &Source| if let Source::Image { sigma, .. } = *source { sigma } else { 0.0 };
+        self.nodes.iter().any(|source| sigma(source) > 0.0).then(|| {
+            let mut all = vec![0.0; self.nodes.len() * self.width];
+            let rows = all.par_chunks_mut(self.width).zip(&self.nodes).enumerate();
+            rows.for_each(|(node, (out, source))| self.noise(node, sigma(source), out));
+            all
+        })
     }
 }
 
@@ -120,7 +170,18 @@ impl CustomOp2 for Assemble {
         Ok((CpuStorage::F32(out), Shape::from((self.nodes.len(), self.columns()))))
     }
 
-    oncograph_nn::cuda_on_host!(CustomOp2);
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        weights: &CudaStorage,
+        weights_layout: &Layout,
+        clinical: &CudaStorage,
+        clinical_layout: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let (table, nodes) = self.copies(weights.device())?;
+        let operands = [(weights, weights_layout), (clinical, clinical_layout)];
+        cuda::assemble(operands, &table, &nodes, self.all_noise().as_deref(), self.one_hot)
+    }
 
     fn bwd(
         &self,
@@ -154,13 +215,30 @@ impl CustomOp1 for WeightGradient {
         Ok((CpuStorage::F32(self.0.weight_gradient(f32s(dy, layout)?)), Shape::from(PYRAMID_LEVELS)))
     }
 
-    oncograph_nn::cuda_on_host!(CustomOp1);
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, dy: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        let (table, nodes) = self.0.copies(dy.device())?;
+        cuda::level_gradient((dy, layout), &table, &nodes)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use candle_core::{Device, Var};
+
+    fn assemble(table: Vec<f32>, (width, one_hot): (usize, bool), nodes: Vec<Source>, seed: u64) -> Assemble {
+        let (table, seed) = (Arc::new(Images::from(table)), Seed::new(seed));
+        Assemble {
+            table,
+            width,
+            one_hot,
+            nodes,
+            seed,
+            #[cfg(feature = "cuda")]
+            on_device: OnDevice::default(),
+        }
+    }
 
     #[test]
     fn equals_the_plain_operations_and_their_gradients() {
@@ -184,8 +262,7 @@ mod tests {
         };
         let gradients = |y: &Tensor| (y * &cotangent).unwrap().sum_all().unwrap().backward().unwrap();
         for one_hot in [false, true] {
-            let table = Arc::new(table.clone());
-            let op = Assemble { table, width: WIDTH, one_hot, nodes: nodes.clone(), seed: Seed::new(1) };
+            let op = assemble(table.clone(), (WIDTH, one_hot), nodes.clone(), 1);
             let whole = weights.apply_op2(clinical.as_tensor(), op).unwrap();
             let fast = whole.narrow(1, 0, WIDTH).unwrap();
             close(&fast, &plain);
@@ -206,9 +283,8 @@ mod tests {
     #[test]
     fn noise_has_its_deviation_and_depends_on_the_node_alone() {
         const WIDTH: usize = 4096;
-        let table = Arc::new(vec![0f32; 3 * WIDTH]);
         let nodes = vec![Source::Image { row: 0, sigma: 0.1 }; 3];
-        let op = Assemble { table, width: WIDTH, one_hot: false, nodes, seed: Seed::new(4) };
+        let op = assemble(vec![0.0; 3 * WIDTH], (WIDTH, false), nodes, 4);
         let run = |op: &Assemble| {
             let mut out = vec![0f32; op.nodes.len() * WIDTH];
             op.fill(&[0.0; 3], &[], &mut out);
@@ -221,5 +297,37 @@ mod tests {
         assert_ne!(all[..WIDTH], all[WIDTH..2 * WIDTH]);
         let two = Assemble { nodes: op.nodes[..2].to_vec(), ..op.clone() };
         assert_eq!(run(&two), all[..2 * WIDTH]);
+    }
+
+    #[test]
+    fn every_device_has_the_same_nodes_and_gradients() {
+        const WIDTH: usize = 37;
+        let wave = |n: usize, k: f32| (0..n).map(|i| (i as f32 * k).sin()).collect::<Vec<_>>();
+        let node = |i: u32| match i % 3 {
+            0 => Source::Clinical(i / 3),
+            _ => Source::Image { row: i * 7 % 12, sigma: if i > 9 { 0.1 } else { 0.0 } },
+        };
+        let gpu = oncograph_nn::testing::device();
+        for one_hot in [false, true] {
+            let op = assemble(wave(12 * 3 * WIDTH, 0.7), (WIDTH, one_hot), (0..30).map(node).collect(), 5);
+            let run = |device: &Device| {
+                let on = |v: Vec<f32>, rows: usize| {
+                    Var::from_vec(v.clone(), (rows, v.len() / rows), device).unwrap()
+                };
+                let weights = Var::new(&[0.2f32, 0.5, 0.3], device).unwrap();
+                let clinical = on(wave(10 * WIDTH, 1.1), 10);
+                let y = weights.apply_op2(clinical.as_tensor(), op.clone()).unwrap();
+                let dy = on(wave(y.elem_count(), 0.3), 30);
+                let gradients = (&y * dy.as_tensor()).unwrap().sum_all().unwrap().backward().unwrap();
+                let of = |var: &Var| gradients.get(var).unwrap().clone();
+                [y, of(&weights), of(&clinical)].map(|t| t.flatten_all().unwrap().to_vec1::<f32>().unwrap())
+            };
+            for (a, b) in run(&Device::Cpu).iter().zip(&run(&gpu)) {
+                assert_eq!(a.len(), b.len());
+                assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5));
+            }
+        }
+        #[cfg(feature = "cuda")]
+        assert!(!oncograph_nn::cuda::by_host().iter().any(|name| name.contains("assembly")));
     }
 }

@@ -1,4 +1,4 @@
-use crate::assemble::{Assemble, Source};
+use crate::assemble::{Assemble, Images, Source};
 use crate::config::{SurvivalLoss, ViewContrast};
 use crate::features::{NODES as IMAGES, PYRAMID_LEVELS};
 use crate::patient::patient_rows;
@@ -23,7 +23,7 @@ pub struct NodeTable {
     /// The schema of the graphs over this table.
     schema: Arc<Schema>,
     /// \[patients * 6, 3, features\]; empty without images.
-    images: Arc<Vec<f32>>,
+    images: Arc<Images>,
     clinical: Tensor,
     device: Device,
 }
@@ -54,7 +54,7 @@ impl NodeTable {
             }
         }
         let schema = Arc::new(patient_schema(PYRAMID_LEVELS * features, covariates));
-        let images = Arc::new(images.unwrap_or_default());
+        let images = Arc::new(Images::from(images.unwrap_or_default()));
         let clinical = Tensor::from_vec(clinical, (patients, covariates), device)?;
         Ok(NodeTable { schema, images, clinical, device: device.clone() })
     }
@@ -66,7 +66,7 @@ impl NodeTable {
 
     /// Whether there are image nodes.
     pub fn has_images(&self) -> bool {
-        !self.images.is_empty()
+        !self.images.values.is_empty()
     }
 
     /// The graph of `patient` over this table.
@@ -118,7 +118,15 @@ impl NodeTable {
         }
         let width = clinical.dim(1)?;
         let one_hot = model.config().node_type == NodeIdentity::OneHot;
-        let op = Assemble { table: self.images.clone(), width, one_hot, nodes, seed: seed.stream("images") };
+        let op = Assemble {
+            table: self.images.clone(),
+            width,
+            one_hot,
+            nodes,
+            seed: seed.stream("images"),
+            #[cfg(feature = "cuda")]
+            on_device: oncograph_nn::cuda::OnDevice::default(),
+        };
         let x = model.nodes().pooling()?.apply_op2(&clinical, op)?;
         Ok((x, graph))
     }

@@ -1,6 +1,6 @@
 //! The edges of a graph in the memory of a device: copied there once.
 
-use crate::segment::Csr;
+use crate::segment::{Adjacency, Csr};
 use candle_core::cuda_backend::DeviceId;
 use candle_core::cuda_backend::cudarc::driver::CudaSlice;
 use candle_core::{CudaDevice, Result};
@@ -11,11 +11,14 @@ const PART: usize = 4096;
 
 /// What is kept in the memory of each device that it was used on.
 #[derive(Debug)]
-pub(crate) struct OnDevice<T>(Mutex<Vec<(DeviceId, Arc<T>)>>);
+pub struct OnDevice<T>(Mutex<Vec<(DeviceId, Arc<T>)>>);
 
 impl<T> OnDevice<T> {
     /// That of `device`, made on first use.
-    pub(crate) fn get(&self, device: &CudaDevice, make: impl FnOnce() -> Result<T>) -> Result<Arc<T>> {
+    ///
+    /// # Errors
+    /// That of `make`.
+    pub fn get(&self, device: &CudaDevice, make: impl FnOnce() -> Result<T>) -> Result<Arc<T>> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, found)) = all.iter().find(|(id, _)| *id == device.id()) {
             return Ok(found.clone());
@@ -68,6 +71,8 @@ pub(crate) struct Parts {
     pub(crate) offsets: CudaSlice<u32>,
     /// Where the parts of each row begin, and their end.
     pub(crate) of_row: CudaSlice<u32>,
+    /// The row of each part.
+    pub(crate) rows: CudaSlice<u32>,
     /// How many there are.
     pub(crate) count: u32,
 }
@@ -88,10 +93,60 @@ impl CsrLists {
 impl Parts {
     fn new(offsets: &[u32], device: &CudaDevice) -> Result<Self> {
         let (parts, of_row) = cut(offsets);
+        let rows = (0..).zip(of_row.windows(2)).flat_map(|(row, part)| (part[0]..part[1]).map(move |_| row));
         Ok(Parts {
             count: parts.len() as u32 - 1,
+            rows: copy(device, &rows.collect::<Vec<_>>())?,
             offsets: copy(device, &parts)?,
             of_row: copy(device, &of_row)?,
+        })
+    }
+}
+
+/// Both ends of each edge, in the order of the edge list.
+#[derive(Debug)]
+pub(crate) struct EdgeLists {
+    pub(crate) sources: CudaSlice<u32>,
+    pub(crate) targets: CudaSlice<u32>,
+}
+
+impl EdgeLists {
+    pub(crate) fn new(adjacency: &Adjacency, device: &CudaDevice) -> Result<Self> {
+        Ok(EdgeLists {
+            sources: copy(device, adjacency.sources())?,
+            targets: copy(device, adjacency.targets())?,
+        })
+    }
+}
+
+/// The place of no edge.
+const NOWHERE: u32 = u32::MAX;
+
+/// How rows of edges get into the order of [`Adjacency::self_loops`].
+#[derive(Debug)]
+pub(crate) struct LoopLists {
+    /// The position of each edge that is kept.
+    pub(crate) kept: CudaSlice<u32>,
+    /// The place of each edge among those that are kept.
+    pub(crate) places: CudaSlice<u32>,
+    /// The edges that are kept, by the nodes that have a loop: the positions are columns.
+    pub(crate) by_node: CsrLists,
+}
+
+impl LoopLists {
+    pub(crate) fn new(adjacency: &Adjacency, device: &CudaDevice) -> Result<Self> {
+        let loops = adjacency.self_loops();
+        let nodes = loops.adjacency.edge_count() - loops.kept.len();
+        let mut places = vec![NOWHERE; adjacency.edge_count()];
+        (0..).zip(&loops.kept).for_each(|(place, e)| places[*e as usize] = place);
+        let target = |e: u32| adjacency.targets()[e as usize];
+        let edges: Vec<u32> = loops.kept.iter().copied().filter(|e| (target(*e) as usize) < nodes).collect();
+        let targets: Vec<u32> = edges.iter().map(|e| target(*e)).collect();
+        let by_node = Adjacency::new(adjacency.edge_count(), nodes, &edges, &targets)?;
+        Ok(LoopLists {
+            kept: copy(device, &loops.kept)?,
+            places: copy(device, &places)?,
+            by_node: CsrLists::new(by_node.by_target(), device)?,
         })
     }
 }
@@ -109,7 +164,7 @@ fn cut(offsets: &[u32]) -> (Vec<u32>, Vec<u32>) {
 }
 
 /// Numbers in the memory of the device. Of none, one that nobody reads: drivers refuse to allocate nothing.
-fn copy(device: &CudaDevice, values: &[u32]) -> Result<CudaSlice<u32>> {
+pub(crate) fn copy(device: &CudaDevice, values: &[u32]) -> Result<CudaSlice<u32>> {
     device.clone_htod(if values.is_empty() { &[0][..] } else { values })
 }
 

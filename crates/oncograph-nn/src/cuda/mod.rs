@@ -4,13 +4,25 @@
 //! [`launch`] has what every kernel needs; a file here launches those of the file of the same name in `oncograph-kernels`.
 
 #[cfg(feature = "cuda")]
+#[doc(hidden)]
+pub mod assemble;
+#[cfg(feature = "cuda")]
+pub(crate) mod attention;
+#[cfg(feature = "cuda")]
+pub(crate) mod attention_v2;
+#[cfg(feature = "cuda")]
 pub(crate) mod conv3d;
+#[cfg(feature = "cuda")]
+#[doc(hidden)]
+pub mod cox;
 #[cfg(feature = "cudnn")]
 mod cudnn;
 #[cfg(feature = "cuda")]
 mod divide;
 #[cfg(feature = "cuda")]
 pub(crate) mod dropout;
+#[cfg(feature = "cuda")]
+pub(crate) mod edge_conditioned;
 #[cfg(feature = "cuda")]
 pub(crate) mod elementwise;
 #[cfg(feature = "cuda")]
@@ -36,7 +48,15 @@ pub(crate) mod pool;
 #[cfg(feature = "cuda")]
 mod profile;
 #[cfg(feature = "cuda")]
+pub(crate) mod propagate;
+#[cfg(feature = "cuda")]
 pub(crate) mod segment;
+#[cfg(feature = "cuda")]
+pub(crate) mod selection;
+#[cfg(feature = "cuda")]
+pub(crate) mod softmax;
+#[cfg(feature = "cuda")]
+pub(crate) mod tensors;
 
 #[cfg(feature = "cuda")]
 pub use conv3d::without_cudnn;

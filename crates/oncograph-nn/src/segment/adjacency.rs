@@ -1,8 +1,10 @@
+use super::{OwnLoops, RowSelection};
 #[cfg(feature = "cuda")]
-use crate::cuda::lists::{CsrLists, OnDevice};
-use crate::{Error, Result};
+use crate::cuda::lists::{CsrLists, EdgeLists, LoopLists, OnDevice, copy};
+use crate::{Error, Result, portable};
+use candle_core::Tensor;
 #[cfg(feature = "cuda")]
-use candle_core::CudaDevice;
+use candle_core::{CudaDevice, cuda_backend::cudarc::driver::CudaSlice};
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
@@ -18,7 +20,7 @@ pub struct Csr {
 
 impl Csr {
     /// Sorts edges by `rows`, keeping the order of edges within a row (a counting sort, linear in the edges).
-    fn sort(row_count: usize, rows: &[u32], columns: &[u32]) -> Self {
+    pub(crate) fn sort(row_count: usize, rows: &[u32], columns: &[u32]) -> Self {
         let mut offsets = vec![0; row_count + 1];
         for &r in rows {
             offsets[r as usize + 1] += 1;
@@ -115,6 +117,17 @@ struct Derived {
     loop_counts: OnceLock<Vec<u32>>,
     edges_to_targets: OnceLock<Arc<Adjacency>>,
     shared: OnceLock<Option<Arc<SharedNeighbourhoods>>>,
+    source_rows: OnceLock<Arc<RowSelection>>,
+    target_rows: OnceLock<Arc<RowSelection>>,
+    padded_rows: OnceLock<Arc<RowSelection>>,
+    kept_rows: OnceLock<Arc<RowSelection>>,
+    own_loops: OnceLock<OwnLoops>,
+    #[cfg(feature = "cuda")]
+    ends: OnDevice<EdgeLists>,
+    #[cfg(feature = "cuda")]
+    loop_rows: OnDevice<LoopLists>,
+    #[cfg(feature = "cuda")]
+    loop_counts_on: OnDevice<CudaSlice<u32>>,
 }
 
 // Equal edges have equal derivatives, made or not.
@@ -169,7 +182,12 @@ impl Adjacency {
     }
 
     /// [`Adjacency::new`] for indices that are known to be in range.
-    fn sorted(source_count: usize, target_count: usize, sources: Vec<u32>, targets: Vec<u32>) -> Self {
+    pub(super) fn sorted(
+        source_count: usize,
+        target_count: usize,
+        sources: Vec<u32>,
+        targets: Vec<u32>,
+    ) -> Self {
         let (by_target, by_source) = rayon::join(
             || Csr::sort(target_count, &targets, &sources),
             || Csr::sort(source_count, &sources, &targets),
@@ -186,6 +204,24 @@ impl Adjacency {
     pub fn from_segments(segments: &[u32], count: usize) -> Result<Self> {
         let items: Vec<u32> = (0..segments.len() as u32).collect();
         Adjacency::new(segments.len(), count, &items, segments)
+    }
+
+    /// Both ends of each edge in the memory of `device`, copied there on first use.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn ends_on(&self, device: &CudaDevice) -> candle_core::Result<Arc<EdgeLists>> {
+        self.derived.ends.get(device, || EdgeLists::new(self, device))
+    }
+
+    /// What [`with_loop_rows`](super::with_loop_rows) needs in the memory of `device`, copied there on first use.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn loop_rows_on(&self, device: &CudaDevice) -> candle_core::Result<Arc<LoopLists>> {
+        self.derived.loop_rows.get(device, || LoopLists::new(self, device))
+    }
+
+    /// The number of edges from each node to the node of the same position, in the memory of `device`.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn loop_counts_on(&self, device: &CudaDevice) -> candle_core::Result<Arc<CudaSlice<u32>>> {
+        self.derived.loop_counts_on.get(device, || copy(device, self.loop_counts()))
     }
 
     /// How many nodes edges can start from.
@@ -264,6 +300,48 @@ impl Adjacency {
         })
     }
 
+    /// The rows of the sources of all edges: \[sources, ..\] -> \[edges, ..\].
+    ///
+    /// # Errors
+    /// As [`RowSelection::of`].
+    pub fn of_sources(&self, x: &Tensor) -> Result<Tensor> {
+        of_ends(&self.derived.source_rows, x, (&self.sources, self.source_count()))
+    }
+
+    /// The rows of the targets of all edges: \[targets, ..\] -> \[edges, ..\].
+    ///
+    /// # Errors
+    /// As [`RowSelection::of`].
+    pub fn of_targets(&self, x: &Tensor) -> Result<Tensor> {
+        of_ends(&self.derived.target_rows, x, (&self.targets, self.target_count()))
+    }
+
+    /// The rows of the edges that are no self loops: \[edges, ..\] -> \[edges that are kept, ..\].
+    ///
+    /// # Errors
+    /// As [`RowSelection::of`].
+    pub fn of_kept(&self, x: &Tensor) -> Result<Tensor> {
+        of_ends(&self.derived.kept_rows, x, (&self.self_loops().kept, self.edge_count()))
+    }
+
+    /// Where the weights of [`Adjacency::self_loops`] come from. Made once and kept.
+    pub fn own_loops(&self) -> &OwnLoops {
+        self.derived.own_loops.get_or_init(|| OwnLoops::new(self))
+    }
+
+    /// Of each target the sources in the order of the edge list, then the row behind all sources: \[largest in-degree,
+    /// targets\]. Made once and kept.
+    pub fn padded_rows(&self) -> &Arc<RowSelection> {
+        self.derived.padded_rows.get_or_init(|| {
+            let (targets, pad) = (self.target_count(), self.source_count());
+            let steps = (0..targets).map(|t| self.by_target.degree(t)).max().unwrap_or(0);
+            let at =
+                |step: usize, t: usize| self.by_target.columns(t).get(step).copied().unwrap_or(pad as u32);
+            let ids = (0..steps).flat_map(|step| (0..targets).map(move |t| at(step, t))).collect();
+            Arc::new(RowSelection::known(ids, pad + 1))
+        })
+    }
+
     /// The edges by lists of sources, if there are at most half as many lists as targets. Made once and kept.
     ///
     /// Targets share a list if they have the same sources in the same order, so that a sum over it has the same bits.
@@ -301,6 +379,14 @@ impl Adjacency {
     pub fn in_degrees(&self) -> Vec<usize> {
         (0..self.target_count()).map(|t| self.by_target.degree(t)).collect()
     }
+}
+
+/// The rows of `x` in a list of the graph; only a device keeps it once more.
+fn of_ends(kept: &OnceLock<Arc<RowSelection>>, x: &Tensor, (ends, rows): (&[u32], usize)) -> Result<Tensor> {
+    if !x.device().is_cuda() {
+        return portable::rows_at(x, ends);
+    }
+    kept.get_or_init(|| Arc::new(RowSelection::known(ends.to_vec(), rows))).of(x)
 }
 
 #[cfg(test)]

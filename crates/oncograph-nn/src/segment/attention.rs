@@ -7,8 +7,12 @@ use super::gather::{AHEAD, Own, Rows, Sum, add_scaled, dot};
 use super::kernel::{Real, dispatch, slice, with_values};
 use super::simd::{Kernel, Scattered, prefetch, vectorized};
 use super::{Adjacency, Csr};
+#[cfg(feature = "cuda")]
+use crate::cuda::{attention as cuda, tensors};
 use crate::parallel::build_rows;
 use crate::{Error, Result};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape, Tensor};
 use std::any::Any;
 use std::sync::{Arc, OnceLock};
@@ -154,6 +158,39 @@ impl Attention {
             vectorized(Sum { x, width, rows, first, count, of_row, of_column, own: Own::Kept, out });
         });
         (ds, dt, draws)
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl Attention {
+    fn on_cuda(&self) -> cuda::Attention<'_> {
+        let (heads, stride, slope) = (self.heads, self.stride, self.slope);
+        cuda::Attention { adjacency: &self.adjacency, heads, stride, slope }
+    }
+
+    fn cuda_output(
+        &self,
+        operands: [(&CudaStorage, &Layout); 2],
+        edge: Option<(&CudaStorage, &Layout)>,
+    ) -> candle_core::Result<(CudaStorage, Shape)> {
+        let (y, saved) = self.on_cuda().forward(operands, edge)?;
+        let _ = self.saved.set(Box::new(saved));
+        Ok(y)
+    }
+
+    /// The gradients of the sources, the targets and the logits of edges.
+    fn cuda_bwd(&self, tensors: [&Tensor; 4], edge: Option<&Tensor>) -> candle_core::Result<[Tensor; 3]> {
+        tensors::several(tensors, edge, |operands, edge| {
+            let again;
+            let saved = match self.saved.get().and_then(|s| s.downcast_ref::<CudaStorage>()) {
+                Some(kept) => kept,
+                None => {
+                    again = self.on_cuda().forward([operands[0], operands[1]], edge)?.1;
+                    &again
+                }
+            };
+            self.on_cuda().backward(operands, edge, saved)
+        })
     }
 }
 
@@ -410,7 +447,16 @@ impl CustomOp2 for Attention {
         })
     }
 
-    crate::cuda_on_host!(CustomOp2);
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        source: &CudaStorage,
+        s_layout: &Layout,
+        target: &CudaStorage,
+        t_layout: &Layout,
+    ) -> candle_core::Result<(CudaStorage, Shape)> {
+        self.cuda_output([(source, s_layout), (target, t_layout)], None)
+    }
 
     fn bwd(
         &self,
@@ -420,6 +466,11 @@ impl CustomOp2 for Attention {
         dy: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
         let dy = dy.contiguous()?;
+        #[cfg(feature = "cuda")]
+        if source.device().is_cuda() {
+            let [ds, dt, _] = self.cuda_bwd([source, target, y, &dy], None)?;
+            return Ok((Some(ds), Some(dt)));
+        }
         dispatch!("graph attention", source.dtype(), T => {
             let (ds, dt, _) = with_values::<T, _>(source, |s| with_values(target, |t| with_values(y, |y| {
                 with_values(&dy, |dy| Ok(self.backward((s, t, None), y, dy)))
@@ -451,7 +502,18 @@ impl CustomOp3 for Attention {
         })
     }
 
-    crate::cuda_on_host!(CustomOp3);
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        source: &CudaStorage,
+        s_layout: &Layout,
+        target: &CudaStorage,
+        t_layout: &Layout,
+        edge: &CudaStorage,
+        e_layout: &Layout,
+    ) -> candle_core::Result<(CudaStorage, Shape)> {
+        self.cuda_output([(source, s_layout), (target, t_layout)], Some((edge, e_layout)))
+    }
 
     fn bwd(
         &self,
@@ -462,6 +524,11 @@ impl CustomOp3 for Attention {
         dy: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let dy = dy.contiguous()?;
+        #[cfg(feature = "cuda")]
+        if source.device().is_cuda() {
+            let [ds, dt, de] = self.cuda_bwd([source, target, y, &dy], Some(edge))?;
+            return Ok((Some(ds), Some(dt), Some(de)));
+        }
         dispatch!("graph attention", source.dtype(), T => {
             let run = |s: &[T], t: &[T], e: &[T]| with_values(y, |y| {
                 with_values(&dy, |dy| Ok(self.backward((s, t, Some(e)), y, dy)))

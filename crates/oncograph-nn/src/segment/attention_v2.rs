@@ -7,8 +7,12 @@ use super::gather::{AHEAD, add_scaled, dot};
 use super::kernel::{Real, dispatch, slice, with_values};
 use super::simd::{Kernel, Scattered, prefetch, vectorized};
 use super::{Adjacency, Csr};
+#[cfg(feature = "cuda")]
+use crate::cuda::{attention_v2 as cuda, tensors};
 use crate::parallel::{build_rows, build_rows_and_sums};
 use crate::{Error, Result};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor, WithDType};
 use std::any::Any;
 use std::sync::{Arc, OnceLock};
@@ -434,6 +438,30 @@ impl Attention {
     }
 }
 
+#[cfg(feature = "cuda")]
+impl Attention {
+    fn on_cuda(&self) -> cuda::AttentionV2<'_> {
+        let (heads, width, count, slope) = (self.heads, self.width, self.count, self.slope);
+        cuda::AttentionV2 { adjacency: &self.adjacency, heads, width, count, slope }
+    }
+
+    /// The gradients of `l`, `r` and the parameters.
+    fn cuda_bwd(&self, tensors: [&Tensor; 5]) -> candle_core::Result<[Tensor; 3]> {
+        tensors::several(tensors, self.attributes.as_ref(), |operands, attributes| {
+            let again;
+            let saved = match self.saved.get().and_then(|s| s.downcast_ref::<[CudaStorage; 2]>()) {
+                Some(kept) => kept,
+                None => {
+                    let [l, r, parameters, ..] = operands;
+                    again = self.on_cuda().forward([l, r, parameters], attributes)?.1;
+                    &again
+                }
+            };
+            self.on_cuda().backward(operands, attributes, saved)
+        })
+    }
+}
+
 impl CustomOp3 for Attention {
     fn name(&self) -> &'static str {
         "graph attention v2"
@@ -457,7 +485,22 @@ impl CustomOp3 for Attention {
         })
     }
 
-    crate::cuda_on_host!(CustomOp3);
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        source: &CudaStorage,
+        s_layout: &Layout,
+        target: &CudaStorage,
+        t_layout: &Layout,
+        parameters: &CudaStorage,
+        p_layout: &Layout,
+    ) -> candle_core::Result<(CudaStorage, Shape)> {
+        let operands = [(source, s_layout), (target, t_layout), (parameters, p_layout)];
+        let (y, saved) =
+            tensors::with_operand(self.attributes.as_ref(), |a| self.on_cuda().forward(operands, a))?;
+        let _ = self.saved.set(Box::new(saved));
+        Ok(y)
+    }
 
     fn bwd(
         &self,
@@ -468,6 +511,11 @@ impl CustomOp3 for Attention {
         dy: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let dy = dy.contiguous()?;
+        #[cfg(feature = "cuda")]
+        if source.device().is_cuda() {
+            let [dl, dr, dp] = self.cuda_bwd([source, target, parameters, y, &dy])?;
+            return Ok((Some(dl), Some(dr), Some(dp)));
+        }
         dispatch!(self.name(), source.dtype(), T => {
             let run = |s: &[T], t: &[T], p: &[T]| self.with_attributes(|a| with_values(y, |y| {
                 with_values(&dy, |dy| Ok(self.backward(self.inputs((s, t, p), a), y, dy)))

@@ -5,10 +5,14 @@ use super::gather::{AHEAD, add_scaled};
 use super::kernel::{Real, dispatch, slice, with_values};
 use super::simd::{Kernel, Scattered, madd, prefetch, vectorized};
 use super::{Adjacency, Csr};
+#[cfg(feature = "cuda")]
+use crate::cuda::{edge_conditioned as cuda, tensors};
 use crate::element::Element;
 use crate::gemm::{Mat, matmul};
 use crate::parallel::{build_rows, build_rows_and_sums};
 use crate::{Error, Result};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp3, D, Layout, Shape, Tensor, WithDType};
 use std::sync::Arc;
 
@@ -270,6 +274,14 @@ fn row_sum<const FMA: bool, const N: usize, T: Real>(
     }
 }
 
+#[cfg(feature = "cuda")]
+impl Conditioned {
+    fn on_cuda(&self) -> cuda::Conditioned<'_> {
+        let (mean, features, hidden, out) = (self.mean, self.features, self.k, self.out);
+        cuda::Conditioned { adjacency: &self.adjacency, mean, features, hidden, out, slab: cuda::SLAB }
+    }
+}
+
 impl CustomOp3 for Conditioned {
     fn name(&self) -> &'static str {
         "edge-conditioned sum"
@@ -292,7 +304,18 @@ impl CustomOp3 for Conditioned {
         })
     }
 
-    crate::cuda_on_host!(CustomOp3);
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        x_layout: &Layout,
+        hidden: &CudaStorage,
+        h_layout: &Layout,
+        parameters: &CudaStorage,
+        p_layout: &Layout,
+    ) -> candle_core::Result<(CudaStorage, Shape)> {
+        self.on_cuda().forward([(x, x_layout), (hidden, h_layout), (parameters, p_layout)])
+    }
 
     fn bwd(
         &self,
@@ -304,6 +327,13 @@ impl CustomOp3 for Conditioned {
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let dy = dy.contiguous()?;
         let wants_x = x.track_op();
+        #[cfg(feature = "cuda")]
+        if x.device().is_cuda() {
+            let [dx, dh, dp] = tensors::several([x, hidden, parameters, &dy], None, |operands, _| {
+                self.on_cuda().backward(operands, wants_x)
+            })?;
+            return Ok((wants_x.then_some(dx), Some(dh), Some(dp)));
+        }
         dispatch!(self.name(), x.dtype(), T => {
             let (dx, dh, dp) = with_values::<T, _>(x, |x| with_values(hidden, |h| {
                 with_values(parameters, |p| with_values(&dy, |dy| Ok(self.backward((x, h, p, dy), wants_x))))

@@ -198,7 +198,17 @@ impl CustomOp2 for Weighted {
         })
     }
 
-    crate::cuda_on_host!(CustomOp2);
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        x_layout: &Layout,
+        weight: &CudaStorage,
+        weight_layout: &Layout,
+    ) -> candle_core::Result<(CudaStorage, Shape)> {
+        let csr = if self.reverse { self.adjacency.by_source() } else { self.adjacency.by_target() };
+        segment::weighted_sum(self.name(), (x, x_layout), (weight, weight_layout), csr)
+    }
 
     fn bwd(
         &self,
@@ -250,7 +260,16 @@ impl CustomOp2 for EdgeDot {
         })
     }
 
-    crate::cuda_on_host!(CustomOp2);
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        x_layout: &Layout,
+        dy: &CudaStorage,
+        dy_layout: &Layout,
+    ) -> candle_core::Result<(CudaStorage, Shape)> {
+        segment::edge_dot(self.name(), (x, x_layout), (dy, dy_layout), &self.adjacency, self.heads)
+    }
 }
 
 /// Largest value over the sources of each target.
@@ -278,7 +297,10 @@ impl CustomOp1 for Max {
         })
     }
 
-    crate::cuda_on_host!(CustomOp1);
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> candle_core::Result<(CudaStorage, Shape)> {
+        segment::gather_max(self.name(), (x, layout), self.0.by_target())
+    }
 
     fn bwd(&self, x: &Tensor, y: &Tensor, dy: &Tensor) -> candle_core::Result<Option<Tensor>> {
         Ok(Some(x.apply_op3_no_bwd(y, &dy.contiguous()?, &MaxGradient(self.0.clone()))?))
@@ -344,7 +366,19 @@ impl CustomOp3 for MaxGradient {
         })
     }
 
-    crate::cuda_on_host!(CustomOp3);
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        x_layout: &Layout,
+        y: &CudaStorage,
+        y_layout: &Layout,
+        dy: &CudaStorage,
+        dy_layout: &Layout,
+    ) -> candle_core::Result<(CudaStorage, Shape)> {
+        let operands = [(x, x_layout), (y, y_layout), (dy, dy_layout)];
+        segment::max_gradient(self.name(), operands, &self.0)
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,11 @@
 use super::Adjacency;
 use super::kernel::{Real, dispatch, slice};
+#[cfg(feature = "cuda")]
+use crate::cuda::segment;
 use crate::parallel::build_rows;
 use crate::{Error, Result};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor, WithDType};
 use std::sync::Arc;
 
@@ -104,7 +108,13 @@ impl CustomOp1 for LoopRows {
         })
     }
 
-    crate::cuda_on_host!(CustomOp1);
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> candle_core::Result<(CudaStorage, Shape)> {
+        match self.reverse {
+            false => segment::with_loop_rows(self.name(), (x, layout), &self.adjacency, self.mean),
+            true => segment::loop_rows_gradient(self.name(), (x, layout), &self.adjacency, self.mean),
+        }
+    }
 
     fn bwd(&self, _: &Tensor, _: &Tensor, dy: &Tensor) -> candle_core::Result<Option<Tensor>> {
         let op = LoopRows { adjacency: self.adjacency.clone(), mean: self.mean, reverse: true };

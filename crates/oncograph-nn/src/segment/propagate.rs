@@ -3,10 +3,16 @@ use super::gather::{Own, Rows, Sum};
 use super::kernel::{Real, dispatch, slice, with_values};
 use super::row_linear::column_sums;
 use super::simd::vectorized;
+#[cfg(feature = "cuda")]
+use crate::cuda::{propagate as cuda, tensors};
 use crate::element::Element;
 use crate::gemm::{Mat, matmul};
 use crate::parallel::{build_rows, build_rows_and_sums};
+#[cfg(feature = "cuda")]
+use crate::portable::matmul as product;
 use crate::{Error, Result};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, D, Layout, Shape, Tensor, WithDType};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -276,6 +282,32 @@ impl Propagate {
         }
         (dx, packed)
     }
+
+    /// As [`Propagate::backward`], by products of whole matrices.
+    #[cfg(feature = "cuda")]
+    fn cuda_bwd(
+        &self,
+        x: &Tensor,
+        parameters: &Tensor,
+        dy: &Tensor,
+        wants_x: bool,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+        let map = |k: usize| parameters.narrow(1, k * self.features, self.features);
+        let (adjacency, neighbourhood) = (&self.adjacency, self.neighbourhood);
+        let sums = tensors::on_device([dy], |[dy]| {
+            cuda::neighbour_sum("propagate", dy, adjacency, neighbourhood, true)
+        })?;
+        let mut dx = wants_x.then(|| product(&sums, &map(0)?)).transpose()?;
+        let mut parts = vec![product(&sums.t()?, x)?];
+        if self.root {
+            dx = dx.map(|dx| dx + product(dy, &map(1)?)?).transpose()?;
+            parts.push(product(&dy.t()?, x)?);
+        }
+        if self.bias {
+            parts.push(tensors::column_sums(dy)?.reshape((self.out, 1))?);
+        }
+        Ok((dx, Some(Tensor::cat(&parts, 1)?)))
+    }
 }
 
 impl CustomOp2 for Propagate {
@@ -297,7 +329,17 @@ impl CustomOp2 for Propagate {
         })
     }
 
-    crate::cuda_on_host!(CustomOp2);
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        x_layout: &Layout,
+        parameters: &CudaStorage,
+        p_layout: &Layout,
+    ) -> candle_core::Result<(CudaStorage, Shape)> {
+        let operands = ((x, x_layout), (parameters, p_layout));
+        cuda::propagate(self.name(), operands, &self.adjacency, self.neighbourhood, (self.root, self.bias))
+    }
 
     fn bwd(
         &self,
@@ -308,6 +350,10 @@ impl CustomOp2 for Propagate {
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
         let dy = dy.contiguous()?;
         let wants_x = x.track_op();
+        #[cfg(feature = "cuda")]
+        if x.device().is_cuda() {
+            return self.cuda_bwd(&x.detach(), &parameters.detach(), &dy, wants_x);
+        }
         dispatch!(self.name(), x.dtype(), T => {
             let (dx, dp) = with_values::<T, _>(x, |x| with_values(parameters, |p| {
                 with_values(&dy, |dy| Ok(self.backward(x, p, dy, wants_x)))

@@ -2,10 +2,16 @@ use super::Adjacency;
 use super::gather::{Own, Rows, Sum};
 use super::kernel::{Real, dispatch, slice, with_values};
 use super::simd::vectorized;
+#[cfg(feature = "cuda")]
+use crate::cuda::{elementwise, propagate, segment, tensors};
 use crate::element::Element;
 use crate::gemm::{Mat, matmul};
 use crate::parallel::{build, build_rows, build_rows_and_sums};
+#[cfg(feature = "cuda")]
+use crate::portable;
 use crate::{Error, Result};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor, WithDType};
 use std::sync::Arc;
 
@@ -143,6 +149,29 @@ impl RowLinear {
         (wants_x.then_some(dx), dw, wants_base.then(base))
     }
 
+    /// The gradients on a CUDA device, by products of whole matrices.
+    #[cfg(feature = "cuda")]
+    fn cuda_bwd(
+        &self,
+        [x, weight, y, dy]: [&Tensor; 4],
+        (wants_x, wants_base): (bool, bool),
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let masked = match self.relu {
+            true => tensors::on_device([dy, y], |[dy, y]| elementwise::binary("relu_backward", dy, y))?,
+            false => dy.clone(),
+        };
+        let dx = wants_x.then(|| portable::matmul(&masked, &weight.detach())).transpose()?;
+        let dw = portable::matmul(&masked.t()?, &x.detach())?;
+        let db = || match &self.onto {
+            None => tensors::column_sums(&masked),
+            Some(onto) => {
+                let rows = onto.by_target();
+                tensors::on_device([&masked], |[d]| segment::gather_sum("row linear", d, rows, (None, None)))
+            }
+        };
+        Ok((dx, Some(dw), wants_base.then(db).transpose()?))
+    }
+
     /// One pass over groups of rows, each of which accumulates its own gradient of the matrix.
     fn backward_narrow<T: Real + Element>(
         &self,
@@ -249,7 +278,19 @@ impl CustomOp3 for RowLinear {
         })
     }
 
-    crate::cuda_on_host!(CustomOp3);
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        x_layout: &Layout,
+        weight: &CudaStorage,
+        w_layout: &Layout,
+        base: &CudaStorage,
+        b_layout: &Layout,
+    ) -> candle_core::Result<(CudaStorage, Shape)> {
+        let operands = [(x, x_layout), (weight, w_layout), (base, b_layout)];
+        propagate::row_linear("row linear", operands, self.onto.as_deref(), self.relu)
+    }
 
     fn bwd(
         &self,
@@ -262,6 +303,10 @@ impl CustomOp3 for RowLinear {
         let dy = dy.contiguous()?;
         let wanted = (x.track_op(), base.track_op());
         let rows = x.dim(0)?;
+        #[cfg(feature = "cuda")]
+        if x.device().is_cuda() {
+            return self.cuda_bwd([x, weight, y, &dy], wanted);
+        }
         dispatch!(self.name(), x.dtype(), T => {
             let (dx, dw, db) = with_values::<T, _>(x, |x| with_values(weight, |w| with_values(y, |y| {
                 with_values(&dy, |dy| Ok(self.backward((x, w, y, dy), rows, wanted)))

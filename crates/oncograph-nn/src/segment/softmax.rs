@@ -1,6 +1,10 @@
 use super::kernel::{Real, dispatch, slice};
 use super::{Adjacency, Csr};
+#[cfg(feature = "cuda")]
+use crate::cuda::softmax;
 use crate::{Error, Result};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Shape, Tensor};
 use std::sync::Arc;
 
@@ -49,7 +53,10 @@ impl CustomOp1 for Softmax {
         })
     }
 
-    crate::cuda_on_host!(CustomOp1);
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, z: &CudaStorage, layout: &Layout) -> candle_core::Result<(CudaStorage, Shape)> {
+        softmax::forward(self.name(), (z, layout), &self.0)
+    }
 
     fn bwd(&self, _: &Tensor, y: &Tensor, dy: &Tensor) -> candle_core::Result<Option<Tensor>> {
         Ok(Some(y.apply_op2_no_bwd(&dy.contiguous()?, &SoftmaxGradient(self.0.clone()))?))
@@ -82,7 +89,16 @@ impl CustomOp2 for SoftmaxGradient {
         })
     }
 
-    crate::cuda_on_host!(CustomOp2);
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        y: &CudaStorage,
+        y_layout: &Layout,
+        dy: &CudaStorage,
+        dy_layout: &Layout,
+    ) -> candle_core::Result<(CudaStorage, Shape)> {
+        softmax::backward(self.name(), (y, y_layout), (dy, dy_layout), &self.0)
+    }
 }
 
 /// An \[edges, heads\] matrix whose entries `run(edges of a target, head, put)` sets.

@@ -1,6 +1,9 @@
 //! The kernels: each operation and its gradients on the device against the CPU, in f32 and f64, and the same bits twice,
 //! on shapes that are empty, odd and large. Without the feature `cuda` both are the CPU.
+#![allow(clippy::unwrap_used)] // helpers of tests are tests
 
+mod attention;
+mod by_host;
 mod conv3d;
 mod dropout;
 mod elementwise;
@@ -9,6 +12,7 @@ mod lstm;
 mod norm;
 mod optim;
 mod pool;
+mod propagate;
 mod segment;
 
 /// That no operation whose name holds one of the words has gone by way of the host.
