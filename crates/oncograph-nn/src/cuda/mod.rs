@@ -61,6 +61,8 @@ pub(crate) mod tensors;
 #[cfg(feature = "cuda")]
 pub use conv3d::without_cudnn;
 #[cfg(feature = "cuda")]
+pub use lists::OnDevice;
+#[cfg(feature = "cuda")]
 pub use on_host::{by_host, on_host};
 #[cfg(feature = "cuda")]
 pub use profile::ProfiledStep;
