@@ -2,7 +2,7 @@
 
 /// What of a package runs on a device: its unit tests, and these test targets.
 pub(super) struct Package {
-    /// The package; it has a feature `cuda`.
+    /// The package; it has a feature `cudnn`, with which `cuda` is on.
     pub(super) name: &'static str,
     /// Its test targets, files below `tests/` or `[[test]]` of its manifest.
     pub(super) tests: &'static [&'static str],
@@ -47,7 +47,7 @@ mod tests {
             .unwrap();
         for Package { name, tests } in SUITE {
             let package = metadata.packages.iter().find(|p| p.name == name).expect(name);
-            assert!(package.features.contains_key("cuda"), "{name} has no feature cuda");
+            assert!(package.features.contains_key("cudnn"), "{name} has no feature cudnn");
             for test in tests {
                 let found = package.targets.iter().any(|t| t.is_test() && t.name == *test);
                 assert!(found, "{name} has no test {test}");

@@ -104,7 +104,7 @@ fn arguments(filter: Option<&str>, quick: bool) -> Vec<String> {
     let mut tests: Vec<&str> = vec![];
     let packages = if quick { &suite::SUITE[..suite::QUICK] } else { &suite::SUITE[..] };
     for suite::Package { name, tests: own } in packages {
-        words.extend(["--package".into(), name.to_string(), "--features".into(), format!("{name}/cuda")]);
+        words.extend(["--package".into(), name.to_string(), "--features".into(), format!("{name}/cudnn")]);
         tests.extend(own.iter());
     }
     tests.sort_unstable();
@@ -128,7 +128,7 @@ mod tests {
         let words = arguments(Some("relu"), false);
         assert!(words.ends_with(&["--".to_string(), "relu".to_string()]));
         assert_eq!(words.iter().filter(|w| *w == "stand_in").count(), 1);
-        assert!(words.contains(&"oncograph-tests-cuda/cuda".to_string()));
+        assert!(words.contains(&"oncograph-tests-cuda/cudnn".to_string()));
         assert!(!arguments(None, false).contains(&"--".to_string()));
         assert!(!arguments(None, true).contains(&"oncograph-nn".to_string()));
     }
