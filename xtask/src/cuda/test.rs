@@ -72,6 +72,19 @@ pub fn run(root: &Path, options: &TestOptions) -> Result<bool> {
     Ok(passed)
 }
 
+/// What is set for cargo to build for the stand-in, or with NVIDIA's toolkit; none, with the reason printed, where it cannot be.
+/// A shell that is set up for the stand-in stays as it is.
+pub fn environment(root: &Path, on_stand_in: bool) -> Result<Option<Environment>> {
+    match (std::env::var_os("CUDASIM_HOME").is_some(), on_stand_in) {
+        (true, true) => Ok(Some(vec![])),
+        (true, false) => {
+            bail!("this shell is set up for the stand-in (CUDASIM_HOME is set): use another one")
+        }
+        (false, true) => stand_in(root, false),
+        (false, false) => Ok(gpu(root)),
+    }
+}
+
 /// What is set for cargo on a machine with a GPU; none, with the reason printed, without a toolkit.
 fn gpu(root: &Path) -> Option<Environment> {
     if !on_path("nvcc") {
