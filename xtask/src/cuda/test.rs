@@ -88,7 +88,7 @@ pub fn environment(root: &Path, on_stand_in: bool) -> Result<Option<Environment>
 /// What is set for cargo on a machine with a GPU; none, with the reason printed, without a toolkit.
 fn gpu(root: &Path) -> Option<Environment> {
     if !on_path("nvcc") {
-        println!("test-cuda: skipped: nvcc is not on PATH (install the CUDA toolkit, 12.0 or later)");
+        println!("skipped: nvcc is not on PATH (install the CUDA toolkit, 12.0 or later)");
         return None;
     }
     let capability = std::env::var_os("CUDA_COMPUTE_CAP").unwrap_or_else(|| check::COMPUTE_CAP.into());
@@ -100,7 +100,7 @@ fn gpu(root: &Path) -> Option<Environment> {
 fn stand_in(root: &Path, stats: bool) -> Result<Option<Environment>> {
     let Some(compiler) = stand_in::compiler() else {
         let needs = "Linux on x86-64 and a C++ compiler (c++, g++, clang++ or CXX)";
-        println!("test-cuda: skipped: the stand-in needs {needs}");
+        println!("skipped: the stand-in needs {needs}");
         return Ok(None);
     };
     let mut environment = StandIn::install(root, &compiler)?.environment()?;

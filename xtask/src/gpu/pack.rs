@@ -17,24 +17,30 @@ const BENCH: &str = "oncograph-tests";
 /// The test targets of a tiny pack.
 const QUICK: [&str; 3] = ["candle", "device", "kernels"];
 
-/// Runs in any folder, on a machine with a driver and a shell.
+/// Runs in any folder, on a machine with a driver and a shell. Toolkits are not always on PATH.
 const RUN: &str = "#!/bin/sh\n\
     # Works through all parts and writes results/; --only TEXT chooses parts, --limit SECONDS bounds the whole.\n\
+    PATH=\"$PATH:${CUDA_HOME:-/usr/local/cuda}/bin\"\n\
+    export PATH\n\
     cd \"$(dirname \"$0\")\" && exec bin/xtask gpu --parts . \"$@\"\n";
 
 /// What can be known of the machine; absent tools are no error.
-const VERSIONS: &str = "nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm,clocks.max.mem,compute_cap \
-    --format=csv,noheader 2>&1 | sed 's/^/gpu: /'\n\
-    nvcc --version 2>&1 | tail -n 1 | sed 's/^/nvcc: /'\n\
-    ${PYTHON:-python3} -c 'import torch; print(\"torch:\", torch.__version__, \"CUDA\", torch.version.cuda, \"cuDNN\", \
-    torch.backends.cudnn.version())' 2>&1 | tail -n 1\n\
-    ${PYTHON:-python3} -c 'import torch_geometric as g; print(\"PyG:\", g.__version__)' 2>&1 | tail -n 1\n\
-    sed -n 's/^model name.*: /processor: /p' /proc/cpuinfo | head -n 1\n\
-    true\n";
+const VERSIONS: &str = "\
+    if command -v nvidia-smi > /dev/null; then\n\
+    nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm,clocks.max.mem --format=csv,noheader \
+    | sed 's/^/GPU and driver: /'\n\
+    else echo 'GPU and driver: no nvidia-smi'; fi\n\
+    if command -v nvcc > /dev/null; then nvcc --version | tail -n 1 | sed 's/^/toolkit: /'\n\
+    else echo 'toolkit: no nvcc'; fi\n\
+    python=${PYTHON:-python3}\n\
+    $python -c 'import torch; print(\"torch:\", torch.__version__, \"with cuDNN\", torch.backends.cudnn.version())' \
+    2> /dev/null || echo 'torch: none'\n\
+    $python -c 'import torch_geometric as g; print(\"PyG:\", g.__version__)' 2> /dev/null || echo 'PyG: none'\n\
+    sed -n 's/^model name.*: /processor: /p' /proc/cpuinfo | head -n 1\n";
 
 /// Builds the folder; false, with the reason printed, where the toolkit is missing.
 pub fn pack(root: &Path, folder: &Path, options: &Options) -> Result<bool> {
-    let Some(environment) = cuda::environment(root, options.stand_in)? else { return Ok(true) };
+    let Some(environment) = cuda::environment(root, options.stand_in)? else { return Ok(false) };
     let cudnn = !options.without_cudnn && (options.stand_in || libraries::installed("libcudnn.so"));
     let build = Build { root, environment, cudnn, stand_in: options.stand_in };
     let programs = build.programs()?;
@@ -62,6 +68,7 @@ pub fn pack(root: &Path, folder: &Path, options: &Options) -> Result<bool> {
         stand_in: options.stand_in,
         tiny: options.tiny,
         cudnn,
+        groups: plan::groups(kind),
         parts: plan::parts(&tests, kind),
     };
     write(folder, "pack.json", &serde_json::to_string_pretty(&pack)?)?;

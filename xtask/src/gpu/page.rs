@@ -117,7 +117,7 @@ fn section(results: &Results) -> String {
     for set in &plan::SETS {
         for tf32 in [false, true].into_iter().take(1 + usize::from(set.tf32)) {
             let peers = results.part(&format!("peers-{}{}", set.name, ending(tf32)));
-            set.cases.iter().for_each(|case| text.push_str(&row(results, peers, case, tf32)));
+            set.cases.iter().for_each(|case| text.push_str(&row(results, peers, *case, tf32)));
         }
     }
     text.push_str(&by_host(results));
@@ -182,10 +182,10 @@ fn examples(results: &Results) -> String {
     format!("\nExamples, largest difference of a loss from the CPU's: {}.\n", all.join(", "))
 }
 
-fn row(results: &Results, peers: Option<&Outcome>, case: &str, tf32: bool) -> String {
+fn row(results: &Results, peers: Option<&Outcome>, (case, work): (&str, &str), tf32: bool) -> String {
     let ours = results.part(&format!("bench-{}{}", case.replace('/', "_"), ending(tf32)));
     let Some(ours) = ours else { return String::new() };
-    let work = format!("{}{}", case, if tf32 { ", TF32" } else { "" });
+    let work = format!("{work}{}", if tf32 { ", TF32" } else { "" });
     let target = TARGETS.iter().find(|(start, ..)| case.starts_with(start)).map(|(.., most)| *most);
     let target = target.filter(|most| !most.is_nan());
     let wanted = target.map_or("-".into(), |most| format!("{most:.1}"));
@@ -285,7 +285,7 @@ mod tests {
         let peers =
             outcome("peers-graphs_1e6", State::TimedOut, vec![peer("PyG", 0.05), peer("PyG CSR", 0.044)]);
         let all = results(vec![outcome("bench-graph_sage", State::Passed, vec![ours]), peers]);
-        let row = row(&all, all.part("peers-graphs_1e6"), "graph/sage", false);
+        let row = row(&all, all.part("peers-graphs_1e6"), ("graph/sage", "SAGE"), false);
         assert!(row.contains("PyG CSR 44 ms") && row.contains("**0.25** | 0.5 | 900 / 500 | 2e-7"), "{row}");
     }
 
@@ -302,7 +302,9 @@ mod tests {
         ]);
         let text = section(&all);
         assert!(
-            text.contains("| graph/gat | timed out (a reason) | CUDA out of memory | - | 0.5 | - / - | - |"),
+            text.contains(
+                "| GAT 64, 1M edges | timed out (a reason) | CUDA out of memory | - | 0.5 | - / - | - |"
+            ),
             "{text}"
         );
         assert!(
@@ -314,6 +316,6 @@ mod tests {
     #[test]
     fn gatv2_has_no_target() {
         let all = results(vec![outcome("bench-graph_gatv2", State::Passed, vec![json!({ "wall": [1.0] })])]);
-        assert!(row(&all, None, "graph/gatv2", false).contains("| - | - | - |"));
+        assert!(row(&all, None, ("graph/gatv2", "GATv2"), false).contains("| - | - | - |"));
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// What is in a folder, as `pack.json` has it.
@@ -15,6 +16,8 @@ pub struct Pack {
     pub tiny: bool,
     /// Whether convolutions go to cuDNN.
     pub cudnn: bool,
+    /// Seconds that the parts of each group may take together.
+    pub groups: BTreeMap<String, f64>,
     /// The parts in the order in which they run.
     pub parts: Vec<Part>,
 }

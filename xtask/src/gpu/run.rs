@@ -2,11 +2,9 @@
 //! its result as soon as it has ended: a machine that goes away keeps what was measured until then.
 
 use super::part::{Need, Outcome, Pack, Part, State};
-use super::plan;
 use crate::on_path;
 use anyhow::{Context, Result};
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -32,7 +30,7 @@ pub fn run(folder: &Path, only: &[String], limit: f64) -> Result<bool> {
     }
     place.write("pack.json", &text)?;
     let begun = Instant::now();
-    let mut left: BTreeMap<String, f64> = plan::GROUPS.map(|(name, s)| (name.to_string(), s)).into();
+    let mut left = pack.groups.clone();
     let mut passed = true;
     for part in &pack.parts {
         if !only.is_empty() && !only.iter().any(|text| part.name.contains(text)) {
@@ -77,15 +75,14 @@ impl Place {
         };
         if limit < LEAST {
             outcome.reason = "no time was left".into();
-        } else if let Some(need) = part.needs.iter().find(|need| !has(need)) {
-            outcome.reason = match need {
-                Need::Program(name) => format!("{name} is not on PATH"),
-                Need::Python(line) => format!("{} does not run `{line}`", python().to_string_lossy()),
-            };
         } else {
             let begun = Instant::now();
             let log = self.results.join(format!("{}.log", part.name));
-            (outcome.state, outcome.reason) = self.steps(part, &log, begun + Duration::from_secs_f64(limit));
+            let end = begun + Duration::from_secs_f64(limit);
+            (outcome.state, outcome.reason) = match part.needs.iter().find_map(|need| self.lacks(need, end)) {
+                Some(reason) => (State::Skipped, reason),
+                None => self.steps(part, &log, end),
+            };
             outcome.seconds = begun.elapsed().as_secs_f64();
             let output = std::fs::read(&log).unwrap_or_default();
             let output = String::from_utf8_lossy(&output);
@@ -97,6 +94,18 @@ impl Place {
             std::fs::remove_file(self.folder.join(file)).ok();
         }
         Ok(outcome)
+    }
+
+    /// Why a part cannot run here.
+    fn lacks(&self, need: &Need, end: Instant) -> Option<String> {
+        match need {
+            Need::Program(name) => (!on_path(name)).then(|| format!("{name} is not on PATH")),
+            Need::Python(line) => {
+                let step = ["python3", "-c", line].map(String::from);
+                let runs = matches!(self.step(&step, Path::new("/dev/null"), end), Ok(Some(0)));
+                (!runs).then(|| format!("{} does not run `{line}`", python().to_string_lossy()))
+            }
+        }
     }
 
     fn steps(&self, part: &Part, log: &Path, end: Instant) -> (State, String) {
@@ -163,17 +172,6 @@ fn libraries(folder: &Path) -> Result<OsString> {
     let others = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
     let others = std::env::split_paths(&others).filter(|path| !path.as_os_str().is_empty());
     Ok(std::env::join_paths(std::iter::once(folder.join("lib")).chain(others))?)
-}
-
-fn has(need: &Need) -> bool {
-    match need {
-        Need::Program(name) => on_path(name),
-        Need::Python(line) => {
-            let mut command = Command::new(python());
-            command.args(["-c", line]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            command.status().is_ok_and(|status| status.success())
-        }
-    }
 }
 
 /// The lines that are JSON objects.
