@@ -27,15 +27,20 @@ pub struct Libraries {
     pub missing: BTreeSet<String>,
 }
 
-/// Whether a library of this name lies where the toolkit or the loader keep theirs.
-pub fn installed(name: &str) -> bool {
-    let listed = |variable: &str| std::env::var_os(variable).unwrap_or_default();
-    let homes = ["CUDA_HOME", "CUDA_PATH"].map(|v| PathBuf::from(listed(v)).join("lib64"));
-    let others =
-        ["/usr/local/cuda/lib64", "/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib/aarch64-linux-gnu"];
-    let searched = std::env::split_paths(&listed("LD_LIBRARY_PATH")).collect::<Vec<_>>();
-    let all = homes.into_iter().chain(others.map(PathBuf::from)).chain(searched);
-    all.into_iter().any(|folder| folder.join(name).exists())
+/// Where the toolkit and the loader keep libraries.
+fn folders() -> Vec<PathBuf> {
+    let listed = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty());
+    let homes = ["CUDA_HOME", "CUDA_PATH"].into_iter().filter_map(listed);
+    let homes = homes.map(|home| PathBuf::from(home).join("lib64"));
+    let searched: Vec<PathBuf> = listed("LD_LIBRARY_PATH").iter().flat_map(std::env::split_paths).collect();
+    let usual =
+        ["/usr/local/cuda/lib64", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64"];
+    homes.chain(searched).chain(usual.map(PathBuf::from)).collect()
+}
+
+/// The library of this name, where there is one.
+pub fn find(name: &str) -> Option<PathBuf> {
+    folders().into_iter().map(|folder| folder.join(name)).find(|path| path.exists())
 }
 
 /// Copies into `folder` what the programs are linked to; `search` is the loader's list, where it is another one than
@@ -51,7 +56,7 @@ pub fn pack(programs: &[PathBuf], folder: &Path, search: Option<&OsStr>) -> Resu
     }
     for (name, place) in needed {
         let own = PACKED.iter().any(|start| name.starts_with(start));
-        match place {
+        match place.or_else(|| find(&name).filter(|_| own)) {
             Some(place) if own => {
                 copy(&place, &folder.join(&name))?;
                 all.packed.insert(name.clone());

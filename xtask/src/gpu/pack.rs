@@ -41,7 +41,7 @@ const VERSIONS: &str = "\
 /// Builds the folder; false, with the reason printed, where the toolkit is missing.
 pub fn pack(root: &Path, folder: &Path, options: &Options) -> Result<bool> {
     let Some(environment) = cuda::environment(root, options.stand_in)? else { return Ok(false) };
-    let cudnn = !options.without_cudnn && (options.stand_in || libraries::installed("libcudnn.so"));
+    let cudnn = !options.without_cudnn && (options.stand_in || libraries::find("libcudnn.so").is_some());
     let build = Build { root, environment, cudnn, stand_in: options.stand_in };
     let programs = build.programs()?;
     let mut tests = build.tests(options.tiny)?;
@@ -125,8 +125,7 @@ impl Build<'_> {
         command.args(words).args(["--message-format", "json-render-diagnostics"]);
         command.args(["--profile", if self.stand_in { cuda::PROFILE } else { "release" }]);
         let feature = if self.cudnn { "cudnn" } else { "cuda" };
-        let packages = cuda::suite().iter().map(|package| package.name).chain([BENCH]);
-        for package in packages.chain(plan::EXAMPLES.iter().map(|(name, _)| *name)) {
+        for package in packages() {
             command.args(["--package", package, "--features", &format!("{package}/{feature}")]);
         }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
@@ -139,6 +138,12 @@ impl Build<'_> {
         let search = self.environment.iter().find(|(name, _)| *name == "LD_LIBRARY_PATH");
         libraries::pack(programs, &folder.join("lib"), search.map(|(_, value)| value.as_os_str()))
     }
+}
+
+/// The packages that are built together.
+fn packages() -> impl Iterator<Item = &'static str> {
+    let suite = cuda::suite().iter().map(|package| package.name);
+    suite.chain([BENCH]).chain(plan::EXAMPLES.iter().map(|(name, _)| *name))
 }
 
 /// A program that cargo built.
@@ -246,6 +251,17 @@ mod tests {
         assert_eq!(of(line("bin", "bench", "tests")).package, BENCH);
         assert!(built(r#"{"reason":"build-finished","success":true}"#).is_none());
         assert!(built("not json").unwrap().is_err());
+    }
+
+    #[test]
+    fn every_package_builds_with_cuda_and_with_cudnn() {
+        let manifest = crate::root().unwrap().join("Cargo.toml");
+        let metadata =
+            cargo_metadata::MetadataCommand::new().manifest_path(manifest).no_deps().exec().unwrap();
+        for name in packages() {
+            let package = metadata.packages.iter().find(|p| p.name == name).expect(name);
+            assert!(["cuda", "cudnn"].iter().all(|f| package.features.contains_key(*f)), "{name}");
+        }
     }
 
     #[test]
