@@ -10,4 +10,6 @@ mod suite;
 mod test;
 
 pub use check::run as check;
-pub use test::{TestOptions, run as test};
+pub use stand_in::Environment;
+pub use suite::{PROFILE, suite};
+pub use test::{TestOptions, environment, run as test};

@@ -15,7 +15,7 @@ const LIBRARIES: [&str; 7] = ["cuda", "cudart", "cublas", "cublasLt", "curand", 
 const LIBRARY: &str = "libcudasim.so.1";
 
 /// Variables for the environment of a child.
-pub(super) type Environment = Vec<(&'static str, OsString)>;
+pub type Environment = Vec<(&'static str, OsString)>;
 
 /// The stand-in as it is installed.
 pub(super) struct StandIn {
