@@ -199,6 +199,7 @@ impl Descriptors {
         macro_rules! first {
             ($ask:path, $of:expr, $wrap:path) => {{
                 const MOST: usize = 16;
+                // SAFETY: numbers, of which all bits may be 0.
                 let (mut count, mut found) = (0, [unsafe { std::mem::zeroed() }; MOST]);
                 let (a, b, c, d) = $of;
                 // SAFETY: the descriptors are set, and there is room for the results that are asked for.
