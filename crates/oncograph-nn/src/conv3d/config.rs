@@ -69,6 +69,11 @@ impl Conv3dConfig {
     }
 }
 
+/// How many outputs a padded size has; nothing where the filter reaches beyond it.
+fn outputs(padded: usize, reach: usize, stride: usize) -> Option<usize> {
+    padded.checked_sub(reach).map(|room| room / stride + 1)
+}
+
 /// All sizes of one convolution; channel counts are per group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Geometry {
@@ -100,15 +105,24 @@ impl Geometry {
         let (input, kernel) = ([d, h, w], [kd, kh, kw]);
         let mut output = [0; 3];
         for a in 0..3 {
-            let (reach, room) = (config.dilation[a] * (kernel[a] - 1) + 1, input[a] + 2 * config.padding[a]);
-            if reach > room {
+            let reach = config.dilation[a] * (kernel[a] - 1) + 1;
+            let Some(outputs) = outputs(input[a] + 2 * config.padding[a], reach, config.stride[a]) else {
                 let expected = format!("a padded size of at least {reach} along dimension {}", a + 2);
                 return Err(Error::shape("conv3d", expected, x));
-            }
-            output[a] = (room - reach) / config.stride[a] + 1;
+            };
+            output[a] = outputs;
         }
         let Conv3dConfig { stride, padding, dilation, .. } = *config;
         Ok(Geometry { batch, groups, ci, co: out / groups, input, kernel, output, stride, padding, dilation })
+    }
+
+    /// Whether the outputs are those of the whole input: what a transposed convolution comes from may have fewer.
+    #[cfg(feature = "cudnn")]
+    pub(crate) fn covers_its_input(&self) -> bool {
+        (0..3).all(|a| {
+            let reach = self.dilation[a] * (self.kernel[a] - 1) + 1;
+            outputs(self.input[a] + 2 * self.padding[a], reach, self.stride[a]) == Some(self.output[a])
+        })
     }
 
     pub(crate) fn in_pixels(&self) -> usize {

@@ -43,6 +43,17 @@ impl Convolution {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn run_on_cuda(
+        &self,
+        x: cuda::launch::Operand,
+        w: cuda::launch::Operand,
+        bias: Option<cuda::launch::Operand>,
+    ) -> Result<(CudaStorage, Shape)> {
+        let g = Geometry::new(x.1.dims(), w.1.dims(), &self.config)?;
+        Ok((cuda::conv3d::forward(&g, x, w, bias)?, Shape::from(g.out_shape())))
+    }
+
     /// The gradients of input and weight, each only if it is needed.
     pub(super) fn gradients(
         &self,
@@ -84,8 +95,7 @@ impl CustomOp2 for Convolution {
         w: &CudaStorage,
         w_l: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
-        let g = Geometry::new(x_l.dims(), w_l.dims(), &self.config)?;
-        Ok((cuda::conv3d::forward(&g, (x, x_l), (w, w_l), None)?, Shape::from(g.out_shape())))
+        self.run_on_cuda((x, x_l), (w, w_l), None)
     }
 
     fn bwd(
@@ -126,8 +136,7 @@ impl CustomOp3 for Convolution {
         b: &CudaStorage,
         b_l: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
-        let g = Geometry::new(x_l.dims(), w_l.dims(), &self.config)?;
-        Ok((cuda::conv3d::forward(&g, (x, x_l), (w, w_l), Some((b, b_l)))?, Shape::from(g.out_shape())))
+        self.run_on_cuda((x, x_l), (w, w_l), Some((b, b_l)))
     }
 
     fn bwd(

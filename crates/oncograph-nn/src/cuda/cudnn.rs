@@ -91,22 +91,31 @@ fn choice(key: &Key, handle: sys::cudnnHandle_t, call: &Descriptors) -> Result<C
     Ok(found)
 }
 
+/// A handle of cuDNN, with the memory that it holds until it is dropped.
+struct Handle(sys::cudnnHandle_t);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // SAFETY: made by cuDNN, and used by its thread alone, which ends. An error would leave memory behind, no more.
+        let _ = unsafe { result::destroy_handle(self.0) };
+    }
+}
+
 /// cuDNN's handle of this thread, which belongs to the stream of the device; a handle is of one thread.
 fn handle(device: &CudaDevice) -> Result<sys::cudnnHandle_t> {
     thread_local! {
-        static HANDLES: RefCell<HashMap<DeviceId, sys::cudnnHandle_t>> = RefCell::default();
+        static HANDLES: RefCell<HashMap<DeviceId, Handle>> = RefCell::default();
     }
     HANDLES.with_borrow_mut(|handles| {
         if let Some(handle) = handles.get(&device.id()) {
-            return Ok(*handle);
+            return Ok(handle.0);
         }
         let stream = device.cuda_stream();
         stream.context().bind_to_thread().map_err(Error::wrap)?;
-        let handle = result::create_handle().map_err(Error::wrap)?;
+        let handle = Handle(result::create_handle().map_err(Error::wrap)?);
         // SAFETY: the handle is new; the stream lives as long as the device, which the process keeps.
-        unsafe { result::set_stream(handle, stream.cu_stream() as *mut _) }.map_err(Error::wrap)?;
-        handles.insert(device.id(), handle);
-        Ok(handle)
+        unsafe { result::set_stream(handle.0, stream.cu_stream() as *mut _) }.map_err(Error::wrap)?;
+        Ok(handles.entry(device.id()).or_insert(handle).0)
     })
 }
 
@@ -143,13 +152,7 @@ impl Descriptors {
         let w = five(g.groups * g.co, g.ci, g.kernel);
         let y = five(g.batch, g.groups * g.co, g.output);
         let fits = |dims: &[c_int; 5]| dims.iter().try_fold(1, |all: c_int, n| all.checked_mul(*n)).is_some();
-        // A transposed convolution may have other outputs than cuDNN's formula gives for its input.
-        let formula = (0..3).all(|a| {
-            let reach = g.dilation[a] * (g.kernel[a] - 1) + 1;
-            (g.input[a] + 2 * g.padding[a]).checked_sub(reach).map(|room| room / g.stride[a] + 1)
-                == Some(g.output[a])
-        });
-        if !(formula && [x, w, y].iter().all(fits)) {
+        if !(g.covers_its_input() && [x, w, y].iter().all(fits)) {
             return Ok(None);
         }
         let double = key.dtype == DType::F64;

@@ -45,6 +45,19 @@ impl Transposed {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn run_on_cuda(
+        &self,
+        x: cuda::launch::Operand,
+        w: cuda::launch::Operand,
+        bias: Option<cuda::launch::Operand>,
+    ) -> candle_core::Result<(CudaStorage, Shape)> {
+        let g = self.config.geometry(x.1.dims(), w.1.dims())?;
+        let (channels, [d, h, width]) = (g.groups * g.ci, g.input);
+        let y = cuda::conv3d::input_gradient(&g, w, x, bias)?;
+        Ok((y, Shape::from((g.batch, channels, d, h, width))))
+    }
+
     /// The gradients of input and weight, each only if it is needed.
     fn gradients(
         &self,
@@ -91,10 +104,7 @@ impl CustomOp2 for Transposed {
         w: &CudaStorage,
         w_l: &Layout,
     ) -> candle_core::Result<(CudaStorage, Shape)> {
-        let g = self.config.geometry(x_l.dims(), w_l.dims())?;
-        let ([d, h, width], channels) = (g.input, g.groups * g.ci);
-        let y = cuda::conv3d::input_gradient(&g, (w, w_l), (x, x_l), None)?;
-        Ok((y, Shape::from((g.batch, channels, d, h, width))))
+        self.run_on_cuda((x, x_l), (w, w_l), None)
     }
 
     fn bwd(
@@ -135,10 +145,7 @@ impl CustomOp3 for Transposed {
         b: &CudaStorage,
         b_l: &Layout,
     ) -> candle_core::Result<(CudaStorage, Shape)> {
-        let g = self.config.geometry(x_l.dims(), w_l.dims())?;
-        let ([d, h, width], channels) = (g.input, g.groups * g.ci);
-        let y = cuda::conv3d::input_gradient(&g, (w, w_l), (x, x_l), Some((b, b_l)))?;
-        Ok((y, Shape::from((g.batch, channels, d, h, width))))
+        self.run_on_cuda((x, x_l), (w, w_l), Some((b, b_l)))
     }
 
     fn bwd(
