@@ -23,8 +23,10 @@
 mod activation;
 mod attention;
 pub mod conv3d;
+#[cfg(feature = "cuda")]
 #[doc(hidden)]
 pub mod cuda;
+mod cuda_on_host;
 mod device;
 mod dropout;
 mod element;

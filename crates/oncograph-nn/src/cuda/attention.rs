@@ -1,8 +1,8 @@
 //! Attention over the edges of each target, by the kernels of `attention.cu`.
 #![allow(unsafe_code)]
 
-use super::launch::{NULL, Packed, Real, function, per_element, result, storage};
-use super::segment::{Operand, Walk, lanes_for, per_feature, sum_edges, sum_rows};
+use super::launch::{NULL, Operand, Packed, Real, function, per_element, result, storage};
+use super::segment::{Walk, lanes_for, per_feature, sum_edges, sum_rows};
 use crate::segment::Adjacency;
 use crate::{launch, with_real};
 use candle_core::backend::BackendStorage as _;

@@ -2,8 +2,8 @@
 #![allow(unsafe_code)]
 
 use super::attention::{Inputs, attend, edge_gradients, pointer};
-use super::launch::{NULL, Packed, Real, function, result, storage};
-use super::segment::{Operand, lanes_for, per_feature, sum_rows};
+use super::launch::{NULL, Operand, Packed, Real, function, result, storage};
+use super::segment::{lanes_for, per_feature, sum_rows};
 use super::tensors::add_rows;
 use crate::segment::{Adjacency, Csr};
 use crate::{launch, with_real};

@@ -4,7 +4,7 @@
 #[cfg(feature = "cudnn")]
 use super::cudnn::{self, Pass};
 use super::gemm::{Matrix, gemm};
-use super::launch::{Packed, Real, config, function, per_element, result, storage};
+use super::launch::{Operand, Packed, Real, config, function, per_element, result, storage};
 use crate::conv3d::Geometry;
 use crate::{launch, with_real};
 use candle_core::backend::BackendStorage as _;
@@ -13,8 +13,6 @@ use candle_core::{CudaDevice, CudaStorage, Layout, Result, Shape};
 use oncograph_kernels::CONV3D;
 use std::cell::Cell;
 use std::ops::Range;
-
-type Operand<'a> = (&'a CudaStorage, &'a Layout);
 
 /// How many elements the columns of a slab have at most: 256 MiB in f32.
 const SLAB: usize = 1 << 26;

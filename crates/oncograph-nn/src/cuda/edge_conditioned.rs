@@ -1,10 +1,10 @@
 //! Sums of messages under a matrix per edge, by the kernels of `edge_conditioned.cu` and cuBLAS.
 #![allow(unsafe_code)]
 
-use super::launch::{NULL, Packed, Real, address, function, result, storage};
+use super::launch::{NULL, Operand, Packed, Real, address, copied, function, result, storage};
 use super::lists::CsrLists;
-use super::segment::{Operand, per_feature, sum_rows};
-use super::tensors::{copied, product};
+use super::segment::{per_feature, sum_rows};
+use super::tensors::product;
 use crate::segment::{Adjacency, Csr};
 use crate::{launch, with_real};
 use candle_core::backend::{BackendDevice as _, BackendStorage as _};

@@ -1,13 +1,11 @@
 //! ReLU and what is fused with it, by the kernels of `elementwise.cu`.
 #![allow(unsafe_code)]
 
-use super::launch::{Packed, function, per_element, result, storage};
+use super::launch::{Operand, Packed, function, per_element, result, storage};
 use crate::{launch, with_real};
 use candle_core::backend::BackendStorage as _;
-use candle_core::{CudaStorage, Layout, Result, Shape};
+use candle_core::{CudaStorage, Result, Shape};
 use oncograph_kernels::ELEMENTWISE;
-
-type Operand<'a> = (&'a CudaStorage, &'a Layout);
 
 /// `y[i] = kernel(x[i])`.
 pub(crate) fn unary(kernel: &str, (x, layout): Operand) -> Result<(CudaStorage, Shape)> {

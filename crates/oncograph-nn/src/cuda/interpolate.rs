@@ -2,14 +2,12 @@
 #![allow(unsafe_code)]
 
 use super::divide::Divider;
-use super::launch::{Packed, Real, function, per_element, result, storage};
+use super::launch::{Operand, Packed, Real, function, per_element, result, storage};
 use crate::{launch, with_real};
 use candle_core::backend::BackendStorage as _;
 use candle_core::cuda_backend::cudarc::driver::CudaSlice;
-use candle_core::{CudaDevice, CudaStorage, Layout, Result, Shape};
+use candle_core::{CudaDevice, CudaStorage, Result, Shape};
 use oncograph_kernels::INTERPOLATE;
-
-type Operand<'a> = (&'a CudaStorage, &'a Layout);
 
 /// What each output element lies between, in the memory of a device.
 #[derive(Debug)]

@@ -13,6 +13,9 @@ use oncograph_kernels::{Kernels, Module};
 use std::ops::Range;
 use std::sync::Arc;
 
+/// An operand as candle hands it to an operation.
+pub type Operand<'a> = (&'a CudaStorage, &'a Layout);
+
 /// The types that kernels are compiled for.
 pub trait Real: CudaDType + DeviceRepr + ValidAsZeroBits + candle_core::WithDType {
     /// The part of `kernels` for this type.
@@ -121,11 +124,7 @@ impl<'a> Packed<'a> {
             return Ok(Packed { storage: Owned::Not(storage), range: from..to });
         }
         let count = layout.shape().elem_count();
-        let device = storage.device();
-        // SAFETY: written by the copy below, all of it.
-        let mut copy = unsafe { device.alloc_uninit(layout.shape(), storage.dtype())? };
-        storage.copy_strided_src(&mut copy, 0, layout)?;
-        Ok(Packed { storage: Owned::Copy(copy), range: 0..count })
+        Ok(Packed { storage: Owned::Copy(copied((storage, layout))?), range: 0..count })
     }
 
     /// The elements.
@@ -139,6 +138,17 @@ impl<'a> Packed<'a> {
         };
         Ok(storage.as_cuda_slice::<T>()?.slice(self.range.clone()))
     }
+}
+
+/// The elements of a layout in their order, in memory of their own.
+///
+/// # Errors
+/// An error of candle.
+pub fn copied((x, layout): Operand) -> Result<CudaStorage> {
+    // SAFETY: written by the copy below, all of it.
+    let mut copy = unsafe { x.device().alloc_uninit(layout.shape(), x.dtype())? };
+    x.copy_strided_src(&mut copy, 0, layout)?;
+    Ok(copy)
 }
 
 /// Where a list lies in the memory of the device, [`NULL`] for none: what a kernel takes that may go without it.

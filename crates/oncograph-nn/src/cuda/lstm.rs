@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::gemm::{Matrix, gemm};
-use super::launch::{Packed, Real, address, function, per_element, result, storage};
+use super::launch::{Operand, Packed, Real, address, function, per_element, result, storage};
 use super::lists::OnDevice;
 use crate::{launch, with_real};
 use candle_core::backend::BackendStorage as _;
@@ -10,8 +10,6 @@ use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView};
 use candle_core::{CudaDevice, CudaStorage, Layout, Result, Shape};
 use oncograph_kernels::LSTM;
 use std::sync::Arc;
-
-type Operand<'a> = (&'a CudaStorage, &'a Layout);
 
 /// How many steps each sequence has, in the memory of each device that it was used on; nothing where all have all steps.
 #[derive(Debug, Default)]
@@ -114,14 +112,15 @@ fn product<T: Real>(
 pub(crate) fn backward(
     steps: &Steps,
     [gates, weight, state, states, grad]: [Operand; 5],
-) -> Result<[CudaStorage; 3]> {
-    let device = gates.0.device().clone();
+) -> Result<[(CudaStorage, Shape); 3]> {
+    let device = gates.0.device();
+    let [of_gates, of_weight, of_state] = [gates, weight, state].map(|(_, layout)| layout.shape().clone());
     with_real!("lstm", gates.0.dtype(), T => {
         let [gates, weight, state, states, grad] = [gates, weight, state, states, grad].map(|(s, l)| Packed::new(s, l));
         let (gates, weight, state, states, grad) = (gates?, weight?, state?, states?, grad?);
         let views = [gates.view::<T>()?, weight.view()?, state.view()?, states.view()?, grad.view()?];
-        let gradients = gradients(&device, steps, views)?;
-        Ok(gradients.map(|gradient| storage(gradient, &device)))
+        let [dgates, dweight, dstate] = gradients(device, steps, views)?;
+        Ok([(dgates, of_gates), (dweight, of_weight), (dstate, of_state)].map(|(d, shape)| (storage(d, device), shape)))
     })
 }
 

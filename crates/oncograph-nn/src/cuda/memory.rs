@@ -15,9 +15,19 @@ use candle_core::{CudaDevice, CudaStorage, Layout, Result, Shape, Storage, Tenso
 /// If they do not lie side by side, are of another type or on another device.
 pub(crate) fn place<T: CudaDType>(x: &Tensor) -> Result<u64> {
     let (storage, layout) = x.storage_and_layout();
-    match &*storage {
-        Storage::Cuda(storage) => place_of::<T>(storage, layout),
-        _ => candle_core::bail!("a kernel expects a tensor on a CUDA device, got one on {:?}", x.device()),
+    place_of::<T>(on_cuda(&storage)?, layout)
+}
+
+/// The memory of a tensor on a CUDA device.
+///
+/// # Errors
+/// For a tensor elsewhere.
+pub(super) fn on_cuda(storage: &Storage) -> Result<&CudaStorage> {
+    match storage {
+        Storage::Cuda(storage) => Ok(storage),
+        other => {
+            candle_core::bail!("a kernel expects a tensor on a CUDA device, got one on {:?}", other.device())
+        }
     }
 }
 
@@ -41,5 +51,10 @@ pub(crate) fn place_or_null<T: CudaDType>(x: Option<&Tensor>) -> Result<u64> {
 
 /// `values` as a tensor that no gradient goes through.
 pub(crate) fn tensor<T: Real>(values: CudaSlice<T>, shape: impl Into<Shape>, device: &CudaDevice) -> Tensor {
-    Tensor::from_storage(Storage::Cuda(storage(values, device)), shape, BackpropOp::none(), false)
+    from_memory(storage(values, device), shape)
+}
+
+/// The result of an operation as a tensor that no gradient goes through.
+pub(super) fn from_memory(memory: CudaStorage, shape: impl Into<Shape>) -> Tensor {
+    Tensor::from_storage(Storage::Cuda(memory), shape, BackpropOp::none(), false)
 }

@@ -2,15 +2,13 @@
 #![allow(unsafe_code)]
 
 use super::divide::Divider;
-use super::launch::{Packed, config, function, per_element, result, storage};
+use super::launch::{Operand, Packed, config, function, per_element, result, storage};
 use crate::pool::{Windows, WindowsAlong};
 use crate::{launch, with_real};
 use candle_core::backend::BackendStorage as _;
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DeviceRepr, LaunchConfig};
 use candle_core::{CudaStorage, Layout, Result, Shape};
 use oncograph_kernels::POOL;
-
-type Operand<'a> = (&'a CudaStorage, &'a Layout);
 
 /// `Axis` of `pool.cu`.
 #[repr(C)]

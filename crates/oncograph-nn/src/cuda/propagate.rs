@@ -2,9 +2,9 @@
 //! `propagate.cu`.
 #![allow(unsafe_code)]
 
-use super::launch::{NULL, Packed, Real, address, function, per_element, result, storage};
-use super::segment::{Operand, Walk, per_feature};
-use super::tensors::{copied, product, whole};
+use super::launch::{NULL, Operand, Packed, Real, address, copied, function, per_element, result, storage};
+use super::segment::{Walk, per_feature};
+use super::tensors::{product, whole};
 use crate::segment::{Adjacency, Neighbourhood};
 use crate::{launch, with_real};
 use candle_core::backend::BackendStorage as _;

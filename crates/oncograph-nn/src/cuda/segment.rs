@@ -1,18 +1,17 @@
 //! Sums and maxima over the edges of a graph, by the kernels of `segment.cu`.
 #![allow(unsafe_code)]
 
-use super::launch::{NULL, Packed, Real, address, config, function, per_element, per_row, result, storage};
+use super::launch::{
+    NULL, Operand, Packed, Real, address, config, function, per_element, per_row, result, storage,
+};
 use super::lists::CsrLists;
 use crate::segment::{Adjacency, Csr};
 use crate::{launch, with_real};
 use candle_core::backend::BackendStorage as _;
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaViewMut, LaunchConfig};
-use candle_core::{CudaDevice, CudaStorage, Layout, Result, Shape};
+use candle_core::{CudaDevice, CudaStorage, Result, Shape};
 use oncograph_kernels::SEGMENT;
 use std::sync::Arc;
-
-/// An operand as candle hands it to an operation.
-pub(super) type Operand<'a> = (&'a CudaStorage, &'a Layout);
 
 /// What a kernel walks: rows, or where some are long the parts of all.
 pub(super) struct Walk<'a> {

@@ -1,9 +1,9 @@
 //! Rows that are selected again and again, by the kernels of `segment.cu`.
 #![allow(unsafe_code)]
 
-use super::launch::{NULL, Packed, function, result, storage};
+use super::launch::{NULL, Operand, Packed, function, result, storage};
 use super::lists::{CsrLists, copy};
-use super::segment::{Operand, per_feature, sum_rows};
+use super::segment::{per_feature, sum_rows};
 use crate::segment::Csr;
 use crate::{launch, with_real};
 use candle_core::backend::BackendStorage as _;

@@ -1,8 +1,8 @@
 //! Softmax over the edges of each target, by the kernels of `softmax.cu`.
 #![allow(unsafe_code)]
 
-use super::launch::{NULL, Packed, Real, config, function, per_element, result, storage};
-use super::segment::{Operand, Walk, per_feature, sum_rows};
+use super::launch::{NULL, Operand, Packed, Real, config, function, per_element, result, storage};
+use super::segment::{Walk, per_feature, sum_rows};
 use crate::segment::Adjacency;
 use crate::{launch, with_real};
 use candle_core::backend::BackendStorage as _;

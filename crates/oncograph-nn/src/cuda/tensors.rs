@@ -1,13 +1,13 @@
 //! Kernels on tensors, for gradients, and products of matrices in the memory of a device.
 #![allow(unsafe_code)]
 
-use super::launch::{Packed, Real, function, result, storage};
-use super::segment::{Operand, per_feature};
+use super::launch::{Operand, Packed, Real, function, result, storage};
+use super::memory::{from_memory, on_cuda};
+use super::segment::per_feature;
 use crate::{launch, with_real};
 use candle_core::backend::{BackendDevice as _, BackendStorage as _};
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView};
-use candle_core::op::BackpropOp;
-use candle_core::{CudaDevice, CudaStorage, Layout, Result, Shape, Storage, Tensor};
+use candle_core::{CudaDevice, CudaStorage, Layout, Result, Shape, Tensor};
 use oncograph_kernels::PROPAGATE;
 
 /// What `run` makes of tensors on a CUDA device, without a gradient.
@@ -28,13 +28,10 @@ pub(crate) fn several<const N: usize, const M: usize>(
     let guards: Vec<_> = tensors.into_iter().chain(other).map(Tensor::storage_and_layout).collect();
     let mut operands = Vec::with_capacity(guards.len());
     for (storage, layout) in &guards {
-        match &**storage {
-            Storage::Cuda(storage) => operands.push((storage, *layout)),
-            _ => candle_core::bail!("operands on different devices"),
-        }
+        operands.push((on_cuda(storage)?, *layout));
     }
     let results = run(std::array::from_fn(|i| operands[i]), operands.get(N).copied())?;
-    Ok(results.map(|(y, shape)| Tensor::from_storage(Storage::Cuda(y), shape, BackpropOp::none(), false)))
+    Ok(results.map(|(y, shape)| from_memory(y, shape)))
 }
 
 /// Calls `run` with a tensor that an operation holds besides its operands.
@@ -45,10 +42,7 @@ pub(crate) fn with_operand<R>(
     let guard = tensor.map(Tensor::storage_and_layout);
     match &guard {
         None => run(None),
-        Some((storage, layout)) => match &**storage {
-            Storage::Cuda(storage) => run(Some((storage, *layout))),
-            _ => candle_core::bail!("operands on different devices"),
-        },
+        Some((storage, layout)) => run(Some((on_cuda(storage)?, *layout))),
     }
 }
 
@@ -59,15 +53,6 @@ pub(super) fn product(a: Operand, b: Operand) -> Result<CudaStorage> {
         return a.0.device().zeros_impl(&Shape::from((m, n)), a.0.dtype());
     }
     a.0.matmul(b.0, (1, m, n, k), a.1, b.1)
-}
-
-/// The elements of a layout in their order, in memory of their own.
-pub(super) fn copied((x, layout): Operand) -> Result<CudaStorage> {
-    let device = x.device();
-    // SAFETY: written by the copy below, all of it.
-    let mut copy = unsafe { device.alloc_uninit(layout.shape(), x.dtype())? };
-    x.copy_strided_src(&mut copy, 0, layout)?;
-    Ok(copy)
 }
 
 /// The sum of the rows of `x` \[rows, width\].

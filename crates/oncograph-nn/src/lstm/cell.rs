@@ -5,13 +5,13 @@
 
 use crate::Result;
 #[cfg(feature = "cuda")]
-use crate::cuda::lstm;
+use crate::cuda::{lstm, tensors::several};
 use crate::element::{Element, on_cpu, with_element};
 use crate::gemm::{Mat, matmul};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
-#[cfg(feature = "cuda")]
-use candle_core::{CudaStorage, Storage, op::BackpropOp};
 use rayon::prelude::*;
 
 /// Sequences per task: at least 16, since a product packs the weights anew for every task and step, at most 64, so that
@@ -244,19 +244,9 @@ impl Recurrence {
 
     /// The gradients of gates, weight and state, from those, the states and their gradient.
     fn cuda_bwd(&self, tensors: [&Tensor; 5]) -> candle_core::Result<[Tensor; 3]> {
-        let held = tensors.map(Tensor::storage_and_layout);
-        let operands = held.each_ref().map(|(storage, layout)| match &**storage {
-            Storage::Cuda(storage) => Ok((storage, *layout)),
-            _ => candle_core::bail!("lstm: operands on different devices"),
-        });
-        let [gates, weight, state, states, grad] = operands;
-        let operands = [gates?, weight?, state?, states?, grad?];
-        let gradients = lstm::backward(&self.steps(operands[0].0, operands[0].1)?, operands)?;
-        let tensor = |gradient, like: &Tensor| {
-            Tensor::from_storage(Storage::Cuda(gradient), like.shape(), BackpropOp::none(), false)
-        };
-        let ([gates, weight, state, ..], [dgates, dweight, dstate]) = (tensors, gradients);
-        Ok([tensor(dgates, gates), tensor(dweight, weight), tensor(dstate, state)])
+        several(tensors, None, |operands, _| {
+            lstm::backward(&self.steps(operands[0].0, operands[0].1)?, operands)
+        })
     }
 }
 

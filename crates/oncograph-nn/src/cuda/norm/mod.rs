@@ -6,16 +6,14 @@ mod plan;
 pub(crate) use plan::Grouping;
 
 use super::divide::Divider;
-use super::launch::{NULL, Packed, Real, config, function, per_element, result, storage};
+use super::launch::{NULL, Operand, Packed, Real, config, function, per_element, result, storage};
 use super::memory::{place, place_of, place_or_null, tensor};
 use crate::{launch, with_real};
 use candle_core::backend::BackendStorage as _;
 use candle_core::cuda_backend::cudarc::driver::DeviceRepr;
-use candle_core::{CudaDevice, CudaStorage, Layout, Result, Shape, Tensor};
+use candle_core::{CudaDevice, CudaStorage, Result, Shape, Tensor};
 use oncograph_kernels::NORM;
 use plan::Plan;
-
-type Operand<'a> = (&'a CudaStorage, &'a Layout);
 
 /// `Owners` of `norm.cu`.
 #[repr(C)]
