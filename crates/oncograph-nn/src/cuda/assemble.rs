@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::launch::{Packed, address, config, function, per_element, result, storage};
-use crate::launch;
+use crate::cuda::launch::launch;
 use candle_core::backend::BackendStorage as _;
 use candle_core::cuda_backend::cudarc::driver::CudaSlice;
 use candle_core::{CudaDevice, CudaStorage, Layout, Result, Shape};

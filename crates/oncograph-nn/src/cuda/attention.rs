@@ -3,8 +3,8 @@
 
 use super::launch::{NULL, Operand, Packed, Real, function, per_element, result, storage};
 use super::segment::{Walk, lanes_for, per_feature, sum_edges, sum_rows};
+use crate::cuda::launch::{launch, with_real};
 use crate::segment::Adjacency;
-use crate::{launch, with_real};
 use candle_core::backend::BackendStorage as _;
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView, DevicePtr as _};
 use candle_core::{CudaDevice, CudaStorage, Result, Shape};

@@ -6,7 +6,7 @@ use super::cudnn::{self, Pass};
 use super::gemm::{Matrix, gemm};
 use super::launch::{Operand, Packed, Real, config, function, per_element, result, storage};
 use crate::conv3d::Geometry;
-use crate::{launch, with_real};
+use crate::cuda::launch::{launch, with_real};
 use candle_core::backend::BackendStorage as _;
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView, DeviceRepr};
 use candle_core::{CudaDevice, CudaStorage, Layout, Result, Shape};

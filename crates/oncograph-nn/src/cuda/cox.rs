@@ -4,7 +4,7 @@
 
 use super::launch::{Packed, config, function, result, storage};
 use super::lists::copy;
-use crate::{launch, with_real};
+use crate::cuda::launch::{launch, with_real};
 use candle_core::backend::BackendStorage as _;
 use candle_core::cuda_backend::cudarc::driver::CudaSlice;
 use candle_core::{CudaDevice, CudaStorage, Layout, Result, Shape};

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::launch::{Packed, config, function, result, storage};
-use crate::{launch, with_real};
+use crate::cuda::launch::{launch, with_real};
 use candle_core::backend::BackendStorage as _;
 use candle_core::cuda_backend::cudarc::driver::DeviceRepr;
 use candle_core::{CudaStorage, Layout, Result, Shape};

@@ -5,8 +5,8 @@ use super::launch::{NULL, Operand, Packed, Real, address, copied, function, resu
 use super::lists::CsrLists;
 use super::segment::{per_feature, sum_rows};
 use super::tensors::product;
+use crate::cuda::launch::{launch, with_real};
 use crate::segment::{Adjacency, Csr};
-use crate::{launch, with_real};
 use candle_core::backend::{BackendDevice as _, BackendStorage as _};
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView};
 use candle_core::{CudaDevice, CudaStorage, Layout, Result, Shape};

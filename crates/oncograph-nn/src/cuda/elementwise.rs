@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::launch::{Operand, Packed, function, per_element, result, storage};
-use crate::{launch, with_real};
+use crate::cuda::launch::{launch, with_real};
 use candle_core::backend::BackendStorage as _;
 use candle_core::{CudaStorage, Result, Shape};
 use oncograph_kernels::ELEMENTWISE;

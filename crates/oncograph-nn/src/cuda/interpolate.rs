@@ -3,7 +3,7 @@
 
 use super::divide::Divider;
 use super::launch::{Operand, Packed, Real, function, per_element, result, storage};
-use crate::{launch, with_real};
+use crate::cuda::launch::{launch, with_real};
 use candle_core::backend::BackendStorage as _;
 use candle_core::cuda_backend::cudarc::driver::CudaSlice;
 use candle_core::{CudaDevice, CudaStorage, Result, Shape};

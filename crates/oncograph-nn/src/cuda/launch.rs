@@ -14,10 +14,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// An operand as candle hands it to an operation.
-pub type Operand<'a> = (&'a CudaStorage, &'a Layout);
+pub(crate) type Operand<'a> = (&'a CudaStorage, &'a Layout);
 
 /// The types that kernels are compiled for.
-pub trait Real: CudaDType + DeviceRepr + ValidAsZeroBits + candle_core::WithDType {
+pub(crate) trait Real: CudaDType + DeviceRepr + ValidAsZeroBits + candle_core::WithDType {
     /// The part of `kernels` for this type.
     fn module(kernels: &Kernels) -> Module;
 }
@@ -35,7 +35,6 @@ impl Real for f64 {
 }
 
 /// Runs `$body` with the type `$T` set to the Rust type of `$dtype`, f32 or f64; an error that names `$op` otherwise.
-#[macro_export]
 macro_rules! with_real {
     ($op:expr, $dtype:expr, $T:ident => $body:expr) => {
         match $dtype {
@@ -52,9 +51,8 @@ macro_rules! with_real {
     };
 }
 
-/// Launches a kernel: its [`Function`](crate::cuda::launch::Function), a
+/// Launches a kernel: its [`Function`], a
 /// [`LaunchConfig`](candle_core::cuda_backend::cudarc::driver::LaunchConfig), its arguments. Inside `unsafe`.
-#[macro_export]
 macro_rules! launch {
     // A `match` keeps each argument until the launch.
     (@ $launch:ident, $config:expr $(,)?) => {{
@@ -65,7 +63,7 @@ macro_rules! launch {
         match $argument {
             argument => {
                 $launch.arg(argument);
-                $crate::launch!(@ $launch, $config $(, $rest)*)
+                $crate::cuda::launch::launch!(@ $launch, $config $(, $rest)*)
             }
         }
     };
@@ -73,22 +71,24 @@ macro_rules! launch {
         use candle_core::cuda_backend::cudarc::driver::PushKernelArg as _;
         let function = &$function;
         let mut launch = function.builder();
-        $crate::launch!(@ launch, $config, $($argument),+)
+        $crate::cuda::launch::launch!(@ launch, $config, $($argument),+)
     }};
 }
 
+pub(crate) use {launch, with_real};
+
 /// A pointer to nothing, where a kernel takes none.
-pub const NULL: u64 = 0;
+pub(crate) const NULL: u64 = 0;
 
 /// A kernel on the stream of its device.
-pub struct Function {
+pub(crate) struct Function {
     function: CudaFunction,
     stream: Arc<CudaStream>,
 }
 
 impl Function {
-    /// A launch, to which the arguments are added; [`launch!`](crate::launch) does both.
-    pub fn builder(&self) -> LaunchArgs<'_> {
+    /// A launch, to which the arguments are added; [`launch!`] does both.
+    pub(crate) fn builder(&self) -> LaunchArgs<'_> {
         self.stream.launch_builder(&self.function)
     }
 }
@@ -97,14 +97,14 @@ impl Function {
 ///
 /// # Errors
 /// An error of the driver, for example for a name that the file does not have.
-pub fn function<T: Real>(device: &CudaDevice, kernels: &Kernels, name: &str) -> Result<Function> {
+pub(crate) fn function<T: Real>(device: &CudaDevice, kernels: &Kernels, name: &str) -> Result<Function> {
     let module = T::module(kernels);
     let function = device.get_or_load_custom_func(name, module.name, module.ptx)?.into_cuda_function();
     Ok(Function { function, stream: device.cuda_stream() })
 }
 
 /// An operand whose elements lie side by side: as it is where they do, else a copy.
-pub struct Packed<'a> {
+pub(crate) struct Packed<'a> {
     storage: Owned<'a>,
     range: Range<usize>,
 }
@@ -119,7 +119,7 @@ impl<'a> Packed<'a> {
     ///
     /// # Errors
     /// An error of candle.
-    pub fn new(storage: &'a CudaStorage, layout: &Layout) -> Result<Self> {
+    pub(crate) fn new(storage: &'a CudaStorage, layout: &Layout) -> Result<Self> {
         if let Some((from, to)) = layout.contiguous_offsets() {
             return Ok(Packed { storage: Owned::Not(storage), range: from..to });
         }
@@ -131,7 +131,7 @@ impl<'a> Packed<'a> {
     ///
     /// # Errors
     /// If they are of another type.
-    pub fn view<T: Real>(&self) -> Result<CudaView<'_, T>> {
+    pub(crate) fn view<T: Real>(&self) -> Result<CudaView<'_, T>> {
         let storage = match &self.storage {
             Owned::Not(storage) => storage,
             Owned::Copy(storage) => storage,
@@ -144,7 +144,7 @@ impl<'a> Packed<'a> {
 ///
 /// # Errors
 /// An error of candle.
-pub fn copied((x, layout): Operand) -> Result<CudaStorage> {
+pub(crate) fn copied((x, layout): Operand) -> Result<CudaStorage> {
     // SAFETY: written by the copy below, all of it.
     let mut copy = unsafe { x.device().alloc_uninit(layout.shape(), x.dtype())? };
     x.copy_strided_src(&mut copy, 0, layout)?;
@@ -152,7 +152,7 @@ pub fn copied((x, layout): Operand) -> Result<CudaStorage> {
 }
 
 /// Where a list lies in the memory of the device, [`NULL`] for none: what a kernel takes that may go without it.
-pub fn address<T>(device: &CudaDevice, list: Option<&CudaSlice<T>>) -> u64 {
+pub(crate) fn address<T>(device: &CudaDevice, list: Option<&CudaSlice<T>>) -> u64 {
     list.map_or(NULL, |list| list.device_ptr(&device.cuda_stream()).0)
 }
 
@@ -160,26 +160,26 @@ pub fn address<T>(device: &CudaDevice, list: Option<&CudaSlice<T>>) -> u64 {
 ///
 /// # Errors
 /// [`DeviceError::OutOfMemory`](crate::DeviceError) with the bytes that were asked for, or another error of the driver.
-pub fn result<T: DeviceRepr>(device: &CudaDevice, op: &str, count: usize) -> Result<CudaSlice<T>> {
+pub(crate) fn result<T: DeviceRepr>(device: &CudaDevice, op: &str, count: usize) -> Result<CudaSlice<T>> {
     let bytes = count * size_of::<T>();
     // SAFETY: a kernel writes every element before one is read; of no element nothing is read.
     unsafe { device.alloc::<T>(count) }.map_err(|e| device::with_memory(e, op, bytes, device))
 }
 
 /// `result` as what an operation returns.
-pub fn storage<T: Real>(result: CudaSlice<T>, device: &CudaDevice) -> CudaStorage {
+pub(crate) fn storage<T: Real>(result: CudaSlice<T>, device: &CudaDevice) -> CudaStorage {
     CudaStorage::wrap_cuda_slice(result, device.clone())
 }
 
 /// One thread for each of `count` elements, of which there is at least one; each takes several where they are many.
-pub fn per_element(count: usize) -> LaunchConfig {
+pub(crate) fn per_element(count: usize) -> LaunchConfig {
     const THREADS: usize = 256;
     const BLOCKS: usize = 1 << 16;
     config(count.div_ceil(THREADS).min(BLOCKS) as u32, (THREADS as u32, 1))
 }
 
 /// A row of threads along `width` and as many rows in a block as fill it, for each of `rows` rows.
-pub fn per_row(rows: u32, width: u32) -> LaunchConfig {
+pub(crate) fn per_row(rows: u32, width: u32) -> LaunchConfig {
     const THREADS: u32 = 256;
     let lanes = width.next_power_of_two().min(32);
     let per_block = THREADS / lanes;
@@ -187,6 +187,6 @@ pub fn per_row(rows: u32, width: u32) -> LaunchConfig {
 }
 
 /// A grid of `blocks` blocks of (x, y) threads.
-pub fn config(blocks: u32, (x, y): (u32, u32)) -> LaunchConfig {
+pub(crate) fn config(blocks: u32, (x, y): (u32, u32)) -> LaunchConfig {
     LaunchConfig { grid_dim: (blocks, 1, 1), block_dim: (x, y, 1), shared_mem_bytes: 0 }
 }

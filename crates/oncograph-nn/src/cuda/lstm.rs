@@ -4,7 +4,7 @@
 use super::gemm::{Matrix, gemm};
 use super::launch::{Operand, Packed, Real, address, function, per_element, result, storage};
 use super::lists::OnDevice;
-use crate::{launch, with_real};
+use crate::cuda::launch::{launch, with_real};
 use candle_core::backend::BackendStorage as _;
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView};
 use candle_core::{CudaDevice, CudaStorage, Layout, Result, Shape};

@@ -17,7 +17,7 @@ pub(crate) mod edge_conditioned;
 pub(crate) mod elementwise;
 mod gemm;
 pub(crate) mod interpolate;
-pub mod launch;
+pub(crate) mod launch;
 pub(crate) mod lists;
 pub(crate) mod lstm;
 pub(crate) mod memory;

@@ -3,7 +3,7 @@
 
 use super::launch::{NULL, Real, config, function, result};
 use super::memory::{place, tensor};
-use crate::{launch, with_real};
+use crate::cuda::launch::{launch, with_real};
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DeviceRepr};
 use candle_core::{CudaDevice, DType, Result, Tensor};
 use oncograph_kernels::OPTIM;

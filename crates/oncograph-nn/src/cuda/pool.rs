@@ -3,8 +3,8 @@
 
 use super::divide::Divider;
 use super::launch::{Operand, Packed, config, function, per_element, result, storage};
+use crate::cuda::launch::{launch, with_real};
 use crate::pool::{Windows, WindowsAlong};
-use crate::{launch, with_real};
 use candle_core::backend::BackendStorage as _;
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DeviceRepr, LaunchConfig};
 use candle_core::{CudaStorage, Layout, Result, Shape};

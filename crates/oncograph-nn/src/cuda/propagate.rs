@@ -5,8 +5,8 @@
 use super::launch::{NULL, Operand, Packed, Real, address, copied, function, per_element, result, storage};
 use super::segment::{Walk, per_feature};
 use super::tensors::{product, whole};
+use crate::cuda::launch::{launch, with_real};
 use crate::segment::{Adjacency, Neighbourhood};
-use crate::{launch, with_real};
 use candle_core::backend::BackendStorage as _;
 use candle_core::cuda_backend::cudarc::driver::CudaSlice;
 use candle_core::{CudaDevice, CudaStorage, Result, Shape};

@@ -5,8 +5,8 @@ use super::launch::{
     NULL, Operand, Packed, Real, address, config, function, per_element, per_row, result, storage,
 };
 use super::lists::CsrLists;
+use crate::cuda::launch::{launch, with_real};
 use crate::segment::{Adjacency, Csr};
-use crate::{launch, with_real};
 use candle_core::backend::BackendStorage as _;
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaViewMut, LaunchConfig};
 use candle_core::{CudaDevice, CudaStorage, Result, Shape};

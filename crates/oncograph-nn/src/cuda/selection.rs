@@ -4,8 +4,8 @@
 use super::launch::{NULL, Operand, Packed, function, result, storage};
 use super::lists::{CsrLists, copy};
 use super::segment::{per_feature, sum_rows};
+use crate::cuda::launch::{launch, with_real};
 use crate::segment::Csr;
-use crate::{launch, with_real};
 use candle_core::backend::BackendStorage as _;
 use candle_core::cuda_backend::cudarc::driver::CudaSlice;
 use candle_core::{CudaDevice, CudaStorage, Result, Shape};

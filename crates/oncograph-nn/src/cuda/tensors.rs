@@ -4,7 +4,7 @@
 use super::launch::{Operand, Packed, Real, function, result, storage};
 use super::memory::{from_memory, on_cuda};
 use super::segment::per_feature;
-use crate::{launch, with_real};
+use crate::cuda::launch::{launch, with_real};
 use candle_core::backend::{BackendDevice as _, BackendStorage as _};
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView};
 use candle_core::{CudaDevice, CudaStorage, Layout, Result, Shape, Tensor};

@@ -8,7 +8,7 @@ pub(crate) use plan::Grouping;
 use super::divide::Divider;
 use super::launch::{NULL, Operand, Packed, Real, config, function, per_element, result, storage};
 use super::memory::{place, place_of, place_or_null, tensor};
-use crate::{launch, with_real};
+use crate::cuda::launch::{launch, with_real};
 use candle_core::backend::BackendStorage as _;
 use candle_core::cuda_backend::cudarc::driver::DeviceRepr;
 use candle_core::{CudaDevice, CudaStorage, Result, Shape, Tensor};
