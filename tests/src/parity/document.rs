@@ -127,6 +127,13 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ("metrics", "dice", "monai.metrics.DiceMetric through `seg_metrics`"),
     ("metrics", "jaccard", "monai.metrics.MeanIoU through `seg_metrics`"),
     ("encoder", "DenseNet", "parameter count of monai.networks.nets.DenseNet121; gradient coverage"),
+    (
+        "nn",
+        "assemble",
+        "on CUDA: the tests of `oncograph_spatiotemporal`'s operation on the device; a study on both devices",
+    ),
+    ("nn", "level_gradient", "as `assemble`"),
+    ("nn", "cox", "on CUDA: `oncograph_losses` on the CPU, in f32 and f64"),
     ("losses", "cross_view", "the formula, by hand, with a negative value; finite differences"),
     ("losses", "bi_level", "its terms, by hand; finite differences"),
     ("brain", "Autoencoder", "parameter counts of the paper; the contract"),
@@ -215,6 +222,9 @@ const HELPERS: &[&str] = &[
     "mirrored_mean",
     "complete_edges",
     "consecutive_edges",
+    // What tests ask about CUDA devices.
+    "by_host",
+    "without_cudnn",
     // candle's own operations with the CPU's result on every device, held to it in `tests/cuda`.
     "above",
     "clamp",
