@@ -22,7 +22,7 @@ struct Arguments {
     /// Runs that count; one more comes before them.
     #[arg(long, default_value_t = 5)]
     runs: usize,
-    /// How long short work is repeated [s].
+    /// How long short work is repeated, in seconds.
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
     /// Where the work is done: cpu, cuda or cuda:N, which needs the feature `cuda`.

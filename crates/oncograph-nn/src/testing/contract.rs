@@ -14,7 +14,7 @@ type Outcome<T> = Result<T, String>;
 /// Elements of a tensor whose gradient is compared with finite differences: all of a small one.
 const PROBES: usize = 6;
 
-/// One test per configuration of a module, with the checks of [`check_module`], on every one of [`devices`](super::devices).
+/// One test per configuration of a module, with the checks of [`check_module`], on every one of [`devices`](fn@super::devices).
 ///
 /// `forward` sees the module as `$model` and f64 inputs of the given shapes, which are on the device, as `$x`. Behind `constant` stand the
 /// parameters whose gradient is zero by the mathematics, as a bias in front of a norm.
