@@ -3,17 +3,21 @@
     python tests/peers/bench.py list                          every variant of every case, as JSON
     python tests/peers/bench.py files DIR                     the files that both sides read
     python tests/peers/bench.py run CASE VARIANT --dir DIR    one variant in one process, as JSON
+    python tests/peers/bench.py device CASE ... --dir DIR --device cuda
+                                                              every variant of torch and PyG, as a line of JSON each
 
 `error` is the largest difference from our result, divided by the largest value of the peer's.
 """
 import argparse, gc, importlib.metadata as meta, json, os, resource, sys, time
 
 ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-ap.add_argument("what", choices=["list", "files", "run"])
-ap.add_argument("case", nargs="?")
-ap.add_argument("variant", nargs="?")
+ap.add_argument("what", choices=["list", "files", "run", "device"])
+ap.add_argument("names", nargs="*")
 ap.add_argument("--dir", default="target/bench")
 ap.add_argument("--runs", type=int, default=5)
+ap.add_argument("--seconds", type=float, default=2)
+ap.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+ap.add_argument("--tf32", action="store_true")
 ap.add_argument("--threads", type=int, default=2)
 args = ap.parse_args()
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -34,7 +38,16 @@ def peer(case, variant, package):
 def torch_():
     import torch
     torch.set_num_threads(args.threads)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = args.tf32
+    torch.backends.cudnn.benchmark = args.device != "cpu"
     return torch
+
+
+def wait():
+    """Until the GPU has done what it was given."""
+    if args.device != "cpu":
+        import torch
+        torch.cuda.synchronize()
 
 
 def same(name, value=lambda v: v):
@@ -111,7 +124,7 @@ def encoder_cases(case, name):
         return lambda: r.infer({0: x})[0], same("y", lambda y: torch.from_numpy(y.copy()))
 
 
-for c, n in (("encoder/r3d_18", "r3d_18"), ("encoder/r3d_18_batch_6", "r3d_18"), ("encoder/r2plus1d_18", "r2plus1d_18"),
+for c, n in (("encoder/r3d_18", "r3d_18"), ("encoder/r3d_18_batch_6", "r3d_18"), ("encoder/r3d_18_batch_8", "r3d_18"), ("encoder/r2plus1d_18", "r2plus1d_18"),
              ("encoder/monai_resnet18", "monai_resnet18")):
     encoder_cases(c, n)
 
@@ -149,13 +162,13 @@ training("encoder/r3d_18_training", "torch channels-last", True)
 def conv(case, t):
     from torch import nn
     from torch_geometric import nn as g
-    kind = case.split("/")[1]
-    if kind.startswith("sage"): m = g.SAGEConv(64, 64)
-    elif kind.startswith("gcn"): m = g.GCNConv(64, 64, cached=True)
-    elif kind.startswith("gatv2"): m = g.GATv2Conv(64, 8, 8, edge_dim=16 if "edges" in kind else None)
-    elif kind.startswith("gat"): m = g.GATConv(64, 8, 8, edge_dim=16 if "edges" in kind else None)
+    kind, f = case.split("/")[1], t["in.x"].size(1)
+    edge = 16 if "edges" in kind else None
+    if kind.startswith("sage"): m = g.SAGEConv(f, f)
+    elif kind.startswith("gcn"): m = g.GCNConv(f, f, cached=True)
+    elif kind.startswith("gatv2"): m = g.GATv2Conv(f, f // 8, 8, edge_dim=edge)
+    elif kind.startswith("gat"): m = g.GATConv(f, f // 8, 8, edge_dim=edge)
     else:
-        f = int(kind.split("_")[1])
         m = g.NNConv(f, f, nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, f * f)), aggr="mean")
     return load(m, t)
 
@@ -184,12 +197,13 @@ def graph_case(case, variant):
         return both, same("grad_x")
 
 
-for kind in ("sage_forward_1e5", "sage_forward", "sage_1e5", "sage", "gcn_forward", "gcn"):
+for kind in ("sage_forward_1e5", "sage_forward", "sage_1e5", "sage", "sage_256", "gcn_forward", "gcn", "gcn_256"):
     for variant in ("PyG CSR", "PyG EdgeIndex", "PyG"):
         graph_case("graph/" + kind, variant)
-for kind in ("sage_forward_1e7", "sage_1e7", "gcn_forward_1e7", "gcn_1e7"):
+for kind in ("sage_forward_1e7", "sage_1e7", "sage_1e7_256", "gcn_forward_1e7", "gcn_1e7", "gcn_1e7_256"):
     graph_case("graph/" + kind, "PyG CSR")
-for kind in ("gat_1e5", "gat", "gat_edges", "gatv2", "gatv2_edges", "nnconv_16", "nnconv_64"):
+for kind in ("gat_1e5", "gat", "gat_256", "gat_1e7", "gat_1e7_256", "gat_edges", "gatv2", "gatv2_256", "gatv2_1e7", "gatv2_1e7_256",
+             "gatv2_edges", "nnconv_16", "nnconv_64", "nnconv_64_1e6", "nnconv_256_1e6", "nnconv_64_1e7", "nnconv_256_1e7"):
     graph_case("graph/" + kind, "PyG")
 
 
@@ -224,6 +238,7 @@ def stg(case, variant):
         a = torch.arange((T - 1) * n)
         chain = torch.stack([a, a + n])
         joint = torch.cat([spatial, chain, chain.flip(0)], 1)
+        moment = (owner + (torch.arange(T) * (n // 7)).view(-1, 1)).flatten()
 
         def reconstruct():
             """[T * n, h]"""
@@ -247,7 +262,7 @@ def stg(case, variant):
                 z = m.u2(m.u1(hs, joint).relu(), joint)
                 fused = global_mean_pool(z, owner.repeat(T), n // 7)
             else:
-                seq = global_mean_pool(hs, (owner + (torch.arange(T) * (n // 7)).view(-1, 1)).flatten(), T * n // 7)
+                seq = global_mean_pool(hs, moment, T * n // 7)
                 y, _ = m.lstm(seq.view(T, n // 7, h).transpose(0, 1))
                 space = global_mean_pool(m.p2(m.p1(x, ei).relu(), ei), owner, n // 7)
                 fused = torch.cat([space, y.mean(1)], 1)
@@ -261,17 +276,67 @@ for c in ("model/stg_full", "model/stg_decoupled"):
         stg(c, v)
 
 
+@peer("model/omics", "PyG", "torch_geometric")
+def omics(t):
+    torch = torch_()
+    from torch import nn
+    from torch_geometric.nn import GATConv
+    h, heads, types = t["param.embeddings.patient.weight"].size(0), 8, ("gene", "protein", "clinical_feature")
+    groups = {"genomics": types[:2], "proteomics": types[1:2], "clinical": types[2:]}
+    count, sizes = t["in.patient"].size(0), {k: t["in." + k].size(1) for k in types}
+
+    def linear(name):
+        out, inputs = t[f"param.{name}.weight"].shape
+        return nn.Linear(inputs, out)
+    wide = t["param.inter.fusion.layers.0.linear1.weight"].size(0)
+    m = nn.Module()
+    m.embeddings = nn.ModuleDict({k: linear("embeddings." + k) for k in ("patient", *types)})
+    m.intra, m.inter, m.heads = nn.ModuleDict(), nn.Module(), nn.ModuleDict()
+    for k in groups:
+        m.intra[k] = nn.ModuleDict(dict(convs=nn.ModuleList(GATConv(h, h // heads, heads) for _ in range(3)),
+                                        norms=nn.ModuleList(nn.LayerNorm(h) for _ in range(3))))
+    m.inter.norms = nn.ModuleDict({k: nn.BatchNorm1d(h) for k in groups})
+    m.inter.attention = nn.MultiheadAttention(h, heads, batch_first=True)
+    m.inter.fusion = nn.TransformerEncoder(nn.TransformerEncoderLayer(h, heads, wide, 0.0, batch_first=True), 3)
+    m.heads["norm"] = nn.LayerNorm(h)
+    tasks = ("survival", "response", "toxicity")
+    for k in ("trunk", *tasks):
+        m.heads[k] = linear("heads." + k)
+    load(m, t)
+    edges = {}
+    for k, (name, members) in enumerate(groups.items()):
+        n = sum(sizes[g] for g in members)
+        e = torch.stack([t[f"in.sources.{k}"], t[f"in.targets.{k}"]])
+        edges[name] = (e.unsqueeze(1) + (torch.arange(count) * n).view(1, -1, 1)).reshape(2, -1)
+
+    def forward():
+        patient, tokens = m.embeddings["patient"](t["in.patient"]), []
+        for name, members in groups.items():
+            x = [t["in." + g].unsqueeze(2) * m.embeddings[g].weight.t() + m.embeddings[g].bias for g in members]
+            x = torch.cat(x, 1).reshape(-1, h)
+            for c, norm in zip(m.intra[name]["convs"], m.intra[name]["norms"]):
+                x = norm(c(x, edges[name]) + x).relu()
+            # Of genes and proteins only the genes are pooled.
+            tokens.append(m.inter.norms[name](x.view(count, -1, h)[:, :sizes[members[0]]].mean(1)))
+        tokens = torch.stack(tokens, 1)
+        z = m.inter.attention(patient.unsqueeze(1), tokens, tokens)[0] + patient.unsqueeze(1)
+        z = m.inter.fusion(z).squeeze(1)
+        x = m.heads["trunk"](m.heads["norm"](z)).relu()
+        return z.pow(2).mean() + sum(m.heads[k](x).pow(2).mean() for k in tasks)
+    return steps(m, forward, t)
+
+
 @peer("model/glioma_image", "torch", "torch")
 def glioma_image(t):
     torch = torch_()
     from torch import nn
     layers, width = [], 4
-    for out in (64, 128, 128, 256, 256):
+    for out in [t[f"param.features.{4 * i}.weight"].size(0) for i in range(5)]:
         layers += [nn.Conv3d(width, out, 3, padding=1), nn.BatchNorm3d(out), nn.ReLU(), nn.MaxPool3d(2)]
         width = out
     m = nn.Module()
     m.features = nn.Sequential(*layers)
-    m.fc = nn.Sequential(nn.Linear(6912, 512), nn.ReLU(), nn.Linear(512, 256), nn.ReLU(), nn.Linear(256, 32))
+    m.fc = nn.Sequential(nn.Linear(t["param.fc.0.weight"].size(1), 512), nn.ReLU(), nn.Linear(512, 256), nn.ReLU(), nn.Linear(256, 32))
     load(m, t)
     return steps(m, lambda: m.fc(m.features(t["in.x"]).flatten(1)).pow(2).mean(), t)
 
@@ -586,17 +651,47 @@ def files():
     torch.save(r3d_18(weights=None).state_dict(), path("r3d_18.pth"))
 
 
+def read(name):
+    """The tensors of a file in the format of safetensors, where they are worked on."""
+    import torch
+    try:
+        from safetensors.torch import load_file
+        return load_file(path(name), device=args.device)
+    except ImportError:
+        with open(path(name), "rb") as f:
+            header = json.loads(f.read(int.from_bytes(f.read(8), "little")))
+            data = bytearray(f.read())
+    types = dict(F32=torch.float32, F64=torch.float64, I64=torch.int64, U32=torch.uint32)
+
+    def one(about):
+        (a, b), kind = about["data_offsets"], types[about["dtype"]]
+        flat = torch.frombuffer(memoryview(data)[a:b], dtype=kind) if b > a else torch.empty(0, dtype=kind)
+        return flat.reshape(about["shape"]).to(args.device)
+    return {k: one(v) for k, v in header.items() if k != "__metadata__"}
+
+
+def place():
+    import contextlib
+    if args.device == "cpu":
+        return contextlib.nullcontext()
+    import torch
+    return torch.device(args.device)
+
+
 def run(case, variant):
-    from safetensors.torch import load_file
     make, package = CASES[case][variant]
-    tensors = load_file(os.path.join(args.dir, case.replace("/", "_") + ".safetensors"))
-    work, check = make(tensors)
+    tensors = read(case.replace("/", "_") + ".safetensors")
+    # Whatever a case makes is where its tensors are; not around the work, which it would slow.
+    with place():
+        work, check = make(tensors)
     got = work()
+    wait()
     gc.collect()
     wall, cpu, begun = [], [], time.perf_counter()
-    while len(wall) < max(args.runs, 3) or (time.perf_counter() - begun < 2 and len(wall) < 200):
+    while len(wall) < max(args.runs, 3) or (time.perf_counter() - begun < args.seconds and len(wall) < 200):
         a, c = time.perf_counter(), time.process_time()
         got = work()
+        wait()
         wall.append(time.perf_counter() - a)
         cpu.append(time.process_time() - c)
     # A process that only starts others answers for them.
@@ -608,13 +703,36 @@ def run(case, variant):
         assert ours.shape == theirs.shape, (ours.shape, theirs.shape)
         errors.append(float((ours - theirs).abs().max() / theirs.abs().max().clamp_min(1e-300)))
     version = f"{package.replace('_', '-')} {meta.version('scikit-image' if package == 'skimage' else package)}"
-    return dict(wall=wall, cpu=cpu, peak_mb=peak, error=max(errors), version=version)
+    answer = dict(wall=wall, cpu=cpu, peak_mb=peak, error=max(errors), version=version)
+    if args.device != "cpu":
+        import torch
+        answer["device_mb"] = torch.cuda.max_memory_reserved() / 2 ** 20
+    return answer
+
+
+def device(cases):
+    """One process for all, since starting it takes longer than the work; each line is there as soon as it is known."""
+    import torch
+    for case in cases:
+        for variant, (_, package) in CASES.get(case, {}).items():
+            if package not in ("torch", "torch_geometric") or variant == "torch.compile":
+                continue
+            if args.device != "cpu":
+                torch.cuda.empty_cache(); torch.cuda.reset_peak_memory_stats()
+            try:
+                answer = run(case, variant)
+            except Exception as error:
+                answer = dict(failed=(str(error).strip() or repr(error)).splitlines()[0])
+            print(json.dumps(dict(case=case, variant=variant, **answer)), flush=True)
+            gc.collect()
 
 
 if args.what == "list":
     print(json.dumps({c: list(v) for c, v in CASES.items()}))
 elif args.what == "files":
-    args.dir = args.case
+    args.dir = args.names[0]
     files()
+elif args.what == "device":
+    device(args.names)
 else:
-    print(json.dumps(run(args.case, args.variant)))
+    print(json.dumps(run(*args.names)))

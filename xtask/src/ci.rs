@@ -47,8 +47,8 @@ const STEPS: [Step; 7] = [
     },
     Step {
         name: "cuda",
-        rerun: "cargo xtask test-cuda --quick",
-        run: |root, _| cuda::test(root, &cuda::TestOptions::quick()),
+        rerun: "cargo xtask test-cuda",
+        run: |root, _| cuda::test(root, &cuda::TestOptions::default()),
     },
     Step { name: "package", rerun: "cargo xtask ci --only package", run: package },
 ];

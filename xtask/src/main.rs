@@ -3,6 +3,7 @@
 mod bench;
 mod ci;
 mod cuda;
+mod gpu;
 mod mutate;
 mod sanitize;
 mod study;
@@ -41,6 +42,8 @@ enum Task {
     Toolkit,
     /// Runs the tests of the feature `cuda` on a stand-in for the toolkit and the driver, where a C++ compiler is installed.
     TestCuda(cuda::TestOptions),
+    /// Tests and times the workspace on a GPU of another machine, without network there, and makes a page of the results.
+    Gpu(gpu::Options),
     /// Runs the tests of the crates with unsafe code under AddressSanitizer, where a nightly toolchain is installed.
     Sanitize,
     /// Times the workspace beside its peers and writes docs/benchmarks.md.
@@ -88,6 +91,7 @@ fn main() -> ExitCode {
         Task::CheckCuda => cuda::check(&root),
         Task::Toolkit => cuda::toolkit(&root),
         Task::TestCuda(options) => cuda::test(&root, &options),
+        Task::Gpu(options) => gpu::task(&root, &options),
         Task::Sanitize => sanitize::run(&root),
         Task::Bench { peers, only, runs, page } => {
             bench::run(&root, &bench::Options { peers, only, runs, page })

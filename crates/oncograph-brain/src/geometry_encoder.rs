@@ -1,5 +1,5 @@
 use crate::{Error, Result};
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use oncograph_gnn::{
     Adjacency, Aggregation, AttentionalAggregation, AttentionalAggregationConfig, MessagePassing, NnConv,
@@ -152,7 +152,13 @@ impl GeometryEncoderConfig {
         let widths: Vec<usize> = std::iter::once(last).chain(self.dense.iter().copied()).collect();
         let layer = |(i, w): (usize, &[usize])| Ok(linear(w[0], w[1], vb.pp("fc").pp(2 * i))?);
         let dense = widths.windows(2).enumerate().map(layer).collect::<Result<_>>()?;
-        Ok(GeometryEncoder { config: self.clone(), convs, pool: gate.build(vb.pp("pool"))?, dense })
+        Ok(GeometryEncoder {
+            config: self.clone(),
+            convs,
+            pool: gate.build(vb.pp("pool"))?,
+            dense,
+            device: vb.device().clone(),
+        })
     }
 }
 
@@ -198,6 +204,7 @@ pub struct GeometryEncoder {
     convs: Vec<NnConv>,
     pool: AttentionalAggregation,
     dense: Vec<Linear>,
+    device: Device,
 }
 
 impl GeometryEncoder {
@@ -209,7 +216,8 @@ impl GeometryEncoder {
     /// u^P and a^P.
     ///
     /// # Shapes
-    /// `positions` \[points, 3\]; `surface_of_point` per point the number of its surface, ascending from 0
+    /// `positions` \[points, 3\], best in host memory, where neighbours are searched and from where they are copied to the
+    /// encoder's device; `surface_of_point` per point the number of its surface, ascending from 0
     ///
     /// # Errors
     /// An error if the lengths differ, the numbers descend, or a coordinate is not finite.
@@ -217,6 +225,7 @@ impl GeometryEncoder {
         let c = &self.config;
         let surfaces = surface_of_point.last().map_or(0, |s| *s as usize + 1);
         let all = host(positions)?;
+        let positions = positions.to_device(&self.device)?;
         let (mut at, mut values) = (positions.clone(), all.clone());
         let mut batch = surface_of_point.to_vec();
         let (mut x, mut radius) = (positions.clone(), c.radius);

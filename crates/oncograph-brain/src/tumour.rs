@@ -185,7 +185,8 @@ pub fn random_rotation(degrees: f64, seed: Seed) -> Matrix3<f64> {
 pub struct TumourBatch {
     /// \[patients, channels, z, y, x\].
     pub image: Tensor,
-    /// \[points, 3\], around the centroid of each surface in units of its radius.
+    /// \[points, 3\], around the centroid of each surface in units of its radius; in host memory, where neighbours are
+    /// searched.
     pub points: Tensor,
     /// The patient of every point, ascending.
     pub patient_of_point: Vec<u32>,
@@ -224,7 +225,7 @@ impl TumourBatch {
         let networks: Vec<&BrainNetwork> = patients.iter().map(|p| &p.network).collect();
         Ok(TumourBatch {
             image: Tensor::from_vec(image, (patients.len(), c, z, y, x), device)?,
-            points: Tensor::from_vec(points, (count, 3), device)?,
+            points: Tensor::from_vec(points, (count, 3), &Device::Cpu)?,
             patient_of_point,
             incidence: BatchIncidence::new(&incidences)?,
             network: BatchNetwork::new(&networks, device)?,

@@ -9,11 +9,16 @@ use oncograph_brain::{
 };
 use oncograph_datasets::glioma::{GliomaFiles, GliomaPhantomConfig, LabelConvention, TumourLabel};
 use oncograph_deploy::Bundle;
+use oncograph_nn::testing::{check_budget, device};
 use oncograph_report::ModelCard;
 use oncograph_study::testing::differences;
 use oncograph_study::{Study, StudyResults};
 use oncograph_train::{RunDir, StopFlag};
 use std::path::Path;
+
+/// A step of each stage that is trained, by its number in the whole study.
+const STEPS: [(&str, usize); 4] =
+    [("glioma autoencoder", 2), ("glioma tracts", 4), ("glioma network", 6), ("glioma population", 8)];
 
 struct Finished {
     cohort: GliomaCohort,
@@ -51,7 +56,7 @@ fn probability(run: &Finished, device: &Device) -> f64 {
 #[test]
 fn a_study_is_that_of_the_cpu_and_its_bundle_opens_on_both() {
     let (cpu, gpu) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let device = oncograph_nn::testing::device();
+    let device = device();
     let on_cpu = finished(cpu.path(), &Device::Cpu);
     let on_gpu = finished(gpu.path(), &device);
     let (losses, answers) = differences(&on_cpu.results, &on_gpu.results).unwrap();
@@ -59,4 +64,17 @@ fn a_study_is_that_of_the_cpu_and_its_bundle_opens_on_both() {
     assert!(losses < 1e-5 && answers < 1e-4, "losses {losses:e}, answers {answers:e}");
     let [here, there] = [&Device::Cpu, &device].map(|device| probability(&on_gpu, device));
     approx::assert_abs_diff_eq!(here, there, epsilon = 1e-4);
+}
+
+#[test]
+fn a_step_stays_within_its_budget() {
+    for (name, step) in STEPS {
+        check_budget(name, "a_study", step).unwrap();
+    }
+}
+
+#[test]
+#[ignore = "started by the other test"]
+fn a_study() {
+    finished(tempfile::tempdir().unwrap().path(), &device());
 }

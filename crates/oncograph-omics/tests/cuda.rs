@@ -5,6 +5,7 @@
 use candle_core::Device;
 use oncograph_datasets::omics::{OmicsDataset, OmicsPhantomConfig};
 use oncograph_deploy::{Bundle, Prediction};
+use oncograph_nn::testing::{check_budget, device};
 use oncograph_omics::{
     OmicsPatient, OmicsPredictor, OmicsPreset, OmicsStudyCohort, OmicsSystem, write_bundle,
 };
@@ -31,7 +32,7 @@ fn finished(root: &Path, device: &Device) -> (OmicsStudyCohort, StudyResults) {
 #[test]
 fn a_study_is_that_of_the_cpu_and_its_bundle_opens_on_both() {
     let (cpu, gpu) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let device = oncograph_nn::testing::device();
+    let device = device();
     let (_, on_cpu) = finished(cpu.path(), &Device::Cpu);
     let (cohort, on_gpu) = finished(gpu.path(), &device);
     let (losses, answers) = differences(&on_cpu, &on_gpu).unwrap();
@@ -47,4 +48,15 @@ fn a_study_is_that_of_the_cpu_and_its_bundle_opens_on_both() {
         }
     };
     approx::assert_abs_diff_eq!(risk(&Device::Cpu), risk(&device), epsilon = 1e-4);
+}
+
+#[test]
+fn a_step_stays_within_its_budget() {
+    check_budget("omics", "a_study", 2).unwrap();
+}
+
+#[test]
+#[ignore = "started by the other test"]
+fn a_study() {
+    finished(tempfile::tempdir().unwrap().path(), &device());
 }

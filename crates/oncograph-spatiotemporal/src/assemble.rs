@@ -28,7 +28,11 @@ pub(crate) struct Images {
 
 impl From<Vec<f32>> for Images {
     fn from(values: Vec<f32>) -> Self {
-        Images { values, ..Images::default() }
+        Images {
+            values,
+            #[cfg(feature = "cuda")]
+            on_device: OnDevice::default(),
+        }
     }
 }
 

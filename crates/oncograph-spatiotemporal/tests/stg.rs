@@ -118,9 +118,9 @@ fn every_variant_keeps_the_contract_of_a_module() {
     let configs = variants().into_iter().filter(|config| !config.detach_cascade);
     let devices = devices();
     for (config, device) in configs.flat_map(|config| devices.iter().map(move |d| (config.clone(), d))) {
-        let attributes = pattern(&[40, 3], 9).unwrap().to_device(device).unwrap();
-        let graph = Graph::new(adjacency.clone(), Some(attributes), &owner, 2).unwrap();
         let forward = |model: &Stg, x: &[Tensor]| {
+            let attributes = pattern(&[40, 3], 9)?.to_device(x[0].device())?;
+            let graph = Graph::new(adjacency.clone(), Some(attributes), &owner, 2)?;
             let y = model.forward(&assembled(model, x)?, &graph)?;
             Ok::<_, oncograph_spatiotemporal::Error>(Tensor::cat(&[&y.recurrence, &y.survival], 1)?)
         };

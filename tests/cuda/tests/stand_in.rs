@@ -121,13 +121,14 @@ fn counted(program: &Program) -> Result<(), Failed> {
     let output = program.run("sums", &[("CUDASIM_STATS", "1")])?;
     let text = String::from_utf8_lossy(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
     let up = "1 x copy host to device 512 bytes";
-    let down = "2 x copy device to host 24 bytes";
+    let (number, down) = ("1 x copy of a number to the host 8 bytes", "1 x copy device to host 16 bytes");
     contains(
         &text,
         &[
             "1 x kernel scale",
             "1 x kernel block_sum",
             up,
+            number,
             down,
             "3 x malloc 536 bytes",
             "peak memory 0.001 MB",

@@ -4,6 +4,7 @@
 //! hands its result to `Bench::result`. One process runs one case, so that the peak memory is the case's own. Inputs,
 //! parameters and results go into `DIR/CASE.safetensors`, where the peer finds what it must run on and agree with.
 
+mod device;
 mod encoders;
 mod graphs;
 mod images;
@@ -18,7 +19,7 @@ use oncograph_nn::testing::pattern;
 use oncograph_nn::{ParamStore, Seed, VarBuilder, save_tensors};
 use std::collections::HashMap;
 use std::hint::black_box;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// One kind of work, under a name.
@@ -38,8 +39,24 @@ pub fn cases() -> Vec<Case> {
         points::CASES,
         images::CASES,
         process::CASES,
+        device::CASES,
     ];
     groups.into_iter().flatten().map(|&(name, run)| Case { name, run }).collect()
+}
+
+/// How a case is run.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Receives the tensors of the case and holds the files that it reads.
+    pub dir: PathBuf,
+    /// Runs that count, at least three.
+    pub runs: usize,
+    /// How long short work is repeated \[s\].
+    pub seconds: f64,
+    /// Where the work is done; cases of images, points, survival and processes are of the CPU alone.
+    pub device: Device,
+    /// Whether inputs are so small that only the way is tested.
+    pub tiny: bool,
 }
 
 /// What one case took.
@@ -51,12 +68,21 @@ pub struct Measured {
     pub cpu: Vec<f64>,
     /// The largest resident size of the process \[MB\].
     pub peak_mb: f64,
+    /// The memory of the GPU that is taken at the end, with what the process keeps for later \[MB\].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_mb: Option<f64>,
+    /// Operations that have no kernel and ran on the CPU.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub by_host: Vec<&'static str>,
+    /// Bytes that one run reads and writes, where the case is about those.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<usize>,
 }
 
 /// What a case talks to.
 pub struct Bench {
-    dir: PathBuf,
-    runs: usize,
+    settings: Settings,
+    bytes: Option<usize>,
     /// Whether the work is done by other processes, whose memory counts.
     processes: bool,
     store: ParamStore,
@@ -65,19 +91,24 @@ pub struct Bench {
 }
 
 impl Case {
-    /// Runs the case; `dir` receives its tensors and holds the files that it reads.
+    /// Runs the case.
     ///
     /// # Errors
-    /// What the case runs into.
-    pub fn run(&self, dir: &Path, runs: usize) -> Result<Measured> {
+    /// What the case runs into, or a device that it does not run on.
+    pub fn run(&self, settings: &Settings) -> Result<Measured> {
+        let portable =
+            ["encoder/", "graph/", "model/", "device/"].iter().any(|group| self.name.starts_with(group));
+        ensure!(portable || settings.device.is_cpu(), "{}: a case of the CPU", self.name);
         let store = ParamStore::new(Seed::new(1));
         let processes = self.name.starts_with("process/");
+        let settings = settings.clone();
         let mut bench =
-            Bench { dir: dir.to_path_buf(), runs, processes, store, kept: HashMap::new(), measured: None };
+            Bench { settings, bytes: None, processes, store, kept: HashMap::new(), measured: None };
         (self.run)(&mut bench)?;
+        let dir = &bench.settings.dir;
         std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
-        let contiguous = |(n, t): (String, Tensor)| Ok((n, t.contiguous()?));
-        let kept = bench.kept.into_iter().map(contiguous).collect::<Result<HashMap<_, _>>>()?;
+        let kept = |(n, t): (String, Tensor)| Ok((n, t.to_device(&Device::Cpu)?.contiguous()?));
+        let kept = bench.kept.into_iter().map(kept).collect::<Result<HashMap<_, _>>>()?;
         save_tensors(&kept, dir.join(format!("{}.safetensors", self.name.replace('/', "_"))))?;
         bench.measured.with_context(|| format!("{}: the case timed nothing", self.name))
     }
@@ -86,7 +117,17 @@ impl Case {
 impl Bench {
     /// Where the parameters of the case's model come from.
     fn vb(&self) -> VarBuilder<'static> {
-        self.store.var_builder(DType::F32, &Device::Cpu)
+        self.store.var_builder(DType::F32, &self.settings.device)
+    }
+
+    /// Numbers in (-1, 1) without a pattern that matters, on the device.
+    fn random(&self, dims: &[usize], salt: u64) -> Result<Tensor> {
+        Ok(random(dims, salt)?.to_device(&self.settings.device)?)
+    }
+
+    /// A size, or a small one where only the way is tested.
+    fn size(&self, full: usize, tiny: usize) -> usize {
+        if self.settings.tiny { tiny } else { full }
     }
 
     /// An input that the peer shall have, too.
@@ -99,29 +140,36 @@ impl Bench {
         self.kept.insert(format!("out.{name}"), value.detach());
     }
 
-    /// Runs `work` once to warm up and then the requested number of times, at least three, for two seconds if it is short.
+    /// Runs `work` once to warm up and then the requested number of times, at least three, for the requested time if it is
+    /// short. A run ends when the device has ended it.
     fn time<T>(&mut self, mut work: impl FnMut() -> Result<T>) -> Result<T> {
         // The parameters as they are before the work changes them.
         self.kept.extend(self.store.snapshot()?.into_iter().map(|(n, v)| (format!("param.{n}"), v)));
+        let device = self.settings.device.clone();
         let mut last = black_box(work()?);
+        device.synchronize()?;
         let peak_of = if self.processes { children_peak_mb } else { peak_mb };
         let (mut wall, mut cpu) = (vec![], vec![]);
         let begun = Instant::now();
-        while wall.len() < self.runs.max(3) || (begun.elapsed().as_secs_f64() < 2.0 && wall.len() < 200) {
+        let Settings { runs, seconds, .. } = self.settings;
+        while wall.len() < runs.max(3) || (begun.elapsed().as_secs_f64() < seconds && wall.len() < 200) {
             let (start, start_cpu) = (Instant::now(), processor_seconds());
             let value = black_box(work()?);
+            device.synchronize()?;
             wall.push(start.elapsed().as_secs_f64());
             cpu.push(processor_seconds() - start_cpu);
             last = value;
         }
         ensure!(self.measured.is_none(), "a case is one piece of work");
-        self.measured = Some(Measured { wall, cpu, peak_mb: peak_of() });
+        let (device_mb, by_host) = device_state(&device);
+        self.measured =
+            Some(Measured { wall, cpu, peak_mb: peak_of(), device_mb, by_host, bytes: self.bytes });
         Ok(last)
     }
 
     /// A file that was made for all sides.
     fn file(&self, name: &str) -> Result<PathBuf> {
-        let path = self.dir.join(name);
+        let path = self.settings.dir.join(name);
         ensure!(path.exists(), "{}: absent; `bench.py files` makes it", path.display());
         Ok(path)
     }
@@ -130,6 +178,19 @@ impl Bench {
 /// Numbers in (-1, 1) without a pattern that matters.
 fn random(dims: &[usize], salt: u64) -> Result<Tensor> {
     Ok(pattern(dims, salt)?.to_dtype(DType::F32)?)
+}
+
+/// The memory of a GPU that is taken \[MB\], and the operations that did not run there.
+#[cfg(feature = "cuda")]
+fn device_state(device: &Device) -> (Option<f64>, Vec<&'static str>) {
+    use candle_core::cuda_backend::cudarc::driver::result::mem_get_info;
+    let memory = if device.is_cuda() { mem_get_info().ok() } else { None };
+    (memory.map(|(free, total)| (total - free) as f64 / (1 << 20) as f64), oncograph_nn::cuda::by_host())
+}
+
+#[cfg(not(feature = "cuda"))]
+fn device_state(_: &Device) -> (Option<f64>, Vec<&'static str>) {
+    (None, vec![])
 }
 
 #[cfg(unix)]

@@ -3,7 +3,8 @@
 use anyhow::{Context, Result};
 use clap::Parser;
 use oncograph_alloc::Recycling;
-use oncograph_tests::bench::cases;
+use oncograph_nn::DeviceSpec;
+use oncograph_tests::bench::{Settings, cases};
 use std::path::PathBuf;
 
 #[global_allocator]
@@ -21,6 +22,18 @@ struct Arguments {
     /// Runs that count; one more comes before them.
     #[arg(long, default_value_t = 5)]
     runs: usize,
+    /// How long short work is repeated [s].
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// Where the work is done: cpu, cuda or cuda:N, which needs the feature `cuda`.
+    #[arg(long, default_value = "cpu")]
+    device: DeviceSpec,
+    /// Let a GPU multiply matrices and convolve with 10 bits of mantissa.
+    #[arg(long)]
+    tf32: bool,
+    /// Inputs so small that only the way is tested.
+    #[arg(long)]
+    tiny: bool,
 }
 
 fn main() -> Result<()> {
@@ -31,7 +44,28 @@ fn main() -> Result<()> {
     };
     let all = cases();
     let case = all.iter().find(|c| c.name == name).with_context(|| format!("{name}: no such case"))?;
-    let measured = case.run(&arguments.dir, arguments.runs).with_context(|| name.clone())?;
+    if arguments.tf32 {
+        allow_tf32()?;
+    }
+    let settings = Settings {
+        dir: arguments.dir,
+        runs: arguments.runs,
+        seconds: arguments.seconds,
+        device: arguments.device.open()?,
+        tiny: arguments.tiny,
+    };
+    let measured = case.run(&settings).with_context(|| name.clone())?;
     println!("{}", serde_json::to_string(&measured)?);
     Ok(())
+}
+
+#[cfg(feature = "cuda")]
+fn allow_tf32() -> Result<()> {
+    candle_core::cuda_backend::set_gemm_reduced_precision_f32(true);
+    Ok(())
+}
+
+#[cfg(not(feature = "cuda"))]
+fn allow_tf32() -> Result<()> {
+    anyhow::bail!("--tf32 is of GPUs: build with the feature cuda")
 }

@@ -2,6 +2,7 @@
 // filters of the plain and the channels-last format. Enough to test the code that fills the descriptors.
 #include "sim.h"
 
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
@@ -65,46 +66,58 @@ int check(const Tensor &x, const Filter &w, const Convolution &c, const Tensor &
   return DNN_OK;
 }
 
-// Steps through the positions in space of `dims`; false after the last.
-bool next(Ints &at, const Ints &dims) {
-  for (size_t d = at.size(); d-- > 0;) {
+// Steps through the positions in space of `dims`, all but the last `fixed` dimensions; false after the last position.
+bool next(Ints &at, const Ints &dims, size_t fixed = 0) {
+  for (size_t d = at.size() - fixed; d-- > 0;) {
     if (++at[d] < dims[d + 2]) return true;
     at[d] = 0;
   }
   return false;
 }
 
-// Calls visit(y offset, x offset, w offset) for every product of the convolution.
+// A run of products along the last dimension: the offset of the first, the steps, and how many.
+struct Run {
+  long y, x, w;
+  int y_step, x_step, count;
+};
+
+// Calls visit(run) for all products of the convolution.
 template <class F> int each(const Tensor &x, const Filter &w, const Convolution &c, const Tensor &y, F visit) {
   if (const int refused = check(x, w, c, y)) return refused;
-  const size_t space = x.dims.size() - 2;
+  const size_t space = x.dims.size() - 2, last = space - 1;
   const Ints ws = strides_of(w);
-  const int per_group = w.dims[0] / c.groups;
-  // One output against one channel of its filter.
-  auto row = [&](long yo, int batch, int out, int in, const Ints &at) {
-    Ints k(space, 0);
+  const int per_group = w.dims[0] / c.groups, stride = c.stride[last];
+  // One element of the filter against one channel of a sample.
+  auto element = [&](int batch, int out, int in, const Ints &k) {
+    long wo = long(out) * ws[0] + long(in) * ws[1];
+    for (size_t d = 0; d < space; d++) wo += long(k[d]) * ws[d + 2];
+    // Outputs whose input lies inside along the last dimension.
+    const int shift = k[last] * c.dilation[last] - c.pad[last];
+    const int from = shift >= 0 ? 0 : (-shift + stride - 1) / stride, room = x.dims[last + 2] - 1 - shift;
+    const int to = room < 0 ? 0 : std::min(y.dims[last + 2], room / stride + 1);
+    if (from >= to) return;
+    Ints at(space, 0);
     do {
-      long xo = long(batch) * x.strides[0] + long(out / per_group * w.dims[1] + in) * x.strides[1];
-      long wo = long(out) * ws[0] + long(in) * ws[1];
+      long yo = long(batch) * y.strides[0] + long(out) * y.strides[1] + long(from) * y.strides[last + 2];
+      long xo = long(batch) * x.strides[0] + long(out / per_group * w.dims[1] + in) * x.strides[1] +
+                long(from * stride + shift) * x.strides[last + 2];
       bool inside = true;
-      for (size_t d = 0; d < space; d++) {
+      for (size_t d = 0; d < last; d++) {
         const int p = at[d] * c.stride[d] - c.pad[d] + k[d] * c.dilation[d];
         inside &= p >= 0 && p < x.dims[d + 2];
+        yo += long(at[d]) * y.strides[d + 2];
         xo += long(p) * x.strides[d + 2];
-        wo += long(k[d]) * ws[d + 2];
       }
-      if (inside) visit(yo, xo, wo);
-    } while (next(k, w.dims));
+      if (inside) visit(Run{yo, xo, wo, y.strides[last + 2], stride * x.strides[last + 2], to - from});
+    } while (next(at, y.dims, 1));
   };
   for (int batch = 0; batch < y.dims[0]; batch++)
-    for (int out = 0; out < y.dims[1]; out++) {
-      Ints at(space, 0);
-      do {
-        long yo = long(batch) * y.strides[0] + long(out) * y.strides[1];
-        for (size_t d = 0; d < space; d++) yo += long(at[d]) * y.strides[d + 2];
-        for (int in = 0; in < w.dims[1]; in++) row(yo, batch, out, in, at);
-      } while (next(at, y.dims));
-    }
+    for (int out = 0; out < y.dims[1]; out++)
+      for (int in = 0; in < w.dims[1]; in++) {
+        Ints k(space, 0);
+        do element(batch, out, in, k);
+        while (next(k, w.dims));
+      }
   return DNN_OK;
 }
 
@@ -136,13 +149,23 @@ template <class T> int run(const Job &job) {
   switch (job.result) {
   case Result::Y:
     scale(y, yd.dims, yd.strides, beta);
-    return each(xd, wd, cd, yd, [&](long yo, long xo, long wo) { y[yo] += alpha * x[xo] * w[wo]; });
+    return each(xd, wd, cd, yd, [&](const Run &r) {
+      const T v = alpha * w[r.w];
+      for (int i = 0; i < r.count; i++) y[r.y + i * r.y_step] += v * x[r.x + i * r.x_step];
+    });
   case Result::X:
     scale(x, xd.dims, xd.strides, beta);
-    return each(xd, wd, cd, yd, [&](long yo, long xo, long wo) { x[xo] += alpha * y[yo] * w[wo]; });
+    return each(xd, wd, cd, yd, [&](const Run &r) {
+      const T v = alpha * w[r.w];
+      for (int i = 0; i < r.count; i++) x[r.x + i * r.x_step] += v * y[r.y + i * r.y_step];
+    });
   default:
     scale(w, wd.dims, strides_of(wd), beta);
-    return each(xd, wd, cd, yd, [&](long yo, long xo, long wo) { w[wo] += alpha * y[yo] * x[xo]; });
+    return each(xd, wd, cd, yd, [&](const Run &r) {
+      T sum = 0;
+      for (int i = 0; i < r.count; i++) sum += y[r.y + i * r.y_step] * x[r.x + i * r.x_step];
+      w[r.w] += alpha * sum;
+    });
   }
 }
 

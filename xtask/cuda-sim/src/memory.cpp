@@ -117,7 +117,8 @@ API Status cuMemcpyHtoDAsync_v2(Address to, const void *from, size_t bytes, void
   return cuMemcpyHtoD_v2(to, from, bytes);
 }
 API Status cuMemcpyDtoH_v2(void *to, Address from, size_t bytes) {
-  return copy("copy device to host", to, host(from), bytes, 0, from);
+  // One number ends a step; more than that is what a step should not need.
+  return copy(bytes <= 8 ? "copy of a number to the host" : "copy device to host", to, host(from), bytes, 0, from);
 }
 API Status cuMemcpyDtoHAsync_v2(void *to, Address from, size_t bytes, void *) { return cuMemcpyDtoH_v2(to, from, bytes); }
 API Status cuMemcpyDtoD_v2(Address to, Address from, size_t bytes) {

@@ -3,7 +3,9 @@
 mod list;
 mod page;
 
-use crate::cargo;
+pub use page::{median, number, spread};
+
+use crate::{cargo, gpu};
 use anyhow::{Context, Result, bail, ensure};
 use list::ROWS;
 use serde_json::{Value, json};
@@ -42,7 +44,10 @@ pub fn run(root: &Path, options: &Options) -> Result<bool> {
     let notes = root.join("tests/peers/benchmarks.md");
     let notes = std::fs::read_to_string(&notes).with_context(|| notes.display().to_string())?;
     let path = root.join("docs/benchmarks.md");
-    std::fs::write(&path, page::write(&measured, &notes)).with_context(|| path.display().to_string())?;
+    // What a GPU took is measured elsewhere.
+    let old = std::fs::read_to_string(&path).unwrap_or_default();
+    let page = format!("{}\n{}", page::write(&measured, &notes), gpu::page::kept(&old));
+    std::fs::write(&path, page).with_context(|| path.display().to_string())?;
     println!("{}", path.display());
     Ok(true)
 }
@@ -86,13 +91,13 @@ fn measure(root: &Path, dir: &Path, options: &Options) -> Result<()> {
                 continue;
             }
         };
-        println!("{:28} {:>9.4} s", row.case, page::median(&ours, "wall"));
+        println!("{:28} {:>9.4} s", row.case, median(&ours, "wall"));
         let mut peers = serde_json::Map::new();
         for variant in variants[row.case].as_array().into_iter().flatten().filter_map(Value::as_str) {
             let arguments = ["run", row.case, variant, "--dir", &place, "--runs", &runs];
             match answer(&mut python(&arguments)) {
                 Ok(peer) => {
-                    let (wall, error) = (page::median(&peer, "wall"), page::number(&peer["error"]));
+                    let (wall, error) = (median(&peer, "wall"), number(&peer["error"]));
                     println!("    {variant:24} {wall:>9.4} s, difference {error:.1e}");
                     peers.insert(variant.to_string(), peer);
                 }

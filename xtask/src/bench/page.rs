@@ -37,7 +37,7 @@ pub fn median(side: &Value, key: &str) -> f64 {
 }
 
 /// `0.123 (0.120 to 0.130)`.
-fn spread(side: &Value) -> String {
+pub fn spread(side: &Value) -> String {
     let values = sorted(side, "wall");
     let show = |v: f64| match v {
         v if v >= 1.0 => format!("{v:.2} s"),

@@ -15,6 +15,9 @@ const TYPES: [(&str, &str); 2] = [("f32", "float"), ("f64", "double")];
 /// Bytes of shared memory that a block may have without asking for more.
 const MOST_SHARED: u32 = 48 * 1024;
 
+/// Registers that each thread of our largest blocks, of 512, may have: a kernel with more would not start.
+const MOST_REGISTERS: u32 = 65_536 / 512;
+
 /// How many kernels are printed.
 const PRINTED: usize = 10;
 
@@ -30,8 +33,14 @@ struct Usage {
     shared: u32,
 }
 
-/// Compiles all kernels with this nvcc and prints those with the most registers; false if one spills or needs too much
-/// shared memory.
+impl Usage {
+    fn is_too_much(&self) -> bool {
+        self.spilled > 0 || self.registers > MOST_REGISTERS || self.shared > MOST_SHARED
+    }
+}
+
+/// Compiles all kernels with this nvcc and prints those with the most registers; false if one spills, or needs too
+/// many registers or too much shared memory for a block.
 pub(super) fn check(root: &Path, nvcc: &Path, folder: &Path) -> Result<bool> {
     let mut all = vec![];
     for source in sources(&root.join("crates/oncograph-kernels/cuda"))? {
@@ -45,15 +54,13 @@ pub(super) fn check(root: &Path, nvcc: &Path, folder: &Path) -> Result<bool> {
         }
     }
     all.sort_by(|a, b| b.registers.cmp(&a.registers).then_with(|| a.kernel.cmp(&b.kernel)));
-    let bad: Vec<&Usage> = all.iter().filter(|u| u.spilled > 0 || u.shared > MOST_SHARED).collect();
-    println!(
-        "check-cuda: {} kernels in f32 and f64, most registers first:",
-        all.len() / TYPES.len() / ARCHITECTURES.len()
-    );
+    let bad: Vec<&Usage> = all.iter().filter(|usage| usage.is_too_much()).collect();
+    let kernels = all.len() / TYPES.len() / ARCHITECTURES.len();
+    println!("check-cuda: {kernels} kernels in f32 and f64, most registers first:");
     print(all.iter().take(PRINTED));
     if !bad.is_empty() {
         println!(
-            "check-cuda: {} spill registers or have more than {MOST_SHARED} bytes of shared memory:",
+            "check-cuda: {} spill, or have more than {MOST_REGISTERS} registers or {MOST_SHARED} bytes of shared memory:",
             bad.len()
         );
         print(bad.iter().copied());
@@ -157,7 +164,9 @@ mod tests {
             shared,
         };
         let want = [usage("a", "sm_80", 40, 12, 8704), usage("b", "sm_90", 9, 0, 0)];
-        assert_eq!(usages(&text, "f32").unwrap(), want);
+        let found = usages(&text, "f32").unwrap();
+        assert_eq!(found, want);
+        assert_eq!(found.iter().map(Usage::is_too_much).collect::<Vec<_>>(), [true, false]);
     }
 
     #[test]

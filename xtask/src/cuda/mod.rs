@@ -12,5 +12,7 @@ mod test;
 mod toolkit;
 
 pub use check::run as check;
-pub use test::{TestOptions, run as test};
+pub use stand_in::Environment;
+pub use suite::{PROFILE, suite};
+pub use test::{TestOptions, environment, run as test};
 pub use toolkit::run as toolkit;

@@ -15,7 +15,7 @@ const LIBRARIES: [&str; 7] = ["cuda", "cudart", "cublas", "cublasLt", "curand", 
 const LIBRARY: &str = "libcudasim.so.1";
 
 /// Variables for the environment of a child.
-pub(super) type Environment = Vec<(&'static str, OsString)>;
+pub type Environment = Vec<(&'static str, OsString)>;
 
 /// The stand-in as it is installed.
 pub(super) struct StandIn {
@@ -184,12 +184,14 @@ fn write(path: &Path, text: &str) -> Result<()> {
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// Under another name first: a build may be running the file that is there.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     if let Some(folder) = to.parent() {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
-    std::fs::copy(from, to)
-        .map(|_| ())
+    let new = to.with_extension("new");
+    std::fs::copy(from, &new)
+        .and_then(|_| std::fs::rename(&new, to))
         .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
 }
 

@@ -1,19 +1,19 @@
 //! What `cargo xtask test-cuda` runs: the one list to add to.
 
 /// What of a package runs on a device: its unit tests, and these test targets.
-pub(super) struct Package {
-    /// The package; it has a feature `cuda`.
-    pub(super) name: &'static str,
+pub struct Package {
+    /// The package; it has a feature `cudnn`, with which `cuda` is on.
+    pub name: &'static str,
     /// Its test targets, files below `tests/` or `[[test]]` of its manifest.
-    pub(super) tests: &'static [&'static str],
+    pub tests: &'static [&'static str],
 }
 
 /// All of them. They are built in one go, so that cargo chooses one set of features for what they share; a target of
 /// the same name runs in each package here that has it.
-pub(super) const SUITE: [Package; 9] = [
+pub(super) static SUITE: [Package; 9] = [
     Package { name: "oncograph-tests-cuda", tests: &["candle", "stand_in"] },
     Package { name: "oncograph-nn", tests: &["contract", "device", "kernels"] },
-    Package { name: "oncograph-encoder", tests: &[] },
+    Package { name: "oncograph-encoder", tests: &["contract"] },
     Package { name: "oncograph-gnn", tests: &["contract"] },
     Package { name: "oncograph-losses", tests: &[] },
     Package { name: "oncograph-explain", tests: &[] },
@@ -22,11 +22,16 @@ pub(super) const SUITE: [Package; 9] = [
     Package { name: "oncograph-omics", tests: &["cuda", "net"] },
 ];
 
+/// All of them, for other tasks.
+pub fn suite() -> &'static [Package] {
+    &SUITE
+}
+
 /// How many of them, from the first on, `--quick` runs.
 pub(super) const QUICK: usize = 1;
 
 /// The profile of the root's manifest that everything is built with.
-pub(super) const PROFILE: &str = "cuda";
+pub const PROFILE: &str = "cuda";
 
 /// Packages whose build scripts call nvcc: they are built again where the stand-in's nvcc or its headers change, of
 /// which cargo knows nothing.
@@ -45,10 +50,10 @@ mod tests {
             .no_deps()
             .exec()
             .unwrap();
-        for Package { name, tests } in SUITE {
-            let package = metadata.packages.iter().find(|p| p.name == name).expect(name);
-            assert!(package.features.contains_key("cuda"), "{name} has no feature cuda");
-            for test in tests {
+        for Package { name, tests } in &SUITE {
+            let package = metadata.packages.iter().find(|p| p.name == *name).expect(name);
+            assert!(package.features.contains_key("cudnn"), "{name} has no feature cudnn");
+            for test in *tests {
                 let found = package.targets.iter().any(|t| t.is_test() && t.name == *test);
                 assert!(found, "{name} has no test {test}");
             }

@@ -29,13 +29,6 @@ pub struct TestOptions {
     env: bool,
 }
 
-impl TestOptions {
-    /// Those of `cargo xtask ci`.
-    pub fn quick() -> Self {
-        TestOptions { quick: true, ..TestOptions::default() }
-    }
-}
-
 /// Other places where cargo's build scripts look for a toolkit before or besides the one that is chosen here.
 const OTHER_TOOLKITS: [&str; 4] = ["CUDA_PATH", "CUDA_ROOT", "CUDA_TOOLKIT_ROOT_DIR", "CUDNN_LIB"];
 
@@ -56,21 +49,40 @@ pub fn run(root: &Path, options: &TestOptions) -> Result<bool> {
         filters => filters.iter().map(|filter| Some(filter.as_str())).collect(),
     };
     let mut passed = true;
-    for filter in filters {
+    let mut cargo_test = |filter, part, switches: &[(&str, &str)]| -> Result<()> {
         let mut command = cargo(root);
         set(&mut command, &environment);
-        command.args(arguments(filter, options.quick));
+        command.envs(switches.iter().copied()).args(arguments(filter, part));
         passed &= command.status().with_context(|| format!("cannot start {command:?}"))?.success();
+        Ok(())
+    };
+    for filter in filters {
+        cargo_test(filter, if options.quick { Part::Quick } else { Part::Whole }, &[])?;
+    }
+    if !options.quick && !options.gpu && options.filters.is_empty() {
+        println!("test-cuda: the kernels under guard pages and in reverse order");
+        cargo_test(None, Part::Kernels, &[("CUDASIM_GUARD", "1"), ("CUDASIM_ORDER", "reverse")])?;
     }
     println!("test-cuda: {}", if passed { "passed" } else { "failed" });
     Ok(passed)
+}
+
+/// What is set for cargo to build for the stand-in, or with NVIDIA's toolkit; none, with the reason printed, where it cannot be.
+/// A shell that is set up for the stand-in stays as it is.
+pub fn environment(root: &Path, on_stand_in: bool) -> Result<Option<Environment>> {
+    match (std::env::var_os("CUDASIM_HOME").is_some(), on_stand_in) {
+        (true, true) => Ok(Some(vec![])),
+        (true, false) => stand_in::refuse_its_shell().map(|()| None),
+        (false, true) => stand_in(root, false),
+        (false, false) => gpu(root),
+    }
 }
 
 /// What is set for cargo on a machine with a GPU; none, with the reason printed, without a toolkit.
 fn gpu(root: &Path) -> Result<Option<Environment>> {
     let environment = toolkit::found(root)?;
     if environment.is_none() {
-        println!("test-cuda: skipped: {}", toolkit::ABSENT);
+        println!("skipped: {}", toolkit::ABSENT);
     }
     Ok(environment)
 }
@@ -95,7 +107,7 @@ pub(super) fn print_environment(environment: &Environment) {
 fn stand_in(root: &Path, stats: bool) -> Result<Option<Environment>> {
     let Some(compiler) = stand_in::compiler() else {
         let needs = "Linux on x86-64 and a C++ compiler (c++, g++, clang++ or CXX)";
-        println!("test-cuda: skipped: the stand-in needs {needs}");
+        println!("skipped: the stand-in needs {needs}");
         return Ok(None);
     };
     let mut environment = StandIn::install(root, &compiler)?.environment()?;
@@ -105,15 +117,29 @@ fn stand_in(root: &Path, stats: bool) -> Result<Option<Environment>> {
     Ok(Some(environment))
 }
 
-/// cargo's command line for the whole suite.
-fn arguments(filter: Option<&str>, quick: bool) -> Vec<String> {
+/// Which part of the suite cargo runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Whole,
+    Quick,
+    /// The tests of single kernels.
+    Kernels,
+}
+
+/// cargo's command line for a part of the suite.
+fn arguments(filter: Option<&str>, part: Part) -> Vec<String> {
     let mut words: Vec<String> =
-        ["test", "--lib", "--no-fail-fast", "--profile", suite::PROFILE].map(String::from).into();
+        ["test", "--no-fail-fast", "--profile", suite::PROFILE].map(String::from).into();
     let mut tests: Vec<&str> = vec![];
-    let packages = if quick { &suite::SUITE[..suite::QUICK] } else { &suite::SUITE[..] };
+    let packages = if part == Part::Quick { &suite::SUITE[..suite::QUICK] } else { &suite::SUITE[..] };
     for suite::Package { name, tests: own } in packages {
-        words.extend(["--package".into(), name.to_string(), "--features".into(), format!("{name}/cuda")]);
+        words.extend(["--package".into(), name.to_string(), "--features".into(), format!("{name}/cudnn")]);
         tests.extend(own.iter());
+    }
+    match part {
+        // All packages are selected still: with others, cargo would choose other features and build candle anew.
+        Part::Kernels => tests = vec!["kernels"],
+        _ => words.push("--lib".into()),
     }
     tests.sort_unstable();
     tests.dedup();
@@ -133,12 +159,13 @@ mod tests {
 
     #[test]
     fn each_target_is_named_once_and_the_filter_comes_last() {
-        let words = arguments(Some("relu"), false);
+        let words = arguments(Some("relu"), Part::Whole);
         assert!(words.ends_with(&["--".to_string(), "relu".to_string()]));
         assert_eq!(words.iter().filter(|w| *w == "stand_in").count(), 1);
-        assert!(words.contains(&"oncograph-tests-cuda/cuda".to_string()));
-        assert!(!arguments(None, false).contains(&"--".to_string()));
-        assert!(!arguments(None, true).contains(&"oncograph-nn".to_string()));
+        assert!(words.contains(&"oncograph-tests-cuda/cudnn".to_string()));
+        assert!(!arguments(None, Part::Whole).contains(&"--".to_string()));
+        assert!(!arguments(None, Part::Quick).contains(&"oncograph-nn".to_string()));
+        assert!(arguments(None, Part::Kernels).ends_with(&["--test".to_string(), "kernels".to_string()]));
     }
 
     #[test]

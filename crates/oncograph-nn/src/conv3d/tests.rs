@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{assert_gradient_coverage, check_gradients, device, pattern};
+use crate::testing::{assert_gradient_coverage, check_gradients, cpu_pattern, device, pattern};
 use crate::{ParamStore, Seed};
 use candle_core::{DType, Var};
 
@@ -31,9 +31,9 @@ fn cases() -> Vec<Case> {
 fn inputs(case: &Case, batch: usize) -> [Tensor; 3] {
     let (ci, co, [a, b, c], config, [d, h, w]) = *case;
     [
-        pattern(&[batch, ci, d, h, w], 1).unwrap(),
-        pattern(&[co, ci / config.groups, a, b, c], 2).unwrap(),
-        pattern(&[co], 3).unwrap(),
+        cpu_pattern(&[batch, ci, d, h, w], 1).unwrap(),
+        cpu_pattern(&[co, ci / config.groups, a, b, c], 2).unwrap(),
+        cpu_pattern(&[co], 3).unwrap(),
     ]
 }
 
@@ -41,7 +41,7 @@ fn inputs(case: &Case, batch: usize) -> [Tensor; 3] {
 fn everything(inputs: &[Tensor; 3], config: &Conv3dConfig, algorithm: Algorithm) -> Vec<f64> {
     let vars = inputs.each_ref().map(|t| Var::from_tensor(&t.copy().unwrap()).unwrap());
     let y = conv3d_with(&vars[0], &vars[1], Some(vars[2].as_tensor()), config, algorithm).unwrap();
-    let cotangent = pattern(y.dims(), 4).unwrap().to_dtype(y.dtype()).unwrap();
+    let cotangent = cpu_pattern(y.dims(), 4).unwrap().to_dtype(y.dtype()).unwrap();
     let grads = (&y * cotangent).unwrap().sum_all().unwrap().backward().unwrap();
     let mut tensors = vec![y];
     tensors.extend(vars.iter().map(|v| grads.get(v).unwrap().clone()));
@@ -91,7 +91,7 @@ fn the_definition_has_the_gradients_of_finite_differences() {
 
 #[test]
 fn strided_inputs_are_read_in_order() {
-    let (x, w) = (pattern(&[6, 5, 4, 3, 2], 1).unwrap(), pattern(&[2, 3, 2, 3, 3], 2).unwrap());
+    let (x, w) = (cpu_pattern(&[6, 5, 4, 3, 2], 1).unwrap(), cpu_pattern(&[2, 3, 2, 3, 3], 2).unwrap());
     let (x_view, w_view) = (x.permute((4, 3, 2, 1, 0)).unwrap(), w.permute((0, 1, 3, 4, 2)).unwrap());
     let config = Conv3dConfig::new().padding([1; 3]);
     let a = conv3d(&x_view, &w_view, None, &config).unwrap();

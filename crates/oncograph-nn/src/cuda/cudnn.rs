@@ -132,7 +132,7 @@ impl Drop for Descriptors {
 }
 
 impl Descriptors {
-    /// Nothing for sizes beyond cuDNN's numbers.
+    /// Nothing for sizes that cuDNN does not take.
     fn new(key: &Key) -> std::result::Result<Option<Self>, CudnnError> {
         let g = &key.geometry;
         let five = |batch: usize, channels: usize, space: [usize; 3]| {
@@ -143,7 +143,13 @@ impl Descriptors {
         let w = five(g.groups * g.co, g.ci, g.kernel);
         let y = five(g.batch, g.groups * g.co, g.output);
         let fits = |dims: &[c_int; 5]| dims.iter().try_fold(1, |all: c_int, n| all.checked_mul(*n)).is_some();
-        if ![x, w, y].iter().all(fits) {
+        // A transposed convolution may have other outputs than cuDNN's formula gives for its input.
+        let formula = (0..3).all(|a| {
+            let reach = g.dilation[a] * (g.kernel[a] - 1) + 1;
+            (g.input[a] + 2 * g.padding[a]).checked_sub(reach).map(|room| room / g.stride[a] + 1)
+                == Some(g.output[a])
+        });
+        if !(formula && [x, w, y].iter().all(fits)) {
             return Ok(None);
         }
         let double = key.dtype == DType::F64;
@@ -193,6 +199,7 @@ impl Descriptors {
         macro_rules! first {
             ($ask:path, $of:expr, $wrap:path) => {{
                 const MOST: usize = 16;
+                // SAFETY: numbers, of which all bits may be 0.
                 let (mut count, mut found) = (0, [unsafe { std::mem::zeroed() }; MOST]);
                 let (a, b, c, d) = $of;
                 // SAFETY: the descriptors are set, and there is room for the results that are asked for.

@@ -65,6 +65,9 @@ impl CustomOp1 for MomentsOp {
             Ok((CpuStorage::F64(flat), Shape::from((2, groups))))
         })
     }
+
+    // Not reached: a device has a path of its own.
+    crate::cuda_on_host!(CustomOp1);
 }
 
 /// A sum over a row in eight interleaved parts: fast, and always in the same order.
@@ -209,6 +212,9 @@ impl CustomOp3 for Standardize {
         })
     }
 
+    // Not reached: a device has a path of its own.
+    crate::cuda_on_host!(CustomOp3);
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -266,6 +272,9 @@ impl candle_core::CustomOp2 for GradientSums<'_> {
             Ok((CpuStorage::F64(flat), Shape::from((2, groups))))
         })
     }
+
+    // Not reached: a device has a path of its own.
+    crate::cuda_on_host!(CustomOp2);
 }
 
 struct InputGradient {
@@ -307,6 +316,9 @@ impl CustomOp3 for InputGradient {
             Ok((T::to_cpu_storage_owned(dx), x_l.shape().clone()))
         })
     }
+
+    // Not reached: a device has a path of its own.
+    crate::cuda_on_host!(CustomOp3);
 }
 
 #[cfg(test)]

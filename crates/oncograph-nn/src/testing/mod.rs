@@ -1,8 +1,12 @@
 //! Checks for layers: finite differences, gradient coverage, and the contract of every module.
 
+#[cfg(feature = "cuda")]
+mod budget;
 mod contract;
 mod devices;
 
+#[cfg(feature = "cuda")]
+pub use budget::{StepCost, check_budget};
 pub use contract::check_module;
 pub use devices::check_devices;
 
@@ -107,9 +111,17 @@ pub fn assert_gradient_coverage(store: &ParamStore, loss: &Tensor) -> Result<()>
 /// # Errors
 /// An error of candle.
 pub fn pattern(shape: &[usize], salt: u64) -> Result<Tensor> {
+    Ok(cpu_pattern(shape, salt)?.to_device(&device())?)
+}
+
+/// [`pattern`] on the CPU, for tests of what exists there alone.
+///
+/// # Errors
+/// An error of candle.
+pub fn cpu_pattern(shape: &[usize], salt: u64) -> Result<Tensor> {
     use rand::Rng;
     let mut rng = crate::Seed::new(salt).stream("pattern").rng();
     let n = shape.iter().product();
     let values: Vec<f64> = (0..n).map(|_| rng.random_range(-1.0..1.0)).collect();
-    Ok(Tensor::from_vec(values, shape, &device())?)
+    Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
 }

@@ -60,4 +60,7 @@ fn transposed() {
     let odd =
         ConvTranspose3dConfig::new().stride([2; 3]).padding([1, 0, 1]).output_padding([1, 0, 1]).groups(2);
     check(&[1, 4, 3, 2, 3], &[4, 3, 3, 2, 3], odd);
+    // An output that the convolution back does not reach.
+    let far = ConvTranspose3dConfig::new().dilation([3; 3]).output_padding([2, 1, 0]);
+    check(&[2, 2, 2, 3, 2], &[2, 2, 2, 2, 2], far);
 }

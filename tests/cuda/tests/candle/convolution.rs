@@ -2,14 +2,17 @@
 
 use super::{Case, Expect, grad, var, wave};
 
+/// candle's own kernel reads a kernel with strides wrongly, on the CPU and on CUDA alike; cuDNN reads it rightly.
+const WITH_CUDNN: Expect = if cfg!(feature = "cudnn") { Expect::Wrong } else { Expect::Same };
+
 pub(super) const CASES: &[Case] = &[
     Case::same("conv1d, contiguous kernel", |d| {
         wave(&[2, 3, 9], d)?.conv1d(&wave(&[4, 3, 3], d)?, 1, 1, 1, 1)
     }),
-    Case::same("conv1d, transposed kernel", |d| {
+    Case::trap("conv1d, transposed kernel", WITH_CUDNN, |d| {
         wave(&[2, 3, 9], d)?.conv1d(&wave(&[3, 4, 3], d)?.transpose(0, 1)?, 1, 1, 1, 1)
     }),
-    Case::same("conv1d, gradient of kernel", |d| {
+    Case::trap("conv1d, gradient of kernel", WITH_CUDNN, |d| {
         let w = var(&[4, 3, 3], d)?;
         grad(wave(&[2, 3, 9], d)?.conv1d(&w, 1, 1, 1, 1)?, &w)
     }),

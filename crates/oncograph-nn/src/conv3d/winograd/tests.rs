@@ -1,7 +1,7 @@
 use super::super::{Algorithm, BlockedConv3d, BlockedVolume, Conv3dConfig, conv3d, conv3d_with};
 use super::choice::{Kernel, fastest, fastest_among_tensors};
 use super::*;
-use crate::testing::pattern;
+use crate::testing::cpu_pattern as pattern;
 use candle_core::{DType, Tensor, Var};
 
 fn input(shape: &[usize], salt: u64) -> Tensor {
