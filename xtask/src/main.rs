@@ -36,8 +36,10 @@ enum Task {
     },
     /// The house rules: layers, manifests, sources.
     Tidy,
-    /// Type-checks the feature `cuda` where `nvcc` is on PATH.
+    /// Compiles our kernels and type-checks the features `cuda`, `cudnn` and `nccl`, where NVIDIA's `nvcc` is.
     CheckCuda,
+    /// Makes NVIDIA's toolkit from the wheels on PyPI, and prints what a shell needs to build with it.
+    Toolkit,
     /// Runs the tests of the feature `cuda` on a stand-in for the toolkit and the driver, where a C++ compiler is installed.
     TestCuda(cuda::TestOptions),
     /// Tests and times the workspace on a GPU of another machine, without network there, and makes a page of the results.
@@ -87,6 +89,7 @@ fn main() -> ExitCode {
         Task::Ci { quick, only } => ci::run(&root, quick, only.as_deref()),
         Task::Tidy => tidy::run(&root),
         Task::CheckCuda => cuda::check(&root),
+        Task::Toolkit => cuda::toolkit(&root),
         Task::TestCuda(options) => cuda::test(&root, &options),
         Task::Gpu(options) => gpu::task(&root, &options),
         Task::Sanitize => sanitize::run(&root),

@@ -40,6 +40,17 @@ enum Returns {
 
 /// C++ that defines every function of the bindings, weakly: where the stand-in has one, that one is taken.
 pub(super) fn source(root: &Path) -> Result<String> {
+    definitions(&functions(root, &BINDINGS)?)
+}
+
+/// C++ that defines every function of the driver: each returns the same status.
+pub(super) fn driver(root: &Path, status: u32) -> Result<String> {
+    let functions = functions(root, &[("cudarc", &["src/driver/sys/mod.rs"])])?;
+    let lines = functions.keys().map(|name| format!("extern \"C\" int {name}() {{ return {status}; }}\n"));
+    Ok(std::iter::once("// Written by `cargo xtask toolkit`.\n".to_string()).chain(lines).collect())
+}
+
+fn functions(root: &Path, bindings: &[(&str, &[&str])]) -> Result<BTreeMap<String, Returns>> {
     let mut functions = BTreeMap::new();
     let manifest = root.join("Cargo.toml");
     let metadata = MetadataCommand::new()
@@ -47,11 +58,11 @@ pub(super) fn source(root: &Path) -> Result<String> {
         .features(CargoOpt::SomeFeatures(vec!["oncograph-nn/cuda".into()]))
         .exec()
         .with_context(|| format!("cannot read the packages of {}", manifest.display()))?;
-    for (name, files) in BINDINGS {
-        let found = metadata.packages.iter().find(|package| package.name == name);
+    for (name, files) in bindings {
+        let found = metadata.packages.iter().find(|package| package.name == *name);
         let folder = found.and_then(|package| package.manifest_path.parent());
         let folder = folder.with_context(|| format!("no package {name} below oncograph-nn/cuda"))?;
-        for file in files {
+        for file in *files {
             let path = folder.join(file);
             let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
             let declared = declarations(&text);
@@ -61,7 +72,7 @@ pub(super) fn source(root: &Path) -> Result<String> {
             functions.extend(declared.into_iter().map(|(name, returns)| (name.to_string(), returns)));
         }
     }
-    definitions(&functions)
+    Ok(functions)
 }
 
 /// The functions that a file of bindings declares, without those that it defines.

@@ -33,6 +33,14 @@ pub(super) fn compiler() -> Option<OsString> {
     chosen.or_else(|| ["c++", "g++", "clang++"].into_iter().find(|name| on_path(name)).map(Into::into))
 }
 
+/// An error in a shell that has the stand-in's environment, where no other compiler would be found.
+pub(super) fn refuse_its_shell() -> Result<()> {
+    if std::env::var_os("CUDASIM_HOME").is_some() {
+        bail!("this shell is set up for the stand-in (CUDASIM_HOME is set): use another one");
+    }
+    Ok(())
+}
+
 impl StandIn {
     /// Builds what has changed since the last time. Speaks on the other stream, since a shell may read this one.
     pub(super) fn install(root: &Path, compiler: &OsString) -> Result<Self> {
@@ -135,7 +143,7 @@ impl StandIn {
 }
 
 /// A list of folders with one more in front.
-fn before(variable: &str, folder: &Path) -> Result<OsString> {
+pub(super) fn before(variable: &str, folder: &Path) -> Result<OsString> {
     let others = std::env::var_os(variable).unwrap_or_default();
     let others = std::env::split_paths(&others).filter(|path| !path.as_os_str().is_empty() && path != folder);
     std::env::join_paths(std::iter::once(folder.to_path_buf()).chain(others))

@@ -1,12 +1,13 @@
 //! `cargo xtask test-cuda`: the tests of the feature `cuda`, on the stand-in or on a GPU.
 
 use super::stand_in::{self, Environment, StandIn};
-use super::{check, suite};
-use crate::{cargo, on_path, target};
-use anyhow::{Context, Result, bail};
+use super::{suite, toolkit};
+use crate::cargo;
+use anyhow::{Context, Result};
 use clap::Args;
 use std::ffi::OsString;
 use std::path::Path;
+use std::process::Command;
 
 /// Options of the task.
 #[derive(Debug, Default, Args)]
@@ -28,21 +29,18 @@ pub struct TestOptions {
     env: bool,
 }
 
-/// Other places where cargo's build scripts look for a toolkit before or besides the stand-in.
+/// Other places where cargo's build scripts look for a toolkit before or besides the one that is chosen here.
 const OTHER_TOOLKITS: [&str; 4] = ["CUDA_PATH", "CUDA_ROOT", "CUDA_TOOLKIT_ROOT_DIR", "CUDNN_LIB"];
 
 /// Runs the tests, or says why not; false if one fails.
 pub fn run(root: &Path, options: &TestOptions) -> Result<bool> {
-    if std::env::var_os("CUDASIM_HOME").is_some() {
-        bail!("this shell is set up for the stand-in (CUDASIM_HOME is set): use another one");
-    }
-    let environment = if options.gpu { gpu(root) } else { stand_in(root, options.stats)? };
+    stand_in::refuse_its_shell()?;
+    let environment = if options.gpu { gpu(root)? } else { stand_in(root, options.stats)? };
     let Some(environment) = environment else {
         return Ok(true);
     };
     if options.env {
-        OTHER_TOOLKITS.iter().for_each(|name| println!("unset {name}"));
-        environment.iter().for_each(|(name, value)| println!("export {name}={}", quoted(value)));
+        print_environment(&environment);
         return Ok(true);
     }
     // A test program of libtest-mimic takes one filter.
@@ -53,13 +51,8 @@ pub fn run(root: &Path, options: &TestOptions) -> Result<bool> {
     let mut passed = true;
     let mut cargo_test = |filter, part, switches: &[(&str, &str)]| -> Result<()> {
         let mut command = cargo(root);
-        for name in OTHER_TOOLKITS.iter().filter(|_| !options.gpu) {
-            command.env_remove(name);
-        }
-        command
-            .envs(environment.iter().map(|(name, value)| (name, value)))
-            .envs(switches.iter().copied())
-            .args(arguments(filter, part));
+        set(&mut command, &environment);
+        command.envs(switches.iter().copied()).args(arguments(filter, part));
         passed &= command.status().with_context(|| format!("cannot start {command:?}"))?.success();
         Ok(())
     };
@@ -79,23 +72,35 @@ pub fn run(root: &Path, options: &TestOptions) -> Result<bool> {
 pub fn environment(root: &Path, on_stand_in: bool) -> Result<Option<Environment>> {
     match (std::env::var_os("CUDASIM_HOME").is_some(), on_stand_in) {
         (true, true) => Ok(Some(vec![])),
-        (true, false) => {
-            bail!("this shell is set up for the stand-in (CUDASIM_HOME is set): use another one")
-        }
+        (true, false) => stand_in::refuse_its_shell().map(|()| None),
         (false, true) => stand_in(root, false),
-        (false, false) => Ok(gpu(root)),
+        (false, false) => gpu(root),
     }
 }
 
 /// What is set for cargo on a machine with a GPU; none, with the reason printed, without a toolkit.
-fn gpu(root: &Path) -> Option<Environment> {
-    if !on_path("nvcc") {
-        println!("skipped: nvcc is not on PATH (install the CUDA toolkit, 12.0 or later)");
-        return None;
+fn gpu(root: &Path) -> Result<Option<Environment>> {
+    let environment = toolkit::found(root)?;
+    if environment.is_none() {
+        println!("skipped: {}", toolkit::ABSENT);
     }
-    let capability = std::env::var_os("CUDA_COMPUTE_CAP").unwrap_or_else(|| check::COMPUTE_CAP.into());
-    let target = target(root).join("cuda-gpu");
-    Some(vec![("CUDA_COMPUTE_CAP", capability), ("CARGO_TARGET_DIR", target.into())])
+    Ok(environment)
+}
+
+/// Gives a child this environment; where it names a toolkit, no other one.
+pub(super) fn set(command: &mut Command, environment: &Environment) {
+    if environment.iter().any(|(name, _)| *name == "CUDA_HOME") {
+        OTHER_TOOLKITS.iter().for_each(|name| {
+            command.env_remove(name);
+        });
+    }
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
+}
+
+/// Prints what a shell evaluates.
+pub(super) fn print_environment(environment: &Environment) {
+    OTHER_TOOLKITS.iter().for_each(|name| println!("unset {name}"));
+    environment.iter().for_each(|(name, value)| println!("export {name}={}", quoted(value)));
 }
 
 /// What is set for cargo on the stand-in, which is built first; none, with the reason printed, where it cannot be.

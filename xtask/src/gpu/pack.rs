@@ -41,7 +41,10 @@ const VERSIONS: &str = "\
 /// Builds the folder; false, with the reason printed, where the toolkit is missing.
 pub fn pack(root: &Path, folder: &Path, options: &Options) -> Result<bool> {
     let Some(environment) = cuda::environment(root, options.stand_in)? else { return Ok(false) };
-    let cudnn = !options.without_cudnn && (options.stand_in || libraries::find("libcudnn.so").is_some());
+    let home = environment.iter().find(|(name, _)| *name == "CUDA_HOME").map(|(_, home)| Path::new(home));
+    let has_cudnn = home.is_some_and(|home| home.join("lib64/libcudnn.so").exists())
+        || libraries::find("libcudnn.so").is_some();
+    let cudnn = !options.without_cudnn && (options.stand_in || has_cudnn);
     let build = Build { root, environment, cudnn, stand_in: options.stand_in };
     let programs = build.programs()?;
     let mut tests = build.tests(options.tiny)?;

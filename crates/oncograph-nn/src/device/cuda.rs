@@ -27,6 +27,9 @@ pub(super) fn open(ordinal: usize) -> Result<Device> {
 fn start(ordinal: usize) -> Result<Device> {
     let count = CudaContext::device_count().map_err(|e| match e.0 {
         CUresult::CUDA_ERROR_NO_DEVICE => DeviceError::NoGpu,
+        CUresult::CUDA_ERROR_STUB_LIBRARY => {
+            DeviceError::NoDriver { cause: "libcuda.so.1 is a stub for linking".into() }
+        }
         _ => DeviceError::NoDriver { cause: e.to_string() },
     })?;
     match usize::try_from(count).unwrap_or(0) {
