@@ -1,7 +1,7 @@
 use crate::{
     Contrast, Error, MultiTaskLoss, OmicsBatch, OmicsModel, OmicsOutput, Result, SharedGraphs, task_loss,
 };
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use oncograph_core::Split;
 use oncograph_nn::{Mode, Seed};
 use oncograph_study::Target;
@@ -156,7 +156,7 @@ impl<'a> OmicsLearner<'a> {
         Ok(losses)
     }
 
-    fn step(&self, epoch: usize, step: usize) -> Result<(Tensor, f64, f64)> {
+    fn step(&self, epoch: usize, step: usize) -> Result<StepLoss> {
         let order = self.order(epoch);
         let patients = &order[step * self.batch..order.len().min((step + 1) * self.batch)];
         let seed = self.seed.stream("step").at(epoch as u64).at(step as u64);
@@ -165,18 +165,18 @@ impl<'a> OmicsLearner<'a> {
         let pretraining = self.contrast.is_some_and(|c| epoch < c.config().pretrain);
         let losses = if pretraining { vec![] } else { self.losses(&output, patients)? };
         let mut terms = vec![];
-        let (mut tasks, mut contrasted) = (0.0, 0.0);
-        let value = |t: &Tensor| Ok::<f64, Error>(t.to_dtype(candle_core::DType::F64)?.to_scalar()?);
+        let zero = Tensor::new(0f32, &Device::Cpu)?;
+        let (mut tasks, mut contrasted) = (zero.clone(), zero);
         if !losses.is_empty() {
             let loss = self.weights.combine(&losses)?;
-            tasks = value(&loss)?;
+            tasks = loss.clone();
             terms.push(loss);
         }
         if let Some(contrast) = self.contrast.filter(|_| patients.len() > 1) {
             let (view, graphs) = contrast.config().view(&batch, self.graphs, seed.stream("view"))?;
             let other = self.model.forward(&view, &graphs, Mode::Train(seed.stream("model of view")))?;
             let loss = contrast.loss(&output.z, &other.z)?;
-            contrasted = value(&loss)?;
+            contrasted = loss.clone();
             terms.push((loss * contrast.config().weight)?);
         }
         let total = match terms.split_first() {
@@ -184,7 +184,7 @@ impl<'a> OmicsLearner<'a> {
             // Nothing is known of these patients: a loss without a gradient.
             None => (output.z.sum_all()? * 0.0)?,
         };
-        Ok((total, tasks, contrasted))
+        Ok(StepLoss { loss: total, parts: vec![("tasks", tasks), ("contrast", contrasted)] })
     }
 
     /// The loss of each task on the validation patients.
@@ -235,8 +235,7 @@ impl Learner for OmicsLearner<'_> {
     }
 
     fn train_step(&mut self, epoch: usize, step: usize) -> oncograph_train::Result<StepLoss> {
-        let (loss, tasks, contrast) = self.step(epoch, step)?;
-        Ok(StepLoss { loss, parts: vec![("tasks", tasks), ("contrast", contrast)] })
+        Ok(self.step(epoch, step)?)
     }
 
     fn validate(&mut self, _: usize) -> oncograph_train::Result<Validation> {

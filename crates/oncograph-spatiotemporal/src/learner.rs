@@ -300,15 +300,12 @@ impl<'a> StgLearner<'a> {
         let at = |s: &oncograph_losses::LinearSchedule| s.at(epoch, self.config.epochs);
         let loss = ((&recurrence * at(&w.alpha))? + (&survival * at(&w.beta))?)?;
         let loss = ((loss + (&contrast * at(&w.gamma))?)? + (&temporal * at(&w.delta))?)?;
-        let parts = [
+        let parts = vec![
             ("recurrence", recurrence),
             ("survival", survival),
             ("contrast", contrast),
             ("temporal", temporal),
-        ]
-        .into_iter()
-        .map(|(name, part)| Ok((name, value(&part)?)))
-        .collect::<Result<_>>()?;
+        ];
         Ok(StepLoss { loss, parts })
     }
 }

@@ -13,8 +13,9 @@ use std::path::Path;
 pub struct StepLoss {
     /// The scalar whose gradient is followed.
     pub loss: Tensor,
-    /// Named values for the record, for example each task's loss.
-    pub parts: Vec<(&'static str, f64)>,
+    /// Named scalars for the record, for example each task's loss. They are read when the epoch is over: within a step
+    /// a device is not waited for.
+    pub parts: Vec<(&'static str, Tensor)>,
 }
 
 /// The gradients of one training step, for a learner that does not keep the graph of a whole batch.
@@ -24,8 +25,8 @@ pub struct StepGradients {
     pub loss: f64,
     /// Its gradients.
     pub gradients: Gradients,
-    /// As [`StepLoss::parts`].
-    pub parts: Vec<(&'static str, f64)>,
+    /// As [`StepLoss::parts`], without the graphs that they come from.
+    pub parts: Vec<(&'static str, Tensor)>,
 }
 
 /// How good the model is on data that it is not trained on.
@@ -57,10 +58,11 @@ pub trait Learner {
     /// Any error of the model; training ends.
     fn step_gradients(&mut self, store: &ParamStore, epoch: usize, step: usize) -> Result<StepGradients> {
         let StepLoss { loss, parts } = self.train_step(epoch, step)?;
-        let value = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+        let value = scalar(&loss)?;
         if !value.is_finite() {
             return Err(Error::Diverged { epoch, step, value });
         }
+        let parts = parts.into_iter().map(|(name, part)| (name, part.detach())).collect();
         // The graph is freed with the loss, before the update makes its own temporaries.
         Ok(StepGradients { loss: value, gradients: store.backward(&loss)?, parts })
     }
@@ -203,6 +205,11 @@ fn finished(progress: &Progress, config: &FitConfig) -> bool {
     done >= config.epochs || stalled
 }
 
+/// The value of a scalar on any device.
+pub(crate) fn scalar(value: &Tensor) -> Result<f64> {
+    Ok(value.to_dtype(DType::F64)?.to_scalar()?)
+}
+
 fn run_epoch(
     learner: &mut dyn Learner,
     store: &ParamStore,
@@ -216,7 +223,7 @@ fn run_epoch(
         config.warmup_cosine.map(|c| rate * c.factor(epoch * steps + step, config.epochs * steps))
     };
     let learning_rate = scheduled(0).unwrap_or(optimizer.learning_rate());
-    let mut sums = BTreeMap::new();
+    let mut parts = vec![];
     let mut total = 0.0;
     for step in 0..steps {
         if stop.is_requested() {
@@ -224,7 +231,7 @@ fn run_epoch(
         }
         #[cfg(feature = "cuda")]
         let _step = oncograph_nn::cuda::ProfiledStep::begin();
-        let StepGradients { loss: value, mut gradients, parts } =
+        let StepGradients { loss: value, mut gradients, parts: of_step } =
             learner.step_gradients(store, epoch, step)?;
         if !value.is_finite() {
             return Err(Error::Diverged { epoch, step, value });
@@ -237,9 +244,11 @@ fn run_epoch(
         }
         optimizer.step(store, &gradients)?;
         total += value;
-        for (name, part) in parts {
-            *sums.entry(name.to_string()).or_insert(0.0) += part;
-        }
+        parts.extend(of_step);
+    }
+    let mut sums = BTreeMap::new();
+    for (name, part) in parts {
+        *sums.entry(name.to_string()).or_insert(0.0) += scalar(&part)?;
     }
     let count = steps.max(1) as f64;
     let validation = learner.validate(epoch)?;
@@ -299,7 +308,10 @@ mod tests {
                 stop.request();
             }
             let seed = self.seed.at(epoch as u64).at(step as u64);
-            Ok(StepLoss { loss: self.loss(Some(seed)), parts: vec![("noise", 1.0)] })
+            Ok(StepLoss {
+                loss: self.loss(Some(seed)),
+                parts: vec![("noise", Tensor::new(1f64, &Device::Cpu)?)],
+            })
         }
 
         fn validate(&mut self, _: usize) -> Result<Validation> {

@@ -1,14 +1,15 @@
+use crate::fit::scalar;
 use crate::{Result, StepGradients};
-use candle_core::{DType, Tensor, Var};
+use candle_core::{Tensor, Var};
 use oncograph_nn::{Gradients, ParamStore};
 
 /// What a loss over a whole batch is, with the parts that it is made of.
-pub type BatchLoss = (Tensor, Vec<(&'static str, f64)>);
+pub type BatchLoss = (Tensor, Vec<(&'static str, Tensor)>);
 
 /// The gradients of a loss that compares all items of a batch, as a contrastive one does, with the activations of one
 /// micro-batch in memory at a time.
 ///
-/// `forward(m)` gives what the loss needs of the `m`-th of `parts` micro-batches, one row per item; `loss` takes the rows
+/// `forward(m)` gives what the loss needs of the `m`-th of `count` micro-batches, one row per item; `loss` takes the rows
 /// of all. Each micro-batch is computed twice: once for its rows, once, when the gradient of the loss with respect to
 /// these is known, for its parameters. The gradients are those of the whole batch, if an item's row does not depend on
 /// the other items of its micro-batch; batch norm in training does depend on them, with the statistics of each
@@ -41,13 +42,13 @@ pub type BatchLoss = (Tensor, Vec<(&'static str, f64)>);
 /// Gao et al., *Scaling deep contrastive learning batch size under memory limited setup*, 2021.
 pub fn cached_gradients(
     store: &ParamStore,
-    parts: usize,
+    count: usize,
     mut forward: impl FnMut(usize) -> Result<Tensor>,
     loss: impl FnOnce(&Tensor) -> Result<BatchLoss>,
 ) -> Result<StepGradients> {
     let before = buffers(store)?;
-    let mut rows = Vec::with_capacity(parts);
-    for part in 0..parts {
+    let mut rows = Vec::with_capacity(count);
+    for part in 0..count {
         rows.push(forward(part)?.detach());
     }
     // The second pass updates the running values of batch norms again.
@@ -56,18 +57,19 @@ pub fn cached_gradients(
     }
     let all = Var::from_tensor(&Tensor::cat(&rows, 0)?)?;
     let (value, named) = loss(&all)?;
+    let parts: Vec<_> = named.into_iter().map(|(name, part)| (name, part.detach())).collect();
     let gradient = value.backward()?.get(&all).map(Tensor::detach);
-    let value = value.to_dtype(DType::F64)?.to_scalar()?;
+    let value = scalar(&value)?;
     let mut gradients = Gradients::default();
-    let Some(gradient) = gradient else { return Ok(StepGradients { loss: value, gradients, parts: named }) };
+    let Some(gradient) = gradient else { return Ok(StepGradients { loss: value, gradients, parts }) };
     let mut start = 0;
-    for (part, detached) in rows.iter().enumerate() {
-        let count = detached.dim(0)?;
-        let of_part = gradient.narrow(0, start, count)?;
-        start += count;
-        gradients.add(&store.backward(&(forward(part)? * of_part)?.sum_all()?)?)?;
+    for (at, detached) in rows.iter().enumerate() {
+        let rows = detached.dim(0)?;
+        let of_part = gradient.narrow(0, start, rows)?;
+        start += rows;
+        gradients.add(&store.backward(&(forward(at)? * of_part)?.sum_all()?)?)?;
     }
-    Ok(StepGradients { loss: value, gradients, parts: named })
+    Ok(StepGradients { loss: value, gradients, parts })
 }
 
 /// The values that are not trained, with copies of them.

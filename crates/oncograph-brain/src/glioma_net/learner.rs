@@ -162,7 +162,7 @@ impl<'a> GliomaNetLearner<'a> {
         let mut parts = vec![];
         let mut total: Option<Tensor> = None;
         let mut add = |name, term: Tensor, weight: f64| -> Result<()> {
-            parts.push((name, term.to_dtype(DType::F64)?.to_scalar::<f64>()?));
+            parts.push((name, term.clone()));
             let term = (term * weight)?;
             total = Some(match total.take() {
                 Some(sum) => (sum + term)?,
@@ -247,6 +247,8 @@ impl Learner for GliomaNetLearner<'_> {
             return Ok(Validation { score: self.seen.0 / self.seen.1.max(1) as f64, parts: vec![] });
         }
         let (loss, parts) = self.loss(&self.rows(&self.validation)?, &self.validation)?;
-        Ok(Validation { score: loss.to_dtype(DType::F64)?.to_scalar()?, parts })
+        let value = |part: &Tensor| part.to_dtype(DType::F64)?.to_scalar::<f64>();
+        let parts = parts.iter().map(|(name, part)| Ok((*name, value(part)?)));
+        Ok(Validation { score: value(&loss)?, parts: parts.collect::<Result<_>>()? })
     }
 }

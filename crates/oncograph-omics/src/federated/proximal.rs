@@ -1,4 +1,4 @@
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use oncograph_nn::{Gradients, ParamStore};
 use oncograph_train::{Learner, Result, StepGradients, StepLoss, Validation};
 use std::collections::HashMap;
@@ -37,8 +37,9 @@ impl Learner for Proximal<'_> {
             pulls.push((name, (away * self.mu)?.to_dtype(gradient.dtype())?));
         }
         own.gradients.add(&pulls.into_iter().collect::<Gradients>())?;
-        own.loss += 0.5 * self.mu * distance;
-        own.parts.push(("proximal", 0.5 * self.mu * distance));
+        let term = 0.5 * self.mu * distance;
+        own.loss += term;
+        own.parts.push(("proximal", Tensor::new(term, &Device::Cpu)?));
         Ok(own)
     }
 
