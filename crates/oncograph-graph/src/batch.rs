@@ -3,7 +3,7 @@ use crate::{EdgeSet, Error, Graph, HeteroGraph, NodeSet, Result, Schema};
 use candle_core::{Device, Tensor};
 use oncograph_nn::segment::Adjacency;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Several graphs of one schema as one, on a device: nodes of a type one graph after the other, edges shifted.
 ///
@@ -33,7 +33,27 @@ pub struct HeteroBatch {
     graph_count: usize,
     nodes: Vec<JointNodes>,
     adjacency: Vec<Arc<Adjacency>>,
-    attributes: Vec<Tensor>,
+    attributes: Vec<EdgeAttributes>,
+    device: Device,
+}
+
+/// The attributes of the edges of one type; on the device once they are asked for, since a model may take none of them, or
+/// those of all types as one.
+#[derive(Debug, Clone)]
+struct EdgeAttributes {
+    values: Vec<f32>,
+    shape: (usize, usize),
+    on_device: OnceLock<Tensor>,
+}
+
+impl EdgeAttributes {
+    fn on(&self, device: &Device) -> Result<&Tensor> {
+        if let Some(there) = self.on_device.get() {
+            return Ok(there);
+        }
+        let copy = Tensor::from_slice(&self.values, self.shape, device)?;
+        Ok(self.on_device.get_or_init(|| copy))
+    }
 }
 
 impl HeteroBatch {
@@ -67,10 +87,12 @@ impl HeteroBatch {
                 values.extend_from_slice(&set.attributes);
             }
             let (sources, targets) = (source[graphs.len()], target[graphs.len()]);
-            attributes.push(Tensor::from_vec(values, (s.len(), edge.attributes), device)?);
+            let shape = (s.len(), edge.attributes);
+            attributes.push(EdgeAttributes { values, shape, on_device: OnceLock::new() });
             adjacency.push(Arc::new(Adjacency::new(sources, targets, &s, &t)?));
         }
-        Ok(HeteroBatch { schema, graph_count: graphs.len(), nodes, adjacency, attributes })
+        let device = device.clone();
+        Ok(HeteroBatch { schema, graph_count: graphs.len(), nodes, adjacency, attributes, device })
     }
 
     /// How many graphs were joined.
@@ -137,9 +159,9 @@ impl HeteroBatch {
     /// \[edges of all graphs, attributes\] of one edge type.
     ///
     /// # Errors
-    /// [`Error::UnknownType`].
+    /// [`Error::UnknownType`], or an error of candle.
     pub fn edge_attributes(&self, edge: (&str, &str, &str)) -> Result<&Tensor> {
-        Ok(&self.attributes[self.schema.edge_index(edge)?])
+        self.attributes[self.schema.edge_index(edge)?].on(&self.device)
     }
 
     /// For each node of one type, the graph that it belongs to.
@@ -155,11 +177,9 @@ impl HeteroBatch {
     /// # Errors
     /// An error of candle.
     pub fn unbatch(&self) -> Result<Vec<HeteroGraph>> {
-        let values = |t: &Tensor| -> Result<Vec<f32>> { Ok(t.flatten_all()?.to_vec1()?) };
         let types = self.schema.node_types();
         let sets = self.nodes.iter().zip(types).map(|(nodes, ty)| nodes.split(ty));
         let sets = sets.collect::<Result<Vec<_>>>()?;
-        let attributes = self.attributes.iter().map(values).collect::<Result<Vec<_>>>()?;
         (0..self.graph_count)
             .map(|g| {
                 let mut builder = HeteroGraph::builder(self.schema.clone());
@@ -168,7 +188,7 @@ impl HeteroBatch {
                 }
                 for (ty, edge) in self.schema.edge_types().iter().enumerate() {
                     let key = (edge.source.as_str(), edge.relation.as_str(), edge.target.as_str());
-                    let set = self.edges_of(ty, g, &attributes[ty])?;
+                    let set = self.edges_of(ty, g)?;
                     builder = builder.edges(key, set.sources, set.targets, set.attributes);
                 }
                 builder.build()
@@ -177,8 +197,8 @@ impl HeteroBatch {
     }
 
     /// The edges of type `ty` of graph `g`; edges lie graph after graph, so they are one run.
-    fn edges_of(&self, ty: usize, g: usize, attributes: &[f32]) -> Result<EdgeSet> {
-        let kind = &self.schema.edge_types()[ty];
+    fn edges_of(&self, ty: usize, g: usize) -> Result<EdgeSet> {
+        let (kind, attributes) = (&self.schema.edge_types()[ty], &self.attributes[ty].values);
         let source = &self.nodes[self.schema.node_index(&kind.source)?].starts;
         let target = &self.nodes[self.schema.node_index(&kind.target)?].starts;
         let (all_s, all_t) = (self.adjacency[ty].sources(), self.adjacency[ty].targets());
@@ -224,7 +244,12 @@ impl HeteroBatch {
             sources.extend(adjacency.sources().iter().map(|&s| source[s as usize]));
             targets.extend(adjacency.targets().iter().map(|&t| target[t as usize]));
         }
-        let attributes = if width > 0 { Some(Tensor::cat(&self.attributes, 0)?.contiguous()?) } else { None };
+        let attributes = if width > 0 {
+            let values: Vec<f32> = self.attributes.iter().flat_map(|a| &a.values).copied().collect();
+            Some(Tensor::from_vec(values, (sources.len(), width), &self.device)?)
+        } else {
+            None
+        };
         let n = graph_of_node.len();
         let adjacency = Arc::new(Adjacency::new(n, n, &sources, &targets)?);
         Ok((Graph::new(adjacency, attributes, &graph_of_node, self.graph_count)?, positions))

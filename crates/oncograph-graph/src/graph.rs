@@ -120,10 +120,11 @@ impl Graph {
         let attributes = match &self.edge_attributes {
             None => None,
             Some(attributes) => {
-                let repeated = attributes.repeat((steps, 1))?;
-                let rest = (sources.len() - spatial, attributes.dim(1)?);
-                let zeros = Tensor::zeros(rest, attributes.dtype(), attributes.device())?;
-                Some(Tensor::cat(&[repeated, zeros], 0)?)
+                let (edges, width) = attributes.dims2()?;
+                let repeated = attributes.unsqueeze(0)?.broadcast_as((steps, edges, width))?;
+                // One copy, where `repeat` makes one per step.
+                let repeated = repeated.contiguous()?.reshape((spatial, width))?;
+                Some(repeated.pad_with_zeros(0, 0, sources.len() - spatial)?)
             }
         };
         let graph_of_node = self.membership.targets().repeat(steps);
