@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The modules, each `cuda/NAME.cu`.
-const MODULES: [&str; 16] = [
+const MODULES: [&str; 17] = [
     "assemble",
     "attention",
     "attention_v2",
@@ -19,6 +19,7 @@ const MODULES: [&str; 16] = [
     "optim",
     "pool",
     "propagate",
+    "rows",
     "segment",
     "softmax",
 ];

@@ -91,6 +91,10 @@ pub const POOL: Kernels = kernels!("pool");
 #[cfg(feature = "nvcc")]
 pub const PROPAGATE: Kernels = kernels!("propagate");
 
+/// Softmax and the like of each row of a matrix.
+#[cfg(feature = "nvcc")]
+pub const ROWS: Kernels = kernels!("rows");
+
 /// Reductions over the edges of a graph, and graph layers.
 #[cfg(feature = "nvcc")]
 pub const SEGMENT: Kernels = kernels!("segment");

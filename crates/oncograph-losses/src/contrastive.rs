@@ -1,5 +1,7 @@
+use crate::reduction::constant;
 use crate::{Error, Result};
-use candle_core::{D, Tensor};
+use candle_core::Tensor;
+use oncograph_nn::log_sum_exp;
 use serde::{Deserialize, Serialize};
 
 fn pair(loss: &'static str, a: &Tensor, b: &Tensor) -> Result<usize> {
@@ -9,11 +11,9 @@ fn pair(loss: &'static str, a: &Tensor, b: &Tensor) -> Result<usize> {
     }
 }
 
-/// Rows scaled to unit length; a row of zeros stays zero, with a finite gradient.
+/// Rows of unit length. The bound of torch's cosine similarity on the norm (1e-8) is put under the root.
 fn unit_rows(x: &Tensor) -> Result<Tensor> {
-    // The bound of torch's cosine similarity (1e-8) on the norm, put under the root.
-    let norm = (x.sqr()?.sum_keepdim(D::Minus1)? + 1e-16)?.sqrt()?;
-    Ok(x.broadcast_div(&norm)?)
+    Ok(oncograph_nn::unit_rows(x, 1e-16)?)
 }
 
 /// `1 - mean_i cos(a_i, b_i)`: views of one thing should agree.
@@ -82,7 +82,7 @@ pub fn nt_xent(a: &Tensor, b: &Tensor, temperature: f64) -> Result<Tensor> {
     // the exponential is 0 in every precision.
     let itself = -1000.0 - 2.0 / temperature;
     let mask: Vec<f64> = (0..4 * n * n).map(|i| if i % (2 * n + 1) == 0 { itself } else { 0.0 }).collect();
-    let mask = Tensor::from_vec(mask, (2 * n, 2 * n), z.device())?.to_dtype(z.dtype())?;
+    let mask = constant(mask, (2 * n, 2 * n), &z)?;
     own_column(&(logits + mask)?, (0..2 * n).map(|i| (i + n) % (2 * n)).collect())
 }
 
@@ -157,10 +157,10 @@ pub fn cross_view(
         if negative(i, j) || (include && i == j) { 0.0 } else { out }
     };
     let mask: Vec<f64> = (0..n * n).map(at).collect();
-    let mask = Tensor::from_vec(mask, (n, n), logits.device())?.to_dtype(logits.dtype())?;
+    let mask = constant(mask, (n, n), &logits)?;
     let diagonal = Tensor::from_vec((0..n as u32).collect(), (n, 1), logits.device())?;
     let own = logits.gather(&diagonal, 1)?.sum_all()?;
-    let all = (&logits + mask)?.log_sum_exp(1)?.sum_all()?;
+    let all = log_sum_exp(&(&logits + mask)?)?.sum_all()?;
     Ok(((all - own)? / n as f64)?)
 }
 
@@ -272,7 +272,7 @@ fn own_column(logits: &Tensor, columns: Vec<usize>) -> Result<Tensor> {
     let columns: Vec<u32> = columns.into_iter().map(|c| c as u32).collect();
     let columns = Tensor::from_vec(columns, (n, 1), logits.device())?;
     let own = logits.gather(&columns, 1)?.sum_all()?;
-    let all = logits.log_sum_exp(1)?.sum_all()?;
+    let all = log_sum_exp(logits)?.sum_all()?;
     Ok(((all - own)? / n as f64)?)
 }
 

@@ -1,5 +1,7 @@
+use crate::reduction::constant;
 use crate::{Error, Reduction, Result};
 use candle_core::Tensor;
+use oncograph_nn::log_sum_exp;
 use serde::{Deserialize, Serialize};
 
 /// How [`cross_entropy`] weighs and reduces.
@@ -126,9 +128,8 @@ pub fn cross_entropy(logits: &Tensor, target: &[i64], options: &CrossEntropyOpti
         }
         coefficients.iter_mut().for_each(|v| *v /= total);
     }
-    let coefficients =
-        Tensor::from_vec(coefficients, (n, classes), logits.device())?.to_dtype(logits.dtype())?;
-    let log_p = logits.broadcast_sub(&logits.log_sum_exp(1)?.unsqueeze(1)?)?;
+    let coefficients = constant(coefficients, (n, classes), logits)?;
+    let log_p = logits.broadcast_sub(&log_sum_exp(logits)?.unsqueeze(1)?)?;
     let losses = (log_p * coefficients)?;
     Ok(match options.reduction {
         Reduction::None => losses.sum(1)?,

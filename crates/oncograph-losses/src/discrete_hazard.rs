@@ -1,4 +1,5 @@
 use crate::error::same_length;
+use crate::reduction::constant;
 use crate::{Error, Result};
 use candle_core::{D, Tensor};
 
@@ -28,7 +29,7 @@ pub fn discrete_hazard(logits: &Tensor, time: &[f64], event: &[bool]) -> Result<
         lived[i * bins..=i * bins + k].fill(1.0);
         died[i * bins + k] = f64::from(u8::from(d));
     }
-    let constant = |v| Tensor::from_vec(v, (n, bins), logits.device())?.to_dtype(logits.dtype());
+    let constant = |values| constant(values, (n, bins), logits);
     let sum = ((softplus(logits)? * constant(lived)?)? - (logits * constant(died)?)?)?.sum_all()?;
     Ok((sum / n as f64)?)
 }

@@ -1,5 +1,5 @@
 use crate::{Error, Result};
-use candle_core::Tensor;
+use candle_core::{Device, Shape, Tensor};
 use serde::{Deserialize, Serialize};
 
 /// How the losses of single values become one, as in torch.
@@ -24,6 +24,12 @@ impl Reduction {
             Reduction::None => losses,
         })
     }
+}
+
+/// Values that are not learnt, beside `like`: cast on the host, so that a device gets one copy and launches nothing.
+pub(crate) fn constant(values: Vec<f64>, shape: impl Into<Shape>, like: &Tensor) -> Result<Tensor> {
+    let values = Tensor::from_vec(values, shape.into(), &Device::Cpu)?;
+    Ok(values.to_dtype(like.dtype())?.to_device(like.device())?)
 }
 
 /// Both tensors have one shape with at least one value.

@@ -1,5 +1,6 @@
 use crate::Result;
 use crate::error::same_length;
+use crate::reduction::constant;
 use candle_core::Tensor;
 
 /// Mean squared error of predicted times, over the entries with a positive weight: `sum w (p - t)^2 / sum w`.
@@ -15,7 +16,7 @@ use candle_core::Tensor;
 pub fn mse(predicted: &Tensor, time: &[f64], weight: &[f64]) -> Result<Tensor> {
     let n = same_length("mse", predicted, &[time.len(), weight.len()])?;
     let predicted = predicted.flatten_all()?;
-    let constant = |v: Vec<f64>| Tensor::from_vec(v, n, predicted.device())?.to_dtype(predicted.dtype());
+    let constant = |values: Vec<f64>| constant(values, n, &predicted);
     let total: f64 = weight.iter().sum();
     let scaled = weight.iter().map(|w| if total > 0.0 { w / total } else { 0.0 }).collect();
     Ok(((predicted.clone() - constant(time.to_vec())?)?.sqr()? * constant(scaled)?)?.sum_all()?)
@@ -35,7 +36,7 @@ pub fn mse(predicted: &Tensor, time: &[f64], weight: &[f64]) -> Result<Tensor> {
 pub fn censored_hinge(predicted: &Tensor, time: &[f64], event: &[bool]) -> Result<Tensor> {
     let n = same_length("censored_hinge", predicted, &[time.len(), event.len()])?;
     let predicted = predicted.flatten_all()?;
-    let constant = |v: Vec<f64>| Tensor::from_vec(v, n, predicted.device())?.to_dtype(predicted.dtype());
+    let constant = |values: Vec<f64>| constant(values, n, &predicted);
     let observed = constant(event.iter().map(|&e| f64::from(u8::from(e))).collect())?;
     let censored = constant(event.iter().map(|&e| f64::from(u8::from(!e))).collect())?;
     let short = (constant(time.to_vec())? - predicted)?;

@@ -2,7 +2,7 @@ use crate::features::PYRAMID_LEVELS;
 use crate::{Result, StgConfig};
 use candle_core::{D, Tensor};
 use candle_nn::{Init, VarBuilder};
-use oncograph_nn::{Linear, Module, linear};
+use oncograph_nn::{Linear, Module, linear, softmax};
 
 /// What turns the inputs of one patient into node features of one width: the mixture of pyramid levels of image
 /// nodes (S-01) and the linear map of clinical covariates, both trained with the network.
@@ -29,7 +29,7 @@ impl NodeInputs {
     /// # Errors
     /// An error of candle.
     pub fn pooling(&self) -> Result<Tensor> {
-        Ok(candle_nn::ops::softmax(&self.pooling, D::Minus1)?)
+        Ok(softmax(&self.pooling, D::Minus1)?)
     }
 
     /// Features of clinical nodes.

@@ -68,6 +68,8 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ("nn", "add_relu", "relu of the sum; finite differences"),
     ("nn", "relu", "torch.relu through every model; gradient 0 at 0 by hand"),
     ("nn", "softmax", "torch.softmax through `mha_*`; finite differences"),
+    ("nn", "log_sum_exp", "torch.logsumexp through `losses_*`; finite differences"),
+    ("nn", "unit_rows", "torch.cosine_similarity through `info_nce*`; finite differences"),
     ("nn", "log_softmax", "torch.log_softmax through `losses_*`; finite differences"),
     ("gnn", "Sequential", "torch.nn.Sequential through `nnconv_*`, `attentional_aggregation_*`"),
     ("gnn", "Aggregator", "torch_geometric.nn.aggr through `sage_*`; by hand"),

@@ -27,6 +27,7 @@ pub(crate) mod optim;
 pub(crate) mod pool;
 mod profile;
 pub(crate) mod propagate;
+pub(crate) mod rows;
 pub(crate) mod segment;
 pub(crate) mod selection;
 pub(crate) mod softmax;

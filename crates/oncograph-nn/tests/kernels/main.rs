@@ -13,6 +13,7 @@ mod norm;
 mod optim;
 mod pool;
 mod propagate;
+mod rows;
 mod segment;
 
 /// That no operation whose name holds one of the words has gone by way of the host.
