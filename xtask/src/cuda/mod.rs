@@ -6,12 +6,14 @@
 mod check;
 mod kernels;
 mod missing;
+mod programs;
 mod stand_in;
 mod suite;
 mod test;
 mod toolkit;
 
 pub use check::run as check;
+pub use programs::{Program, programs};
 pub use stand_in::Environment;
 pub use suite::{PROFILE, suite};
 pub use test::{TestOptions, environment, run as test};
