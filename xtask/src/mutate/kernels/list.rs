@@ -59,12 +59,8 @@ pub const MUTATIONS: &[Mutation] = mutations! {
         "b = rotate(b ^ c, 7);" => "b = rotate(b ^ c, 8);", "kernels dropout::";
     "dropout: a block writes behind the last element", "crates/oncograph-kernels/cuda/dropout.cu",
         "k < tile && from + k < count;" => "k < tile;", "kernels dropout::";
-    "dropout: words of other threads are read without a barrier", "crates/oncograph-kernels/cuda/dropout.cu",
-        "    __syncthreads();\n    for (u32 k" => "    for (u32 k", "kernels dropout::";
     "edge-conditioned: maps are counted from source 0", "crates/oncograph-kernels/cuda/edge_conditioned.cu",
         "size_t(sources[e] - first_row)" => "size_t(sources[e])", "oncograph-nn cuda::edge_conditioned::";
-    "edge-conditioned: hidden features are those of the place, not of the edge", "crates/oncograph-kernels/cuda/edge_conditioned.cu",
-        "h[size_t(edges[e]) * hidden + k]" => "h[size_t(e) * hidden + k]", "kernels attention::";
     "ReLU: a NaN stops the gradient", "crates/oncograph-kernels/cuda/elementwise.cu",
         "y[i] <= real(0) ? real(0) : dy[i];" => "y[i] > real(0) ? dy[i] : real(0);", "kernels elementwise::";
     "interpolation: what has no share is multiplied by 0", "crates/oncograph-kernels/cuda/interpolate.cu",
@@ -81,12 +77,10 @@ pub const MUTATIONS: &[Mutation] = mutations! {
         "1 / (double(*batches) + 1)" => "1 / double(*batches)", "kernels norm::";
     "norm: sums of warps are added without a barrier", "crates/oncograph-kernels/cuda/norm.cu",
         "parts[threadIdx.x / 32] = v;\n  __syncthreads();" => "parts[threadIdx.x / 32] = v;", "kernels norm::";
-    "norm: the last part of a group goes behind it", "crates/oncograph-kernels/cuda/norm.cu",
-        "Gathered sums = {0, 0, 0, 0};\n  const u32 to = min(from + s.part, s.size);" => "Gathered sums = {0, 0, 0, 0};\n  const u32 to = from + s.part;", "kernels norm::";
+    "norm: columns behind the last are read", "crates/oncograph-kernels/cuda/norm.cu",
+        "  if (c < columns)\n    for (u32 r = from + threadIdx.y; r < to; r += 8) sums.add(" => "  for (u32 r = from + threadIdx.y; r < to; r += 8) sums.add(", "kernels norm::";
     "Adam: decoupled decay is added to the gradient", "crates/oncograph-kernels/cuda/optim.cu",
         "const real g = t.from[k][i] + l2 * p;\n    p *= shrink;" => "const real g = t.from[k][i] + (l2 + (real(1) - shrink)) * p;", "kernels optim::";
-    "Adam: eps is within the correction", "crates/oncograph-kernels/cuda/optim.cu",
-        "(sqrt(second) / correction + eps)" => "((sqrt(second) + eps) / correction)", "kernels optim::";
     "optimizers: the first block of a tensor goes to the one before", "crates/oncograph-kernels/cuda/optim.cu",
         "if (first[middle] <= block)" => "if (first[middle] < block)", "kernels optim::";
     "pools: a dilated window that begins in the padding is rounded down to it", "crates/oncograph-kernels/cuda/pool.cu",
@@ -99,14 +93,10 @@ pub const MUTATIONS: &[Mutation] = mutations! {
         "degree = degree - loops[i] + 1;" => "degree = degree + 1;", "kernels propagate::";
     "neighbours: each part of a hub adds the hub itself", "crates/oncograph-kernels/cuda/propagate.cu",
         "    if (!part_rows) {" => "    {", "kernels propagate::";
-    "neighbours: the last part of the rows goes behind them", "crates/oncograph-kernels/cuda/propagate.cu",
-        "to = from + part < rows ? from + part : rows;" => "to = from + part;", "kernels propagate::";
     "maxima: each of equal elements gets the whole gradient", "crates/oncograph-kernels/cuda/segment.cu",
         "dy[i] / ties[i]" => "dy[i]", "kernels segment::";
     "maxima: a NaN never wins", "crates/oncograph-kernels/cuda/segment.cu",
         "first || v > than || v != v;" => "first || v > than;", "kernels segment::";
-    "weighted sums: weights are those of the place, not of the edge", "crates/oncograph-kernels/cuda/segment.cu",
-        "weight[size_t(edges[e]) * heads + h]" => "weight[size_t(e) * heads + h]", "kernels segment::";
     "softmax: denominators lie one behind the other, not a head's stride", "crates/oncograph-kernels/cuda/softmax.cu",
         "exp(z[i] - of_row[0]) / of_row[heads];" => "exp(z[i] - of_row[0]) / of_row[1];", "kernels segment::";
     "softmax: warps behind the last row go on", "crates/oncograph-kernels/cuda/softmax.cu",
