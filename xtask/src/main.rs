@@ -73,11 +73,14 @@ enum Task {
         #[arg(long)]
         list: bool,
     },
-    /// Breaks the code in one place at a time and checks that the parity runner notices.
+    /// Breaks the code in one place at a time and checks that the parity runner notices, or the tests of kernels.
     Mutate {
         /// The folder of cases.
         #[arg(default_value = "../shared/fixtures")]
         fixtures: PathBuf,
+        /// Break kernels instead, tested on the stand-in for CUDA.
+        #[arg(long, conflicts_with = "fixtures")]
+        kernels: bool,
         /// Only the mutations whose description contains this.
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
@@ -99,7 +102,8 @@ fn main() -> ExitCode {
         Task::Study { data, only, list } => {
             study::run(&root, &study::Options { only, data: root.join(data), list })
         }
-        Task::Mutate { fixtures, only } => mutate::run(&root, &fixtures, only.as_deref()),
+        Task::Mutate { kernels: true, only, .. } => mutate::kernels(&root, only.as_deref()),
+        Task::Mutate { fixtures, only, .. } => mutate::parity(&root, &fixtures, only.as_deref()),
     });
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -306,6 +306,9 @@ mod tests {
     #[test]
     fn every_device_has_the_same_nodes_and_gradients() {
         const WIDTH: usize = 37;
+        // Nodes for three warps of the kernel that sums over them.
+        const PATIENTS: usize = 24;
+        const NODES: usize = 3 * PATIENTS;
         let wave = |n: usize, k: f32| (0..n).map(|i| (i as f32 * k).sin()).collect::<Vec<_>>();
         let node = |i: u32| match i % 3 {
             0 => Source::Clinical(i / 3),
@@ -313,15 +316,16 @@ mod tests {
         };
         let gpu = oncograph_nn::testing::device();
         for one_hot in [false, true] {
-            let op = assemble(wave(12 * 3 * WIDTH, 0.7), (WIDTH, one_hot), (0..30).map(node).collect(), 5);
+            let nodes = (0..NODES as u32).map(node).collect();
+            let op = assemble(wave(12 * 3 * WIDTH, 0.7), (WIDTH, one_hot), nodes, 5);
             let run = |device: &Device| {
                 let on = |v: Vec<f32>, rows: usize| {
                     Var::from_vec(v.clone(), (rows, v.len() / rows), device).unwrap()
                 };
                 let weights = Var::new(&[0.2f32, 0.5, 0.3], device).unwrap();
-                let clinical = on(wave(10 * WIDTH, 1.1), 10);
+                let clinical = on(wave(PATIENTS * WIDTH, 1.1), PATIENTS);
                 let y = weights.apply_op2(clinical.as_tensor(), op.clone()).unwrap();
-                let dy = on(wave(y.elem_count(), 0.3), 30);
+                let dy = on(wave(y.elem_count(), 0.3), NODES);
                 let gradients = (&y * dy.as_tensor()).unwrap().sum_all().unwrap().backward().unwrap();
                 let of = |var: &Var| gradients.get(var).unwrap().clone();
                 [y, of(&weights), of(&clinical)].map(|t| t.flatten_all().unwrap().to_vec1::<f32>().unwrap())

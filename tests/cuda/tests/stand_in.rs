@@ -10,7 +10,7 @@ use tempfile::TempDir;
 fn main() {
     let arguments = Arguments::from_args();
     let home = std::env::var_os("CUDASIM_HOME").map(PathBuf::from);
-    let listed: [(&'static str, Check); 14] = [
+    let listed: [(&'static str, Check); 15] = [
         ("a_kernel_computes", sums),
         ("launches_products_and_copies_are_counted", counted),
         ("what_the_driver_refuses_is_refused", refused),
@@ -25,6 +25,7 @@ fn main() {
         ("a_source_is_compiled_at_run_time", nvrtc),
         ("a_convolution_and_its_gradients_are_transposes", convolution),
         ("nvcc_names_a_source_that_does_not_compile", broken_source),
+        ("a_library_that_was_changed_is_taken_in_its_place", changed),
     ];
     let trials = match home {
         None => {
@@ -69,7 +70,7 @@ impl Program {
     /// Runs a case with switches of the stand-in.
     fn run(&self, case: &str, switches: &[(&str, &str)]) -> Result<Output, Failed> {
         let mut command = Command::new(self.folder.path().join("main"));
-        for switch in ["CUDASIM_GUARD", "CUDASIM_ORDER", "CUDASIM_STATS"] {
+        for switch in ["CUDASIM_GUARD", "CUDASIM_ORDER", "CUDASIM_STATS", "CUDASIM_KERNELS"] {
             command.env_remove(switch);
         }
         command.envs(switches.iter().copied()).env("TMPDIR", self.folder.path());
@@ -229,4 +230,19 @@ fn broken_source(program: &Program) -> Result<(), Failed> {
         return Err("compiled".into());
     }
     contains(&String::from_utf8_lossy(&output.stderr), &["broken.cu", "undeclared"])
+}
+
+fn changed(program: &Program) -> Result<(), Failed> {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../xtask/cuda-sim/tests");
+    let folder = program.folder.path().join("changed");
+    std::fs::create_dir_all(&folder)?;
+    let name = folder.to_string_lossy().into_owned();
+    let sums = || program.prints("sums", &[("CUDASIM_KERNELS", &name)]);
+    let before = sums()?; // the folder is empty
+    equal(&before, &program.prints("sums", &[])?)?;
+    let text =
+        std::fs::read_to_string(sources.join("kernels.cu"))?.replace("x[i] *= factor", "x[i] -= factor");
+    std::fs::write(folder.join("kernels.cu"), text)?;
+    done(nvcc().args(["--ptx", "-odir"]).arg(&folder).arg(folder.join("kernels.cu")))?;
+    if sums()? == before { Err("the change is not seen".into()) } else { Ok(()) }
 }

@@ -2,9 +2,11 @@
 #include "sim.h"
 
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
 #include <memory>
+#include <unistd.h>
 
 using namespace cudasim;
 
@@ -33,6 +35,15 @@ struct Function {
 // What the stand-in's nvcc writes instead of PTX: the source, then the library.
 constexpr char MARK[] = "//cudasim ";
 
+// The library that was built, or the one of its name in the folder that CUDASIM_KERNELS names: kernels that were changed
+// after a program was built.
+std::string chosen(const std::string &built) {
+  const char *folder = getenv("CUDASIM_KERNELS");
+  if (!folder || !*folder) return built;
+  const std::string other = folder + built.substr(built.rfind('/'));
+  return access(other.c_str(), F_OK) == 0 ? other : built;
+}
+
 } // namespace
 
 API Status cuModuleLoadData(void **out, const void *image) {
@@ -50,7 +61,7 @@ API Status cuModuleLoadData(void **out, const void *image) {
   auto module = std::make_unique<Module>(Module{source, nullptr});
   // No library: a source that is left out, whose kernels are missing only once they are asked for.
   if (!path.empty()) {
-    module->library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    module->library = dlopen(chosen(path).c_str(), RTLD_NOW | RTLD_LOCAL);
     if (!module->library) return failed(INVALID_IMAGE, dlerror());
   }
   *out = module.release();

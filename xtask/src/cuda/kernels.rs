@@ -10,7 +10,7 @@ use std::process::Command;
 const ARCHITECTURES: [&str; 2] = ["80", "90"];
 
 /// The types, as the build script of the kernels has them.
-const TYPES: [(&str, &str); 2] = [("f32", "float"), ("f64", "double")];
+pub const TYPES: [(&str, &str); 2] = [("f32", "float"), ("f64", "double")];
 
 /// Bytes of shared memory that a block may have without asking for more.
 const MOST_SHARED: u32 = 48 * 1024;

@@ -6,13 +6,16 @@
 mod check;
 mod kernels;
 mod missing;
+mod programs;
 mod stand_in;
 mod suite;
 mod test;
 mod toolkit;
 
 pub use check::run as check;
+pub use kernels::TYPES;
+pub use programs::{Program, programs};
 pub use stand_in::Environment;
 pub use suite::{PROFILE, suite};
-pub use test::{TestOptions, environment, run as test};
+pub use test::{TestOptions, environment, programs_of_kernels, run as test};
 pub use toolkit::run as toolkit;

@@ -1,5 +1,6 @@
 //! `cargo xtask test-cuda`: the tests of the feature `cuda`, on the stand-in or on a GPU.
 
+use super::programs::{Program, programs};
 use super::stand_in::{self, Environment, StandIn};
 use super::{suite, toolkit};
 use crate::cargo;
@@ -85,6 +86,13 @@ fn gpu(root: &Path) -> Result<Option<Environment>> {
         println!("skipped: {}", toolkit::ABSENT);
     }
     Ok(environment)
+}
+
+/// The programs of the tests of kernels and of all unit tests; of the suite, so that nothing is built that it has built.
+pub fn programs_of_kernels(root: &Path, environment: &Environment) -> Result<Vec<Program>> {
+    let mut build = cargo(root);
+    set(&mut build, environment);
+    programs(build.args(arguments(None, Part::Kernels)).args(["--lib", "--no-run"]))
 }
 
 /// Gives a child this environment; where it names a toolkit, no other one.

@@ -4,9 +4,9 @@ use super::Options;
 use super::libraries::{self, Libraries};
 use super::part::Pack;
 use super::plan::{self, Kind, Test};
+use crate::cuda::Program;
 use crate::{cargo, cuda};
-use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use anyhow::{Context, Result};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -114,27 +114,25 @@ impl Build<'_> {
         words.extend((!tiny).then_some("--lib"));
         words.extend(targets.iter().flat_map(|target| ["--test", target]));
         let built = self.run(&words)?;
-        let wanted = |one: &Built| {
+        let wanted = |one: &Program| {
             let package = suite.iter().find(|package| package.name == one.package);
             package.is_some_and(|p| one.target == "lib" || p.tests.contains(&one.target.as_str()))
         };
-        let named = |one: Built| (Test { package: one.package, target: one.target }, one.path);
+        let named = |one: Program| (Test { package: one.package, target: one.target }, one.path);
         Ok(built.into_iter().filter(wanted).map(named).collect())
     }
 
     /// Calls cargo with the same packages and features each time, so that dependencies are built once.
-    fn run(&self, words: &[&str]) -> Result<Vec<Built>> {
+    fn run(&self, words: &[&str]) -> Result<Vec<Program>> {
         let mut command = cargo(self.root);
-        command.args(words).args(["--message-format", "json-render-diagnostics"]);
+        command.args(words);
         command.args(["--profile", if self.stand_in { cuda::PROFILE } else { "release" }]);
         let feature = if self.cudnn { "cudnn" } else { "cuda" };
         for package in packages() {
             command.args(["--package", package, "--features", &format!("{package}/{feature}")]);
         }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        let output = command.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
-        ensure!(output.status.success(), "cargo {} failed", words.join(" "));
-        String::from_utf8_lossy(&output.stdout).lines().filter_map(built).collect()
+        cuda::programs(&mut command)
     }
 
     fn libraries(&self, programs: &[PathBuf], folder: &Path) -> Result<Libraries> {
@@ -147,35 +145,6 @@ impl Build<'_> {
 fn packages() -> impl Iterator<Item = &'static str> {
     let suite = cuda::suite().iter().map(|package| package.name);
     suite.chain([BENCH]).chain(plan::EXAMPLES.iter().map(|(name, _)| *name))
-}
-
-/// A program that cargo built.
-#[derive(Debug, PartialEq)]
-struct Built {
-    package: String,
-    /// The target's name, `lib` for unit tests.
-    target: String,
-    path: PathBuf,
-}
-
-/// The program of one of cargo's messages; none for anything else.
-fn built(line: &str) -> Option<Result<Built>> {
-    let message: Value = match serde_json::from_str(line) {
-        Ok(message) => message,
-        Err(error) => return Some(Err(error.into())),
-    };
-    let path = message["executable"].as_str()?;
-    let kinds = message["target"]["kind"].as_array()?;
-    let library = kinds.iter().filter_map(Value::as_str).any(|kind| kind == "lib");
-    let target = if library { "lib" } else { message["target"]["name"].as_str()? };
-    let manifest = Path::new(message["manifest_path"].as_str()?);
-    // The folder of a crate has its name; those of tests have not.
-    let package = match manifest.parent()?.file_name()?.to_str()? {
-        "tests" => BENCH.to_string(),
-        "cuda" => "oncograph-tests-cuda".to_string(),
-        name => name.to_string(),
-    };
-    Some(Ok(Built { package, target: target.into(), path: path.into() }))
 }
 
 /// Copies a program and drops its symbols, where the tool for it is installed.
@@ -239,22 +208,6 @@ fn readme(pack: &Pack, libraries: &Libraries) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn programs_are_named_by_package_and_target() {
-        let line = |kind: &str, name: &str, folder: &str| {
-            format!(
-                r#"{{"reason":"compiler-artifact","manifest_path":"/a/{folder}/Cargo.toml","target":{{"kind":["{kind}"],"name":"{name}"}},"executable":"/t/x"}}"#
-            )
-        };
-        let of = |text: String| built(&text).unwrap().unwrap();
-        let unit = of(line("lib", "oncograph_nn", "crates/oncograph-nn"));
-        assert_eq!((unit.package.as_str(), unit.target.as_str()), ("oncograph-nn", "lib"));
-        assert_eq!(of(line("test", "candle", "tests/cuda")).package, "oncograph-tests-cuda");
-        assert_eq!(of(line("bin", "bench", "tests")).package, BENCH);
-        assert!(built(r#"{"reason":"build-finished","success":true}"#).is_none());
-        assert!(built("not json").unwrap().is_err());
-    }
 
     #[test]
     fn every_package_builds_with_cuda_and_with_cudnn() {

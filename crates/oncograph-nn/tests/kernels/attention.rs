@@ -19,6 +19,14 @@ fn attention_to_sources() {
     }
 }
 
+/// Exponentials are relative to the largest logit, where all of a row are far below 0 as well.
+#[test]
+fn attention_with_logits_far_below_zero() {
+    let graph = random(37, 23, 301);
+    let inputs = [[37, 10], [23, 2]].map(|shape| pattern(&shape, 1).unwrap());
+    check_devices(&inputs, |t| graph_attention(&t[0], &(&t[1] - 400.0)?, None, &graph, 0.2)).unwrap();
+}
+
 #[test]
 fn attention_of_parts_and_transposes() {
     let graph = random(37, 23, 301);

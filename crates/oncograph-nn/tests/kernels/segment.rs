@@ -124,6 +124,19 @@ fn a_part_of_a_hub_without_exponentials_counts_nothing() {
     check_devices(&[z], |z| segment_softmax(&z[0], &graph)).unwrap();
 }
 
+/// The other logits of its part are so low beside those of other parts that nothing of the part would count.
+#[test]
+fn a_nan_in_a_part_that_vanishes_is_seen() {
+    let graph = hub(9001);
+    let z = (0..graph.edge_count()).map(|e| match e {
+        5000 => f64::NAN,
+        4096..8192 => -2000.0,
+        _ => 0.5,
+    });
+    let z = Tensor::from_vec(z.collect(), (graph.edge_count(), 1), &Device::Cpu).unwrap();
+    check_devices(&[z], |z| segment_softmax(&z[0], &graph)).unwrap();
+}
+
 #[test]
 fn rows_of_loops() {
     for (graph, width) in graphs_and_widths().into_iter().filter(|(_, width)| *width > 0) {

@@ -1,24 +1,6 @@
 //! The mutations: each a mistake that a careful person could make.
 
-/// One mistake.
-pub struct Mutation {
-    /// What is wrong.
-    pub what: &'static str,
-    /// The file, from the root of the workspace.
-    pub file: &'static str,
-    /// The text that is there once.
-    pub find: &'static str,
-    /// What stands there instead.
-    pub replace: &'static str,
-    /// The cases that are run: those whose names contain this.
-    pub cases: &'static str,
-}
-
-macro_rules! mutations {
-    ($($what:literal, $file:literal, $find:literal => $replace:literal, $cases:literal;)*) => {
-        &[$(Mutation { what: $what, file: $file, find: $find, replace: $replace, cases: $cases }),*]
-    };
-}
+use crate::mutate::{Mutation, mutations};
 
 /// All of them.
 pub const MUTATIONS: &[Mutation] = mutations! {
@@ -41,7 +23,7 @@ pub const MUTATIONS: &[Mutation] = mutations! {
     "Cox loss: Efron's correction is missing", "crates/oncograph-losses/src/cox.rs",
         "let share = k as f64 / count as f64;" => "let share = 0.0 * k as f64;", "cox_";
     "InfoNCE: times the temperature", "crates/oncograph-losses/src/contrastive.rs",
-        "unit_rows(b)?.t()?)? / temperature)?;" => "unit_rows(b)?.t()?)? * temperature)?;", "info_nce";
+        "/ temperature)?;\n    own_column(&logits, (0..n)" => "* temperature)?;\n    own_column(&logits, (0..n)", "info_nce";
     "NT-Xent: a view is its own negative", "crates/oncograph-losses/src/contrastive.rs",
         "let itself = -1000.0 - 2.0 / temperature;" => "let itself = 0.0 * temperature;", "nt_xent";
     "Grad-CAM: negative evidence is kept", "crates/oncograph-explain/src/grad_cam.rs",
