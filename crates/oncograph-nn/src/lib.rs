@@ -43,6 +43,7 @@ mod parallel;
 mod params;
 pub mod pool;
 pub mod portable;
+mod precision;
 pub mod scheduler;
 pub mod segment;
 #[doc(hidden)]
@@ -62,6 +63,7 @@ pub use mlp::{Mlp, MlpConfig};
 pub use mode::Mode;
 pub use oncograph_core::Seed;
 pub use params::{ParamStore, save_tensors};
+pub use precision::{Precision, with_precision};
 
 // The examples of the README are compiled and run as doctests.
 #[cfg(doctest)]
