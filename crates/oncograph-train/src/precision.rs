@@ -107,7 +107,7 @@ mod tests {
         let error = compare(&config, exact, got.loss.to_scalar().unwrap()).unwrap_err().to_string();
         assert!(error.starts_with("the first loss is 1.0999"), "{error}");
         assert!(
-            error.contains(" in bf16 and 0.99999") && error.contains("further apart than 0.05"),
+            error.contains(" in bf16 and 0.9999") && error.contains("further apart than 0.05"),
             "{error}"
         );
         compare(&config.clone().precision_tolerance(0.2), 1.0, 1.1).unwrap();
