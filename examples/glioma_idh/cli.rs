@@ -146,7 +146,9 @@ impl Args {
                 GliomaSource::Phantom(phantom)
             }
         };
-        let config = GliomaConfig::preset(preset.into(), source, seed).device(&self.study.device);
+        let config = GliomaConfig::preset(preset.into(), source, seed)
+            .device(&self.study.device)
+            .precision(self.study.precision);
         let system = match self.epochs {
             Some(epochs) => config.epochs(epochs),
             None => config,

@@ -12,7 +12,9 @@ use oncograph_brain::{
     switched_variants, write_glioma_bundle,
 };
 use oncograph_core::{Seed, Split};
-use oncograph_study::cli::{StudyProgress, device, open_run, parse, program, stop_on_ctrl_c};
+use oncograph_study::cli::{
+    StudyArgs, StudyProgress, device, in_precision, open_run, parse, program, stop_on_ctrl_c,
+};
 use oncograph_study::{ScoreOptions, Study, StudyResults};
 use oncograph_train::{RunDir, StopFlag};
 // Its allocator keeps the big blocks of a training step for the next one.
@@ -30,15 +32,17 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> anyhow::Result<()> {
     args.moved()?;
     if args.predict.is_some() {
-        return predict::run(args);
+        return in_precision(&args.study.device, args.study.precision, || predict::run(args));
     }
     let stop = stop_on_ctrl_c()?;
     if args.planted {
-        return planted::run(args, &stop);
+        let StudyArgs { device, precision, .. } = &args.study;
+        return in_precision(device, *precision, || planted::run(args, &stop));
     }
     let root = args.study.out.join("glioma_idh");
     let (asked, run, is_new) = open_run(&root, args.study.resume.as_ref(), || args.config())?;
-    let result = train(args, &asked, &run, &stop);
+    let (device, precision) = (&asked.system.device, asked.system.model_fit.precision);
+    let result = in_precision(device, precision, || train(args, &asked, &run, &stop));
     // A run that could not begin, because its data is bad, leaves nothing behind.
     let began = run.file("roles.json").exists();
     if is_new && !began && result.is_err() && !stop.is_requested() {

@@ -9,8 +9,8 @@ use oncograph_core::Seed;
 use oncograph_datasets::glioma::{GliomaFeatures, GliomaTable, GliomaTableKind};
 use oncograph_report::{Banner, RESEARCH_ONLY, Report, ReportTable};
 use oncograph_study::cli::{
-    StudyArgs, StudyProgress, command_line, device, one_thread_per_tensor, open_run, parse, program,
-    read_config, stop_on_ctrl_c, workers,
+    StudyArgs, StudyProgress, command_line, device, in_precision, one_thread_per_tensor, open_run, parse,
+    program, read_config, stop_on_ctrl_c, workers,
 };
 use oncograph_study::{
     Cohort, Metric, ScoreOptions, ScoreTable, Scores, Study, StudyResults, calibration_plot, roc_curves,
@@ -50,7 +50,8 @@ fn run(args: &Args) -> anyhow::Result<()> {
     let stop = stop_on_ctrl_c()?;
     let root = args.study.out.join("glioma_tables");
     let (config, run, is_new) = open_run(&root, args.study.resume.as_ref(), || settings(args))?;
-    let result = compare(args, &config, &run, &stop);
+    let precision = config.fit.precision;
+    let result = in_precision(&args.study.device, precision, || compare(args, &config, &run, &stop));
     // A run that could not begin, because its data is bad, leaves nothing behind.
     let began = std::fs::read_dir(run.path()).is_ok_and(|all| all.count() > 1);
     if is_new && !began && result.is_err() && !stop.is_requested() {
@@ -70,6 +71,7 @@ fn settings(args: &Args) -> anyhow::Result<GliomaTablesConfig> {
     config.seed = args.study.seed.unwrap_or(config.seed);
     config.folds = args.study.folds.unwrap_or(config.folds);
     config.repeats = args.study.repeats.unwrap_or(config.repeats);
+    config.fit.precision = args.study.precision;
     config.validate()?;
     Ok(config)
 }

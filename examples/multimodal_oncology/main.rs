@@ -13,7 +13,8 @@ use oncograph_omics::{
     write_bundle,
 };
 use oncograph_study::cli::{
-    StudyProgress, device, one_thread_per_tensor, open_run, parse, program, stop_on_ctrl_c, workers,
+    StudyProgress, device, in_precision, one_thread_per_tensor, open_run, parse, program, stop_on_ctrl_c,
+    workers,
 };
 use oncograph_study::{Constant, JOBS, Linear, Penalty, RandomForest, ScoreOptions, Study, StudyResults};
 use oncograph_train::{RunDir, StopFlag};
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
     program(|| {
         one_thread_per_tensor()?;
         match &args.predict {
-            Some(file) => predict(&args, file),
+            Some(file) => in_precision(&args.study.device, args.study.precision, || predict(&args, file)),
             None => run(&args),
         }
     })
@@ -45,7 +46,8 @@ fn run(args: &Args) -> Result<()> {
         args.study.resume.as_ref(),
         || Settings::from_args(args),
     )?;
-    let result = study(&settings, &run, &stop);
+    let precision = settings.system.fit.precision;
+    let result = in_precision(&settings.device, precision, || study(&settings, &run, &stop));
     // A run that could not begin, because its data is bad, leaves nothing behind.
     if is_new && !run.file(JOBS).exists() && result.is_err() && !stop.is_requested() {
         std::fs::remove_dir_all(run.path()).ok();

@@ -151,6 +151,7 @@ fn system(args: &Args, preset: OmicsPreset) -> OmicsSystemConfig {
     if let Some(rate) = args.learning_rate {
         system.fit.optimizer = OptimizerConfig::AdamW(AdamWConfig::new(rate).weight_decay(0.01));
     }
+    system.fit.precision = args.study.precision;
     if let Some(patience) = args.patience {
         system.fit = system.fit.early_stop(patience);
     }

@@ -168,7 +168,8 @@ fn system(args: &Args) -> StgSystemConfig {
         .model(model)
         .images(!args.no_images)
         .features(args.features.unwrap_or_default())
-        .load(LoadOptions::new().empty_as_missing(args.empty_as_missing));
+        .load(LoadOptions::new().empty_as_missing(args.empty_as_missing))
+        .precision(args.study.precision);
     if let Some(epochs) = args.epochs {
         system = system.epochs(epochs);
     }

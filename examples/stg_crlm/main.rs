@@ -10,8 +10,8 @@ use oncograph_spatiotemporal::{
     CtEncoder, StgBundleParts, StgCohort, StgSystem, parameter_table, stg_model_card, write_stg_bundle,
 };
 use oncograph_study::cli::{
-    StudyProgress, device, one_thread_per_tensor, open_run, parse, program, progress_bar, stop_on_ctrl_c,
-    workers,
+    StudyProgress, device, in_precision, one_thread_per_tensor, open_run, parse, program, progress_bar,
+    stop_on_ctrl_c, workers,
 };
 use oncograph_study::{Constant, CoxRidge, ScoreOptions, Study};
 use oncograph_train::{RunDir, StopFlag};
@@ -45,7 +45,8 @@ fn run(args: &Args) -> anyhow::Result<()> {
     let stop = stop_on_ctrl_c()?;
     let root = args.study.out.join("stg_crlm");
     let (config, run, is_new) = open_run(&root, args.study.resume.as_ref(), || RunConfig::from_args(args))?;
-    let result = study(args, &config, &run, &stop);
+    let precision = config.system.fit.precision;
+    let result = in_precision(&config.device, precision, || study(args, &config, &run, &stop));
     // A run that could not begin, because its data is bad, leaves nothing behind.
     let began = run.file("folds").exists();
     if is_new && !began && result.is_err() && !stop.is_requested() {

@@ -6,15 +6,17 @@ use oncograph_datasets::crlm::{ClinicalTable, ImageFiles};
 use oncograph_deploy::Bundle;
 use oncograph_report::{Banner, Cell, RESEARCH_ONLY, Report, ReportTable};
 use oncograph_spatiotemporal::{STG_BUNDLE, StgPatient, StgPrediction, StgPredictor, slices_with_masks};
-use oncograph_study::cli::device;
+use oncograph_study::cli::{StudyArgs, device, in_precision};
 use oncograph_train::RunDir;
 use std::path::PathBuf;
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let path = bundle(args)?;
     let bundle = Bundle::open(&path)?;
-    let predictor = StgPredictor::open(&bundle, &device(&args.study.device)?)?;
-    let answer = predictor.predict(&patient(args)?)?;
+    let StudyArgs { device: name, precision, .. } = &args.study;
+    let answer = in_precision(name, *precision, || -> anyhow::Result<_> {
+        Ok(StgPredictor::open(&bundle, &device(name)?)?.predict(&patient(args)?)?)
+    })?;
     let out = RunDir::create(&args.study.out.join("stg_crlm_predictions"))?;
     out.write_json("prediction.json", &answer)?;
     answer.report.write(out.path(), "clinical_report")?;

@@ -17,7 +17,7 @@ ap.add_argument("--dir", default="target/bench")
 ap.add_argument("--runs", type=int, default=5)
 ap.add_argument("--seconds", type=float, default=2)
 ap.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-ap.add_argument("--tf32", action="store_true")
+ap.add_argument("--precision", default="f32", choices=["f32", "tf32", "bf16"])
 ap.add_argument("--threads", type=int, default=2)
 args = ap.parse_args()
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -38,7 +38,7 @@ def peer(case, variant, package):
 def torch_():
     import torch
     torch.set_num_threads(args.threads)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = args.tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = args.precision != "f32"
     torch.backends.cudnn.benchmark = args.device != "cpu"
     return torch
 
@@ -678,19 +678,30 @@ def place():
     return torch.device(args.device)
 
 
+def products():
+    """In bf16 activations are, too: torch casts them."""
+    import contextlib
+    if args.precision != "bf16":
+        return contextlib.nullcontext()
+    import torch
+    return torch.autocast(args.device, torch.bfloat16)
+
+
 def run(case, variant):
     make, package = CASES[case][variant]
     tensors = read(case.replace("/", "_") + ".safetensors")
     # Whatever a case makes is where its tensors are; not around the work, which it would slow.
     with place():
         work, check = make(tensors)
-    got = work()
+    with products():
+        got = work()
     wait()
     gc.collect()
     wall, cpu, begun = [], [], time.perf_counter()
     while len(wall) < max(args.runs, 3) or (time.perf_counter() - begun < args.seconds and len(wall) < 200):
         a, c = time.perf_counter(), time.process_time()
-        got = work()
+        with products():
+            got = work()
         wait()
         wall.append(time.perf_counter() - a)
         cpu.append(time.process_time() - c)

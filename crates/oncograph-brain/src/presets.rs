@@ -7,6 +7,7 @@ use crate::{
     PopulationGraphConfig, Result, SvmHeadConfig, TractChannels, TractEncoderConfig, VoxelSampling,
 };
 use oncograph_losses::BiLevelConfig;
+use oncograph_nn::Precision;
 use oncograph_nn::optim::{AdamConfig, SgdConfig};
 use oncograph_train::{FitConfig, Keep, OptimizerConfig};
 use serde::{Deserialize, Serialize};
@@ -149,6 +150,20 @@ impl GliomaConfig {
     /// Sets where tensors live.
     pub fn device(mut self, device: impl Into<String>) -> Self {
         self.device = device.into();
+        self
+    }
+
+    /// Sets what products of every stage are computed in.
+    pub fn precision(mut self, precision: Precision) -> Self {
+        for fit in [
+            &mut self.autoencoder_fit.fit,
+            &mut self.tracts_fit.fit,
+            &mut self.model_fit,
+            &mut self.classifier_fit,
+            &mut self.mlp_fit,
+        ] {
+            fit.precision = precision;
+        }
         self
     }
 

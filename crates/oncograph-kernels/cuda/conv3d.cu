@@ -108,3 +108,30 @@ extern "C" __global__ void channel_sums(const real *__restrict__ dy, real *__res
   sum = block_sum(sum, parts);
   if (threadIdx.x == 0) sums[c] = real(sum);
 }
+
+// The bits of the nearest bf16, of two the even one. By integers: subnormal numbers are kept.
+static __device__ __forceinline__ u32 bf16_bits(real value) {
+  const u32 bits = __float_as_uint(float(value));
+  // A NaN stays one, whose upper half alone may be that of an infinity.
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return bits >> 16 | 0x40u;
+  return (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
+}
+
+// y[i] = x[i] as bf16.
+extern "C" __global__ void pack_bf16(const real *__restrict__ x, unsigned short *__restrict__ y, u64 count) {
+  FOR_EACH(i, count) y[i] = (unsigned short)bf16_bits(x[i]);
+}
+
+// y[n, c, voxel] = the bf16 x[n, c, voxel], plus bias[c] if there is a bias; count elements in all.
+extern "C" __global__ void unpack_bf16(const unsigned short *__restrict__ x, real *__restrict__ y,
+                                       const real *__restrict__ bias, u32 channels, u32 voxels, u64 count) {
+  FOR_EACH(i, count) {
+    const real value = real(__uint_as_float(u32(x[i]) << 16));
+    y[i] = bias ? value + bias[i / voxels % channels] : value;
+  }
+}
+
+// x[i] = x[i] rounded to bf16.
+extern "C" __global__ void round_bf16(real *__restrict__ x, u64 count) {
+  FOR_EACH(i, count) x[i] = real(__uint_as_float(bf16_bits(x[i]) << 16));
+}

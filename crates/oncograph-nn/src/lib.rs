@@ -43,6 +43,7 @@ mod parallel;
 mod params;
 pub mod pool;
 pub mod portable;
+mod precision;
 mod rows;
 pub mod scheduler;
 pub mod segment;
@@ -63,6 +64,7 @@ pub use mlp::{Mlp, MlpConfig};
 pub use mode::Mode;
 pub use oncograph_core::Seed;
 pub use params::{ParamStore, save_tensors};
+pub use precision::{Precision, with_precision};
 pub use rows::{log_sum_exp, unit_rows};
 
 // The examples of the README are compiled and run as doctests.

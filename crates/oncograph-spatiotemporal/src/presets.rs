@@ -4,6 +4,7 @@ use crate::{
 };
 use oncograph_datasets::crlm::{Endpoint, FeatureSet, LoadOptions};
 use oncograph_losses::{LinearSchedule, TaskWeights, TemporalKind};
+use oncograph_nn::Precision;
 use oncograph_nn::optim::AdamWConfig;
 use oncograph_nn::scheduler::PlateauConfig;
 use oncograph_train::{FitConfig, OptimizerConfig};
@@ -185,6 +186,12 @@ impl StgSystemConfig {
     /// Sets the learning rate.
     pub fn learning_rate(mut self, rate: f64) -> Self {
         self.fit = self.fit.learning_rate(rate);
+        self
+    }
+
+    /// Sets what products of training are computed in.
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.fit.precision = precision;
         self
     }
 

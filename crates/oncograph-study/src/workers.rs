@@ -1,12 +1,13 @@
 //! Jobs side by side, one thread each: the tensors of one fold are too small to share out.
 
+use oncograph_nn::{Precision, with_precision};
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// As the main thread has; gradients are walked recursively.
 const STACK: usize = 8 << 20;
 
-/// The results of `job` for each of `items`, in their order, by `workers` threads at once.
+/// The results of `job` for each of `items`, in their order, by `workers` threads at once, in the precision of this one.
 ///
 /// # Errors
 /// The first error that a worker meets; jobs that have not begun are left out then.
@@ -19,13 +20,13 @@ pub fn side_by_side<T: Sync, R: Send, E: Send + From<Unavailable>>(
     if workers == 1 {
         return items.iter().map(job).collect();
     }
-    let next = AtomicUsize::new(0);
+    let (next, precision) = (AtomicUsize::new(0), Precision::current());
     let work = || -> Result<Vec<(usize, R)>, E> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).stack_size(STACK).build();
         let pool = pool.map_err(|e| E::from(Unavailable(e.to_string())))?;
         let mut done = vec![];
         while let Some((i, item)) = take(&next, items) {
-            match pool.install(|| job(item)) {
+            match pool.install(|| with_precision(precision, || job(item))) {
                 Ok(result) => done.push((i, result)),
                 Err(error) => {
                     next.store(items.len(), Ordering::Relaxed);
@@ -74,6 +75,10 @@ mod tests {
         let items: Vec<u32> = (0..50).collect();
         let squares = side_by_side(&items, 4, |i| Ok::<_, Error>(i * i)).unwrap();
         assert_eq!(squares, items.iter().map(|i| i * i).collect::<Vec<_>>());
+        let precisions = with_precision(Precision::Bf16, || {
+            side_by_side(&items, 4, |_| Ok::<_, Error>(Precision::current())).unwrap()
+        });
+        assert_eq!(precisions, [Precision::Bf16; 50]);
         let begun = AtomicUsize::new(0);
         let failed = side_by_side(&items, 2, |i| {
             begun.fetch_add(1, Ordering::Relaxed);

@@ -3,7 +3,7 @@ use candle_core::{Device, Tensor};
 use oncograph_core::AtFile;
 use oncograph_nn::optim::Optimizer;
 use oncograph_nn::scheduler::ReduceLrOnPlateau;
-use oncograph_nn::{ParamStore, save_tensors};
+use oncograph_nn::{ParamStore, Precision, save_tensors};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -37,6 +37,9 @@ pub struct Progress {
     pub best_of: BTreeMap<String, usize>,
     /// The learning-rate schedule.
     pub plateau: Option<ReduceLrOnPlateau>,
+    /// What products are computed in.
+    #[serde(default)]
+    pub precision: Precision,
 }
 
 /// Where the JSON of [`Progress`] lies among the tensors: one file can be renamed into place as a whole.

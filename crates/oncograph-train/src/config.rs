@@ -1,4 +1,5 @@
 use crate::{Error, Result};
+use oncograph_nn::Precision;
 use oncograph_nn::optim::{Adam, AdamConfig, AdamW, AdamWConfig, Optimizer, Sgd, SgdConfig};
 use oncograph_nn::scheduler::PlateauConfig;
 use serde::{Deserialize, Serialize};
@@ -113,6 +114,16 @@ pub struct FitConfig {
     pub clip_norm: Option<f64>,
     /// Epochs between checkpoints.
     pub checkpoint_every: usize,
+    /// What products of training and validation are computed in; others than f32 need a GPU.
+    #[serde(default)]
+    pub precision: Precision,
+    /// How far the first loss in a reduced precision may be from that in f32, relative to it; 0.05.
+    #[serde(default = "tolerance")]
+    pub precision_tolerance: f64,
+}
+
+fn tolerance() -> f64 {
+    0.05
 }
 
 impl FitConfig {
@@ -128,6 +139,8 @@ impl FitConfig {
             keep: Keep::Best,
             clip_norm: None,
             checkpoint_every: 1,
+            precision: Precision::F32,
+            precision_tolerance: tolerance(),
         }
     }
 
@@ -183,6 +196,18 @@ impl FitConfig {
         self
     }
 
+    /// Sets what products are computed in.
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self
+    }
+
+    /// Sets how far the first loss in a reduced precision may be from that in f32, relative to it.
+    pub fn precision_tolerance(mut self, tolerance: f64) -> Self {
+        self.precision_tolerance = tolerance;
+        self
+    }
+
     /// Checks the ranges.
     ///
     /// # Errors
@@ -216,10 +241,10 @@ impl FitConfig {
                 return refuse("warmup_cosine", "the only schedule", "another as well".into());
             }
         }
-        if let Some(norm) = self.clip_norm
-            && (norm.is_nan() || norm <= 0.0)
-        {
-            return refuse("clip_norm", "positive", norm.to_string());
+        let positive =
+            [("clip_norm", self.clip_norm.unwrap_or(1.0)), ("precision_tolerance", self.precision_tolerance)];
+        if let Some((field, value)) = positive.into_iter().find(|(_, v)| v.is_nan() || *v <= 0.0) {
+            return refuse(field, "positive", value.to_string());
         }
         self.optimizer.validate()?;
         match &self.plateau {

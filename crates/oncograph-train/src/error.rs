@@ -1,4 +1,5 @@
 use oncograph_core::{Argument, AtFile};
+use oncograph_nn::Precision;
 use std::borrow::Cow;
 
 /// What can go wrong in this crate.
@@ -22,6 +23,21 @@ pub enum Error {
         step: usize,
         /// The loss.
         value: f64,
+    },
+    /// The first loss in a reduced precision is not that in f32.
+    #[error(
+        "the first loss is {got} in {precision} and {exact} in f32, further apart than {tolerance} of it: train in f32, or \
+         allow more by `precision_tolerance`"
+    )]
+    Imprecise {
+        /// The precision.
+        precision: Precision,
+        /// The loss in it.
+        got: f64,
+        /// The loss in f32.
+        exact: f64,
+        /// The difference that is allowed, relative to the latter.
+        tolerance: f64,
     },
     /// The run was stopped on request; its last checkpoint is on disk.
     #[error("stopped on request; the run can be resumed")]

@@ -1,9 +1,10 @@
 use crate::checkpoint::{Progress, TrainingCheckpoint};
-use crate::{EpochRecord, Error, FitConfig, Keep, Result, StopFlag};
+use crate::{EpochRecord, Error, FitConfig, Keep, Result, StopFlag, precision};
 use candle_core::{DType, Tensor};
+use oncograph_core::AtFile;
 use oncograph_nn::optim::Optimizer;
 use oncograph_nn::scheduler::ReduceLrOnPlateau;
-use oncograph_nn::{Gradients, ParamStore};
+use oncograph_nn::{Gradients, ParamStore, with_precision};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -40,7 +41,8 @@ pub struct Validation {
 
 /// What is trained: the owner of the model and the data.
 ///
-/// Every random draw must come from a stream named after epoch and step, so that a resumed run makes the same.
+/// Every random draw must come from a stream named after epoch and step, so that a resumed run makes the same. In a reduced
+/// precision the first step is computed in f32 as well, before it is taken.
 pub trait Learner {
     /// How many steps an epoch has.
     fn steps(&self, epoch: usize) -> usize;
@@ -101,8 +103,12 @@ pub type Parameters = HashMap<String, Tensor>;
 /// run that is killed at any moment and started again ends with the same bits as one that was not. Stopped through
 /// `stop`, it returns [`Error::Stopped`]; the unfinished epoch is done again by the next run.
 ///
+/// Steps and validation are computed within [`with_precision`] of the configuration.
+///
 /// # Errors
-/// [`Error::Diverged`] for a loss that is not finite, [`Error::Stopped`], errors of files and of the learner.
+/// [`Error::Diverged`] for a loss that is not finite, [`Error::Stopped`], errors of files and of the learner. In a reduced
+/// precision, before the first epoch, if the device does not have it, and [`Error::Imprecise`] at the first step; an error
+/// that names the checkpoint if it is of another precision.
 pub fn fit(
     learner: &mut dyn Learner,
     store: &ParamStore,
@@ -125,19 +131,37 @@ pub fn fit_each(
     config: &FitConfig,
     checkpoint: Option<&Path>,
     stop: &StopFlag,
-    mut on_epoch: impl FnMut(&EpochRecord),
+    on_epoch: impl FnMut(&EpochRecord),
 ) -> Result<(FitOutcome, BTreeMap<String, Parameters>)> {
     config.validate()?;
+    precision::check_device(store, config.precision)?;
+    with_precision(config.precision, || train(learner, store, config, checkpoint, stop, on_epoch))
+}
+
+fn train(
+    learner: &mut dyn Learner,
+    store: &ParamStore,
+    config: &FitConfig,
+    checkpoint: Option<&Path>,
+    stop: &StopFlag,
+    mut on_epoch: impl FnMut(&EpochRecord),
+) -> Result<(FitOutcome, BTreeMap<String, Parameters>)> {
     let mut optimizer = config.optimizer.build()?;
     let rate = optimizer.learning_rate();
     let plateau = match &config.plateau {
         Some(plateau) => Some(ReduceLrOnPlateau::new(optimizer.learning_rate(), plateau.clone())?),
         None => None,
     };
-    let mut progress = Progress { plateau, ..Progress::default() };
+    let mut progress = Progress { plateau, precision: config.precision, ..Progress::default() };
     let mut best = store.snapshot()?;
     let mut best_of = BTreeMap::new();
-    if let Some(saved) = checkpoint.map(TrainingCheckpoint::load).transpose()?.flatten() {
+    if let Some(path) = checkpoint
+        && let Some(saved) = TrainingCheckpoint::load(path)?
+    {
+        if saved.progress.precision != config.precision {
+            let cause = format!("begun in {}, not in {}", saved.progress.precision, config.precision);
+            return Err(AtFile::new(path, cause).into());
+        }
         store.restore(&saved.parameters)?;
         optimizer.load_state(&saved.optimizer)?;
         (best, best_of, progress) = (saved.best, saved.best_of, saved.progress);
@@ -231,10 +255,17 @@ fn run_epoch(
         }
         #[cfg(feature = "cuda")]
         let _step = oncograph_nn::cuda::ProfiledStep::begin();
+        let exact = match (epoch, step) {
+            (0, 0) => precision::loss_in_f32(learner, store, config, (epoch, step))?,
+            _ => None,
+        };
         let StepGradients { loss: value, mut gradients, parts: of_step } =
             learner.step_gradients(store, epoch, step)?;
         if !value.is_finite() {
             return Err(Error::Diverged { epoch, step, value });
+        }
+        if let Some(exact) = exact {
+            precision::compare(config, exact, value)?;
         }
         if let Some(norm) = config.clip_norm {
             gradients.clip_norm(norm)?;

@@ -1,4 +1,5 @@
 use crate::fit::scalar;
+use crate::precision::buffers;
 use crate::{Result, StepGradients};
 use candle_core::{Tensor, Var};
 use oncograph_nn::{Gradients, ParamStore};
@@ -70,13 +71,6 @@ pub fn cached_gradients(
         gradients.add(&store.backward(&(forward(at)? * of_part)?.sum_all()?)?)?;
     }
     Ok(StepGradients { loss: value, gradients, parts })
-}
-
-/// The values that are not trained, with copies of them.
-fn buffers(store: &ParamStore) -> Result<Vec<(Var, Tensor)>> {
-    let trained: std::collections::BTreeSet<String> = store.trainable().into_iter().map(|(n, _)| n).collect();
-    let rest = store.names().into_iter().filter(|n| !trained.contains(n)).filter_map(|n| store.get(&n));
-    rest.map(|var| Ok((var.clone(), var.as_tensor().copy()?.detach()))).collect()
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod epoch;
 mod error;
 mod fit;
 mod gradient_cache;
+mod precision;
 mod run_dir;
 mod stop;
 

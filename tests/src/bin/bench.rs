@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use clap::Parser;
 use oncograph_alloc::Recycling;
-use oncograph_nn::DeviceSpec;
+use oncograph_nn::{DeviceSpec, Precision, with_precision};
 use oncograph_tests::bench::{Settings, cases};
 use std::path::PathBuf;
 
@@ -28,9 +28,9 @@ struct Arguments {
     /// Where the work is done: cpu, cuda or cuda:N, which needs the feature `cuda`.
     #[arg(long, default_value = "cpu")]
     device: DeviceSpec,
-    /// Let a GPU multiply matrices and convolve with 10 bits of mantissa.
-    #[arg(long)]
-    tf32: bool,
+    /// What products are computed in: f32, tf32 or bf16; all but f32 need a GPU.
+    #[arg(long, default_value_t = Precision::F32)]
+    precision: Precision,
     /// Inputs so small that only the way is tested.
     #[arg(long)]
     tiny: bool,
@@ -44,9 +44,6 @@ fn main() -> Result<()> {
     };
     let all = cases();
     let case = all.iter().find(|c| c.name == name).with_context(|| format!("{name}: no such case"))?;
-    if arguments.tf32 {
-        allow_tf32()?;
-    }
     let settings = Settings {
         dir: arguments.dir,
         runs: arguments.runs,
@@ -54,18 +51,9 @@ fn main() -> Result<()> {
         device: arguments.device.open()?,
         tiny: arguments.tiny,
     };
-    let measured = case.run(&settings).with_context(|| name.clone())?;
+    arguments.precision.check_device(&settings.device)?;
+    let measured = with_precision(arguments.precision, || case.run(&settings));
+    let measured = measured.with_context(|| name.clone())?;
     println!("{}", serde_json::to_string(&measured)?);
     Ok(())
-}
-
-#[cfg(feature = "cuda")]
-fn allow_tf32() -> Result<()> {
-    candle_core::cuda_backend::set_gemm_reduced_precision_f32(true);
-    Ok(())
-}
-
-#[cfg(not(feature = "cuda"))]
-fn allow_tf32() -> Result<()> {
-    anyhow::bail!("--tf32 is of GPUs: build with the feature cuda")
 }

@@ -224,6 +224,8 @@ const HELPERS: &[&str] = &[
     "mirrored_mean",
     "complete_edges",
     "consecutive_edges",
+    // Convolutions in it are held to f32, and on CUDA devices to the CPU, by the tests of kernels.
+    "with_precision",
     // What tests ask about CUDA devices.
     "by_host",
     "without_cudnn",

@@ -1,8 +1,10 @@
-// The part of cuDNN that a convolution of any rank needs, by the definition: f32 and f64, tensors with any strides,
-// filters of the plain and the channels-last format. Enough to test the code that fills the descriptors.
+// The part of cuDNN that a convolution of any rank needs, by the definition: f32, f64, and bf16 whose products are summed
+// in f32, tensors with any strides, filters of the plain and the channels-last format. Enough to test the code that fills
+// the descriptors.
 #include "sim.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <vector>
 
@@ -11,7 +13,8 @@ using cudasim::Counted;
 namespace {
 
 enum : int { DNN_OK = 0, DNN_BAD_PARAM = 2000, DNN_NOT_SUPPORTED = 3000, DNN_FAILED = 5000 };
-enum : int { TYPE_F32 = 0, TYPE_F64 = 1 };      // cudnnDataType_t
+enum : int { TYPE_F32 = 0, TYPE_F64 = 1, TYPE_BF16 = 9 }; // cudnnDataType_t
+enum : int { TENSOR_OPS = 1 };                  // cudnnMathType_t
 enum : int { CHANNELS_FIRST = 0 };              // cudnnTensorFormat_t
 enum : int { CROSS_CORRELATION = 1 };           // cudnnConvolutionMode_t
 constexpr size_t WORKSPACE = 64;                // more than nothing, so that a workspace that is not passed shows
@@ -28,6 +31,7 @@ struct Filter {
 struct Convolution {
   Ints pad, stride, dilation;
   int groups = 1;
+  int sums = 0, math = 0; // what is added in, and with which units
 };
 
 int handle;
@@ -169,15 +173,62 @@ template <class T> int run(const Job &job) {
   }
 }
 
+float wide(uint16_t bits) {
+  const uint32_t all = uint32_t(bits) << 16;
+  float value;
+  memcpy(&value, &all, sizeof value);
+  return value;
+}
+// The nearest, of two the even one.
+uint16_t narrow(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  if (value != value) return uint16_t(bits >> 16 | 0x40);
+  return uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+size_t length(const Ints &dims, const Ints &strides) {
+  size_t last = 0;
+  for (size_t d = 0; d < dims.size(); d++) last += size_t(dims[d] - 1) * size_t(strides[d]);
+  return last + 1;
+}
+
+// In f32, with operands of bf16 and a result that is rounded to it.
+int run_bf16(const Job &job) {
+  const auto &xd = *static_cast<Tensor *>(job.xd), &yd = *static_cast<Tensor *>(job.yd);
+  const auto &wd = *static_cast<Filter *>(job.wd);
+  const auto &cd = *static_cast<Convolution *>(job.cd);
+  if (cd.sums != TYPE_F32 || cd.math != TENSOR_OPS) return bad("bf16 is summed in f32, by tensor operations");
+  if (*static_cast<const float *>(job.beta) != 0) return bad("bf16 is added to nothing");
+  const size_t lengths[3] = {length(xd.dims, xd.strides), length(wd.dims, strides_of(wd)), length(yd.dims, yd.strides)};
+  void *const parts[3] = {job.x, job.w, job.y};
+  std::vector<float> values[3];
+  for (int p = 0; p < 3; p++)
+    for (size_t i = 0; i < lengths[p]; i++) values[p].push_back(wide(static_cast<uint16_t *>(parts[p])[i]));
+  Job inner = job;
+  inner.x = values[0].data();
+  inner.w = values[1].data();
+  inner.y = values[2].data();
+  if (const int failed = run<float>(inner)) return failed;
+  const int result = job.result == Result::X ? 0 : job.result == Result::W ? 1 : 2;
+  // What lies between the elements of a strided result goes there and back unchanged.
+  for (size_t i = 0; i < lengths[result]; i++) static_cast<uint16_t *>(parts[result])[i] = narrow(values[result][i]);
+  return DNN_OK;
+}
+
 int convolve(const char *name, const Job &job, const void *workspace, size_t bytes) {
   ENTER(DNN_FAILED);
   const Counted counted(name, 0);
   if (!workspace || bytes < WORKSPACE) return bad("the workspace is smaller than was asked for");
-  switch (static_cast<Tensor *>(job.xd)->type) {
+  const int type = static_cast<Tensor *>(job.xd)->type;
+  if (static_cast<Tensor *>(job.yd)->type != type || static_cast<Filter *>(job.wd)->type != type)
+    return bad("types differ");
+  switch (type) {
   case TYPE_F32: return run<float>(job);
   case TYPE_F64: return run<double>(job);
+  case TYPE_BF16: return run_bf16(job);
   default:
-    cudasim::failed(DNN_NOT_SUPPORTED, "convolutions of types other than f32 and f64 are not part of the stand-in");
+    cudasim::failed(DNN_NOT_SUPPORTED, "convolutions of types other than f32, f64, bf16 are not part of the stand-in");
     return DNN_NOT_SUPPORTED;
   }
 }
@@ -251,20 +302,24 @@ API int cudnnSetFilter4dDescriptor(void *d, int type, int format, int k, int c, 
 API int cudnnCreateConvolutionDescriptor(void **d) { return create<Convolution>(d); }
 API int cudnnDestroyConvolutionDescriptor(void *d) { return destroy<Convolution>(d); }
 API int cudnnSetConvolutionNdDescriptor(void *d, int n, const int *pad, const int *stride, const int *dilation, int mode,
-                                        int) {
+                                        int sums) {
   if (mode != CROSS_CORRELATION) return DNN_NOT_SUPPORTED; // what frameworks call a convolution
   auto &c = *static_cast<Convolution *>(d);
   c.pad.assign(pad, pad + n);
   c.stride.assign(stride, stride + n);
   c.dilation.assign(dilation, dilation + n);
+  c.sums = sums;
   return DNN_OK;
 }
 API int cudnnSetConvolution2dDescriptor(void *d, int ph, int pw, int sh, int sw, int dh, int dw, int mode, int type) {
   const int pad[2] = {ph, pw}, stride[2] = {sh, sw}, dilation[2] = {dh, dw};
   return cudnnSetConvolutionNdDescriptor(d, 2, pad, stride, dilation, mode, type);
 }
-// Every choice of it gives the same here.
-API int cudnnSetConvolutionMathType(void *, int) { return DNN_OK; }
+// Of f32 and f64 every choice gives the same here.
+API int cudnnSetConvolutionMathType(void *d, int math) {
+  static_cast<Convolution *>(d)->math = math;
+  return DNN_OK;
+}
 API int cudnnSetConvolutionGroupCount(void *d, int groups) {
   static_cast<Convolution *>(d)->groups = groups;
   return DNN_OK;

@@ -115,17 +115,14 @@ fn section(results: &Results) -> String {
          | work | ours | fastest peer | ratio | target | GPU memory, MB | difference |\n|---|---|---|---|---|---|---|\n",
     );
     for set in &plan::SETS {
-        for tf32 in [false, true].into_iter().take(1 + usize::from(set.tf32)) {
-            let peers = results.part(&format!("peers-{}{}", set.name, ending(tf32)));
-            set.cases.iter().for_each(|case| text.push_str(&row(results, peers, *case, tf32)));
+        for precision in set.precisions {
+            let ending = plan::ending(precision);
+            let peers = results.part(&format!("peers-{}{ending}", set.name));
+            set.cases.iter().for_each(|case| text.push_str(&row(results, peers, *case, &ending)));
         }
     }
     text.push_str(&by_host(results));
     text
-}
-
-fn ending(tf32: bool) -> &'static str {
-    if tf32 { "-tf32" } else { "" }
 }
 
 /// The machine, the versions and the bandwidth.
@@ -182,10 +179,11 @@ fn examples(results: &Results) -> String {
     format!("\nExamples, largest difference of a loss from the CPU's: {}.\n", all.join(", "))
 }
 
-fn row(results: &Results, peers: Option<&Outcome>, (case, work): (&str, &str), tf32: bool) -> String {
-    let ours = results.part(&format!("bench-{}{}", case.replace('/', "_"), ending(tf32)));
+/// The row of a case whose part's name has this ending.
+fn row(results: &Results, peers: Option<&Outcome>, (case, work): (&str, &str), ending: &str) -> String {
+    let ours = results.part(&format!("bench-{}{ending}", case.replace('/', "_")));
     let Some(ours) = ours else { return String::new() };
-    let work = format!("{work}{}", if tf32 { ", TF32" } else { "" });
+    let work = format!("{work}{}", ending.replace('-', ", "));
     let target = TARGETS.iter().find(|(start, ..)| case.starts_with(start)).map(|(.., most)| *most);
     let target = target.filter(|most| !most.is_nan());
     let wanted = target.map_or("-".into(), |most| format!("{most:.1}"));
@@ -285,7 +283,7 @@ mod tests {
         let peers =
             outcome("peers-graphs_1e6", State::TimedOut, vec![peer("PyG", 0.05), peer("PyG CSR", 0.044)]);
         let all = results(vec![outcome("bench-graph_sage", State::Passed, vec![ours]), peers]);
-        let row = row(&all, all.part("peers-graphs_1e6"), ("graph/sage", "SAGE"), false);
+        let row = row(&all, all.part("peers-graphs_1e6"), ("graph/sage", "SAGE"), "");
         assert!(row.contains("PyG CSR 44 ms") && row.contains("**0.25** | 0.5 | 900 / 500 | 2e-7"), "{row}");
     }
 
@@ -316,6 +314,6 @@ mod tests {
     #[test]
     fn gatv2_has_no_target() {
         let all = results(vec![outcome("bench-graph_gatv2", State::Passed, vec![json!({ "wall": [1.0] })])]);
-        assert!(row(&all, None, ("graph/gatv2", "GATv2"), false).contains("| - | - | - |"));
+        assert!(row(&all, None, ("graph/gatv2", "GATv2"), "").contains("| - | - | - |"));
     }
 }

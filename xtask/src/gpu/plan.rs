@@ -28,10 +28,18 @@ pub struct Set {
     pub name: &'static str,
     /// Cases of `bench`, and what the page calls them.
     pub cases: &'static [(&'static str, &'static str)],
-    /// Whether also with products in TF32.
-    pub tf32: bool,
+    /// What products are computed in, one after the other.
+    pub precisions: &'static [&'static str],
     /// Seconds for one of our cases, and for all of the peers'.
     limits: (f64, f64),
+}
+
+/// The precision that has no ending in names.
+const F32: &str = "f32";
+
+/// What names of parts end in, for a precision.
+pub fn ending(precision: &str) -> String {
+    if precision == F32 { String::new() } else { format!("-{precision}") }
 }
 
 /// All sets, in the order in which they run.
@@ -43,7 +51,7 @@ pub const SETS: [Set; 6] = [
             ("encoder/r3d_18_batch_8", "r3d_18, inference, 8x1x40x128x128"),
             ("model/glioma_image", "glioma image encoder, training step, 2x4x120x120x120"),
         ],
-        tf32: true,
+        precisions: &[F32, "tf32", "bf16"],
         limits: (20.0, 40.0),
     },
     Set {
@@ -53,7 +61,7 @@ pub const SETS: [Set; 6] = [
             ("model/stg_decoupled", "STG decoupled, training step, batch 64"),
             ("model/omics", "omics, training step, batch 32"),
         ],
-        tf32: false,
+        precisions: &[F32],
         limits: (15.0, 40.0),
     },
     Set {
@@ -69,7 +77,7 @@ pub const SETS: [Set; 6] = [
             ("graph/gatv2_256", "GATv2 256, 1M edges"),
             ("graph/nnconv_64_1e6", "NNConv 64, 1M edges"),
         ],
-        tf32: false,
+        precisions: &[F32],
         limits: (15.0, 50.0),
     },
     Set {
@@ -80,7 +88,7 @@ pub const SETS: [Set; 6] = [
             ("graph/gat_1e7", "GAT 64, 10M edges"),
             ("graph/gatv2_1e7", "GATv2 64, 10M edges"),
         ],
-        tf32: false,
+        precisions: &[F32],
         limits: (25.0, 50.0),
     },
     Set {
@@ -91,7 +99,7 @@ pub const SETS: [Set; 6] = [
             ("graph/gat_1e7_256", "GAT 256, 10M edges"),
             ("graph/gatv2_1e7_256", "GATv2 256, 10M edges"),
         ],
-        tf32: false,
+        precisions: &[F32],
         limits: (25.0, 50.0),
     },
     // Last, since it may take all the time that is left; PyG keeps a matrix per edge, for which no GPU has the memory.
@@ -102,7 +110,7 @@ pub const SETS: [Set; 6] = [
             ("graph/nnconv_64_1e7", "NNConv 64, 10M edges"),
             ("graph/nnconv_256_1e7", "NNConv 256, 10M edges"),
         ],
-        tf32: false,
+        precisions: &[F32],
         limits: (25.0, 30.0),
     },
 ];
@@ -149,7 +157,7 @@ pub struct Kind {
 pub fn parts(tests: &[Test], kind: Kind) -> Vec<Part> {
     let mut parts = vec![
         part("versions", "machine", 15.0, vec![words("sh versions.sh")]),
-        part("bench-device_copy", "machine", 20.0, vec![bench("device/copy", kind, false)]),
+        part("bench-device_copy", "machine", 20.0, vec![bench("device/copy", kind, F32)]),
     ];
     for test in tests {
         let limit = if test.target == "kernels" { 60.0 } else { 30.0 };
@@ -158,9 +166,7 @@ pub fn parts(tests: &[Test], kind: Kind) -> Vec<Part> {
     }
     parts.extend(EXAMPLES.iter().map(|(name, options)| example(name, options, kind)));
     for set in &SETS {
-        for tf32 in [false, true].into_iter().take(1 + usize::from(set.tf32)) {
-            parts.extend(timed(set, kind, tf32));
-        }
+        set.precisions.iter().for_each(|precision| parts.extend(timed(set, kind, precision)));
     }
     if let Some(kernels) = tests.iter().find(|test| test.target == "kernels") {
         for tool in ["memcheck", "racecheck"] {
@@ -185,10 +191,10 @@ fn words(line: &str) -> Vec<String> {
 }
 
 /// One case of ours.
-fn bench(case: &str, kind: Kind, tf32: bool) -> Vec<String> {
+fn bench(case: &str, kind: Kind, precision: &str) -> Vec<String> {
     let mut line = words(&format!("bin/bench {case} --device cuda --dir work --runs 5 --seconds 0.5"));
     line.extend(kind.tiny.then(|| "--tiny".into()));
-    line.extend(tf32.then(|| "--tf32".into()));
+    line.extend(["--precision".into(), precision.into()]);
     line
 }
 
@@ -205,18 +211,18 @@ fn example(name: &str, options: &[&str], kind: Kind) -> Part {
 }
 
 /// Our cases of a set and directly after them the peers'.
-fn timed(set: &Set, kind: Kind, tf32: bool) -> Vec<Part> {
-    let ending = if tf32 { "-tf32" } else { "" };
+fn timed(set: &Set, kind: Kind, precision: &str) -> Vec<Part> {
+    let ending = ending(precision);
     let ours = |(case, _): &(&str, &str)| {
         let name = format!("bench-{}{ending}", case.replace('/', "_"));
-        part(&name, "times", set.limits.0, vec![bench(case, kind, tf32)])
+        part(&name, "times", set.limits.0, vec![bench(case, kind, precision)])
     };
     let mut parts: Vec<Part> = set.cases.iter().map(ours).collect();
     let device = if kind.stand_in { "cpu" } else { "cuda" };
     let mut line = words("python3 peers/bench.py device");
     line.extend(set.cases.iter().map(|(case, _)| case.to_string()));
     line.extend(words(&format!("--device {device} --dir work --runs 5 --seconds 0.5")));
-    line.extend(tf32.then(|| "--tf32".into()));
+    line.extend(["--precision".into(), precision.into()]);
     let mut peers = part(&format!("peers-{}{ending}", set.name), "times", set.limits.1, vec![line]);
     let usable =
         if kind.stand_in { "import torch" } else { "import torch; assert torch.cuda.is_available()" };
@@ -277,6 +283,11 @@ mod tests {
         assert!(
             parts[at("peers-graphs_1e6")].removes.contains(&PathBuf::from("work/graph_sage.safetensors"))
         );
-        assert!(parts[at("peers-images-tf32")].steps[0].contains(&"--tf32".to_string()));
+        for name in ["bench-encoder_r3d_18_training", "bench-model_glioma_image", "peers-images"] {
+            for precision in ["tf32", "bf16"] {
+                let line = &parts[at(&format!("{name}-{precision}"))].steps[0];
+                assert!(line.ends_with(&["--precision".into(), precision.into()]), "{line:?}");
+            }
+        }
     }
 }

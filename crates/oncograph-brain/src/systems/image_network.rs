@@ -111,7 +111,8 @@ impl<'s> ImageNetwork<'s> {
         let mut learner = BinaryLearner::new(logits, &labels, &inner, &training, seed)?;
         let optimizer = OptimizerConfig::Adam(AdamConfig::new(1e-3).weight_decay(5e-4));
         let epochs = if quick { 8 } else { 100 };
-        job.train(&mut learner, &store, &FitConfig::new(epochs, optimizer))?;
+        let fit = FitConfig::new(epochs, optimizer).precision(config.model_fit.precision);
+        job.train(&mut learner, &store, &fit)?;
         let test: Vec<u32> = split.test.iter().map(|i| *i as u32).collect();
         let answers = Fixed::new(&split.test, learner.logits(&test)?.into_iter().map(sigmoid));
         Ok(ImageNetworkFitted { answers, parameters: store.parameter_count() })

@@ -5,10 +5,10 @@
 
 use super::op::{ChannelSums, Convolution};
 use super::{Algorithm, Conv3d, conv3d};
-use crate::Result;
 use crate::element::{Element, with_element, with_values};
 use crate::norm::{BatchNorm, Moments, for_each_row};
 use crate::parallel::build;
+use crate::{Precision, Result};
 use candle_core::{CpuStorage, CustomOp3, DType, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
@@ -58,7 +58,11 @@ impl Conv3d {
         rows.extend(self.bias.clone());
         let moments = norm.learn(&convolved, shift.as_deref())?;
         let op = ConvNorm {
-            conv: Convolution { config: self.conv, algorithm: Algorithm::Auto },
+            conv: Convolution {
+                config: self.conv,
+                algorithm: Algorithm::Auto,
+                precision: Precision::current(),
+            },
             inv_std: moments.var.iter().map(|v| 1.0 / (v + norm.eps()).sqrt()).collect(),
             convolved,
             moments,

@@ -16,7 +16,7 @@ pub use pad::{PaddingMode, pad3d};
 pub use transpose::{ConvTranspose3d, ConvTranspose3dConfig, ConvTranspose3dLayerConfig, conv_transpose3d};
 pub use winograd::{BlockedConv3d, BlockedVolume, SpareVolumes};
 
-use crate::{Error, Result};
+use crate::{Error, Precision, Result};
 use candle_core::{DType, Tensor};
 pub(crate) use config::Geometry;
 use op::Convolution;
@@ -63,6 +63,8 @@ fn does_not_fit(g: &Geometry) -> Error {
 /// The 3D convolution (cross-correlation, as everywhere in the field) of `x` with `weight`.
 ///
 /// `y[n, o, p] = bias[o] + sum_{c, k} weight[o, c, k] x[n, c, stride p + dilation k - padding]`
+///
+/// Products are in the precision of [`with_precision`](crate::with_precision), those of the gradients, too.
 ///
 /// # Shapes
 /// `x` \[batch, in, D, H, W\], `weight` \[out, in / groups, kD, kH, kW\], `bias` \[out\] give
@@ -111,7 +113,7 @@ pub fn conv3d_with(
     if winograd && !(winograd::winograd_fits(&g) && x.dtype() == DType::F32) {
         return Err(does_not_fit(&g));
     }
-    let op = Convolution { config: *config, algorithm };
+    let op = Convolution { config: *config, algorithm, precision: Precision::current() };
     let Some(bias) = bias else { return Ok(x.apply_op2(weight, op)?) };
     if bias.dims() != &weight.dims()[..1] {
         return Err(Error::shape("conv3d bias", format!("[{}]", weight.dims()[0]), bias.dims()));

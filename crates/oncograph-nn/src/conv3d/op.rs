@@ -2,6 +2,7 @@
 
 use super::config::Geometry;
 use super::{Algorithm, Conv3dConfig, im2col, plain, winograd};
+use crate::Precision;
 #[cfg(feature = "cuda")]
 use crate::cuda;
 use crate::element::{Element, with_element};
@@ -16,6 +17,8 @@ use rayon::prelude::*;
 pub(super) struct Convolution {
     pub config: Conv3dConfig,
     pub algorithm: Algorithm,
+    /// Of the gradients, too.
+    pub precision: Precision,
 }
 
 type Operand<'a> = (&'a CpuStorage, &'a Layout);
@@ -29,16 +32,24 @@ impl Convolution {
     ) -> Result<(CpuStorage, Shape)> {
         let g = Geometry::new(x_l.dims(), w_l.dims(), &self.config)?;
         with_element!("conv3d", x.dtype(), T => {
-            let (x, w) = (T::values(x, x_l)?, T::values(w, w_l)?);
+            let precision = self.precision;
+            let (x, w) = (precision.operand(T::values(x, x_l)?), precision.operand(T::values(w, w_l)?));
             let bias = bias.map(|(b, l)| T::values(b, l)).transpose()?;
-            let tile = self.algorithm.tile(&g, T::DTYPE);
+            // What is rounded is the sum of the products.
+            let (within, behind) = if precision.rounds(T::DTYPE) { (None, bias) } else { (bias, None) };
+            let within = within.as_deref();
+            let tile = self.tile(&g, T::DTYPE);
             let y = match (self.algorithm, tile.zip(T::as_floats(&x)).zip(T::as_floats(&w))) {
-                (Algorithm::Plain, _) => plain::forward(&g, &x, &w, bias.as_deref()),
+                (Algorithm::Plain, _) => plain::forward(&g, &x, &w, within),
                 (_, Some(((m, x), w))) => {
-                    T::from_floats(winograd::forward(&g, m, x, w, bias.as_deref().and_then(T::as_floats)))
+                    T::from_floats(winograd::forward(&g, m, x, w, within.and_then(T::as_floats)))
                 }
-                _ => im2col::forward(&g, &x, &w, bias.as_deref()),
+                _ => im2col::forward(&g, &x, &w, within),
             };
+            let mut y = precision.result(y);
+            if let Some(bias) = behind {
+                add_channels(&mut y, &bias, g.out_pixels());
+            }
             Ok((T::to_cpu_storage_owned(y), Shape::from(g.out_shape())))
         })
     }
@@ -51,7 +62,13 @@ impl Convolution {
         bias: Option<cuda::launch::Operand>,
     ) -> Result<(CudaStorage, Shape)> {
         let g = Geometry::new(x.1.dims(), w.1.dims(), &self.config)?;
-        Ok((cuda::conv3d::forward(&g, x, w, bias)?, Shape::from(g.out_shape())))
+        Ok((cuda::conv3d::forward(&g, self.precision, x, w, bias)?, Shape::from(g.out_shape())))
+    }
+
+    /// As [`Algorithm::tile`]; what is rounded to bf16 is summed as exactly as f32 allows, unless tiles are asked for.
+    fn tile(&self, g: &Geometry, dtype: DType) -> Option<usize> {
+        let by_choice = self.algorithm != Algorithm::Auto || !self.precision.rounds(dtype);
+        if by_choice { self.algorithm.tile(g, dtype) } else { None }
     }
 
     /// The gradients of input and weight, each only if it is needed.
@@ -166,6 +183,7 @@ impl Convolution {
             && x.dtype() == DType::F32
             && x.track_op()
             && weight.track_op()
+            && !self.precision.rounds(x.dtype())
             && winograd::same_size(&g);
         let Some(m) = self.algorithm.tile(&g, x.dtype()).filter(|_| wanted) else { return Ok(None) };
         let (dx, dw) = winograd::with_values(x, |x| {
@@ -201,15 +219,16 @@ impl CustomOp2 for InputGradient {
     ) -> Result<(CpuStorage, Shape)> {
         let g = Geometry::new(&self.shape, w_l.dims(), &self.of.config)?;
         with_element!("conv3d", dy.dtype(), T => {
-            let (dy, w) = (T::values(dy, dy_l)?, T::values(w, w_l)?);
+            let precision = self.of.precision;
+            let (dy, w) = (precision.operand(T::values(dy, dy_l)?), precision.operand(T::values(w, w_l)?));
             // With less padding the way back would need more than 1.
-            let tile = self.of.algorithm.tile(&g, T::DTYPE).filter(|_| winograd::same_size(&g));
+            let tile = self.of.tile(&g, T::DTYPE).filter(|_| winograd::same_size(&g));
             let dx = match (self.of.algorithm, tile.zip(T::as_floats(&w)).zip(T::as_floats(&dy))) {
                 (Algorithm::Plain, _) => plain::input_gradient(&g, &w, &dy),
                 (_, Some(((m, w), dy))) => T::from_floats(winograd::input_gradient(&g, m, w, dy)),
                 _ => im2col::input_gradient(&g, &w, &dy),
             };
-            Ok((T::to_cpu_storage_owned(dx), Shape::from(self.shape.clone())))
+            Ok((T::to_cpu_storage_owned(precision.result(dx)), Shape::from(self.shape.clone())))
         })
     }
 
@@ -222,7 +241,7 @@ impl CustomOp2 for InputGradient {
         w_l: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
         let g = Geometry::new(&self.shape, w_l.dims(), &self.of.config)?;
-        let dx = cuda::conv3d::input_gradient(&g, (w, w_l), (dy, dy_l), None)?;
+        let dx = cuda::conv3d::input_gradient(&g, self.of.precision, (w, w_l), (dy, dy_l), None)?;
         Ok((dx, Shape::from(self.shape.clone())))
     }
 }
@@ -247,14 +266,15 @@ impl CustomOp2 for WeightGradient {
     ) -> Result<(CpuStorage, Shape)> {
         let g = Geometry::new(x_l.dims(), &self.shape, &self.of.config)?;
         with_element!("conv3d", x.dtype(), T => {
-            let (x, dy) = (T::values(x, x_l)?, T::values(dy, dy_l)?);
-            let tile = self.of.algorithm.tile(&g, T::DTYPE);
+            let precision = self.of.precision;
+            let (x, dy) = (precision.operand(T::values(x, x_l)?), precision.operand(T::values(dy, dy_l)?));
+            let tile = self.of.tile(&g, T::DTYPE);
             let dw = match (self.of.algorithm, tile.zip(T::as_floats(&x)).zip(T::as_floats(&dy))) {
                 (Algorithm::Plain, _) => plain::weight_gradient(&g, &x, &dy),
                 (_, Some(((m, x), dy))) => T::from_floats(winograd::weight_gradient(&g, m, x, dy)),
                 _ => im2col::weight_gradient(&g, &x, &dy),
             };
-            Ok((T::to_cpu_storage_owned(dw), Shape::from(self.shape.clone())))
+            Ok((T::to_cpu_storage_owned(precision.result(dw)), Shape::from(self.shape.clone())))
         })
     }
 
@@ -267,8 +287,15 @@ impl CustomOp2 for WeightGradient {
         dy_l: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
         let g = Geometry::new(x_l.dims(), &self.shape, &self.of.config)?;
-        let dw = cuda::conv3d::weight_gradient(&g, (x, x_l), (dy, dy_l))?;
+        let dw = cuda::conv3d::weight_gradient(&g, self.of.precision, (x, x_l), (dy, dy_l))?;
         Ok((dw, Shape::from(self.shape.clone())))
+    }
+}
+
+/// Adds to each channel of `y` \[batch, channels, voxels\] its element of `bias`.
+pub(super) fn add_channels<T: Element>(y: &mut [T], bias: &[T], voxels: usize) {
+    for (i, part) in y.chunks_mut(voxels.max(1)).enumerate() {
+        part.iter_mut().for_each(|v| *v += bias[i % bias.len()]);
     }
 }
 

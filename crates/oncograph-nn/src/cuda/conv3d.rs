@@ -1,14 +1,18 @@
 //! 3D convolutions: by cuDNN where it is built in and takes the call, else as products of matrices.
 #![allow(unsafe_code)]
 
+use super::bf16;
 #[cfg(feature = "cudnn")]
-use super::cudnn::{self, Pass};
-use super::gemm::{Matrix, gemm};
+use super::cudnn::{Call, Math, Pass};
+use super::gemm::{Matrix, gemm_in};
 use super::launch::{Operand, Packed, Real, config, function, per_element, result, storage};
+use crate::Precision;
 use crate::conv3d::Geometry;
 use crate::cuda::launch::{launch, with_real};
+#[cfg(feature = "cudnn")]
+use candle_core::DType;
 use candle_core::backend::BackendStorage as _;
-use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView, DeviceRepr};
+use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView, CudaViewMut, DeviceRepr};
 use candle_core::{CudaDevice, CudaStorage, Layout, Result, Shape};
 use oncograph_kernels::CONV3D;
 use std::cell::Cell;
@@ -32,13 +36,19 @@ pub fn without_cudnn<R>(run: impl FnOnce() -> R) -> R {
 }
 
 /// The convolution of `x` with `w`, plus `bias`.
-pub(crate) fn forward(g: &Geometry, x: Operand, w: Operand, bias: Option<Operand>) -> Result<CudaStorage> {
+pub(crate) fn forward(
+    g: &Geometry,
+    precision: Precision,
+    x: Operand,
+    w: Operand,
+    bias: Option<Operand>,
+) -> Result<CudaStorage> {
     let device = x.0.device();
     with_real!(OP, x.0.dtype(), T => {
         let (x, w) = (Packed::new(x.0, x.1)?, Packed::new(w.0, w.1)?);
         let bias = bias.map(|(s, l)| Packed::new(s, l)).transpose()?;
         let bias = bias.as_ref().map(Packed::view::<T>).transpose()?;
-        let y = Passes { device, g, slab: SLAB }.forward(x.view::<T>()?, w.view()?, bias)?;
+        let y = Passes { device, g, precision, slab: SLAB }.forward(x.view::<T>()?, w.view()?, bias)?;
         Ok(storage(y, device))
     })
 }
@@ -46,6 +56,7 @@ pub(crate) fn forward(g: &Geometry, x: Operand, w: Operand, bias: Option<Operand
 /// The gradient of the input: the transposed convolution of `dy`, plus `bias` per channel of the result.
 pub(crate) fn input_gradient(
     g: &Geometry,
+    precision: Precision,
     w: Operand,
     dy: Operand,
     bias: Option<Operand>,
@@ -53,7 +64,7 @@ pub(crate) fn input_gradient(
     let device = dy.0.device();
     with_real!(OP, dy.0.dtype(), T => {
         let (w, dy) = (Packed::new(w.0, w.1)?, Packed::new(dy.0, dy.1)?);
-        let mut dx = Passes { device, g, slab: SLAB }.input_gradient(w.view::<T>()?, dy.view()?)?;
+        let mut dx = Passes { device, g, precision, slab: SLAB }.input_gradient(w.view::<T>()?, dy.view()?)?;
         if let Some((bias, layout)) = bias {
             let bias = Packed::new(bias, layout)?;
             per_channel("add_channels", device, &bias.view::<T>()?, &mut dx, g.in_pixels())?;
@@ -63,11 +74,16 @@ pub(crate) fn input_gradient(
 }
 
 /// The gradient of the weight.
-pub(crate) fn weight_gradient(g: &Geometry, x: Operand, dy: Operand) -> Result<CudaStorage> {
+pub(crate) fn weight_gradient(
+    g: &Geometry,
+    precision: Precision,
+    x: Operand,
+    dy: Operand,
+) -> Result<CudaStorage> {
     let device = x.0.device();
     with_real!(OP, x.0.dtype(), T => {
         let (x, dy) = (Packed::new(x.0, x.1)?, Packed::new(dy.0, dy.1)?);
-        let dw = Passes { device, g, slab: SLAB }.weight_gradient(x.view::<T>()?, dy.view()?)?;
+        let dw = Passes { device, g, precision, slab: SLAB }.weight_gradient(x.view::<T>()?, dy.view()?)?;
         Ok(storage(dw, device))
     })
 }
@@ -111,6 +127,7 @@ fn per_channel<T: Real>(
 struct Passes<'a> {
     device: &'a CudaDevice,
     g: &'a Geometry,
+    precision: Precision,
     /// How many elements columns may have.
     slab: usize,
 }
@@ -132,14 +149,59 @@ impl Passes<'_> {
         w: CudaView<'_, T>,
         bias: Option<CudaView<'_, T>>,
     ) -> Result<CudaSlice<T>> {
-        let (g, pixels, taps) = (self.g, self.g.out_pixels(), self.g.ci * self.g.taps());
-        let count = g.batch * g.groups * g.co * pixels;
         #[cfg(feature = "cudnn")]
-        if let Some(mut y) = self.cudnn(Pass::Forward, [&x, &w], count)? {
-            let bias = bias.map(|bias| per_channel("add_channels", self.device, &bias, &mut y, pixels));
-            bias.transpose()?;
+        if let Some(y) = self.cudnn(Pass::Forward, [&x, &w], bias.as_ref())? {
             return Ok(y);
         }
+        if !self.precision.rounds(T::DTYPE) {
+            return self.forward_in_slabs([x, w], bias);
+        }
+        // What is rounded is the sum of the products.
+        let mut y = self.rounded([x, w], |operands| self.forward_in_slabs(operands, None))?;
+        if let Some(bias) = bias {
+            per_channel("add_channels", self.device, &bias, &mut y, self.g.out_pixels())?;
+        }
+        Ok(y)
+    }
+
+    fn input_gradient<T: Real>(&self, w: CudaView<'_, T>, dy: CudaView<'_, T>) -> Result<CudaSlice<T>> {
+        #[cfg(feature = "cudnn")]
+        if let Some(dx) = self.cudnn(Pass::Data, [&w, &dy], None)? {
+            return Ok(dx);
+        }
+        self.rounded([w, dy], |operands| self.input_gradient_in_slabs(operands))
+    }
+
+    fn weight_gradient<T: Real>(&self, x: CudaView<'_, T>, dy: CudaView<'_, T>) -> Result<CudaSlice<T>> {
+        #[cfg(feature = "cudnn")]
+        if let Some(dw) = self.cudnn(Pass::Filter, [&x, &dy], None)? {
+            return Ok(dw);
+        }
+        self.rounded([x, dy], |operands| self.weight_gradient_in_slabs(operands))
+    }
+
+    /// The result of `run`, with it and the operands rounded to bf16 where the precision asks for it.
+    fn rounded<'b, T: Real>(
+        &self,
+        [a, b]: [CudaView<'b, T>; 2],
+        run: impl FnOnce([CudaView<'_, T>; 2]) -> Result<CudaSlice<T>>,
+    ) -> Result<CudaSlice<T>> {
+        if !self.precision.rounds(T::DTYPE) {
+            return run([a, b]);
+        }
+        let (a, b) = (bf16::rounded(self.device, &a)?, bf16::rounded(self.device, &b)?);
+        let mut result = run([a.slice(..), b.slice(..)])?;
+        bf16::round(self.device, &mut result)?;
+        Ok(result)
+    }
+
+    fn forward_in_slabs<T: Real>(
+        &self,
+        [x, w]: [CudaView<'_, T>; 2],
+        bias: Option<CudaView<'_, T>>,
+    ) -> Result<CudaSlice<T>> {
+        let (g, pixels, taps) = (self.g, self.g.out_pixels(), self.g.ci * self.g.taps());
+        let count = g.batch * g.groups * g.co * pixels;
         let mut y = result::<T>(self.device, OP, count)?;
         if let Some(bias) = &bias {
             per_channel("fill_channels", self.device, bias, &mut y, pixels)?;
@@ -151,18 +213,14 @@ impl Passes<'_> {
             let w = Matrix::rows(w.slice(slab.group * g.co * taps..), taps);
             let mut y = y.slice_mut(slab.part * g.co * pixels + slab.voxels.start..);
             let sizes = (g.co, slab.voxels.len(), taps);
-            gemm(self.device, [&w, &columns], (&mut y, pixels), sizes, f64::from(u8::from(bias.is_some())))?;
+            self.product([&w, &columns], (&mut y, pixels), sizes, f64::from(u8::from(bias.is_some())))?;
         }
         Ok(y)
     }
 
-    fn input_gradient<T: Real>(&self, w: CudaView<'_, T>, dy: CudaView<'_, T>) -> Result<CudaSlice<T>> {
+    fn input_gradient_in_slabs<T: Real>(&self, [w, dy]: [CudaView<'_, T>; 2]) -> Result<CudaSlice<T>> {
         let (g, pixels, taps) = (self.g, self.g.out_pixels(), self.g.ci * self.g.taps());
         let (part, count) = (g.ci * g.in_pixels(), g.batch * g.groups * g.ci * g.in_pixels());
-        #[cfg(feature = "cudnn")]
-        if let Some(dx) = self.cudnn(Pass::Data, [&w, &dy], count)? {
-            return Ok(dx);
-        }
         let mut columns = self.columns::<T>()?;
         let mut dx = match columns {
             // Slabs add to it.
@@ -176,9 +234,9 @@ impl Passes<'_> {
             let mut dx = dx.slice_mut(slab.part * part..(slab.part + 1) * part);
             let sizes = (taps, voxels, g.co);
             match &mut columns {
-                None => gemm(self.device, [&w, &dy], (&mut dx.slice_mut(first..), pixels), sizes, 0.0)?,
+                None => self.product([&w, &dy], (&mut dx.slice_mut(first..), pixels), sizes, 0.0)?,
                 Some(columns) => {
-                    gemm(self.device, [&w, &dy], (&mut columns.slice_mut(..), voxels), sizes, 0.0)?;
+                    self.product([&w, &dy], (&mut columns.slice_mut(..), voxels), sizes, 0.0)?;
                     let function = function::<T>(self.device, &CONV3D, "columns_to_volume")?;
                     let (sizes, channels) = (Sizes::new(g), g.ci as u32);
                     let (first, voxels) = (first as u32, voxels as u32);
@@ -201,13 +259,9 @@ impl Passes<'_> {
         Ok(dx)
     }
 
-    fn weight_gradient<T: Real>(&self, x: CudaView<'_, T>, dy: CudaView<'_, T>) -> Result<CudaSlice<T>> {
+    fn weight_gradient_in_slabs<T: Real>(&self, [x, dy]: [CudaView<'_, T>; 2]) -> Result<CudaSlice<T>> {
         let (g, pixels, taps) = (self.g, self.g.out_pixels(), self.g.ci * self.g.taps());
         let count = g.groups * g.co * taps;
-        #[cfg(feature = "cudnn")]
-        if let Some(dw) = self.cudnn(Pass::Filter, [&x, &dy], count)? {
-            return Ok(dw);
-        }
         // Slabs and samples add to it.
         let mut dw = self.device.alloc_zeros::<T>(count)?;
         let mut columns = self.columns::<T>()?;
@@ -216,19 +270,25 @@ impl Passes<'_> {
             let columns = self.to_columns(x, &slab, columns.as_mut())?.t();
             let dy = Matrix::rows(dy.slice(slab.part * g.co * pixels + slab.voxels.start..), pixels);
             let mut dw = dw.slice_mut(slab.group * g.co * taps..);
-            gemm(self.device, [&dy, &columns], (&mut dw, taps), (g.co, taps, slab.voxels.len()), 1.0)?;
+            self.product([&dy, &columns], (&mut dw, taps), (g.co, taps, slab.voxels.len()), 1.0)?;
         }
         Ok(dw)
     }
 
-    /// The result of a pass by cuDNN, if it takes the call. Of no element there is nothing that it would take.
+    /// The result of a pass by cuDNN, plus `bias`, if it takes the call. Of no element there is nothing that it would take.
     #[cfg(feature = "cudnn")]
     fn cudnn<T: Real>(
         &self,
         pass: Pass,
         operands: [&CudaView<'_, T>; 2],
-        count: usize,
+        bias: Option<&CudaView<'_, T>>,
     ) -> Result<Option<CudaSlice<T>>> {
+        let g = self.g;
+        let count = match pass {
+            Pass::Forward => g.batch * g.groups * g.co * g.out_pixels(),
+            Pass::Data => g.batch * g.groups * g.ci * g.in_pixels(),
+            Pass::Filter => g.groups * g.co * g.ci * g.taps(),
+        };
         if self.slab < SLAB
             || !WITH_CUDNN.get()
             || count == 0
@@ -236,7 +296,34 @@ impl Passes<'_> {
         {
             return Ok(None);
         }
-        cudnn::run(self.device, self.g, pass, operands, count)
+        let math = match T::DTYPE {
+            DType::F64 => Math::F64,
+            dtype if self.precision.rounds(dtype) => Math::Bf16,
+            _ if self.precision.tf32() => Math::Tf32,
+            _ => Math::F32,
+        };
+        let Some(call) = Call::new(self.device, g, pass, math)? else { return Ok(None) };
+        if math == Math::Bf16 {
+            let [a, b] = operands.map(|operand| bf16::pack(self.device, operand));
+            let y = call.run::<u16>([&a?.slice(..), &b?.slice(..)], count)?;
+            return bf16::unpack(self.device, &y, bias, g.out_pixels()).map(Some);
+        }
+        let mut y = call.run(operands, count)?;
+        if let Some(bias) = bias {
+            per_channel("add_channels", self.device, bias, &mut y, g.out_pixels())?;
+        }
+        Ok(Some(y))
+    }
+
+    /// `out = a b + beta out`, as [`gemm_in`]; bf16 are numbers of TF32, too.
+    fn product<T: Real>(
+        &self,
+        operands: [&Matrix<'_, T>; 2],
+        out: (&mut CudaViewMut<'_, T>, usize),
+        sizes: (usize, usize, usize),
+        beta: f64,
+    ) -> Result<()> {
+        gemm_in(self.device, operands, out, sizes, beta, self.precision.tf32())
     }
 
     /// Whether the volume is its own columns.
@@ -325,7 +412,7 @@ mod tests {
         };
         let (x, w, dy) = (values(2 * 4 * 210, 1), values(6 * 2 * 18, 2), values(2 * 6 * g.out_pixels(), 3));
         let all = |slab| {
-            let passes = Passes { device, g: &g, slab };
+            let passes = Passes { device, g: &g, precision: Precision::F32, slab };
             let y = passes.forward(x.slice(..), w.slice(..), None).unwrap();
             let dx = passes.input_gradient(w.slice(..), dy.slice(..)).unwrap();
             let dw = passes.weight_gradient(x.slice(..), dy.slice(..)).unwrap();

@@ -1,16 +1,14 @@
 //! The three passes of a 3D convolution by cuDNN.
 //!
 //! The algorithm is chosen once per shape, the fastest by cuDNN's own estimate among those that give the same bits on every
-//! run. Products are of f32 unless TF32 is allowed, as for candle's matrices: cuDNN 9.10.2 to 9.15 compute 3D
-//! convolutions in TF32 wrongly.
+//! run. cuDNN 9.10.2 to 9.15 compute 3D convolutions in TF32 wrongly.
 #![allow(unsafe_code)]
 
-use super::launch::Real;
 use crate::conv3d::Geometry;
+use candle_core::cuda_backend::DeviceId;
 use candle_core::cuda_backend::cudarc::cudnn::{CudnnError, result, sys};
-use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView, DevicePtr, DevicePtrMut};
-use candle_core::cuda_backend::{DeviceId, gemm_reduced_precision_f32};
-use candle_core::{CudaDevice, DType, Error, Result};
+use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView, DevicePtr, DevicePtrMut, DeviceRepr};
+use candle_core::{CudaDevice, Error, Result};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
@@ -27,14 +25,24 @@ pub(super) enum Pass {
     Filter,
 }
 
-/// One call.
+/// What operands and results are, and what is multiplied; sums are f64 for f64, else f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Math {
+    F32,
+    /// f32 of which 10 bits of mantissa are multiplied.
+    Tf32,
+    /// Half as many bytes, kept as `u16`.
+    Bf16,
+    F64,
+}
+
+/// A call with its device.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     device: DeviceId,
     pass: Pass,
     geometry: Geometry,
-    dtype: DType,
-    tf32: bool,
+    math: Math,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -47,35 +55,50 @@ enum Algorithm {
 /// What was chosen, and its workspace in bytes; nothing where cuDNN does not take the call.
 type Choice = Option<(Algorithm, usize)>;
 
-/// The result of a pass from its two operands: of x and w, w and dy, or x and dy, `count` elements; nothing where cuDNN
-/// does not take the call.
-pub(super) fn run<T: Real>(
-    device: &CudaDevice,
-    g: &Geometry,
-    pass: Pass,
-    [a, b]: [&CudaView<'_, T>; 2],
-    count: usize,
-) -> Result<Option<CudaSlice<T>>> {
-    let tf32 = T::DTYPE == DType::F32 && gemm_reduced_precision_f32();
-    let key = Key { device: device.id(), pass, geometry: *g, dtype: T::DTYPE, tf32 };
-    let handle = handle(device)?;
-    let Some(call) = Descriptors::new(&key).map_err(Error::wrap)? else { return Ok(None) };
-    let Some((algorithm, bytes)) = choice(&key, handle, &call)? else { return Ok(None) };
-    // A workspace of nothing has an address, too.
-    let mut space = super::launch::result::<u8>(device, "conv3d", bytes.max(1))?;
-    let mut out = super::launch::result::<T>(device, "conv3d", count)?;
-    let stream = device.cuda_stream();
-    {
-        let (a, _a) = a.device_ptr(&stream);
-        let (b, _b) = b.device_ptr(&stream);
-        let (out, _out) = out.device_ptr_mut(&stream);
-        let (space, _space) = space.device_ptr_mut(&stream);
-        let (a, b, out) = (a as *const c_void, b as *const c_void, out as *mut c_void);
-        // SAFETY: the descriptors are those of the operands; the workspace has the bytes that were asked for.
-        unsafe { call.launch(handle, algorithm, [a, b], out, (space as *mut c_void, bytes)) }
-            .map_err(Error::wrap)?;
+/// A pass that cuDNN takes, with its algorithm.
+pub(super) struct Call<'a> {
+    device: &'a CudaDevice,
+    handle: sys::cudnnHandle_t,
+    descriptors: Descriptors,
+    algorithm: Algorithm,
+    /// Of the workspace.
+    bytes: usize,
+}
+
+impl<'a> Call<'a> {
+    /// Nothing where cuDNN does not take the call.
+    pub(super) fn new(device: &'a CudaDevice, g: &Geometry, pass: Pass, math: Math) -> Result<Option<Self>> {
+        let key = Key { device: device.id(), pass, geometry: *g, math };
+        let handle = handle(device)?;
+        let Some(descriptors) = Descriptors::new(&key).map_err(Error::wrap)? else { return Ok(None) };
+        let Some((algorithm, bytes)) = choice(&key, handle, &descriptors)? else { return Ok(None) };
+        Ok(Some(Call { device, handle, descriptors, algorithm, bytes }))
     }
-    Ok(Some(out))
+
+    /// The result, `count` elements, from the two operands: of x and w, w and dy, or x and dy. `S` is the type that
+    /// the call's [`Math`] names.
+    pub(super) fn run<S: DeviceRepr>(
+        &self,
+        [a, b]: [&CudaView<'_, S>; 2],
+        count: usize,
+    ) -> Result<CudaSlice<S>> {
+        // A workspace of nothing has an address, too.
+        let mut space = super::launch::result::<u8>(self.device, "conv3d", self.bytes.max(1))?;
+        let mut out = super::launch::result::<S>(self.device, "conv3d", count)?;
+        let stream = self.device.cuda_stream();
+        {
+            let (a, _a) = a.device_ptr(&stream);
+            let (b, _b) = b.device_ptr(&stream);
+            let (out, _out) = out.device_ptr_mut(&stream);
+            let (space, _space) = space.device_ptr_mut(&stream);
+            let (a, b, out) = (a as *const c_void, b as *const c_void, out as *mut c_void);
+            let space = (space as *mut c_void, self.bytes);
+            // SAFETY: the descriptors are those of the operands; the workspace has the bytes that were asked for.
+            unsafe { self.descriptors.launch(self.handle, self.algorithm, [a, b], out, space) }
+                .map_err(Error::wrap)?;
+        }
+        Ok(out)
+    }
 }
 
 /// The algorithm for a call, from memory or from cuDNN.
@@ -155,23 +178,24 @@ impl Descriptors {
         if !(g.covers_its_input() && [x, w, y].iter().all(fits)) {
             return Ok(None);
         }
-        let double = key.dtype == DType::F64;
-        let kind = match double {
-            true => sys::cudnnDataType_t::CUDNN_DATA_DOUBLE,
-            false => sys::cudnnDataType_t::CUDNN_DATA_FLOAT,
+        use sys::cudnnDataType_t::{CUDNN_DATA_BFLOAT16, CUDNN_DATA_DOUBLE, CUDNN_DATA_FLOAT};
+        let (kind, sums) = match key.math {
+            Math::F64 => (CUDNN_DATA_DOUBLE, CUDNN_DATA_DOUBLE),
+            Math::F32 | Math::Tf32 => (CUDNN_DATA_FLOAT, CUDNN_DATA_FLOAT),
+            Math::Bf16 => (CUDNN_DATA_BFLOAT16, CUDNN_DATA_FLOAT),
         };
         let call = Descriptors {
             x: result::create_tensor_descriptor()?,
             w: result::create_filter_descriptor()?,
             y: result::create_tensor_descriptor()?,
             convolution: result::create_convolution_descriptor()?,
-            double,
+            double: key.math == Math::F64,
         };
         let three = |a: [usize; 3]| a.map(|n| n as c_int);
         let (padding, stride, dilation) = (three(g.padding), three(g.stride), three(g.dilation));
-        let math = match key.tf32 {
-            true => sys::cudnnMathType_t::CUDNN_TENSOR_OP_MATH,
-            false => sys::cudnnMathType_t::CUDNN_FMA_MATH,
+        let math = match key.math {
+            Math::Tf32 | Math::Bf16 => sys::cudnnMathType_t::CUDNN_TENSOR_OP_MATH,
+            Math::F32 | Math::F64 => sys::cudnnMathType_t::CUDNN_FMA_MATH,
         };
         let cross = sys::cudnnConvolutionMode_t::CUDNN_CROSS_CORRELATION;
         let first = sys::cudnnTensorFormat_t::CUDNN_TENSOR_NCHW;
@@ -189,7 +213,7 @@ impl Descriptors {
                 stride,
                 dilation,
                 cross,
-                kind,
+                sums,
             )?;
             result::set_convolution_group_count(call.convolution, g.groups as c_int)?;
             result::set_convolution_math_type(call.convolution, math)?;

@@ -27,16 +27,32 @@ impl<'a, T> Matrix<'a, T> {
     }
 }
 
-/// `out = a b + beta out`, with `a` \[m, k\], `b` \[k, n\] and `out` \[m, n\] whose rows lie `ld` elements apart.
+/// `out = a b + beta out`, with `a` \[m, k\], `b` \[k, n\] and `out` \[m, n\] whose rows lie `ld` elements apart; in TF32
+/// where candle's own products may.
 ///
 /// # Errors
 /// If an operand has too few elements or a size is beyond cuBLAS; an error of cuBLAS.
 pub(crate) fn gemm<T: Real>(
     device: &CudaDevice,
+    operands: [&Matrix<'_, T>; 2],
+    out: (&mut CudaViewMut<'_, T>, usize),
+    sizes: (usize, usize, usize),
+    beta: f64,
+) -> Result<()> {
+    gemm_in(device, operands, out, sizes, beta, gemm_reduced_precision_f32())
+}
+
+/// As [`gemm`], f32 in TF32 if `tf32`.
+///
+/// # Errors
+/// As [`gemm`].
+pub(crate) fn gemm_in<T: Real>(
+    device: &CudaDevice,
     [a, b]: [&Matrix<'_, T>; 2],
     (out, ld): (&mut CudaViewMut<'_, T>, usize),
     (m, n, k): (usize, usize, usize),
     beta: f64,
+    tf32: bool,
 ) -> Result<()> {
     if m * n == 0 {
         return Ok(());
@@ -57,7 +73,7 @@ pub(crate) fn gemm<T: Real>(
         true => sys::cublasOperation_t::CUBLAS_OP_T,
         false => sys::cublasOperation_t::CUBLAS_OP_N,
     };
-    let (kind, compute) = types(T::DTYPE)?;
+    let (kind, compute) = types(T::DTYPE, tf32)?;
     let scale = |v: f64| Scale { f32: v as f32, f64: v };
     let (alpha, beta) = (scale(1.0), scale(beta));
     let pointer = |s: &Scale| match T::DTYPE {
@@ -105,10 +121,10 @@ struct Scale {
     f64: f64,
 }
 
-/// What cuBLAS calls a type, and how it is to add: in TF32 where candle's own products may.
-fn types(dtype: DType) -> Result<(sys::cudaDataType, sys::cublasComputeType_t)> {
+/// What cuBLAS calls a type, and how it is to multiply.
+fn types(dtype: DType, tf32: bool) -> Result<(sys::cudaDataType, sys::cublasComputeType_t)> {
     Ok(match dtype {
-        DType::F32 if gemm_reduced_precision_f32() => {
+        DType::F32 if tf32 => {
             (sys::cudaDataType::CUDA_R_32F, sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32)
         }
         DType::F32 => (sys::cudaDataType::CUDA_R_32F, sys::cublasComputeType_t::CUBLAS_COMPUTE_32F),

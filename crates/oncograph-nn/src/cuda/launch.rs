@@ -156,6 +156,12 @@ pub(crate) fn address<T>(device: &CudaDevice, list: Option<&CudaSlice<T>>) -> u6
     list.map_or(NULL, |list| list.device_ptr(&device.cuda_stream()).0)
 }
 
+/// Where a part lies in the memory of the device.
+#[cfg(feature = "cudnn")]
+pub(crate) fn address_of<T>(device: &CudaDevice, part: &CudaView<'_, T>) -> u64 {
+    part.device_ptr(&device.cuda_stream()).0
+}
+
 /// Memory for the result of `op`, to be written by a kernel.
 ///
 /// # Errors

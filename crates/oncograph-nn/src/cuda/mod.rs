@@ -6,6 +6,7 @@
 pub mod assemble;
 pub(crate) mod attention;
 pub(crate) mod attention_v2;
+mod bf16;
 pub(crate) mod conv3d;
 #[doc(hidden)]
 pub mod cox;

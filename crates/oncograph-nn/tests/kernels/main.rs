@@ -12,6 +12,7 @@ mod lstm;
 mod norm;
 mod optim;
 mod pool;
+mod precision;
 mod propagate;
 mod rows;
 mod segment;

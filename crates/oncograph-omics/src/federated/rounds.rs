@@ -2,7 +2,7 @@ use super::average::average;
 use super::proximal::Proximal;
 use crate::{Error, Result};
 use candle_core::DType;
-use oncograph_nn::ParamStore;
+use oncograph_nn::{ParamStore, Precision};
 use oncograph_train::{
     EpochRecord, FitConfig, FitOutcome, Keep, Learner, OptimizerConfig, Parameters, Progress, StopFlag,
     TrainingCheckpoint, fit,
@@ -29,6 +29,9 @@ pub struct FederationConfig {
     pub early_stop: Option<usize>,
     /// Which round's parameters are left in the store.
     pub keep: Keep,
+    /// What the sites' products are computed in.
+    #[serde(default)]
+    pub precision: Precision,
 }
 
 impl FederationConfig {
@@ -42,6 +45,7 @@ impl FederationConfig {
             clip_norm: None,
             early_stop: None,
             keep: Keep::Best,
+            precision: Precision::F32,
         }
     }
 
@@ -72,6 +76,12 @@ impl FederationConfig {
     /// Sets which round's parameters are kept.
     pub fn keep(mut self, keep: Keep) -> Self {
         self.keep = keep;
+        self
+    }
+
+    /// Sets what the sites' products are computed in.
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
         self
     }
 
@@ -107,7 +117,7 @@ impl FederationConfig {
         let mut fit =
             FitConfig::new((round + 1) * self.local_epochs, self.optimizer.clone()).keep(Keep::Last);
         fit.clip_norm = self.clip_norm;
-        fit
+        fit.precision(self.precision)
     }
 }
 

@@ -36,7 +36,8 @@ pub(super) fn train(
         .iter_mut()
         .map(|(name, patients, learner)| Site { name: name.clone(), patients: *patients, learner })
         .collect();
-    let mut options = FederationConfig::new(fit.epochs, fit.optimizer.clone()).proximal(mu);
+    let mut options =
+        FederationConfig::new(fit.epochs, fit.optimizer.clone()).proximal(mu).precision(fit.precision);
     (options.clip_norm, options.early_stop) = (fit.clip_norm, fit.early_stop);
     let folder = job.file("sites");
     std::fs::create_dir_all(&folder).map_err(|e| AtFile::new(&folder, e).during("write"))?;

@@ -7,7 +7,7 @@ use oncograph_core::{Argument, AtFile, Seed};
 use oncograph_datasets::cache::{CacheKey, FeatureCache, Features};
 use oncograph_datasets::crlm::{CrlmImages, ImageFiles, LoadOptions, Structure, SubjectFiles};
 use oncograph_encoder::{Checkpoint, FoldedVideoResNet, VideoResNetConfig};
-use oncograph_nn::ParamStore;
+use oncograph_nn::{ParamStore, Precision};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -113,7 +113,11 @@ impl CtEncoder {
         let mut inputs = files(subject)?;
         inputs.extend(self.config.weights.clone());
         let key = (&self.preprocess, &self.load, self.config.base_width, self.seed);
-        let key = CacheKey::new(&inputs, &key, VERSION)?;
+        let key = match Precision::current() {
+            // As before there were others.
+            Precision::F32 => CacheKey::new(&inputs, &key, VERSION)?,
+            precision => CacheKey::new(&inputs, &(key, precision), VERSION)?,
+        };
         if let Ok(Some(stored)) = cache.get(&key)
             && let Some(features) = from_stored(&stored)
         {

@@ -1,6 +1,7 @@
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, Parser};
+use oncograph_nn::Precision;
 use std::path::PathBuf;
 
 /// The options that every study has.
@@ -21,6 +22,10 @@ pub struct StudyArgs {
     /// Device: cpu, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     pub device: String,
+    /// What products are computed in: f32; tf32 (10 bits of mantissa); bf16 (8 bits) in 3D convolutions with tf32 in matrices.
+    /// Parameters, activations and sums stay f32. All but f32 need --device cuda
+    #[arg(long, default_value_t = Precision::F32)]
+    pub precision: Precision,
     /// Folds of the cross-validation [default: 5]
     #[arg(long)]
     pub folds: Option<usize>,
@@ -88,5 +93,8 @@ mod tests {
         assert_eq!(found("--resume --patients 4"), Some(("patients".into(), "resume")));
         assert_eq!(found("--config c.json --seed 3"), Some(("seed".into(), "config")));
         assert_eq!(found("--config c.json --device cuda"), Some(("device".into(), "config")));
+        assert_eq!(found("--resume --precision bf16"), Some(("precision".into(), "resume")));
+        let other = Program::try_parse_from(["program", "--precision", "f16"]).unwrap_err().to_string();
+        assert!(other.contains("f32, tf32 or bf16"), "{other}");
     }
 }

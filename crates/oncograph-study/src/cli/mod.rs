@@ -29,6 +29,8 @@ mod run;
 
 pub use args::{StudyArgs, parse};
 pub use indicatif::ProgressBar;
-pub use process::{STOPPED, command_line, device, one_thread_per_tensor, program, stop_on_ctrl_c, workers};
+pub use process::{
+    STOPPED, command_line, device, in_precision, one_thread_per_tensor, program, stop_on_ctrl_c, workers,
+};
 pub use progress::{StudyProgress, progress_bar};
 pub use run::{open_run, read_config};

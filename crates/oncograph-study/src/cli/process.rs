@@ -1,7 +1,7 @@
 use crate::{Error, Result};
 use candle_core::Device;
 use oncograph_core::Argument;
-use oncograph_nn::DeviceSpec;
+use oncograph_nn::{DeviceSpec, Precision, with_precision};
 use oncograph_train::StopFlag;
 use std::error::Error as StdError;
 use std::process::ExitCode;
@@ -75,6 +75,21 @@ pub fn device(name: &str) -> Result<Device> {
     spec.open().map_err(|e| Error::system(format!("--device {name}: {e}")))
 }
 
+/// Runs `run` with products in the precision that `--precision` names: training, answers and all that the worker threads of a
+/// study do.
+///
+/// # Errors
+/// As [`device`]; if the device does not have the precision; an error of `run`.
+pub fn in_precision<R, E: From<Error>>(
+    device_name: &str,
+    precision: Precision,
+    run: impl FnOnce() -> std::result::Result<R, E>,
+) -> std::result::Result<R, E> {
+    let refused = |e| Error::system(format!("--device {device_name}: {e}"));
+    precision.check_device(&device(device_name)?).map_err(refused)?;
+    with_precision(precision, run)
+}
+
 /// The command line as typed, without the path of the program.
 pub fn command_line(program: &str) -> String {
     std::iter::once(program.to_string()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ")
@@ -135,6 +150,14 @@ mod tests {
         assert!(is_stopped(&Error::from(oncograph_train::Error::Stopped)));
         assert!(is_stopped(&Error::system(Error::from(oncograph_train::Error::Stopped))));
         assert!(!is_stopped(&Error::system("broken")));
+    }
+
+    #[test]
+    fn a_precision_is_that_of_all_that_runs() {
+        let run = || Ok::<_, Error>(Precision::current());
+        assert_eq!(in_precision("cpu", Precision::F32, run).unwrap(), Precision::F32);
+        let error = in_precision("cpu", Precision::Bf16, run).unwrap_err().to_string();
+        assert!(error.starts_with("--device cpu: precision: bf16 must be f32"), "{error}");
     }
 
     #[test]

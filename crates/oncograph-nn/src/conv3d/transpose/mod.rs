@@ -7,7 +7,7 @@ pub use layer::{ConvTranspose3d, ConvTranspose3dLayerConfig};
 
 use super::config::Geometry;
 use super::{Algorithm, Conv3dConfig};
-use crate::{Error, Result};
+use crate::{Error, Precision, Result};
 use candle_core::Tensor;
 use op::Transposed;
 use serde::{Deserialize, Serialize};
@@ -153,7 +153,8 @@ impl ConvTranspose3dConfig {
 }
 
 /// The transposed 3D convolution: every input element adds the kernel, times its value, to the output. It is the
-/// gradient of [`super::conv3d`] with respect to its input.
+/// gradient of [`super::conv3d`] with respect to its input. Products are in the precision of
+/// [`with_precision`](crate::with_precision), as there.
 ///
 /// # Shapes
 /// `x` \[batch, in, D, H, W\], `weight` \[in, out / groups, kD, kH, kW\], `bias` \[out\] give \[batch, out, D', H', W'\]
@@ -198,7 +199,7 @@ pub(super) fn transposed_with(
     algorithm: Algorithm,
 ) -> Result<Tensor> {
     let g = config.geometry(x.dims(), weight.dims())?;
-    let op = Transposed { config: *config, algorithm };
+    let op = Transposed { config: *config, algorithm, precision: Precision::current() };
     let Some(bias) = bias else { return Ok(x.apply_op2(weight, op)?) };
     if bias.dims() != [g.groups * g.ci] {
         return Err(Error::shape("conv_transpose3d bias", format!("[{}]", g.groups * g.ci), bias.dims()));

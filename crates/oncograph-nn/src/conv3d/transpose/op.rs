@@ -1,9 +1,10 @@
 //! The transposed convolution as differentiable operations of candle.
 
 use super::super::config::Geometry;
-use super::super::op::ChannelSums;
+use super::super::op::{ChannelSums, add_channels};
 use super::super::{Algorithm, im2col, plain};
 use super::{ConvTranspose3dConfig, OP};
+use crate::Precision;
 #[cfg(feature = "cuda")]
 use crate::cuda;
 use crate::element::{Element, with_element};
@@ -16,6 +17,8 @@ use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape, Tensor};
 pub(super) struct Transposed {
     pub config: ConvTranspose3dConfig,
     pub algorithm: Algorithm,
+    /// Of the gradients, too.
+    pub precision: Precision,
 }
 
 type Operand<'a> = (&'a CpuStorage, &'a Layout);
@@ -30,16 +33,15 @@ impl Transposed {
         let g = self.config.geometry(x_l.dims(), w_l.dims())?;
         let (channels, [d, h, w_out]) = (g.groups * g.ci, g.input);
         with_element!(OP, x.dtype(), T => {
-            let (x, w) = (T::values(x, x_l)?, T::values(w, w_l)?);
-            let mut y = match self.algorithm {
+            let precision = self.precision;
+            let (x, w) = (precision.operand(T::values(x, x_l)?), precision.operand(T::values(w, w_l)?));
+            let y = match self.algorithm {
                 Algorithm::Plain => plain::input_gradient(&g, &w, &x),
                 _ => im2col::input_gradient(&g, &w, &x),
             };
+            let mut y = precision.result(y);
             if let Some((bias, layout)) = bias {
-                let bias = T::values(bias, layout)?;
-                for (i, part) in y.chunks_mut(g.in_pixels().max(1)).enumerate() {
-                    part.iter_mut().for_each(|v| *v += bias[i % channels]);
-                }
+                add_channels(&mut y, &T::values(bias, layout)?, g.in_pixels());
             }
             Ok((T::to_cpu_storage_owned(y), Shape::from((g.batch, channels, d, h, w_out))))
         })
@@ -54,7 +56,7 @@ impl Transposed {
     ) -> candle_core::Result<(CudaStorage, Shape)> {
         let g = self.config.geometry(x.1.dims(), w.1.dims())?;
         let (channels, [d, h, width]) = (g.groups * g.ci, g.input);
-        let y = cuda::conv3d::input_gradient(&g, w, x, bias)?;
+        let y = cuda::conv3d::input_gradient(&g, self.precision, w, x, bias)?;
         Ok((y, Shape::from((g.batch, channels, d, h, width))))
     }
 
@@ -69,6 +71,7 @@ impl Transposed {
         let gradient = |part| Gradient {
             g,
             algorithm: self.algorithm,
+            precision: self.precision,
             part,
             shape: Shape::from(match part {
                 Part::Input => x.dims(),
@@ -173,6 +176,7 @@ enum Part {
 struct Gradient {
     g: Geometry,
     algorithm: Algorithm,
+    precision: Precision,
     part: Part,
     shape: Shape,
 }
@@ -191,14 +195,15 @@ impl CustomOp2 for Gradient {
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         let plain = self.algorithm == Algorithm::Plain;
         with_element!(OP, dy.dtype(), T => {
-            let (dy, other) = (T::values(dy, dy_l)?, T::values(other, other_l)?);
+            let operand = |storage, layout| Ok::<_, candle_core::Error>(self.precision.operand(T::values(storage, layout)?));
+            let (dy, other) = (operand(dy, dy_l)?, operand(other, other_l)?);
             let gradient = match (self.part, plain) {
                 (Part::Input, true) => plain::forward(&self.g, &dy, &other, None),
                 (Part::Input, false) => im2col::forward(&self.g, &dy, &other, None),
                 (Part::Weight, true) => plain::weight_gradient(&self.g, &dy, &other),
                 (Part::Weight, false) => im2col::weight_gradient(&self.g, &dy, &other),
             };
-            Ok((T::to_cpu_storage_owned(gradient), self.shape.clone()))
+            Ok((T::to_cpu_storage_owned(self.precision.result(gradient)), self.shape.clone()))
         })
     }
 
@@ -210,10 +215,10 @@ impl CustomOp2 for Gradient {
         other: &CudaStorage,
         other_l: &Layout,
     ) -> candle_core::Result<(CudaStorage, Shape)> {
-        let (dy, other) = ((dy, dy_l), (other, other_l));
+        let (precision, dy, other) = (self.precision, (dy, dy_l), (other, other_l));
         let gradient = match self.part {
-            Part::Input => cuda::conv3d::forward(&self.g, dy, other, None)?,
-            Part::Weight => cuda::conv3d::weight_gradient(&self.g, dy, other)?,
+            Part::Input => cuda::conv3d::forward(&self.g, precision, dy, other, None)?,
+            Part::Weight => cuda::conv3d::weight_gradient(&self.g, precision, dy, other)?,
         };
         Ok((gradient, self.shape.clone()))
     }
