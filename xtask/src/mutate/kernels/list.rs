@@ -101,4 +101,16 @@ pub const MUTATIONS: &[Mutation] = mutations! {
         "exp(z[i] - of_row[0]) / of_row[heads];" => "exp(z[i] - of_row[0]) / of_row[1];", "kernels segment::";
     "softmax: warps behind the last row go on", "crates/oncograph-kernels/cuda/softmax.cu",
         "  if (i >= size_t(parts) * heads) return; // whole warps\n" => "", "kernels segment::";
+    "rows: a row begins one number after the last", "crates/oncograph-kernels/cuda/rows.cu",
+        "  x += row * width, y += row * width;\n  const real largest" => "  x += row * (width + 1), y += row * width;\n  const real largest", "kernels rows::";
+    "rows: the largest number of a row is 0", "crates/oncograph-kernels/cuda/rows.cu",
+        "  return warp_max(largest);" => "  return warp_max(largest) * real(0);", "kernels rows::";
+    "rows: the gradient of a softmax leaves out the mean", "crates/oncograph-kernels/cuda/rows.cu",
+        "dx[i] = y[i] * (dy[i] - along);" => "dx[i] = y[i] * dy[i];", "kernels rows::";
+    "rows: the gradient of unit length goes along the row, too", "crates/oncograph-kernels/cuda/rows.cu",
+        "(dy[i] - x[i] / norm * along) / norm" => "dy[i] / norm", "kernels rows::";
+    "bf16: halves are rounded up, not to the even one", "crates/oncograph-kernels/cuda/conv3d.cu",
+        "(bits + 0x7fffu + (bits >> 16 & 1u)) >> 16" => "(bits + 0x8000u) >> 16", "kernels precision::";
+    "bf16: a NaN becomes an infinity", "crates/oncograph-kernels/cuda/conv3d.cu",
+        "return bits >> 16 | 0x40u;" => "return bits >> 16 & 0xff80u;", "kernels precision::";
 };
