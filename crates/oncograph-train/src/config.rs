@@ -97,6 +97,9 @@ pub struct FitConfig {
     pub epochs: usize,
     /// Epochs without a better validation score after which training ends; `None` trains them all.
     pub early_stop: Option<usize>,
+    /// Epochs that are trained whatever the score, for example until the weights of several losses have moved.
+    #[serde(default)]
+    pub at_least: usize,
     /// The optimizer.
     pub optimizer: OptimizerConfig,
     /// Lowers the learning rate when the validation score stalls.
@@ -107,6 +110,10 @@ pub struct FitConfig {
     /// Raises, then lowers the learning rate over [`FitConfig::epochs`].
     #[serde(default)]
     pub warmup_cosine: Option<WarmupCosine>,
+    /// The learning rate of each epoch, for example those of a training that is repeated on more data; the last one from there
+    /// on. Every other schedule is left aside.
+    #[serde(default)]
+    pub rates: Option<Vec<f64>>,
     /// Which epoch's parameters are kept.
     #[serde(default)]
     pub keep: Keep,
@@ -132,10 +139,12 @@ impl FitConfig {
         FitConfig {
             epochs,
             early_stop: None,
+            at_least: 0,
             optimizer,
             plateau: None,
             step_decay: None,
             warmup_cosine: None,
+            rates: None,
             keep: Keep::Best,
             clip_norm: None,
             checkpoint_every: 1,
@@ -157,6 +166,19 @@ impl FitConfig {
     /// Ends training after `patience` epochs without a better score.
     pub fn early_stop(mut self, patience: usize) -> Self {
         self.early_stop = Some(patience);
+        self
+    }
+
+    /// The same training without validation: as many epochs as `rates`, at these learning rates, to the end.
+    pub fn replay(mut self, rates: Vec<f64>) -> Self {
+        (self.epochs, self.at_least, self.early_stop, self.keep) = (rates.len(), 0, None, Keep::Last);
+        (self.plateau, self.step_decay, self.warmup_cosine, self.rates) = (None, None, None, Some(rates));
+        self
+    }
+
+    /// Trains so many epochs before it may end early.
+    pub fn at_least(mut self, epochs: usize) -> Self {
+        self.at_least = epochs;
         self
     }
 
@@ -232,6 +254,14 @@ impl FitConfig {
         }
         if self.step_decay.is_some() && self.plateau.is_some() {
             return refuse("plateau", "the only schedule", "step_decay as well".into());
+        }
+        if let Some(rates) = &self.rates {
+            if let Some(rate) = rates.iter().find(|rate| !(**rate >= 0.0 && rate.is_finite())) {
+                return refuse("rates", "0 or more", rate.to_string());
+            }
+            if self.step_decay.is_some() || self.plateau.is_some() || self.warmup_cosine.is_some() {
+                return refuse("rates", "the only schedule", "another as well".into());
+            }
         }
         if let Some(WarmupCosine { warmup }) = self.warmup_cosine {
             if !(0.0..1.0).contains(&warmup) {

@@ -172,6 +172,9 @@ fn train(
         if let Some(decay) = &config.step_decay {
             optimizer.set_learning_rate(rate * decay.factor.powi((epoch / decay.every) as i32));
         }
+        if let Some(&rate) = config.rates.as_ref().and_then(|rates| rates.get(epoch).or(rates.last())) {
+            optimizer.set_learning_rate(rate);
+        }
         let record = run_epoch(learner, store, (optimizer.as_mut(), rate), config, epoch, stop)?;
         let is_best = config.keep == Keep::Last
             || progress.best_epoch.is_none_or(|b| record.score < progress.history[b].score);
@@ -223,7 +226,7 @@ fn finished(progress: &Progress, config: &FitConfig) -> bool {
     let done = progress.history.len();
     let latest = progress.best_of.values().copied().max().max(progress.best_epoch);
     let stalled = match (latest, config.early_stop) {
-        (Some(best), Some(patience)) => done > best + patience,
+        (Some(best), Some(patience)) => done >= config.at_least && done > best + patience,
         _ => false,
     };
     done >= config.epochs || stalled
@@ -399,6 +402,30 @@ mod tests {
         assert_eq!(outcome.history.len(), outcome.best_epoch + 3);
         let score = learner.validate(0).unwrap().score;
         assert_eq!(score, outcome.history[outcome.best_epoch].score);
+    }
+
+    #[test]
+    fn training_does_not_end_before_its_least_epochs() {
+        let (store, mut learner) = setup(None);
+        let far =
+            FitConfig::new(50, OptimizerConfig::AdamW(AdamWConfig::new(3.0))).early_stop(2).at_least(30);
+        let outcome = fit(&mut learner, &store, &far, None, &StopFlag::new(), |_| ()).unwrap();
+        assert_eq!(outcome.history.len(), 30.max(outcome.best_epoch + 3));
+        assert!(outcome.best_epoch + 3 < 30, "the test is of nothing");
+    }
+
+    #[test]
+    fn a_replay_has_the_rates_and_parameters_of_the_training() {
+        let (store, mut learner) = setup(None);
+        let config = FitConfig::new(9, OptimizerConfig::AdamW(AdamWConfig::new(0.05))).step_decay(2, 0.5);
+        let outcome = fit(&mut learner, &store, &config, None, &StopFlag::new(), |_| ()).unwrap();
+        let kept = &outcome.history[..=outcome.best_epoch];
+        let (expected, rates) = (bits(&store), kept.iter().map(|e| e.learning_rate).collect::<Vec<_>>());
+        assert!(rates[0] > rates[rates.len() - 1], "the test is of nothing");
+        let (store, mut learner) = setup(None);
+        let again = config.replay(rates);
+        let replayed = fit(&mut learner, &store, &again, None, &StopFlag::new(), |_| ()).unwrap();
+        assert_eq!((replayed.history.len(), bits(&store)), (kept.len(), expected));
     }
 
     #[test]
