@@ -51,7 +51,7 @@ pub fn risk_tertiles(
         .map(|(name, (time, event))| SurvivalGroup::new(name, time, event))
         .collect();
     let figure = kaplan_meier(&named, "years", 0.95)?;
-    Ok(figure.titled(format!("Freedom from {} by tertile of held-out risk of {model}", task.name)))
+    Ok(figure.titled(format!("Kaplan-Meier curves, {}: tertiles of the held-out risk of {model}", task.name)))
 }
 
 /// The validation loss of a model by epoch, one curve for each fold of the first repetition, the epoch kept marked.

@@ -6,7 +6,7 @@
 //! - [`Study`]: repeated cross-validation, leave-one-centre-out, permutation controls; [`Nested`] chooses among
 //!   configurations by inner folds.
 //! - [`Scores`]: the rule of scoring.
-//! - [`Constant`], [`CoxRidge`], [`CoxLasso`], [`Logistic`], [`Linear`], [`RandomForest`]: the baselines.
+//! - [`Constant`], [`CoxRidge`], [`CoxLasso`], [`Logistic`], [`Linear`], [`RandomForest`], [`RiskScore`]: the baselines.
 //! - [`cli`]: the command line that programs share (feature `cli`).
 
 mod answer;
@@ -31,7 +31,9 @@ pub mod testing;
 mod workers;
 
 pub use answer::{Answer, Answers};
-pub use baseline::{Baseline, Constant, CoxLasso, CoxRidge, Inputs, Linear, Logistic, Penalty, RandomForest};
+pub use baseline::{
+    Baseline, Constant, CoxLasso, CoxRidge, Inputs, Linear, Logistic, Penalty, RandomForest, RiskScore,
+};
 pub use error::{Error, Result};
 pub use figure::{calibration_plot, learning_curve, risk_tertiles, roc_curves};
 pub use job::{Job, JobProgress, JobResult};

@@ -6,6 +6,7 @@ mod cox_lasso;
 mod forest;
 mod linear;
 mod logistic;
+mod risk_score;
 
 pub use constant::Constant;
 pub use cox::{CoxRidge, Penalty};
@@ -13,6 +14,7 @@ pub use cox_lasso::CoxLasso;
 pub use forest::RandomForest;
 pub use linear::Linear;
 pub use logistic::Logistic;
+pub use risk_score::RiskScore;
 
 use crate::model::{Model, Outcome};
 use crate::{Answer, Answers, Cohort, Job, Result, Task};
