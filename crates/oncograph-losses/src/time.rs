@@ -23,7 +23,7 @@ pub fn mse(predicted: &Tensor, time: &[f64], weight: &[f64]) -> Result<Tensor> {
 }
 
 /// Squared error for observed times, and for censored ones only what a prediction falls short of the follow-up:
-/// `mean( d (p - t)^2 + (1 - d) relu(t - p) )`.
+/// `mean( d (p - t)^2 + (1 - d) relu(t - p)^2 )`.
 ///
 /// # Shapes
 /// `predicted` \[n\] or \[n, 1\], `time` and `event` n values -> scalar
@@ -40,7 +40,8 @@ pub fn censored_hinge(predicted: &Tensor, time: &[f64], event: &[bool]) -> Resul
     let observed = constant(event.iter().map(|&e| f64::from(u8::from(e))).collect())?;
     let censored = constant(event.iter().map(|&e| f64::from(u8::from(!e))).collect())?;
     let short = (constant(time.to_vec())? - predicted)?;
-    Ok(((short.sqr()? * observed)? + (oncograph_nn::relu(&short)? * censored)?)?.mean_all()?)
+    let late = oncograph_nn::relu(&short)?;
+    Ok(((short.sqr()? * observed)? + (late.sqr()? * censored)?)?.mean_all()?)
 }
 
 #[cfg(test)]
@@ -60,14 +61,14 @@ mod tests {
         assert_eq!(scalar(mse(&p, &[0., 2., 1.], &[0.; 3]).unwrap()), 0.0);
         // An event missed by 1, a censored one predicted 3 too early and one predicted late enough.
         let loss = censored_hinge(&p, &[2., 5., 3.], &[true, false, false]).unwrap();
-        approx::assert_relative_eq!(scalar(loss), (1.0 + 3.0) / 3.0, epsilon = 1e-12);
+        approx::assert_relative_eq!(scalar(loss), (1.0 + 9.0) / 3.0, epsilon = 1e-12);
     }
 
     #[test]
     fn a_late_prediction_of_a_censored_patient_has_no_gradient() {
         let p = Var::new(&[5f64, 1.], &device()).unwrap();
         let grads = censored_hinge(&p, &[3., 3.], &[false, false]).unwrap().backward().unwrap();
-        assert_eq!(grads.get(&p).unwrap().to_vec1::<f64>().unwrap(), [0.0, -0.5]);
+        assert_eq!(grads.get(&p).unwrap().to_vec1::<f64>().unwrap(), [0.0, -2.0]);
     }
 
     #[test]
