@@ -76,7 +76,7 @@ pub use histogram::{
 pub use reorient::reorient;
 pub use resample::{
     Border, Interpolation, ResampleOptions, ZoomOptions, affine_transform, map_coordinates, resample,
-    spline_filter, zoom,
+    resample_area, spline_filter, zoom,
 };
 pub use resize::resize;
 pub use volume::{Mask, Volume};

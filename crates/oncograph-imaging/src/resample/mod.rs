@@ -1,11 +1,13 @@
 //! Moving a volume onto another grid.
 
+mod area;
 mod general;
 mod separable;
 mod spline;
 mod transform;
 mod zoom;
 
+pub use area::resample_area;
 pub use transform::{affine_transform, map_coordinates, spline_filter};
 pub use zoom::{ZoomOptions, zoom};
 
@@ -215,7 +217,8 @@ impl ResampleOptions {
 ///
 /// Values are computed in `f64` and rounded once, at the end. Where the two grids' axes are parallel (also
 /// swapped or flipped), each axis is interpolated in turn and the cost is proportional to the voxels; otherwise
-/// every target voxel gathers its neighbours (8 for linear, 64 for cubic). There is no smoothing before downsampling, as in the peers.
+/// every target voxel gathers its neighbours (8 for linear, 64 for cubic). There is no smoothing before downsampling, as in the peers; see [`resample_area`] for what must not
+/// get lost.
 /// The result does not depend on the number of threads.
 ///
 /// # Shapes

@@ -39,7 +39,7 @@ pub(super) fn resample<T: Voxel>(
 }
 
 /// Reads one source element for each target voxel.
-fn gather<T: Voxel>(
+pub(super) fn gather<T: Voxel>(
     target_shape: [usize; 3],
     axes: &[AxisMap; 3],
     tables: &[Vec<Option<Taps>>; 3],
