@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 pub struct AugmentConfig {
     /// The probability that an anatomical node is removed, with its edges.
     pub remove: f64,
-    /// The standard deviation of Gaussian noise on the features that remain, which are z-scores.
+    /// The standard deviation of Gaussian noise on the features that remain: image features are z-scores, and a clinical
+    /// covariate's noise is in units of its own deviation, however it was scaled.
     pub noise: f64,
     /// Graphs per patient and epoch: the original and augmented ones.
     pub expansion: usize,

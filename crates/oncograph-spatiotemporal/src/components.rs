@@ -21,8 +21,13 @@ pub(crate) struct NodeComponents {
 }
 
 impl NodeComponents {
-    /// Fits on the patients `train` of scaled `values`, patients x 6 x 3 x `d`.
-    pub fn fit(values: &[f32], d: usize, train: &[usize], count: usize) -> Result<Self> {
+    /// Fits on the patients `train` of scaled `values`, patients x 6 x 3 x `d`, each node on those who have it by `there`.
+    pub fn fit(
+        values: &[f32],
+        d: usize,
+        (there, train): (&[[bool; NODES]], &[usize]),
+        count: usize,
+    ) -> Result<Self> {
         if count == 0 || count >= train.len() || count > d {
             let limit = d.min(train.len().saturating_sub(1));
             return Err(Error::config("NodeComponents", "count", format!("between 1 and {limit}"), count));
@@ -34,7 +39,11 @@ impl NodeComponents {
                 let sum = |i: usize| levels.iter().skip(i).step_by(d).map(|&v| f64::from(v)).sum::<f64>();
                 (0..d).map(|i| sum(i) / PYRAMID_LEVELS as f64).collect::<Vec<f64>>()
             };
-            principal_axes(&train.iter().map(level_mean).collect::<Vec<_>>(), count)
+            let rows: Vec<Vec<f64>> = train.iter().filter(|&&p| there[p][node]).map(level_mean).collect();
+            let mut axes = principal_axes(&rows, count.min(rows.len()));
+            // A node that few patients have has fewer components.
+            axes.resize(count * d, 0.0);
+            axes
         });
         Ok(NodeComponents { axes: axes.collect(), d })
     }
@@ -122,11 +131,14 @@ mod tests {
             .map(|i| ((i * i * 7 + 3 * i) % 97) as f32 - 48.0)
             .collect();
         let train = [0, 1, 2, 3];
-        let fitted = NodeComponents::fit(&values, d, &train, 2).unwrap();
+        let there = [[true; NODES]; 6];
+        let fit =
+            |values: &[f32], train: &[usize], count| NodeComponents::fit(values, d, (&there, train), count);
+        let fitted = fit(&values, &train, 2).unwrap();
         let mut other = values.clone();
         other[4 * NODES * PYRAMID_LEVELS * d..].fill(1e9);
-        assert_eq!(NodeComponents::fit(&other, d, &train, 2).unwrap(), fitted);
-        assert_ne!(NodeComponents::fit(&values, d, &[0, 1, 2, 4], 2).unwrap(), fitted);
+        assert_eq!(fit(&other, &train, 2).unwrap(), fitted);
+        assert_ne!(fit(&values, &[0, 1, 2, 4], 2).unwrap(), fitted);
         let scores = fitted.transform(&values);
         assert_eq!(scores.len(), patients * NODES * PYRAMID_LEVELS * 12);
         for (row, scores) in scores.chunks(12).enumerate() {
@@ -134,7 +146,7 @@ mod tests {
             assert!(scores.iter().enumerate().all(|(i, v)| i / 2 == node || *v == 0.0), "{scores:?}");
         }
         for count in [0, 4] {
-            let error = NodeComponents::fit(&values, d, &train, count).unwrap_err().to_string();
+            let error = fit(&values, &train, count).unwrap_err().to_string();
             assert_eq!(error, format!("NodeComponents: count must be between 1 and 3, got {count}"));
         }
     }

@@ -357,7 +357,7 @@ pub struct TrainingConfig {
     pub augment: AugmentConfig,
     /// Graphs per step.
     pub batch: usize,
-    /// The epochs over which loss weights move.
+    /// The epochs over which loss weights move; they stay where they arrive. Training goes on at least so long.
     pub epochs: usize,
 }
 

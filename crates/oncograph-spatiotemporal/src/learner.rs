@@ -1,14 +1,13 @@
 use crate::assemble::{Assemble, Images, Source};
-use crate::config::{SurvivalLoss, ViewContrast};
+use crate::config::ViewContrast;
 use crate::features::{NODES as IMAGES, PYRAMID_LEVELS};
 use crate::patient::patient_rows;
+use crate::step_losses::{infonce, task_loss, value};
 use crate::{Error, NodeIdentity, Result, Stg, StgOutput, TimeScale, TrainingConfig, patient_schema};
 use candle_core::{Device, Tensor};
 use oncograph_core::{FollowUp, Split};
 use oncograph_graph::{Graph, HeteroBatch, HeteroGraph, Schema};
-use oncograph_losses::{
-    Ties, censored_hinge, cosine_alignment, cox, discrete_hazard, info_nce, mse, temporal_consistency,
-};
+use oncograph_losses::{cosine_alignment, temporal_consistency};
 use oncograph_nn::Seed;
 use oncograph_train::{Learner, StepLoss, Validation};
 use rand::seq::SliceRandom;
@@ -87,7 +86,19 @@ impl NodeTable {
         model.forward(&x, &graph)
     }
 
-    /// The joint graph of a batch and its node features; `noise` is the standard deviation per graph and its seed.
+    /// The standard deviation of each covariate over some patients.
+    fn deviations(&self, patients: &[usize]) -> Result<Vec<f32>> {
+        let rows = self.clinical.to_vec2::<f32>()?;
+        let n = patients.len().max(1) as f64;
+        let of_column = |c: usize| {
+            let column = || patients.iter().map(|&p| f64::from(rows[p][c]));
+            let mean = column().sum::<f64>() / n;
+            (column().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt() as f32
+        };
+        Ok((0..self.clinical.dim(1)?).map(of_column).collect())
+    }
+
+    /// The joint graph of a batch and its node features.
     ///
     /// # Errors
     /// An error of candle.
@@ -95,21 +106,21 @@ impl NodeTable {
         &self,
         model: &Stg,
         graphs: &[&HeteroGraph],
-        noise: Option<(Seed, &[f64])>,
+        noise: Option<Noise<'_>>,
     ) -> Result<(Tensor, Graph)> {
         let batch = HeteroBatch::new(graphs, &self.device)?.with_table("clinical", &self.clinical)?;
         let (graph, positions) = batch.to_homogeneous()?;
         let mut clinical = batch.features("clinical")?.clone();
-        let seed = noise.map_or(Seed::new(0), |(seed, _)| seed);
-        if let Some((_, sigma)) = noise {
-            clinical = (clinical + self.clinical_noise(seed.stream("clinical"), sigma)?)?;
+        let seed = noise.map_or(Seed::new(0), |noise| noise.seed);
+        if let Some(noise) = &noise {
+            clinical = (clinical + noise.of_covariates(&self.device)?)?;
         }
         let clinical = model.nodes().clinical(&clinical)?;
         let mut nodes = vec![Source::Clinical(0); graph.node_count()];
         for (name, positions) in ["anatomy", "ct"].into_iter().zip(&positions) {
             let graph_of = batch.graph_of_node(name)?;
             for ((&at, &row), g) in positions.iter().zip(batch.rows(name)?).zip(graph_of) {
-                let sigma = noise.map_or(0.0, |(_, sigma)| sigma[g as usize] as f32);
+                let sigma = noise.map_or(0.0, |noise| noise.sigma[g as usize] as f32);
                 nodes[at as usize] = Source::Image { row, sigma };
             }
         }
@@ -130,17 +141,30 @@ impl NodeTable {
         let x = model.nodes().pooling()?.apply_op2(&clinical, op)?;
         Ok((x, graph))
     }
+}
 
-    /// Gaussian noise for the clinical covariates of each graph.
-    fn clinical_noise(&self, seed: Seed, sigma: &[f64]) -> Result<Tensor> {
-        let width = self.clinical.dim(1)?;
+/// Gaussian noise on the features of a batch of graphs.
+#[derive(Clone, Copy)]
+struct Noise<'a> {
+    seed: Seed,
+    /// Its deviation in each graph, in units of a feature's own.
+    sigma: &'a [f64],
+    /// That of each covariate; image features are scaled to 1.
+    units: &'a [f32],
+}
+
+impl Noise<'_> {
+    /// Of the covariates of each graph.
+    fn of_covariates(&self, device: &Device) -> Result<Tensor> {
+        let seed = self.seed.stream("clinical");
         let of_graph = |(graph, &sigma): (usize, &f64)| {
             let mut rng = seed.at(graph as u64).rng();
-            let draw = move |_| sigma as f32 * Distribution::<f32>::sample(&StandardNormal, &mut rng);
-            (0..width).map(draw).collect::<Vec<f32>>()
+            let draw =
+                |unit: &f32| sigma as f32 * unit * Distribution::<f32>::sample(&StandardNormal, &mut rng);
+            self.units.iter().map(draw).collect::<Vec<f32>>()
         };
-        let values: Vec<f32> = sigma.iter().enumerate().flat_map(of_graph).collect();
-        Ok(Tensor::from_vec(values, (sigma.len(), width), &self.device)?)
+        let values: Vec<f32> = self.sigma.iter().enumerate().flat_map(of_graph).collect();
+        Ok(Tensor::from_vec(values, (self.sigma.len(), self.units.len()), device)?)
     }
 }
 
@@ -165,6 +189,8 @@ pub struct StgLearner<'a> {
     train: Vec<usize>,
     validation: Vec<usize>,
     scales: [TimeScale; 2],
+    /// The deviation of each covariate over the training patients.
+    units: Vec<f32>,
     config: TrainingConfig,
     seed: Seed,
 }
@@ -207,7 +233,8 @@ impl<'a> StgLearner<'a> {
         let years = |task: usize| train.iter().map(|&i| outcomes[i][task].in_years()).collect::<Vec<_>>();
         let scales = [TimeScale::fit(&years(0))?, TimeScale::fit(&years(1))?];
         let (train, validation) = (train.clone(), validation.clone());
-        Ok(StgLearner { model, table, graphs, outcomes, train, validation, scales, config, seed })
+        let units = table.deviations(&train)?;
+        Ok(StgLearner { model, table, graphs, outcomes, train, validation, scales, units, config, seed })
     }
 
     /// The scales of recurrence and survival times.
@@ -274,7 +301,8 @@ impl<'a> StgLearner<'a> {
             }
         }
         let views: Vec<&HeteroGraph> = views.iter().collect();
-        let (x, graph) = self.table.assemble(self.model, &views, Some((seed.stream("noise"), &sigma)))?;
+        let noise = Noise { seed: seed.stream("noise"), sigma: &sigma, units: &self.units };
+        let (x, graph) = self.table.assemble(self.model, &views, Some(noise))?;
         let output = self.model.forward(&x, &graph)?;
         let first = |t: &Tensor| t.narrow(0, 0, items.len());
         let own = StgOutput {
@@ -292,7 +320,9 @@ impl<'a> StgLearner<'a> {
                 let other = output.fused.narrow(0, items.len(), items.len())?;
                 match kind {
                     ViewContrast::Align => cosine_alignment(&own.fused, &other)?,
-                    ViewContrast::Infonce { temperature } => info_nce(&own.fused, &other, temperature)?,
+                    ViewContrast::Infonce { temperature } => {
+                        infonce(&own.fused, &other, temperature, &patients)?
+                    }
                 }
             }
         };
@@ -327,28 +357,4 @@ impl Learner for StgLearner<'_> {
         let parts = vec![("recurrence", recurrence), ("survival", survival)];
         Ok(Validation { score: 0.5 * (recurrence + survival), parts })
     }
-}
-
-fn value(scalar: &Tensor) -> Result<f64> {
-    Ok(scalar.to_dtype(candle_core::DType::F64)?.to_scalar()?)
-}
-
-/// The loss of one task's head.
-fn task_loss(kind: SurvivalLoss, head: &Tensor, outcomes: &[FollowUp], scale: &TimeScale) -> Result<Tensor> {
-    let years: Vec<f64> = outcomes.iter().map(|o| o.in_years()).collect();
-    let events: Vec<bool> = outcomes.iter().map(|o| o.event()).collect();
-    let normalized: Vec<f64> = years.iter().map(|&y| scale.normalize(y)).collect();
-    let all = vec![1.0; outcomes.len()];
-    let observed: Vec<f64> = events.iter().map(|&e| f64::from(u8::from(e))).collect();
-    Ok(match kind {
-        SurvivalLoss::Mse => mse(head, &normalized, &all)?,
-        SurvivalLoss::MseEvents => mse(head, &normalized, &observed)?,
-        SurvivalLoss::Hinge => censored_hinge(head, &normalized, &events)?,
-        SurvivalLoss::Cox => cox(head, &years, &events, Ties::Breslow)?,
-        SurvivalLoss::MseCox => {
-            let time = mse(&head.narrow(1, 0, 1)?, &normalized, &all)?;
-            (time + cox(&head.narrow(1, 1, 1)?.contiguous()?, &years, &events, Ties::Breslow)?)?
-        }
-        SurvivalLoss::DiscreteHazard => discrete_hazard(head, &years, &events)?,
-    })
 }

@@ -83,7 +83,7 @@ pub struct StgPrediction {
     pub models: usize,
     /// The answers.
     pub tasks: Vec<StgTaskPrediction>,
-    /// Structures that were not segmented and are seen as empty.
+    /// Structures that were not segmented or lie outside of the network's grid: they are left out.
     pub missing_structures: Vec<&'static str>,
     /// Covariates that were taken from the training median.
     pub missing_covariates: Vec<String>,
@@ -123,12 +123,16 @@ impl StgPredictor {
     /// Predicts one patient.
     ///
     /// # Errors
-    /// No images, or images that cannot be loaded, where the models have image nodes; a table without the patient or without
-    /// a covariate.
+    /// No images, images that cannot be loaded or whose liver lies outside of the network's grid, where the models have image
+    /// nodes; nobody of whom neither images nor a covariate is known; a table without the patient or without a covariate.
     pub fn predict(&self, patient: &StgPatient) -> Result<StgPrediction> {
         let seen = self.encode(patient)?;
         let (prepared, features) = seen.unzip();
         let clinical = self.covariates(patient)?;
+        if features.is_none() && clinical.row(0).iter().all(Option::is_none) {
+            let expected = "some covariate: these models have nothing else to go by";
+            return Err(Argument::new("StgPredictor", "patient", expected, "none").into());
+        }
         let gaps = clinical.columns().iter().zip(clinical.row(0)).filter(|(_, value)| value.is_none());
         let missing_covariates: Vec<String> = gaps.map(|(name, _)| name.clone()).collect();
         let empty = features.as_ref().map_or([false; 5], |f| f.empty);
@@ -229,7 +233,10 @@ impl StgPrediction {
             );
         }
         if !self.missing_structures.is_empty() {
-            lines.push(format!("Not segmented, seen as empty: {}.", self.missing_structures.join(", ")));
+            lines.push(format!(
+                "Not segmented or outside of the network's grid, left out: {}.",
+                self.missing_structures.join(", ")
+            ));
         }
         if !self.missing_covariates.is_empty() {
             let names = self.missing_covariates.join(", ");

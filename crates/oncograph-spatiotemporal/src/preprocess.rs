@@ -1,10 +1,11 @@
-use crate::{Error, Result};
+use crate::{Error, Result, mask_numbers};
 use candle_core::{Device, Tensor};
 use nalgebra::Vector4;
+use oncograph_imaging::filters::{GaussianOptions, gaussian};
 use oncograph_imaging::morphology::{self, Edge};
 use oncograph_imaging::{
     Border, ClaheOptions, Grid, Interpolation, Mask, ResampleOptions, Volume, clahe, reorient, resample,
-    window,
+    resample_area, window,
 };
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,24 @@ pub enum CropCentre {
     LargestPortalSlice,
     /// The centroid of the liver.
     Liver,
+}
+
+/// How images come onto the coarser grid of the encoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sampling {
+    /// The CT is smoothed before it is thinned, by a Gaussian of `(f - 1) / 2` voxels where every `f`-th is kept; a mask
+    /// becomes the share of each voxel that is inside. Nothing that was segmented gets lost between samples.
+    Mean,
+    /// The CT as it is, and the mask's nearest voxel, as published: a lesion between samples vanishes.
+    Nearest,
+}
+
+impl Sampling {
+    /// How runs without this setting were made.
+    fn nearest() -> Self {
+        Sampling::Nearest
+    }
 }
 
 /// From a CT in Hounsfield units to the encoder's input (section 2).
@@ -34,8 +53,11 @@ pub struct PreprocessConfig {
     /// In-plane extent in mm of a square around the liver's centroid; `None` takes the whole field of view of the
     /// scan, as the paper does, so that a voxel's size differs from scan to scan.
     pub field_of_view: Option<f64>,
-    /// The slice that the block of slices is centred on (S-25).
+    /// The slice that the block of slices is centred on (S-25), as far as it stays within the scan.
     pub crop_centre: CropCentre,
+    /// How images come onto the block.
+    #[serde(default = "Sampling::nearest")]
+    pub sampling: Sampling,
     /// Hounsfield units that become 0 and 1 (S-24).
     pub window: [f64; 2],
     /// Adaptive equalisation of each slice; `None` leaves it out.
@@ -45,7 +67,7 @@ pub struct PreprocessConfig {
 }
 
 impl Default for PreprocessConfig {
-    /// The preset `paper`.
+    /// The preset `paper`, but for [`Sampling::Mean`].
     fn default() -> Self {
         PreprocessConfig {
             slices: 40,
@@ -53,6 +75,7 @@ impl Default for PreprocessConfig {
             slice_spacing: None,
             field_of_view: None,
             crop_centre: CropCentre::Portal,
+            sampling: Sampling::Mean,
             window: [-160.0, 240.0],
             clahe: Some(ClaheOptions::new()),
             exclusive_parenchyma: false,
@@ -76,6 +99,12 @@ impl PreprocessConfig {
     /// Sets the in-plane extent in mm around the liver.
     pub fn field_of_view(mut self, extent: Option<f64>) -> Self {
         self.field_of_view = extent;
+        self
+    }
+
+    /// Sets how images come onto the block.
+    pub fn sampling(mut self, sampling: Sampling) -> Self {
+        self.sampling = sampling;
         self
     }
 
@@ -123,12 +152,18 @@ pub struct PatientMasks {
 pub struct PreparedImages {
     /// The CT, windowed to \[0, 1\] and equalised.
     pub ct: Volume<f32>,
-    /// The five anatomical masks in the order of [`crate::ANATOMY`]; empty where missing.
-    pub masks: [Mask; 5],
+    /// The share of each voxel that is inside each anatomical structure, in the order of [`crate::ANATOMY`]; 0 where it
+    /// is missing.
+    pub masks: [Volume<f32>; 5],
     /// Centroid of each mask, each coordinate (x, y, z) in \[0, 1\] of the block; its middle where empty.
     pub centroids: [[f32; 3]; 5],
-    /// Which masks are missing or lie outside the block (S-03: their node's image is all zeros).
+    /// Which structures are missing or lie outside the block: they are no nodes of the patient's graph.
     pub empty: [bool; 5],
+    /// The share of each structure's volume that lies on the block, before its holes are closed; `None` where it was not
+    /// segmented.
+    pub kept: [Option<f32>; 5],
+    /// The [`MASK_NUMBERS`](crate::MASK_NUMBERS) of the patient.
+    pub numbers: [Option<f64>; 4],
 }
 
 impl PreparedImages {
@@ -143,8 +178,7 @@ impl PreparedImages {
         let [x, y, z] = self.ct.shape();
         let mut values = Vec::with_capacity(6 * x * y * z);
         for mask in &self.masks {
-            let inside = self.ct.as_slice().iter().zip(mask.as_slice());
-            values.extend(inside.map(|(&v, &m)| if m != 0 { v } else { 0.0 }));
+            values.extend(self.ct.as_slice().iter().zip(mask.as_slice()).map(|(&v, &m)| v * m));
         }
         values.extend_from_slice(self.ct.as_slice());
         Ok(Tensor::from_vec(values, (6, 1, z, y, x), device)?)
@@ -154,14 +188,16 @@ impl PreparedImages {
 /// Brings one patient's CT and masks into the encoder's frame.
 ///
 /// The volume is turned so that columns run to the left, rows to the back and slices to the head; the block of
-/// slices is centred as configured and filled with -1024 HU beyond the scan; in-plane the whole field of view is
-/// resampled (cubic for the CT, nearest for masks); then window, CLAHE, and closing of the masks by 3 x 3 x 3.
+/// slices is centred as configured, within the scan. A scan with fewer slices is filled up with -1024 HU, as much at
+/// the feet as at the head. In-plane the whole field of view is resampled (cubic for the CT, masks by
+/// [`PreprocessConfig::sampling`]); then window, CLAHE, and closing of the masks by 3 x 3 x 3.
 ///
 /// # Units
 /// Hounsfield units, mm.
 ///
 /// # Errors
-/// [`Error::Input`] without a liver, an error of [`PreprocessConfig::validate`] or of the images.
+/// [`Error::Input`] without a liver, or where none of it lies on the block; an error of [`PreprocessConfig::validate`] or
+/// of the images.
 pub fn preprocess(
     ct: &Volume<f32>,
     masks: &PatientMasks,
@@ -181,35 +217,87 @@ pub fn preprocess(
         true => without(&liver, [&hepatic, &portal, &tumour])?,
         false => liver,
     };
-    let air = ResampleOptions::new(Interpolation::Cubic).border(Border::Fill(-1024.0));
-    let mut prepared = window(&resample(&ct, &target, &air)?, config.window[0], config.window[1])?;
+    let mut prepared = window(&on_block(&ct, &target, config.sampling)?, config.window[0], config.window[1])?;
     if let Some(options) = &config.clahe {
         prepared = clahe(&prepared, options)?;
     }
-    let mut empty = [false; 5];
-    let mut centroids = [[0.5; 3]; 5];
-    let mut on_block = Vec::with_capacity(5);
-    for (i, mask) in [Some(parenchyma), remnant, hepatic, portal, tumour].into_iter().enumerate() {
-        let mask = match mask {
-            Some(mask) => morphology::close(
-                &resample(&mask, &target, &ResampleOptions::label())?,
-                [1; 3],
-                Edge::Ignore,
-            )?,
-            None => Mask::from(&target),
-        };
-        match mask.centroid_index() {
-            None => empty[i] = true,
-            Some(at) => {
-                let shape = mask.shape();
-                centroids[i] =
-                    std::array::from_fn(|a| (at[a] / shape[a].max(2).saturating_sub(1) as f64) as f32);
-            }
-        }
-        on_block.push(mask);
+    let structures = [Some(parenchyma), remnant, hepatic, portal, tumour];
+    let structures = structures.iter().map(|mask| Structure::new(mask.as_ref(), &target, config.sampling));
+    let structures = structures.collect::<Result<Vec<_>>>()?;
+    if structures[0].centroid.is_none() {
+        return Err(Error::input("liver on the network's grid", "some voxels", "none"));
     }
-    let masks = on_block.try_into().map_err(|_| Error::input("masks", 5, "another number"))?;
-    Ok(PreparedImages { ct: prepared, masks, centroids, empty })
+    let of = |i: usize| &structures[i];
+    Ok(PreparedImages {
+        ct: prepared,
+        centroids: std::array::from_fn(|i| of(i).centroid.unwrap_or([0.5; 3])),
+        empty: std::array::from_fn(|i| of(i).centroid.is_none()),
+        kept: std::array::from_fn(|i| of(i).kept),
+        numbers: mask_numbers(masks)?,
+        masks: std::array::from_fn(|i| of(i).share.clone()),
+    })
+}
+
+/// The CT on the block, with air beyond the scan.
+fn on_block(ct: &Volume<f32>, target: &Grid, sampling: Sampling) -> Result<Volume<f32>> {
+    let air = ResampleOptions::new(Interpolation::Cubic).border(Border::Fill(-1024.0));
+    let (old, new) = (ct.grid().spacing(), target.spacing());
+    let sigma: [f64; 3] = std::array::from_fn(|a| 0.5 * (new[a] / old[a] - 1.0).max(0.0));
+    if sampling == Sampling::Nearest || sigma.iter().all(|s| *s < 0.05) {
+        return Ok(resample(ct, target, &air)?);
+    }
+    let smooth = gaussian(ct, sigma, &GaussianOptions::new().border(Border::Nearest))?;
+    let smooth = Volume::new(
+        smooth.grid().clone(),
+        ct.frame().clone(),
+        smooth.as_slice().iter().map(|v| *v as f32).collect(),
+    )?;
+    Ok(resample(&smooth, target, &air)?)
+}
+
+/// One structure on the block.
+struct Structure {
+    share: Volume<f32>,
+    kept: Option<f32>,
+    centroid: Option<[f32; 3]>,
+}
+
+impl Structure {
+    fn new(mask: Option<&Mask>, target: &Grid, sampling: Sampling) -> Result<Self> {
+        let Some(mask) = mask.filter(|mask| mask.count() > 0) else {
+            let share = Volume::filled(target.clone(), Default::default(), 0.0);
+            return Ok(Structure { share, kept: None, centroid: None });
+        };
+        let mut share = match sampling {
+            Sampling::Mean => resample_area(mask, target, 0.0)?,
+            Sampling::Nearest => {
+                resample_area(&resample(mask, target, &ResampleOptions::label())?, target, 0.0)?
+            }
+        };
+        let voxel = |grid: &Grid| grid.spacing().iter().product::<f64>();
+        let inside: f64 = share.as_slice().iter().map(|v| f64::from(*v)).sum();
+        let kept = inside * voxel(target) / (mask.count() as f64 * voxel(mask.grid()));
+        let most = Mask::from_fn(target.clone(), share.frame().clone(), |at| {
+            u8::from(share.get(at).is_some_and(|v| v >= 0.5))
+        });
+        let closed = morphology::close(&most, [1; 3], Edge::Ignore)?;
+        share.as_mut_slice().iter_mut().zip(closed.as_slice()).for_each(|(s, c)| *s = s.max(f32::from(*c)));
+        let centroid = centroid(&share);
+        Ok(Structure { share, kept: Some(kept as f32), centroid })
+    }
+}
+
+/// The middle of what is inside, each coordinate in \[0, 1\] of the volume; none where nothing is.
+fn centroid(share: &Volume<f32>) -> Option<[f32; 3]> {
+    let shape = share.shape();
+    let (mut sum, mut at) = (0.0, [0.0; 3]);
+    for (i, &v) in share.as_slice().iter().enumerate().filter(|(_, v)| **v > 0.0) {
+        let index = [i % shape[0], i / shape[0] % shape[1], i / (shape[0] * shape[1])];
+        sum += f64::from(v);
+        at.iter_mut().zip(index).for_each(|(a, i)| *a += f64::from(v) * i as f64);
+    }
+    let last = |axis: usize| shape[axis].max(2).saturating_sub(1) as f64;
+    (sum > 0.0).then(|| std::array::from_fn(|axis| (at[axis] / sum / last(axis)) as f32))
 }
 
 fn without(liver: &Mask, others: [&Option<Mask>; 3]) -> Result<Mask> {
@@ -251,15 +339,7 @@ fn block(grid: &Grid, centre: [f64; 3], config: &PreprocessConfig) -> Result<Gri
         None => 0.5 * (step[axis] - 1.0),
         Some(_) => centre[axis] - 0.5 * (config.in_plane - 1) as f64 * step[axis],
     };
-    let first = [
-        start(0),
-        start(1),
-        // Whole slices stay where they are when the distance does not change.
-        match config.slice_spacing {
-            None => centre[2].round() - (config.slices / 2) as f64,
-            Some(_) => centre[2] - 0.5 * (config.slices - 1) as f64 * step[2],
-        },
-    ];
+    let first = [start(0), start(1), first_slice(shape[2], centre[2], step[2], config)];
     let mut affine = *grid.affine();
     let origin = affine * Vector4::new(first[0], first[1], first[2], 1.0);
     for (axis, step) in step.into_iter().enumerate() {
@@ -267,6 +347,25 @@ fn block(grid: &Grid, centre: [f64; 3], config: &PreprocessConfig) -> Result<Gri
     }
     affine.set_column(3, &origin);
     Ok(Grid::new([config.in_plane, config.in_plane, config.slices], affine)?)
+}
+
+/// The old index of the block's first slice, of which each is `step` old ones: around `centre` within a scan of `n` slices,
+/// or with as much air below it as above.
+fn first_slice(n: usize, centre: f64, step: f64, config: &PreprocessConfig) -> f64 {
+    // Whole slices stay where they are when the distance does not change.
+    let (n, whole) = (n as f64, config.slice_spacing.is_none());
+    let span = config.slices as f64 * step;
+    // Slices are boxes: the lower face of the first lies half a slice below its middle.
+    let low = |first: f64| first + 0.5 * (step - 1.0);
+    if span >= n {
+        let below = 0.5 * (span - n);
+        return low(-if whole { below.floor() } else { below });
+    }
+    let around = match whole {
+        true => centre.round() - (config.slices / 2) as f64,
+        false => centre - 0.5 * (config.slices - 1) as f64 * step,
+    };
+    around.clamp(low(0.0), low(n - span))
 }
 
 #[cfg(test)]
@@ -299,16 +398,16 @@ mod tests {
     }
 
     #[test]
-    fn the_block_is_centred_on_the_portal_veins_and_padded_with_air() {
+    fn the_block_is_centred_on_the_portal_veins_within_the_scan() {
         let (ct, masks) = patient("RAS");
         let p = preprocess(&ct, &masks, &config()).unwrap();
         assert_eq!(p.ct.shape(), [32, 32, 8]);
         assert_eq!(p.ct.grid().orientation(), "LPS");
-        // The portal veins' centroid is slice 6.5, rounded to 7; the block starts at slice 3.
-        let z = |index: usize| p.ct.as_slice()[index * 32 * 32 + 16 * 32 + 20];
-        assert_eq!(z(7), 0.0, "beyond the scan there is air, far below the window");
-        assert!(z(6) > 0.0);
+        // The portal veins' centroid is slice 6.5, rounded to 7; the block would start at slice 3, and does at 2.
+        assert_eq!(p.ct.grid().affine()[(2, 3)], 110.0);
+        assert!(p.ct.as_slice().iter().any(|v| *v > 0.0));
         assert_eq!(p.empty, [false, true, true, false, false]);
+        assert_eq!(p.kept.map(|k| k.is_some()), [true, false, false, true, true]);
         assert_eq!(p.centroids[1], [0.5; 3]);
         let tumour = p.centroids[4];
         // x 30..36 of 64 in RAS is 28..34 counted from the other side: the middle is 30.5 of 64.
@@ -317,6 +416,43 @@ mod tests {
         assert_eq!(x.dims(), [6, 1, 8, 32, 32]);
         let absent = x.get(1).unwrap().abs().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap();
         assert_eq!(absent, 0.0);
+    }
+
+    #[test]
+    fn a_short_scan_has_as_much_air_below_as_above() {
+        let (ct, masks) = patient("RAS");
+        let slices = |config: &PreprocessConfig| {
+            let p = preprocess(&ct, &masks, config).unwrap();
+            let middle = p.ct.shape()[0] / 2;
+            let at = |z: usize| p.ct.get([middle, middle, z]).unwrap() > 0.0;
+            (0..p.ct.shape()[2]).map(at).collect::<Vec<bool>>()
+        };
+        // Ten slices of 5 mm.
+        let seen = slices(&config().size(15, 32));
+        assert_eq!((seen.iter().position(|s| *s), seen.iter().rposition(|s| *s)), (Some(2), Some(11)));
+        let seen = slices(&config().size(14, 32).slice_spacing(Some(5.0)));
+        assert_eq!((seen.iter().position(|s| *s), seen.iter().rposition(|s| *s)), (Some(2), Some(11)));
+        // All of the scan lies between two samples, 40 mm apart.
+        let p = preprocess(&ct, &masks, &config().size(2, 32).slice_spacing(Some(40.0))).unwrap();
+        assert!(p.kept[4].unwrap() > 0.99 && !p.empty[4]);
+    }
+
+    #[test]
+    fn a_small_tumour_is_not_lost_between_samples() {
+        let (ct, mut masks) = patient("RAS");
+        let grid = ct.grid().clone();
+        let spot = |at: [usize; 3]| Mask::from_fn(grid.clone(), Frame::default(), |i| u8::from(i == at));
+        let (mut nearest, places) = (0, 4 * 4 * 4);
+        for place in 0..places {
+            masks.tumour = Some(spot([20 + place % 4, 20 + place / 4 % 4, 2 + place / 16]));
+            let run = |sampling| {
+                preprocess(&ct, &masks, &config().size(3, 16).slice_spacing(Some(15.0)).sampling(sampling))
+            };
+            let mean = run(Sampling::Mean).unwrap();
+            assert!(!mean.empty[4] && (mean.kept[4].unwrap() - 1.0).abs() < 1e-5);
+            nearest += usize::from(run(Sampling::Nearest).unwrap().empty[4]);
+        }
+        assert!(nearest > places / 2, "{nearest} of {places} were lost, the test is of nothing");
     }
 
     #[test]
@@ -339,9 +475,10 @@ mod tests {
         let wide = config().slice_spacing(Some(10.0));
         let p = preprocess(&ct, &masks, &wide).unwrap();
         approx::assert_relative_eq!(p.ct.grid().spacing()[2], 10.0, epsilon = 1e-9);
-        let inclusive = preprocess(&ct, &masks, &config()).unwrap().masks[0].count();
-        let exclusive = preprocess(&ct, &masks, &config().exclusive_parenchyma(true)).unwrap();
-        assert!(exclusive.masks[0].count() < inclusive);
+        let volume = |p: PreparedImages| p.masks[0].as_slice().iter().sum::<f32>();
+        let inclusive = volume(preprocess(&ct, &masks, &config()).unwrap());
+        let exclusive = volume(preprocess(&ct, &masks, &config().exclusive_parenchyma(true)).unwrap());
+        assert!(exclusive < inclusive);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 use crate::{
-    Architecture, Error, FeatureNorm, LossConfig, NodeIdentity, PreprocessConfig, Result, StgConfig,
-    SurvivalLoss, TemporalInput, TrainingConfig,
+    Architecture, Error, FeatureNorm, LossConfig, MASK_NUMBERS, NodeIdentity, PreprocessConfig, Result,
+    StgConfig, SurvivalLoss, TemporalInput, TrainingConfig,
 };
 use oncograph_datasets::crlm::{Endpoint, FeatureSet, LoadOptions};
+use oncograph_datasets::scaler::{PipelineConfig, ScalerKind};
 use oncograph_losses::{LinearSchedule, TaskWeights, TemporalKind};
 use oncograph_nn::Precision;
 use oncograph_nn::optim::AdamWConfig;
@@ -43,6 +44,9 @@ pub struct ImageScalerConfig {
     pub components: Option<usize>,
 }
 
+/// Epochs over which loss weights move, where more are trained (S-21): with early stopping most runs end soon after.
+const MOVING: usize = 50;
+
 /// The whole system, from the files of a cohort to its training.
 ///
 /// # Example
@@ -64,8 +68,19 @@ pub struct StgSystemConfig {
     pub repeats: usize,
     /// The share of training patients on which training is stopped (S-26).
     pub validation: f64,
+    /// Whether the [`MASK_NUMBERS`](crate::MASK_NUMBERS) join the covariates of the network, where images are used.
+    #[serde(default)]
+    pub mask_numbers: bool,
+    /// Whether the network is trained once more, on the patients of training and validation together, for the epochs and at
+    /// the learning rates that validation chose: on all patients that a baseline is fitted on.
+    #[serde(default)]
+    pub refit: bool,
     /// Clinical covariates (S-15).
     pub features: FeatureSet,
+    /// What is fitted on the clinical covariates of the training patients, for the network and every baseline beside it;
+    /// logarithms are of the columns that are there.
+    #[serde(default)]
+    pub clinical_scaling: PipelineConfig,
     /// The first endpoint (S-18); the second is survival.
     pub endpoint: Endpoint,
     /// Whether image nodes are used where there are images.
@@ -105,7 +120,21 @@ impl StgSystemConfig {
             folds: 5,
             repeats,
             validation: 0.2,
+            mask_numbers: preset != StgPreset::Paper,
+            refit: preset == StgPreset::Clinical,
             features: FeatureSet::PreopOnly,
+            clinical_scaling: match preset {
+                StgPreset::Paper => PipelineConfig::new(),
+                // These span orders of magnitude: by its range the middle half of all antigen values would differ by 0.013.
+                StgPreset::Clinical | StgPreset::Quick => {
+                    PipelineConfig::new().scaler(ScalerKind::ZScore).log1p(
+                        ["carcinoembryonic_antigen", "max_tumor_size"]
+                            .iter()
+                            .chain(&MASK_NUMBERS[..3])
+                            .copied(),
+                    )
+                }
+            },
             endpoint: Endpoint::Recurrence,
             images: true,
             load: LoadOptions::new(),
@@ -122,9 +151,10 @@ impl StgSystemConfig {
                 }
             },
             model: model(preset, architecture),
-            training: TrainingConfig::new(epochs).loss(loss(preset)),
+            training: TrainingConfig::new(epochs.min(MOVING)).loss(loss(preset)),
             fit: FitConfig::new(epochs, OptimizerConfig::AdamW(optimizer))
                 .early_stop(patience)
+                .at_least(epochs.min(MOVING))
                 .plateau(PlateauConfig::new().factor(0.5).patience(5)),
         }
     }
@@ -138,6 +168,12 @@ impl StgSystemConfig {
     /// Sets the clinical covariates.
     pub fn features(mut self, features: FeatureSet) -> Self {
         self.features = features;
+        self
+    }
+
+    /// Sets the scaling of clinical covariates.
+    pub fn clinical_scaling(mut self, scaling: PipelineConfig) -> Self {
+        self.clinical_scaling = scaling;
         self
     }
 
@@ -179,7 +215,8 @@ impl StgSystemConfig {
 
     /// Sets the epochs at most.
     pub fn epochs(mut self, epochs: usize) -> Self {
-        (self.fit.epochs, self.training.epochs) = (epochs, epochs);
+        let moving = epochs.min(MOVING);
+        (self.fit.epochs, self.fit.at_least, self.training.epochs) = (epochs, moving, moving);
         self
     }
 
@@ -214,6 +251,11 @@ impl StgSystemConfig {
         if self.image_scaling.components == Some(0) {
             return Err(Error::config(OP, "image_scaling.components", "at least 1", 0));
         }
+        let (moving, fit) = (self.training.epochs, &self.fit);
+        if moving > fit.epochs || (fit.early_stop.is_some() && moving > fit.at_least) {
+            let expected = "at most `fit.epochs` and, with early stopping, `fit.at_least`: else the loss weights never arrive";
+            return Err(Error::config(OP, "training.epochs", expected, moving));
+        }
         self.preprocess.validate()?;
         self.model.validate()?;
         Ok(self.fit.validate()?)
@@ -240,11 +282,14 @@ fn model(preset: StgPreset, architecture: Architecture) -> StgConfig {
         (StgPreset::Clinical, _) => {
             base.survival_loss(SurvivalLoss::DiscreteHazard).node_type(NodeIdentity::OneHot)
         }
-        (StgPreset::Quick, Architecture::Full) => base.hidden(64).node_type(NodeIdentity::OneHot),
+        (StgPreset::Quick, Architecture::Full) => {
+            base.hidden(64).survival_loss(SurvivalLoss::DiscreteHazard).node_type(NodeIdentity::OneHot)
+        }
         // Nodes are averaged before the BiLSTM: a seventh of the sequences.
         (StgPreset::Quick, Architecture::Decoupled) => base
             .hidden(64)
             .lstm_hidden(32)
+            .survival_loss(SurvivalLoss::DiscreteHazard)
             .node_type(NodeIdentity::OneHot)
             .temporal(TemporalInput::Timecat, true),
     }
@@ -285,6 +330,10 @@ mod tests {
         assert!(error(quick().cross_validation(1, 1)).contains("folds"));
         assert!(error(quick().size(12, 8)).contains("size"));
         assert!(error(quick().encoder_width(0)).contains("base_width"));
+        let mut never = quick();
+        never.training.epochs = never.fit.epochs + 1;
+        assert!(error(never).contains("training.epochs"));
+        assert_eq!(StgSystemConfig::new(StgPreset::Clinical).epochs(7).training.epochs, 7);
         assert!(error(StgSystemConfig { validation: 1.0, ..quick() }).contains("validation"));
         assert_eq!(quick().encoder_weights("r3d_18.pth").encoder.base_width, 64);
     }

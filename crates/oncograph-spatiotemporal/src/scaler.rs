@@ -1,6 +1,7 @@
 use crate::components::NodeComponents;
 use crate::features::{NODES, PYRAMID_LEVELS};
 use crate::{Error, Result};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// What is done to image features, each number of each node on its own (S-10).
@@ -28,12 +29,17 @@ pub struct ImageScaler {
 }
 
 impl ImageScaler {
-    /// Fits on the patients `train` of `values`, which holds `width` numbers per patient.
+    /// Fits on the patients `train` of `values`, patients x 6 nodes x 3 levels x d, each node on those who have it by
+    /// `there`.
     ///
     /// # Errors
     /// [`Error::Input`] if `values` is not whole patients or `train` is empty or out of range.
-    pub fn fit(values: &[f32], width: usize, train: &[usize], norm: FeatureNorm) -> Result<Self> {
-        let patients = patients(values, width)?;
+    pub fn fit(values: &[f32], there: &[[bool; NODES]], train: &[usize], norm: FeatureNorm) -> Result<Self> {
+        let patients = there.len();
+        let width = values.len() / patients.max(1);
+        if width == 0 || values.len() != patients * width {
+            return Err(Error::input("image features", format!("{patients} patients"), values.len()));
+        }
         if train.is_empty() || train.iter().any(|&p| p >= patients) {
             return Err(Error::input(
                 "training patients",
@@ -41,36 +47,38 @@ impl ImageScaler {
                 format!("{train:?}"),
             ));
         }
-        let n = train.len() as f64;
-        let mean_of = |rows: &[Vec<f32>]| {
-            let mut mean = vec![0f64; width];
-            rows.iter().for_each(|row| mean.iter_mut().zip(row).for_each(|(m, &v)| *m += f64::from(v) / n));
-            mean
+        // What a column of a node is fitted on.
+        let of_node = |node: usize| train.iter().copied().filter(move |&p| there[p][node]);
+        let node_of = |column: usize| column * NODES / width;
+        let column = |c: usize| of_node(node_of(c)).map(move |p| values[p * width + c]);
+        let mean = |values: &mut dyn Iterator<Item = f64>| {
+            let (sum, n) = values.fold((0.0, 0), |(sum, n), v| (sum + v, n + 1));
+            if n > 0 { sum / f64::from(n) } else { 0.0 }
         };
-        let mut rows: Vec<Vec<f32>> =
-            train.iter().map(|&p| values[p * width..(p + 1) * width].to_vec()).collect();
-        let mut unit = vec![];
-        if norm == FeatureNorm::LogZScore {
-            unit = mean_of(&rows).into_iter().map(|m| m as f32).collect();
-            rows.iter_mut()
-                .for_each(|row| row.iter_mut().zip(&unit).for_each(|(v, &u)| *v = compress(*v, u)));
-        }
-        let mean = mean_of(&rows);
-        let mut variance = vec![0f64; width];
-        let add = |row: &Vec<f32>| {
-            let terms = variance.iter_mut().zip(row).zip(&mean);
-            terms.for_each(|((s, &v), m)| *s += (f64::from(v) - m).powi(2) / n);
+        let unit: Vec<f32> = match norm {
+            FeatureNorm::LogZScore => {
+                (0..width).map(|c| mean(&mut column(c).map(f64::from)) as f32).collect()
+            }
+            FeatureNorm::ZScore => vec![],
         };
-        rows.iter().for_each(add);
+        let scaled = |c: usize| {
+            let unit = unit.get(c).copied();
+            column(c).map(move |v| f64::from(unit.map_or(v, |u| compress(v, u))))
+        };
+        let moments = |c: usize| {
+            let m = mean(&mut scaled(c));
+            (mean(&mut scaled(c).map(|v| (v - m).powi(2))), m)
+        };
+        let moments: Vec<(f64, f64)> = (0..width).into_par_iter().map(moments).collect();
         // A deviation at the rounding of the values themselves is no variation.
-        let invert = |(v, m): (&f64, &f64)| {
+        let invert = |(v, m): &(f64, f64)| {
             let deviation = v.sqrt();
             if deviation > 1e-6 * m.abs().max(1e-12) { (1.0 / deviation) as f32 } else { 0.0 }
         };
-        let inverse = variance.iter().zip(&mean).map(invert).collect();
+        let inverse = moments.iter().map(invert).collect();
         Ok(ImageScaler {
             unit,
-            mean: mean.into_iter().map(|m| m as f32).collect(),
+            mean: moments.iter().map(|(_, m)| *m as f32).collect(),
             inverse,
             components: None,
         })
@@ -85,10 +93,16 @@ impl ImageScaler {
     /// # Errors
     /// [`Error::Argument`] unless `count` is between 1 and the number of training patients less one; otherwise as for
     /// [`ImageScaler::transform`].
-    pub fn with_components(mut self, values: &[f32], train: &[usize], count: usize) -> Result<Self> {
+    pub fn with_components(
+        mut self,
+        values: &[f32],
+        there: &[[bool; NODES]],
+        train: &[usize],
+        count: usize,
+    ) -> Result<Self> {
         let features = self.features();
         let scaled = self.transform(values)?;
-        self.components = Some(NodeComponents::fit(&scaled, features, train, count)?);
+        self.components = Some(NodeComponents::fit(&scaled, features, (there, train), count)?);
         Ok(self)
     }
 
@@ -165,7 +179,9 @@ mod tests {
     fn held_out_patients_do_not_touch_the_fit() {
         for norm in [FeatureNorm::ZScore, FeatureNorm::LogZScore] {
             let mut values = vec![1.0, 5.0, 3.0, 5.0, 99.0, 7.0];
-            let fit = |values: &[f32], train: &[usize]| ImageScaler::fit(values, 2, train, norm).unwrap();
+            let there = [[true; NODES]; 3];
+            let fit =
+                |values: &[f32], train: &[usize]| ImageScaler::fit(values, &there, train, norm).unwrap();
             let fitted = fit(&values, &[0, 1]);
             values[4..].copy_from_slice(&[1e9, 1e-9]);
             assert_eq!(fit(&values, &[0, 1]), fitted);
@@ -176,16 +192,18 @@ mod tests {
             }
             let parts = fitted.parts().map(<[f32]>::to_vec);
             assert_eq!(ImageScaler::from_parts(parts).unwrap(), fitted);
-            assert!(ImageScaler::fit(&values, 4, &[0], norm).is_err());
+            assert!(ImageScaler::fit(&values, &[[true; NODES]; 4], &[0], norm).is_err());
+            assert!(ImageScaler::fit(&values, &there, &[3], norm).is_err());
         }
     }
 
     #[test]
     fn components_change_the_width_and_are_saved() {
         let values: Vec<f32> = (0..4 * 36).map(|i| ((i * i * 7) % 31) as f32).collect();
-        let scaler = ImageScaler::fit(&values, 36, &[0, 1, 2], FeatureNorm::ZScore).unwrap();
+        let there = [[true; NODES]; 4];
+        let scaler = ImageScaler::fit(&values, &there, &[0, 1, 2], FeatureNorm::ZScore).unwrap();
         assert_eq!(scaler.features(), 2);
-        let scaler = scaler.with_components(&values, &[0, 1, 2], 1).unwrap();
+        let scaler = scaler.with_components(&values, &there, &[0, 1, 2], 1).unwrap();
         assert_eq!((scaler.features(), scaler.transform(&values).unwrap().len()), (6, 4 * 18 * 6));
         let parts = scaler.parts().map(<[f32]>::to_vec);
         assert_eq!(ImageScaler::from_parts(parts.clone()).unwrap(), scaler);
@@ -193,11 +211,35 @@ mod tests {
         assert!(ImageScaler::from_parts([unit, mean, inverse, axes[1..].to_vec()]).is_err());
     }
 
+    /// Zeros that stand for a structure that is not there are no values of it.
+    #[test]
+    fn a_node_is_fitted_on_those_who_have_it() {
+        let mut values: Vec<f32> = (0..5 * 36).map(|i| ((i * i * 7) % 31) as f32).collect();
+        let mut there = [[true; NODES]; 5];
+        there[1][4] = false;
+        let fit = |values: &[f32]| {
+            let fitted = ImageScaler::fit(values, &there, &[0, 1, 2, 3], FeatureNorm::LogZScore).unwrap();
+            fitted.with_components(values, &there, &[0, 1, 2, 3], 2).unwrap()
+        };
+        let fitted = fit(&values);
+        values[36 + 4 * 6..36 + 5 * 6].fill(0.0);
+        assert_eq!(fit(&values), fitted);
+        values[36 + 3 * 6] += 1.0;
+        assert_ne!(fit(&values), fitted);
+        // One patient alone cannot show how a node varies.
+        let mut alone = [[false; NODES]; 5];
+        alone[0] = [true; NODES];
+        let one = ImageScaler::fit(&values, &alone, &[0, 1], FeatureNorm::ZScore).unwrap();
+        assert!(one.transform(&values).unwrap().iter().all(|v| *v == 0.0));
+    }
+
     #[test]
     fn the_logarithm_tames_large_values() {
         let values = [1.0, 2.0, 3.0, 1000.0];
-        let largest_scaled =
-            |norm| ImageScaler::fit(&values, 1, &[0, 1, 2], norm).unwrap().transform(&values).unwrap()[3];
+        let there = [[true; NODES]; 4];
+        let largest_scaled = |norm| {
+            ImageScaler::fit(&values, &there, &[0, 1, 2], norm).unwrap().transform(&values).unwrap()[3]
+        };
         assert!(largest_scaled(FeatureNorm::ZScore) > 1000.0);
         assert!(largest_scaled(FeatureNorm::LogZScore) < 30.0);
     }

@@ -5,6 +5,7 @@ use crate::{
 };
 use oncograph_core::{Seed, Split};
 use oncograph_study::{Answer, Answers, Cohort, Fitted, Job, JobResult, StudyResults, System};
+use oncograph_train::{FitConfig, FitOutcome};
 use serde::{Deserialize, Serialize};
 
 /// The features of a node where there are no images to give their number.
@@ -42,11 +43,34 @@ impl StgSystem {
 
     fn train(&self, data: &StgCohort, split: &Split, job: &mut Job<'_>) -> Result<FittedStg> {
         self.config.validate()?;
+        let (chosen, outcome) = self.train_on(data, split, job, &self.config.fit)?;
+        if !self.config.refit {
+            return Ok(chosen);
+        }
+        let kept = outcome.history.iter().take(outcome.best_epoch + 1);
+        let fit = self.config.fit.clone().replay(kept.map(|epoch| epoch.learning_rate).collect());
+        let mut all = split.clone();
+        all.train.extend(&split.validation);
+        all.train.sort_unstable();
+        let mut again = job.inner("refit");
+        let (fitted, _) = self.train_on(data, &all, &mut again, &fit)?;
+        std::fs::remove_file(again.file("checkpoint.safetensors")).ok();
+        Ok(fitted)
+    }
+
+    /// Trained on the training patients of `split`, and watched on its validation patients.
+    fn train_on(
+        &self,
+        data: &StgCohort,
+        split: &Split,
+        job: &mut Job<'_>,
+        fit: &FitConfig,
+    ) -> Result<(FittedStg, FitOutcome)> {
         let (seed, device) = (job.seed(), job.device().clone());
         let all: Vec<usize> = (0..data.len()).collect();
         let images = self.images.then(|| data.images_of(&all)).transpose()?;
         let images: Option<&[&CtFeatures]> = images.as_deref();
-        let pipeline = StgPipeline::fit(data.clinical(), images, &split.train, &self.config.image_scaling)?;
+        let pipeline = StgPipeline::fit(data.clinical(), images, &split.train, &self.config)?;
         let inputs = pipeline.apply(data.clinical(), images, &device)?;
         let mut model = self.config.model.clone();
         model.clinical = pipeline.covariates();
@@ -56,12 +80,12 @@ impl StgSystem {
         let (train, outcomes) = (&split.train, data.outcomes());
         let learned = StgData { table: &inputs.table, graphs: &inputs.graphs, outcomes };
         let mut learner = StgLearner::new(&network, learned, split, training, seed)?;
-        job.train(&mut learner, &store, &self.config.fit)?;
+        let (outcome, _) = job.train(&mut learner, &store, fit)?;
         let scales = learner.scales();
         let training_outputs = head_values(&learner.output(train)?)?;
         let training = train.iter().map(|&i| outcomes[i]).collect();
         let model = TrainedStg { pipeline, network, store, scales, training, training_outputs, device };
-        Ok(FittedStg { model, seed })
+        Ok((FittedStg { model, seed }, outcome))
     }
 }
 

@@ -196,6 +196,7 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ("explain", "rank_stability", "equal and reversed rankings"),
     ("explain", "compare_tracts", "by hand"),
     ("explain", "tract_density", "by hand"),
+    ("spatiotemporal", "mask_numbers", "boxes and discs by hand"),
     ("spatiotemporal", "image_features", "the definition, by hand"),
     ("spatiotemporal", "TimeScale", "the least and the largest time; times without a range are refused"),
     (

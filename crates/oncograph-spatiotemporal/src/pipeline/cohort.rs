@@ -1,8 +1,10 @@
+use super::inputs::fit_covariates;
 use super::{CtEncoder, CtFeatures, STG_TASKS, prepare_images};
-use crate::{PreparedImages, Result, StgSystemConfig};
+use crate::mask_numbers::with_mask_numbers;
+use crate::{MASK_NUMBERS, PreparedImages, Result, StgSystemConfig};
 use oncograph_core::{Argument, FollowUp, Table};
 use oncograph_datasets::crlm::{CrlmCohort, Endpoint, SubjectFiles};
-use oncograph_datasets::scaler::{Matrix, PipelineConfig, ScalerKind, TabularPipeline};
+use oncograph_datasets::scaler::Matrix;
 use oncograph_study::{Cohort, PermuteOutcomes, Target, Task, side_by_side};
 use oncograph_train::StopFlag;
 use std::sync::Arc;
@@ -122,6 +124,15 @@ impl StgCohort {
         self.images.as_ref().map(|i| i.as_slice())
     }
 
+    /// The columns of the [`MASK_NUMBERS`] that a tenth of the patients or more have: those that baselines are given behind
+    /// the clinical covariates. None without images.
+    pub fn mask_numbers(&self) -> Vec<&'static str> {
+        let images = self.images().unwrap_or_default();
+        let known = |n: &usize| images.iter().filter(|p| p.numbers[*n].is_some()).count();
+        let enough = |n: &usize| known(n) > 0 && 10 * known(n) >= images.len();
+        (0..MASK_NUMBERS.len()).filter(enough).map(|n| MASK_NUMBERS[n]).collect()
+    }
+
     /// The image features of some patients.
     ///
     /// # Errors
@@ -177,8 +188,14 @@ impl Cohort for StgCohort {
     }
 
     fn design(&self, train: &[usize]) -> oncograph_study::Result<Matrix> {
-        let config = PipelineConfig::new().scaler(ScalerKind::ZScore);
-        Ok(TabularPipeline::fit(&self.clinical, train, &config)?.transform(&self.clinical)?)
+        let columns = self.mask_numbers();
+        let measured = self.images().map(|images| {
+            let images: Vec<&CtFeatures> = images.iter().collect();
+            with_mask_numbers(&self.clinical, &images, |n| columns.contains(&MASK_NUMBERS[n]))
+        });
+        let measured = measured.transpose()?;
+        let all = measured.as_ref().unwrap_or(&self.clinical);
+        Ok(fit_covariates(all, train, &self.config.clinical_scaling)?.transform(all)?)
     }
 
     fn fingerprint(&self) -> String {
@@ -195,6 +212,9 @@ impl Cohort for StgCohort {
             });
             patient.centroids.as_flattened().iter().for_each(|v| {
                 hash.update(&v.to_le_bytes());
+            });
+            patient.numbers.iter().for_each(|v| {
+                hash.update(&v.unwrap_or(f64::NAN).to_le_bytes());
             });
         }
         hash.finalize().to_hex().to_string()

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// Changes with every change to what is computed here.
-const VERSION: &str = "stg_crlm image features 1";
+const VERSION: &str = "stg_crlm image features 2";
 
 /// The features of one patient's image nodes.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,8 +21,12 @@ pub struct CtFeatures {
     pub values: Vec<f32>,
     /// The centroid of each anatomical node, each coordinate in \[0, 1\] of the encoder's input.
     pub centroids: [[f32; 3]; 5],
-    /// Anatomical nodes without a mask: their image is all zeros (S-03).
+    /// Anatomical structures that are missing or outside the block: they are no nodes, and their values are all zeros.
     pub empty: [bool; 5],
+    /// The share of each structure's volume that lies on the block; `None` where it was not segmented.
+    pub kept: [Option<f32>; 5],
+    /// The [`MASK_NUMBERS`](crate::MASK_NUMBERS).
+    pub numbers: [Option<f64>; 4],
 }
 
 /// Two frozen backbones, one for masked organs and one for the CT node (S-04), with the preprocessing before them.
@@ -153,7 +157,10 @@ impl CtEncoder {
             let map = backbone.forward_features(&one)?;
             values.extend(image_features(&map)?.flatten_all()?.to_vec1::<f32>()?);
         }
-        Ok(CtFeatures { values, centroids: prepared.centroids, empty: prepared.empty })
+        let PreparedImages { centroids, empty, kept, numbers, .. } = *prepared;
+        // As the cache keeps them.
+        let numbers = numbers.map(|n| n.map(|n| f64::from(n as f32)));
+        Ok(CtFeatures { values, centroids, empty, kept, numbers })
     }
 }
 
@@ -216,19 +223,32 @@ fn files(subject: &SubjectFiles) -> Result<Vec<PathBuf>> {
     }
 }
 
+/// What stands in a file for the share of a structure that was not segmented.
+const NOT_SEGMENTED: f32 = -1.0;
+
 fn to_stored(features: &CtFeatures, width: usize) -> Result<Features> {
     let empty = features.empty.iter().map(|&e| f32::from(u8::from(e))).collect();
     Ok(Features::new()
         .array("features", &[6, 3, width], features.values.clone())?
         .array("centroids", &[5, 3], features.centroids.as_flattened().to_vec())?
         .array("empty", &[5], empty)?
+        .array("kept", &[5], features.kept.map(|kept| kept.unwrap_or(NOT_SEGMENTED)).to_vec())?
+        .array("numbers", &[4], features.numbers.map(|n| n.map_or(NOT_SEGMENTED, |n| n as f32)).to_vec())?
         .text("nodes", ANATOMY.join(", ")))
 }
 
 fn from_stored(stored: &Features) -> Option<CtFeatures> {
     let array = |name: &str| stored.arrays.get(name).map(|a| a.data.clone());
     let (centroids, empty) = (array("centroids")?, array("empty")?);
-    let mut features = CtFeatures { values: array("features")?, centroids: [[0.0; 3]; 5], empty: [false; 5] };
+    let kept: [f32; 5] = array("kept")?.try_into().ok()?;
+    let numbers: [f32; 4] = array("numbers")?.try_into().ok()?;
+    let mut features = CtFeatures {
+        values: array("features")?,
+        centroids: [[0.0; 3]; 5],
+        empty: [false; 5],
+        kept: kept.map(|kept| (kept != NOT_SEGMENTED).then_some(kept)),
+        numbers: numbers.map(|n| (n != NOT_SEGMENTED).then_some(f64::from(n))),
+    };
     features.centroids.as_flattened_mut().copy_from_slice(centroids.get(..15)?);
     features.empty.iter_mut().zip(&empty).for_each(|(e, v)| *e = *v != 0.0);
     Some(features)

@@ -1,5 +1,7 @@
 use super::CtFeatures;
-use crate::{Error, ImageScaler, ImageScalerConfig, NodeTable, Result};
+use crate::features::NODES;
+use crate::mask_numbers::with_mask_numbers;
+use crate::{Error, ImageScaler, MASK_NUMBERS, NodeTable, Result, StgSystemConfig};
 use candle_core::Device;
 use oncograph_core::Table;
 use oncograph_datasets::scaler::{PipelineConfig, TabularPipeline};
@@ -23,7 +25,8 @@ pub struct StgInputs {
 }
 
 impl StgPipeline {
-    /// Fits on the rows `train` of the clinical table and, if there are any, of the image features.
+    /// Fits on the rows `train` of the clinical table and, if there are any, of the image features, as `config` wants
+    /// both scaled.
     ///
     /// # Errors
     /// Rows that are not there, or too few for the components.
@@ -31,15 +34,23 @@ impl StgPipeline {
         clinical: &Table,
         images: Option<&[&CtFeatures]>,
         train: &[usize],
-        config: &ImageScalerConfig,
+        config: &StgSystemConfig,
     ) -> Result<Self> {
-        let tabular = TabularPipeline::fit(clinical, train, &PipelineConfig::new())?;
+        let joined = match images {
+            Some(images) if config.mask_numbers => {
+                // Of a structure that nobody has there is nothing to learn.
+                let known = |n: usize| train.iter().any(|&p| images[p].numbers[n].is_some());
+                Some(with_mask_numbers(clinical, images, known)?)
+            }
+            _ => None,
+        };
+        let tabular = fit_covariates(joined.as_ref().unwrap_or(clinical), train, &config.clinical_scaling)?;
         let Some(images) = images else { return Ok(StgPipeline { tabular, images: None }) };
-        let width = images.first().map_or(0, |p| p.values.len());
         let values = flat(images);
-        let mut scaler = ImageScaler::fit(&values, width, train, config.norm)?;
-        if let Some(count) = config.components {
-            scaler = scaler.with_components(&values, train, count)?;
+        let there: Vec<[bool; NODES]> = images.iter().map(|p| nodes_of(p)).collect();
+        let mut scaler = ImageScaler::fit(&values, &there, train, config.image_scaling.norm)?;
+        if let Some(count) = config.image_scaling.components {
+            scaler = scaler.with_components(&values, &there, train, count)?;
         }
         Ok(StgPipeline { tabular, images: Some(scaler) })
     }
@@ -56,6 +67,10 @@ impl StgPipeline {
     /// Whether it was fitted with images: then it needs those of every patient.
     pub fn has_images(&self) -> bool {
         self.images.is_some()
+    }
+
+    fn has(&self, column: &str) -> bool {
+        self.tabular.output_names().iter().any(|name| name == column)
     }
 
     /// How many clinical covariates the network is given, flags of missing ones included.
@@ -78,20 +93,47 @@ impl StgPipeline {
         images: Option<&[&CtFeatures]>,
         device: &Device,
     ) -> Result<StgInputs> {
-        let rows = self.tabular.transform(clinical)?.to_f32();
         let images = match (&self.images, images) {
             (None, _) => None,
             (Some(_), None) => return Err(Error::input("images", "those of every patient", "none")),
             (Some(scaler), Some(images)) if images.len() == clinical.len() => Some((scaler, images)),
             (Some(_), Some(images)) => return Err(Error::input("images", clinical.len(), images.len())),
         };
+        let joined = match images {
+            Some((_, images)) => Some(with_mask_numbers(clinical, images, |n| self.has(MASK_NUMBERS[n]))?),
+            None => None,
+        };
+        let rows = self.tabular.transform(joined.as_ref().unwrap_or(clinical))?.to_f32();
         let values = images.map(|(scaler, images)| scaler.transform(&flat(images))).transpose()?;
         let width = self.features().unwrap_or(0);
         let table = NodeTable::new(values, width, rows, self.covariates(), device)?;
-        let centroids = |p: usize| images.map_or([[0.5; 3]; 5], |(_, images)| images[p].centroids);
-        let graphs = (0..table.patients()).map(|p| table.graph(p, centroids(p))).collect::<Result<_>>()?;
+        let graph = |p: usize| match images {
+            // A structure that is not there is no node, as one that augmentation removes.
+            Some((_, images)) => {
+                let there = images[p].empty.map(|empty| !empty);
+                Ok(table.graph(p, images[p].centroids)?.retain_nodes("anatomy", &there)?)
+            }
+            None => table.graph(p, [[0.5; 3]; 5]),
+        };
+        let graphs = (0..table.patients()).map(graph).collect::<Result<_>>()?;
         Ok(StgInputs { table, graphs })
     }
+}
+
+/// Imputation and scaling of the covariates, with logarithms of those columns of `config` that the table has.
+pub(super) fn fit_covariates(
+    clinical: &Table,
+    train: &[usize],
+    config: &PipelineConfig,
+) -> Result<TabularPipeline> {
+    let there = config.log1p.iter().filter(|name| clinical.columns().contains(name));
+    let config = config.clone().log1p(there.cloned().collect::<Vec<_>>());
+    Ok(TabularPipeline::fit(clinical, train, &config)?)
+}
+
+/// Which image nodes a patient has: those of the structures that are there, and the CT.
+fn nodes_of(features: &CtFeatures) -> [bool; NODES] {
+    std::array::from_fn(|node| !features.empty.get(node).copied().unwrap_or(false))
 }
 
 fn flat(images: &[&CtFeatures]) -> Vec<f32> {
@@ -101,7 +143,14 @@ fn flat(images: &[&CtFeatures]) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::FeatureNorm;
+    use crate::{FeatureNorm, ImageScalerConfig, StgPreset};
+
+    fn config(norm: FeatureNorm, components: Option<usize>) -> StgSystemConfig {
+        StgSystemConfig {
+            image_scaling: ImageScalerConfig { norm, components },
+            ..StgSystemConfig::new(StgPreset::Clinical)
+        }
+    }
 
     fn patients(n: usize) -> (Table, Vec<CtFeatures>) {
         let row = |p: usize| vec![Some(p as f64), (!p.is_multiple_of(3)).then_some((p as f64).sin())];
@@ -110,6 +159,8 @@ mod tests {
             values: (0..6 * 3 * 4).map(|i| (((p * 31 + i) * (i + 7)) % 23) as f32).collect(),
             centroids: [[0.5; 3]; 5],
             empty: [false; 5],
+            kept: [Some(1.0); 5],
+            numbers: [Some(p as f64), Some(1.0), (p != 3).then_some(2.0 * p as f64), Some(0.5)],
         };
         let table = Table::numbered(columns, (0..n).map(row).collect()).unwrap();
         (table, (0..n).map(features).collect())
@@ -119,7 +170,7 @@ mod tests {
     #[test]
     fn held_out_patients_do_not_change_a_folds_pipeline() {
         let (table, images) = patients(9);
-        let config = ImageScalerConfig { norm: FeatureNorm::LogZScore, components: Some(2) };
+        let config = config(FeatureNorm::LogZScore, Some(2));
         let train = [0, 1, 2, 4, 5];
         let fit = |table: &Table, images: &[CtFeatures], train: &[usize]| {
             let images: Vec<&CtFeatures> = images.iter().collect();
@@ -139,13 +190,35 @@ mod tests {
         assert_ne!(fit(&table, &images, &[0, 1, 2, 4, 6]), fitted);
     }
 
+    /// Zeros that stand for it would be an outlier of a z-score.
+    #[test]
+    fn a_structure_that_is_not_there_is_no_node() {
+        let (table, mut images) = patients(7);
+        images[2].empty[4] = true;
+        let train = [0, 1, 2, 3, 4];
+        let all: Vec<&CtFeatures> = images.iter().collect();
+        let fitted =
+            StgPipeline::fit(&table, Some(&all), &train, &config(FeatureNorm::ZScore, None)).unwrap();
+        let inputs = fitted.apply(&table, Some(&all), &Device::Cpu).unwrap();
+        let count = |p: usize| inputs.graphs[p].nodes("anatomy").unwrap().count;
+        assert_eq!((count(1), count(2), inputs.graphs[2].edge_count()), (5, 4, 16));
+        // What stands in its place matters to nobody.
+        let mut other = images.clone();
+        other[2].values[4 * 12..5 * 12].fill(1e6);
+        let others: Vec<&CtFeatures> = other.iter().collect();
+        assert_eq!(
+            StgPipeline::fit(&table, Some(&others), &train, &config(FeatureNorm::ZScore, None)).unwrap(),
+            fitted
+        );
+    }
+
     #[test]
     fn images_are_asked_for_where_they_were_fitted() {
         let (table, images) = patients(7);
-        let config = ImageScalerConfig { norm: FeatureNorm::ZScore, components: None };
+        let config = config(FeatureNorm::ZScore, None);
         let all: Vec<&CtFeatures> = images.iter().collect();
         let pipeline = StgPipeline::fit(&table, Some(&all), &[0, 1, 2, 3], &config).unwrap();
-        assert_eq!((pipeline.features(), pipeline.covariates()), (Some(4), 3));
+        assert_eq!((pipeline.features(), pipeline.covariates()), (Some(4), 3 + 5));
         let error = |images| pipeline.apply(&table, images, &Device::Cpu).unwrap_err().to_string();
         assert_eq!(error(None), "images: expected those of every patient, got none");
         assert_eq!(error(Some(&all[1..])), "images: expected 7, got 6");
