@@ -13,7 +13,7 @@ use oncograph_study::cli::{
     StudyProgress, device, in_precision, one_thread_per_tensor, open_run, parse, program, progress_bar,
     stop_on_ctrl_c, workers,
 };
-use oncograph_study::{Constant, CoxRidge, ScoreOptions, Study};
+use oncograph_study::{Constant, CoxLasso, CoxRidge, RandomForest, RiskScore, ScoreOptions, Study};
 use oncograph_train::{RunDir, StopFlag};
 // Its allocator keeps the big blocks of a training step for the next one.
 use allocator as _;
@@ -27,6 +27,13 @@ const WITHOUT_IMAGES: &str = "stg_without_images";
 const PERMUTED: &str = "stg_outcomes_permuted";
 /// The baseline on the clinical covariates.
 const COX: &str = "Cox, clinical covariates";
+/// The baseline on what a segmentation gives without a network.
+const COX_MASKS: &str = "Cox, mask numbers";
+/// The baseline on both.
+const COX_BOTH: &str = "Cox, covariates and mask numbers";
+/// The clinical risk score of Fong et al., *Clinical score for predicting recurrence after hepatic resection for metastatic
+/// colorectal cancer*, Annals of Surgery 230, 1999.
+const FONG: &str = "clinrisk_score";
 
 fn main() -> ExitCode {
     let args: Args = parse(&["params"]);
@@ -62,7 +69,11 @@ fn study(args: &Args, config: &RunConfig, run: &RunDir, stop: &StopFlag) -> anyh
     let without_images = stg.without_images();
 
     let main = if cohort.has_images() { STG } else { WITHOUT_IMAGES };
-    let models = 3 + usize::from(cohort.has_images()) + usize::from(config.permutation_control);
+    // The score is a column of the workbook that not every choice of covariates has.
+    let fong = cohort.clinical().columns().iter().any(|column| column == FONG);
+    let more = [cohort.has_images(), config.permutation_control, fong];
+    let (clinical, masks) = (cohort.clinical().columns(), cohort.mask_numbers());
+    let models = 5 + more.into_iter().map(usize::from).sum::<usize>() + 2 * usize::from(!masks.is_empty());
     let progress = StudyProgress::new(models * system.folds * system.repeats, system.fit.epochs);
     let mut study = Study::new(&cohort, run)
         .cross_validation(system.folds, system.repeats)
@@ -80,7 +91,20 @@ fn study(args: &Args, config: &RunConfig, run: &RunDir, stop: &StopFlag) -> anyh
         let control = if cohort.has_images() { &stg } else { &without_images };
         study = study.permutation_control(PERMUTED, control);
     }
-    let results = study.baseline(CoxRidge::new(10.0).named(COX)).baseline(Constant).run()?;
+    if fong {
+        study = study.baseline(RiskScore::new("Fong score", FONG));
+    }
+    if !masks.is_empty() {
+        study = study
+            .baseline(CoxRidge::by_inner_folds().named(COX_MASKS).columns(masks))
+            .baseline(CoxRidge::by_inner_folds().named(COX_BOTH));
+    }
+    let results = study
+        .baseline(CoxRidge::by_inner_folds().named(COX).columns(clinical.iter().cloned()))
+        .baseline(CoxLasso::new().named("Cox, lasso"))
+        .baseline(RandomForest::new())
+        .baseline(Constant)
+        .run()?;
     progress.finish();
 
     let scores = results.score(&cohort, &ScoreOptions::default())?;

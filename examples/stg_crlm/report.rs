@@ -1,7 +1,7 @@
 //! The report of a run, as one HTML file and as tables on the terminal.
 
 use crate::cli::RunConfig;
-use crate::{STG, WITHOUT_IMAGES};
+use crate::{PERMUTED, STG, WITHOUT_IMAGES};
 use oncograph_report::chart::{LearningCurve, learning_curves, scatter};
 use oncograph_report::{Banner, Figure, ModelCard, RESEARCH_ONLY, Report, ReportTable, Section};
 use oncograph_spatiotemporal::{
@@ -16,11 +16,22 @@ use std::path::Path;
 /// Patients whose slices are shown.
 const SHOWN: usize = 3;
 
+/// What a task is called on a page.
+fn endpoint(task: &str) -> &str {
+    match task {
+        "recurrence" => "Time to recurrence",
+        "survival" => "Overall survival",
+        other => other,
+    }
+}
+
 /// The scores of one task, the constant predictor emphasised.
 fn table(scores: &Scores, task: &str) -> ReportTable {
     use Metric::{AbsoluteError, Adjacent, CIndex, SquaredError};
-    let caption =
-        format!("Time to {task}: held-out predictions, each repetition by itself, 95 % bootstrap intervals");
+    let caption = format!(
+        "{}: held-out predictions, each repetition by itself, 95 % bootstrap intervals",
+        endpoint(task)
+    );
     let table = ScoreTable::new(caption).metrics([CIndex, Adjacent, SquaredError, AbsoluteError]);
     table.of(scores, task).note(
         "The C-index compares patients of one fold only. TAA: share predicted within 2 years, censored patients as \
@@ -33,7 +44,8 @@ fn table(scores: &Scores, task: &str) -> ReportTable {
 fn further(scores: &Scores, task: &str) -> ReportTable {
     use Metric::{AdjacentCensoringAware, AdjacentEvents, AucAt3Years};
     let metrics = [AucAt3Years, AdjacentEvents, AdjacentCensoringAware];
-    let table = ScoreTable::new(format!("Time to {task}: further metrics")).metrics(metrics).without_lead();
+    let table =
+        ScoreTable::new(format!("{}: further metrics", endpoint(task))).metrics(metrics).without_lead();
     table.of(scores, task).note(
         "The AUC compares patients of one fold only. TAA of events alone, and with a censored patient counted as right \
          unless predicted more than 2 years too early.",
@@ -76,7 +88,7 @@ pub fn write(
         s.paragraph(verdict(scores));
     });
     for task in STG_TASKS {
-        report = report.section(format!("Risk groups: {task}"), |s| {
+        report = report.section(format!("Risk groups: {}", endpoint(task)), |s| {
             s.figure_or_reason("Kaplan-Meier by risk tertile", risk_tertiles(results, cohort, main, task));
             s.figure_or_reason(
                 "Predicted against observed",
@@ -145,20 +157,34 @@ fn data(section: &mut Section, config: &RunConfig, cohort: &StgCohort) {
 /// In words, what the tables show, whichever way it went.
 fn verdict(scores: &Scores) -> String {
     let mut sentences = vec![];
-    let error = |model: &str, task: &str| scores.row(model, task)?.metric(Metric::AbsoluteError);
     for task in STG_TASKS {
-        let Some(constant) = error("constant", task) else { continue };
+        let Some(constant) = scores.row("constant", task) else { continue };
         for model in [STG, WITHOUT_IMAGES] {
-            let (Some(row), Some(own)) = (scores.row(model, task), error(model, task)) else { continue };
-            let ranks = row.first().is_some_and(|c| c.low > 0.5);
-            sentences.push(format!(
-                "{task}, {model}: {} chance in ranking; its absolute error is {} the constant's ({:.2} against {:.2} \
-                 years).",
-                if ranks { "better than" } else { "not shown to be better than" },
-                if own.value < constant.value { "below" } else { "not below" },
-                own.value,
-                constant.value
-            ));
+            let Some(row) = scores.row(model, task) else { continue };
+            let own = |metric| row.metric(metric).map(|m| m.value);
+            let Some(c) = row.first() else { continue };
+            let better = scores.of_task(task).filter(|r| r.model != model && r.model != PERMUTED);
+            let better = better.filter(|r| r.first().is_some_and(|other| other.value > c.value));
+            let better: Vec<&str> = better.map(|r| r.model.as_str()).collect();
+            let mut sentence = format!(
+                "{}, {model}: {} chance in ranking; {}",
+                endpoint(task),
+                if c.low > 0.5 { "better than" } else { "not shown to be better than" },
+                match better.as_slice() {
+                    [] => "no other row ranks better".to_string(),
+                    names => format!("ranked better by {}", names.join("; ")),
+                }
+            );
+            if let (Some(error), Some(best)) =
+                (own(Metric::AbsoluteError), constant.metric(Metric::AbsoluteError))
+            {
+                let below = if error < best.value { "below" } else { "not below" };
+                sentence += &format!(
+                    "; its absolute error is {below} the constant's ({error:.2} against {:.2} years)",
+                    best.value
+                );
+            }
+            sentences.push(sentence + ".");
         }
     }
     sentences.join(" ")
