@@ -168,3 +168,59 @@ fn copy(from: &Path, to: &Path) {
         }
     }
 }
+
+/// A model without image nodes has nothing to say of somebody of whom no covariate is known.
+#[test]
+fn nobody_is_predicted_from_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config().images(false);
+    let source = CrlmSource::Phantom(PhantomConfig::new(20, 3).matrix(32).slice_spacing(7.0, 7.5));
+    let files = source.open(&folder.path().join("cohort"), 2, |_| ()).unwrap();
+    let cohort = StgCohort::new(&files, &config).unwrap();
+    let run = RunDir::create(&folder.path().join("runs")).unwrap();
+    let stg = StgSystem::new(config.clone()).without_images();
+    let results = Study::new(&cohort, &run).cross_validation(2, 1).model("stg", &stg).run().unwrap();
+    let scores = results.score(&cohort, &ScoreOptions::default().replicates(50)).unwrap();
+    let card = stg_model_card(&config, &cohort, &scores, "stg");
+    let parts = StgBundleParts {
+        config: &config,
+        seed: Seed::new(1),
+        cohort: &cohort,
+        results: &results,
+        model: "stg",
+        card: &card,
+    };
+    let bundle = write_stg_bundle(&run, parts).unwrap();
+    let predictor = StgPredictor::open(&Bundle::open(bundle.path()).unwrap(), &Device::Cpu).unwrap();
+    let error = predictor.predict(&StgPatient::new("nobody")).unwrap_err().to_string();
+    assert!(error.contains("nothing else to go by"), "{error}");
+    let table = ClinicalTable::read(folder.path().join("cohort/clinical.csv")).unwrap();
+    let known = StgPatient::new("PHANTOM-0003").clinical(table);
+    assert_eq!(predictor.predict(&known).unwrap().tasks.len(), 2);
+}
+
+/// The network's second training is on all patients that a baseline sees, and a killed run comes to the same.
+#[test]
+fn a_refit_is_on_training_and_validation_patients() {
+    let finished = |refit: bool| {
+        finished(|mut config, _| {
+            config.refit = refit;
+            config
+        })
+    };
+    let (once, twice) = (finished(false), finished(true));
+    let counts = |all: &Finished| {
+        let split = &all.results.splits()[0].split;
+        (split.train.len(), split.validation.len())
+    };
+    let (train, validation) = counts(&twice);
+    assert_eq!((train, validation), counts(&once));
+    let patients = |all: &Finished| {
+        let text = std::fs::read_to_string(all.run.file("folds").join("stg-0-0.json")).unwrap();
+        let model: serde_json::Value = serde_json::from_str(&text).unwrap();
+        model["training"].as_array().unwrap().len()
+    };
+    assert_eq!((patients(&once), patients(&twice)), (train, train + validation));
+    let left = std::fs::read_dir(twice.run.file("folds")).unwrap();
+    assert!(left.map(|e| e.unwrap().file_name()).all(|n| !n.to_string_lossy().contains("checkpoint")));
+}
