@@ -9,7 +9,7 @@ use oncograph_deploy::Bundle;
 use oncograph_nn::testing::{check_budget, device};
 use oncograph_spatiotemporal::{
     Architecture, CrlmSource, CtEncoder, StgBundleParts, StgCohort, StgPatient, StgPredictor, StgPreset,
-    StgSystem, StgSystemConfig, stg_model_card, write_stg_bundle,
+    StgSystem, StgSystemConfig, SurvivalLoss, stg_model_card, write_stg_bundle,
 };
 use oncograph_study::testing::differences;
 use oncograph_study::{ScoreOptions, Study, StudyResults};
@@ -17,8 +17,14 @@ use oncograph_train::{RunDir, StopFlag};
 use std::path::{Path, PathBuf};
 
 /// A study of 20 generated patients on a device, and its bundle.
-fn finished(root: &Path, name: &str, architecture: Architecture, device: &Device) -> (StudyResults, PathBuf) {
+fn finished(
+    root: &Path,
+    name: &str,
+    (architecture, loss): (Architecture, SurvivalLoss),
+    device: &Device,
+) -> (StudyResults, PathBuf) {
     let config = StgSystemConfig::with_architecture(StgPreset::Quick, architecture);
+    let config = config.clone().model(config.model.survival_loss(loss));
     let config = config.cross_validation(2, 1).size(4, 16).encoder_width(4).epochs(2);
     let seed = Seed::new(5);
     let source = CrlmSource::Phantom(PhantomConfig::new(20, 3).matrix(32).slice_spacing(7.0, 7.5));
@@ -55,8 +61,9 @@ fn risk(bundle: &Path, cohort: &Path, device: &Device) -> f64 {
 #[test]
 fn a_study_is_that_of_the_cpu_and_its_bundle_opens_on_both() {
     let (root, gpu) = (tempfile::tempdir().unwrap(), device());
-    let (on_cpu, _) = finished(root.path(), "cpu", Architecture::Decoupled, &Device::Cpu);
-    let (on_gpu, bundle) = finished(root.path(), "gpu", Architecture::Decoupled, &gpu);
+    let kind = (Architecture::Decoupled, SurvivalLoss::DiscreteHazard);
+    let (on_cpu, _) = finished(root.path(), "cpu", kind, &Device::Cpu);
+    let (on_gpu, bundle) = finished(root.path(), "gpu", kind, &gpu);
     let (losses, answers) = differences(&on_cpu, &on_gpu).unwrap();
     println!("largest difference of a loss {losses:.1e}, of an answer {answers:.1e}");
     assert!(losses < 1e-5 && answers < 1e-4, "losses {losses:e}, answers {answers:e}");
@@ -67,24 +74,35 @@ fn a_study_is_that_of_the_cpu_and_its_bundle_opens_on_both() {
 
 #[test]
 fn a_step_stays_within_its_budget() {
-    for (name, child) in [("stg full", "a_full_study"), ("stg decoupled", "a_decoupled_study")] {
+    let children = [
+        ("stg full", "a_full_study"),
+        ("stg decoupled", "a_decoupled_study"),
+        ("stg decoupled, hazards", "a_study_of_hazards"),
+    ];
+    for (name, child) in children {
         check_budget(name, child, 2).unwrap();
     }
 }
 
-fn study_on_the_device(architecture: Architecture) {
+fn study_on_the_device(architecture: Architecture, loss: SurvivalLoss) {
     let root = tempfile::tempdir().unwrap();
-    finished(root.path(), "run", architecture, &device());
+    finished(root.path(), "run", (architecture, loss), &device());
 }
 
 #[test]
 #[ignore = "started by the other tests"]
 fn a_full_study() {
-    study_on_the_device(Architecture::Full);
+    study_on_the_device(Architecture::Full, SurvivalLoss::Mse);
 }
 
 #[test]
 #[ignore = "started by the other tests"]
 fn a_decoupled_study() {
-    study_on_the_device(Architecture::Decoupled);
+    study_on_the_device(Architecture::Decoupled, SurvivalLoss::Mse);
+}
+
+#[test]
+#[ignore = "started by the other tests"]
+fn a_study_of_hazards() {
+    study_on_the_device(Architecture::Decoupled, SurvivalLoss::DiscreteHazard);
 }
