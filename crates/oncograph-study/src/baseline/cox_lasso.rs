@@ -1,5 +1,6 @@
 use super::{Baseline, Inputs, known_times, years_and_events};
 use crate::{Answer, Result, Target, Task};
+use oncograph_core::FollowUp;
 use oncograph_datasets::splits::{merge_small_strata, stratified_k_fold};
 use oncograph_metrics::{Covariates, CoxLassoConfig, CoxLassoPath, Survival, Ties, cox_log_likelihood};
 
@@ -39,8 +40,8 @@ impl Default for CoxLasso {
 }
 
 /// The smallest penalty tried, over the one at which every coefficient is 0: with more columns than rows smaller ones do not
-/// converge, and are not chosen.
-const SMALLEST: f64 = 0.05;
+/// converge, and are not chosen. The first of these with which all do.
+const SMALLEST: [f64; 4] = [0.05, 0.1, 0.2, 0.5];
 /// Penalties tried.
 const PENALTIES: usize = 25;
 
@@ -55,10 +56,24 @@ impl Baseline for CoxLasso {
 
     fn answer(&self, task: &Task, inputs: &Inputs<'_>) -> Result<Option<Vec<Answer>>> {
         let Target::Survival(times) = &task.target else { return Ok(None) };
+        let mut last = self.by(SMALLEST[0], times, inputs);
+        for smallest in SMALLEST.into_iter().skip(1) {
+            if last.is_ok() {
+                break;
+            }
+            last = self.by(smallest, times, inputs);
+        }
+        last.map(Some)
+    }
+}
+
+impl CoxLasso {
+    /// The answers with penalties down to the share `smallest` of the largest.
+    fn by(&self, smallest: f64, times: &[Option<FollowUp>], inputs: &Inputs<'_>) -> Result<Vec<Answer>> {
         let (rows, known) = known_times(times, inputs.train);
         let (years, events) = years_and_events(&known);
         let train = Rows { x: inputs.rows(&rows), years, events };
-        let options = CoxLassoConfig::new().path(PENALTIES, SMALLEST).convergence(10_000, 1e-6);
+        let options = CoxLassoConfig::new().path(PENALTIES, smallest).convergence(10_000, 1e-6);
         let all: Vec<usize> = (0..rows.len()).collect();
         let path = train.path(&all, None, &options)?;
         let strata: Vec<usize> = train.events.iter().map(|e| usize::from(*e)).collect();
@@ -79,7 +94,7 @@ impl Baseline for CoxLasso {
             (0..likelihood.len()).rev().max_by(|&a, &b| likelihood[a].total_cmp(&likelihood[b])).unwrap_or(0);
         let test = inputs.rows(inputs.test).concat();
         let risks = path.linear_predictor(best, &Covariates::new(&test, inputs.design.names.len())?)?;
-        Ok(Some(risks.into_iter().map(Answer::risk).collect()))
+        Ok(risks.into_iter().map(Answer::risk).collect())
     }
 }
 
