@@ -2,6 +2,7 @@
 
 use crate::cli::RunConfig;
 use crate::{PERMUTED, STG, WITHOUT_IMAGES};
+use oncograph_datasets::scaler::ScalerKind;
 use oncograph_report::chart::{LearningCurve, learning_curves, scatter};
 use oncograph_report::{Banner, Figure, ModelCard, RESEARCH_ONLY, Report, ReportTable, Section};
 use oncograph_spatiotemporal::{
@@ -137,11 +138,20 @@ fn facts(config: &RunConfig, cohort: &StgCohort) -> Vec<(&'static str, String)> 
 
 fn data(section: &mut Section, config: &RunConfig, cohort: &StgCohort) {
     let [recurrences, deaths] = cohort.events();
+    let scaled = match config.system.clinical_scaling.scaler {
+        ScalerKind::MinMax => "by training ranges",
+        ScalerKind::ZScore => "as z-scores",
+        _ => "in no way",
+    };
+    let numbers = match cohort.has_images() && config.system.mask_numbers {
+        true => "; the network is given the numbers of the masks beside them",
+        false => "",
+    };
     let kind = if cohort.phantom() { "phantom (generated)" } else { "real" };
     section.paragraph(format!(
         "{} {kind} patients; {recurrences} recurrences and {deaths} deaths. {} clinical covariates ({:?}), imputed with \
-         the training median and a flag, scaled by training ranges. Scalers are fitted on each fold's training patients \
-         only.",
+         the training median and a flag, scaled {scaled} for every row of the tables alike{numbers}. Scalers are fitted on \
+         each fold's training patients only.",
         cohort.len(),
         cohort.clinical().width(),
         config.system.features,
