@@ -1,9 +1,9 @@
+use super::inner_folds::CoxRows;
 use super::{Baseline, Inputs, known_times, martingale, years_and_events};
 use crate::{Answer, Result, Target, Task};
 use oncograph_core::{FollowUp, Seed};
-use oncograph_datasets::splits::{merge_small_strata, stratified_k_fold};
 use oncograph_losses::predicted_time;
-use oncograph_metrics::{Covariates, CoxConfig, CoxModel, Survival, Ties, cox_log_likelihood};
+use oncograph_metrics::{Covariates, CoxConfig, CoxModel, Survival, Ties};
 
 /// How strong a ridge is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -107,7 +107,7 @@ impl Baseline for CoxRidge {
         };
         let ridge = match self.penalty {
             Some(penalty) => penalty.of(rows.len()),
-            None => by_inner_folds(&take(&train), &known, inputs.seed.stream("ridge"))?,
+            None => by_inner_folds(take(&train), &known, inputs.seed.stream("ridge"))?,
         };
         let (train, test) = (take(&train).concat(), take(&test).concat());
         let config = CoxConfig::new().ridge(ridge);
@@ -132,31 +132,20 @@ impl Baseline for CoxRidge {
 }
 
 /// The ridge whose models lose least partial likelihood on the rows that they were not fitted on.
-fn by_inner_folds(x: &[Vec<f64>], known: &[FollowUp], seed: Seed) -> Result<f64> {
-    let (years, events) = years_and_events(known);
-    let width = x.first().map_or(0, Vec::len);
-    let strata: Vec<usize> = events.iter().map(|e| usize::from(*e)).collect();
-    let folds = stratified_k_fold(&merge_small_strata(&strata, FOLDS), FOLDS, seed)?;
-    let all = (Survival::new(&years, &events)?, x.concat());
-    let mut likelihood = [0.0; TRIED.len()];
-    for fold in folds {
-        let pick = |of: &[f64]| fold.train.iter().map(|&r| of[r]).collect::<Vec<f64>>();
-        let inner_events: Vec<bool> = fold.train.iter().map(|&r| events[r]).collect();
-        let inner_years = pick(&years);
-        let survival = Survival::new(&inner_years, &inner_events)?;
-        let rows: Vec<f64> = fold.train.iter().flat_map(|&r| x[r].iter().copied()).collect();
-        for (sum, share) in likelihood.iter_mut().zip(TRIED) {
-            let config = CoxConfig::new().ridge(share * fold.train.len() as f64);
-            let model = CoxModel::fit(&survival, &Covariates::new(&rows, width)?, &config)?;
-            let eta = model.linear_predictor(&Covariates::new(&all.1, width)?)?;
-            let of = |survival: &Survival, eta: &[f64]| -> Result<f64> {
-                Ok(cox_log_likelihood(survival, eta, Ties::Efron)?.log_likelihood)
-            };
-            *sum += of(&all.0, &eta)? - of(&survival, &pick(&eta))?;
-        }
-    }
-    // The first of equals: the strongest.
-    let best = (0..TRIED.len()).rev().max_by(|&a, &b| likelihood[a].total_cmp(&likelihood[b])).unwrap_or(0);
+fn by_inner_folds(x: Vec<Vec<f64>>, known: &[FollowUp], seed: Seed) -> Result<f64> {
+    let rows = CoxRows::new(x, known);
+    let (all, _, _) = rows.pick(&rows.all());
+    let all = Covariates::new(&all, rows.width())?;
+    let fit = |train: &[usize]| {
+        let (x, years, events) = rows.pick(train);
+        let (survival, x) = (Survival::new(&years, &events)?, Covariates::new(&x, rows.width())?);
+        let risks = |share: &f64| {
+            let config = CoxConfig::new().ridge(share * train.len() as f64);
+            Ok(CoxModel::fit(&survival, &x, &config)?.linear_predictor(&all)?)
+        };
+        TRIED.iter().map(risks).collect()
+    };
+    let best = rows.best_penalty(TRIED.len(), Ties::Efron, (FOLDS, seed), fit)?;
     Ok(TRIED[best] * known.len() as f64)
 }
 

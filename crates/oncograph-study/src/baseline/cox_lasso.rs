@@ -1,8 +1,8 @@
-use super::{Baseline, Inputs, known_times, years_and_events};
+use super::inner_folds::CoxRows;
+use super::{Baseline, Inputs, known_times};
 use crate::{Answer, Result, Target, Task};
 use oncograph_core::FollowUp;
-use oncograph_datasets::splits::{merge_small_strata, stratified_k_fold};
-use oncograph_metrics::{Covariates, CoxLassoConfig, CoxLassoPath, Survival, Ties, cox_log_likelihood};
+use oncograph_metrics::{Covariates, CoxLassoConfig, CoxLassoPath, Survival, Ties};
 
 /// A Cox model with an absolute penalty, whose strength is chosen by inner folds of the training rows: by the
 /// cross-validated partial likelihood of Verweij and van Houwelingen, *Cross-validation in survival analysis*, Statistics in
@@ -71,63 +71,34 @@ impl CoxLasso {
     /// The answers with penalties down to the share `smallest` of the largest.
     fn by(&self, smallest: f64, times: &[Option<FollowUp>], inputs: &Inputs<'_>) -> Result<Vec<Answer>> {
         let (rows, known) = known_times(times, inputs.train);
-        let (years, events) = years_and_events(&known);
-        let train = Rows { x: inputs.rows(&rows), years, events };
+        let train = CoxRows::new(inputs.rows(&rows), &known);
         let options = CoxLassoConfig::new().path(PENALTIES, smallest).convergence(10_000, 1e-6);
-        let all: Vec<usize> = (0..rows.len()).collect();
-        let path = train.path(&all, None, &options)?;
-        let strata: Vec<usize> = train.events.iter().map(|e| usize::from(*e)).collect();
-        let folds = stratified_k_fold(
-            &merge_small_strata(&strata, self.folds),
-            self.folds,
-            inputs.seed.stream("lasso"),
-        )?;
-        let mut likelihood = vec![0.0; path.penalties.len()];
-        for fold in folds {
-            let inner = train.path(&fold.train, Some(&path.penalties), &options)?;
-            for (k, sum) in likelihood.iter_mut().enumerate() {
-                *sum += train.likelihood(&all, &inner, k)? - train.likelihood(&fold.train, &inner, k)?;
-            }
-        }
-        // The first of equals: the largest penalty.
-        let best =
-            (0..likelihood.len()).rev().max_by(|&a, &b| likelihood[a].total_cmp(&likelihood[b])).unwrap_or(0);
+        let (x, ..) = train.pick(&train.all());
+        let all = Covariates::new(&x, train.width())?;
+        let path = path_on(&train, &train.all(), None, &options)?;
+        let fit = |rows: &[usize]| {
+            let inner = path_on(&train, rows, Some(&path.penalties), &options)?;
+            (0..path.penalties.len()).map(|k| Ok(inner.linear_predictor(k, &all)?)).collect()
+        };
+        let folds = (self.folds, inputs.seed.stream("lasso"));
+        let best = train.best_penalty(path.penalties.len(), Ties::Breslow, folds, fit)?;
         let test = inputs.rows(inputs.test).concat();
         let risks = path.linear_predictor(best, &Covariates::new(&test, inputs.design.names.len())?)?;
         Ok(risks.into_iter().map(Answer::risk).collect())
     }
 }
 
-/// The training rows.
-struct Rows {
-    x: Vec<Vec<f64>>,
-    years: Vec<f64>,
-    events: Vec<bool>,
-}
-
-impl Rows {
-    fn pick(&self, rows: &[usize]) -> (Vec<f64>, Vec<f64>, Vec<bool>) {
-        (
-            rows.iter().flat_map(|&r| self.x[r].iter().copied()).collect(),
-            rows.iter().map(|&r| self.years[r]).collect(),
-            rows.iter().map(|&r| self.events[r]).collect(),
-        )
-    }
-
-    fn path(&self, rows: &[usize], at: Option<&[f64]>, options: &CoxLassoConfig) -> Result<CoxLassoPath> {
-        let (x, years, events) = self.pick(rows);
-        let width = self.x.first().map_or(0, Vec::len);
-        let (survival, x) = (Survival::new(&years, &events)?, Covariates::new(&x, width)?);
-        Ok(match at {
-            Some(penalties) => CoxLassoPath::fit_at(&survival, &x, penalties, options)?,
-            None => CoxLassoPath::fit(&survival, &x, options)?,
-        })
-    }
-
-    fn likelihood(&self, rows: &[usize], path: &CoxLassoPath, penalty: usize) -> Result<f64> {
-        let (x, years, events) = self.pick(rows);
-        let width = self.x.first().map_or(0, Vec::len);
-        let eta = path.linear_predictor(penalty, &Covariates::new(&x, width)?)?;
-        Ok(cox_log_likelihood(&Survival::new(&years, &events)?, &eta, Ties::Breslow)?.log_likelihood)
-    }
+/// The models on some rows, with given penalties or those of `options`.
+fn path_on(
+    train: &CoxRows,
+    rows: &[usize],
+    at: Option<&[f64]>,
+    options: &CoxLassoConfig,
+) -> Result<CoxLassoPath> {
+    let (x, years, events) = train.pick(rows);
+    let (survival, x) = (Survival::new(&years, &events)?, Covariates::new(&x, train.width())?);
+    Ok(match at {
+        Some(penalties) => CoxLassoPath::fit_at(&survival, &x, penalties, options)?,
+        None => CoxLassoPath::fit(&survival, &x, options)?,
+    })
 }

@@ -4,6 +4,7 @@ mod constant;
 mod cox;
 mod cox_lasso;
 mod forest;
+mod inner_folds;
 mod linear;
 mod logistic;
 mod risk_score;
