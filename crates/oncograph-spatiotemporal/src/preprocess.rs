@@ -246,12 +246,7 @@ fn on_block(ct: &Volume<f32>, target: &Grid, sampling: Sampling) -> Result<Volum
     if sampling == Sampling::Nearest || sigma.iter().all(|s| *s < 0.05) {
         return Ok(resample(ct, target, &air)?);
     }
-    let smooth = gaussian(ct, sigma, &GaussianOptions::new().border(Border::Nearest))?;
-    let smooth = Volume::new(
-        smooth.grid().clone(),
-        ct.frame().clone(),
-        smooth.as_slice().iter().map(|v| *v as f32).collect(),
-    )?;
+    let smooth = gaussian(ct, sigma, &GaussianOptions::new().border(Border::Nearest))?.cast::<f32>();
     Ok(resample(&smooth, target, &air)?)
 }
 
@@ -270,16 +265,12 @@ impl Structure {
         };
         let mut share = match sampling {
             Sampling::Mean => resample_area(mask, target, 0.0)?,
-            Sampling::Nearest => {
-                resample_area(&resample(mask, target, &ResampleOptions::label())?, target, 0.0)?
-            }
+            Sampling::Nearest => resample(mask, target, &ResampleOptions::label())?.cast::<f32>(),
         };
         let voxel = |grid: &Grid| grid.spacing().iter().product::<f64>();
         let inside: f64 = share.as_slice().iter().map(|v| f64::from(*v)).sum();
         let kept = inside * voxel(target) / (mask.count() as f64 * voxel(mask.grid()));
-        let most = Mask::from_fn(target.clone(), share.frame().clone(), |at| {
-            u8::from(share.get(at).is_some_and(|v| v >= 0.5))
-        });
+        let most = share.map(|share| u8::from(share >= 0.5));
         let closed = morphology::close(&most, [1; 3], Edge::Ignore)?;
         share.as_mut_slice().iter_mut().zip(closed.as_slice()).for_each(|(s, c)| *s = s.max(f32::from(*c)));
         let centroid = centroid(&share);
