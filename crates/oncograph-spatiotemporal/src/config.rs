@@ -1,4 +1,5 @@
 use crate::{AugmentConfig, Error, Result};
+use oncograph_graph::HeteroGraph;
 use oncograph_losses::{TaskWeights, TemporalKind};
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +11,54 @@ pub enum Architecture {
     Full,
     /// A spatial branch on the static graph beside a BiLSTM over the steps (section 5).
     Decoupled,
+    /// The spatial branch alone: two layers on the graph, without time (row "+Fusion" of the paper's ablation).
+    Static,
+    /// No graph: the nodes' features side by side, and a hidden layer over them; for nodes that every patient has.
+    Flat,
+}
+
+impl Architecture {
+    /// Whether there are yearly steps.
+    pub fn has_steps(self) -> bool {
+        matches!(self, Architecture::Full | Architecture::Decoupled)
+    }
+}
+
+/// Which of the seven nodes a patient's graph has, where there are images.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeSet {
+    /// All seven.
+    #[default]
+    All,
+    /// Those of the images: anatomy and CT.
+    Images,
+    /// The CT and the clinical node, without anatomy and so without an edge.
+    CtAndClinical,
+    /// The CT node alone.
+    Ct,
+}
+
+impl NodeSet {
+    /// Whether the anatomical nodes are among them.
+    pub fn has_anatomy(self) -> bool {
+        matches!(self, NodeSet::All | NodeSet::Images)
+    }
+
+    /// Whether the clinical node is among them.
+    pub fn has_clinical(self) -> bool {
+        matches!(self, NodeSet::All | NodeSet::CtAndClinical)
+    }
+
+    /// A patient's graph with these nodes and the edges between them.
+    ///
+    /// # Errors
+    /// A graph of another schema.
+    pub fn of(self, graph: &HeteroGraph) -> Result<HeteroGraph> {
+        let anatomy = vec![self.has_anatomy(); graph.nodes("anatomy")?.count];
+        let clinical = vec![self.has_clinical(); graph.nodes("clinical")?.count];
+        Ok(graph.retain_nodes("anatomy", &anatomy)?.retain_nodes("clinical", &clinical)?)
+    }
 }
 
 /// The convolution, the same everywhere in the network.
@@ -140,6 +189,9 @@ pub enum ViewContrast {
 pub struct StgConfig {
     /// How space and time are joined (S-12).
     pub architecture: Architecture,
+    /// Which nodes a patient's graph has, where there are images.
+    #[serde(default)]
+    pub nodes: NodeSet,
     /// The convolution.
     pub gnn: GnnKind,
     /// Features of a node, d; 4096 with the published backbone.
@@ -179,6 +231,7 @@ impl StgConfig {
     pub fn decoupled(clinical: usize) -> Self {
         StgConfig {
             architecture: Architecture::Decoupled,
+            nodes: NodeSet::All,
             gnn: GnnKind::Sage,
             features: 4096,
             clinical,
@@ -206,6 +259,18 @@ impl StgConfig {
             cascade: false,
             ..StgConfig::decoupled(clinical)
         }
+    }
+
+    /// Sets how space and time are joined.
+    pub fn architecture(mut self, architecture: Architecture) -> Self {
+        self.architecture = architecture;
+        self
+    }
+
+    /// Sets which nodes a patient's graph has.
+    pub fn nodes(mut self, nodes: NodeSet) -> Self {
+        self.nodes = nodes;
+        self
     }
 
     /// Sets the convolution.
@@ -299,6 +364,11 @@ impl StgConfig {
         }
         if self.steps < 2 {
             return Err(Error::config("StgConfig", "steps", "at least 2", self.steps));
+        }
+        if self.architecture == Architecture::Flat && self.nodes.has_anatomy() {
+            let expected =
+                "ct or ct_and_clinical where the architecture is flat: a patient can lack any other";
+            return Err(Error::config("StgConfig", "nodes", expected, format!("{:?}", self.nodes)));
         }
         Ok(())
     }

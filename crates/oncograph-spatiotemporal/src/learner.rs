@@ -112,7 +112,7 @@ impl NodeTable {
         let (graph, positions) = batch.to_homogeneous()?;
         let mut clinical = batch.features("clinical")?.clone();
         let seed = noise.map_or(Seed::new(0), |noise| noise.seed);
-        if let Some(noise) = &noise {
+        if let (Some(noise), true) = (&noise, model.config().nodes.has_clinical()) {
             clinical = (clinical + noise.of_covariates(&self.device)?)?;
         }
         let clinical = model.nodes().clinical(&clinical)?;
@@ -313,7 +313,10 @@ impl<'a> StgLearner<'a> {
         };
         let patients: Vec<usize> = items.iter().map(|i| i.0).collect();
         let [recurrence, survival] = self.task_losses(&own, &patients)?;
-        let temporal = temporal_consistency(&own.states, self.config.loss.temporal)?;
+        let temporal = match self.model.config().architecture.has_steps() {
+            true => temporal_consistency(&own.states, self.config.loss.temporal)?,
+            false => recurrence.zeros_like()?,
+        };
         let contrast = match self.config.loss.contrast {
             None => temporal.zeros_like()?,
             Some(kind) => {

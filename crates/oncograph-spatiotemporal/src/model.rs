@@ -21,7 +21,7 @@ pub struct StgOutput {
     pub survival: Tensor,
     /// The vector that the heads see, which views of one patient should share \[patients, width\].
     pub fused: Tensor,
-    /// The state of each patient's graph at each step \[patients, steps, width\].
+    /// The state of each patient's graph at each step \[patients, steps, width\]; one step where there is no time.
     pub states: Tensor,
 }
 
@@ -135,17 +135,32 @@ fn graphs_at_steps(graph: &Graph, steps: usize) -> Result<Arc<Adjacency>> {
     Ok(Arc::new(Adjacency::from_segments(&at.collect::<Vec<_>>(), steps * graph.graph_count())?))
 }
 
-/// The two ways to join space and time.
+/// The ways to join space and time.
 enum Core {
-    Full { reconstruction: Stack, unified: Stack },
-    Decoupled { spatial: Stack, reconstruction: Option<Stack>, lstm: Lstm },
+    Full {
+        reconstruction: Stack,
+        unified: Stack,
+    },
+    Decoupled {
+        spatial: Stack,
+        reconstruction: Option<Stack>,
+        lstm: Lstm,
+    },
+    /// As in the spatial branch.
+    Static {
+        spatial: Stack,
+    },
+    /// No convolution.
+    Flat {
+        hidden: Linear,
+    },
 }
 
-/// The spatio-temporal graph network, of either architecture.
+/// The spatio-temporal graph network, of any architecture.
 ///
-/// Parameters: `time.weight` the embedding of steps; full `s1`-`s3` the layers of the reconstruction, `u1`, `u2` those
-/// of the unified graph; decoupled `p1`, `p2` the spatial branch, `s1`-`s3` with `recon3`, `lstm.*`; heads `rec`,
-/// `surv`; and those of [`NodeInputs`].
+/// Parameters: `time.weight` the embedding of steps, where there are any; full `s1`-`s3` the layers of the reconstruction, `u1`, `u2` those
+/// of the unified graph; decoupled `p1`, `p2` the spatial branch, `s1`-`s3` with `recon3`, `lstm.*`; static `p1`, `p2`; flat
+/// `hidden`; heads `rec`, `surv`; and those of [`NodeInputs`].
 ///
 /// # Reference
 /// Zhu et al., *STG: Spatiotemporal Graph Neural Network with Fusion and Spatiotemporal Decoupling Learning for
@@ -176,7 +191,8 @@ enum Core {
 pub struct Stg {
     config: StgConfig,
     nodes: NodeInputs,
-    time: Tensor,
+    /// The embedding of steps; of none where there are no steps.
+    time: Option<Tensor>,
     core: Core,
     recurrence: Linear,
     survival: Linear,
@@ -197,7 +213,8 @@ impl Stg {
         config.validate()?;
         let c = config;
         let normal = Init::Randn { mean: 0.0, stdev: 1.0 };
-        let time = vb.pp("time").get_with_hints((c.steps, c.time_dim), "weight", normal)?;
+        let embedding = || vb.pp("time").get_with_hints((c.steps, c.time_dim), "weight", normal);
+        let time = c.architecture.has_steps().then(embedding).transpose()?;
         let node = c.features + c.node_type.width();
         let (core, width) = match c.architecture {
             Architecture::Full => {
@@ -217,6 +234,11 @@ impl Stg {
                 let lstm = LstmConfig::new(c.hidden + step, c.lstm_hidden).bidirectional(true);
                 let lstm = lstm.build(vb.pp("lstm"))?;
                 (Core::Decoupled { spatial, reconstruction, lstm }, c.hidden + 2 * c.lstm_hidden)
+            }
+            Architecture::Static => (Core::Static { spatial: Stack::new(c, "p", 2, node, &vb)? }, c.hidden),
+            Architecture::Flat => {
+                let width = node * if c.nodes.has_clinical() { 2 } else { 1 };
+                (Core::Flat { hidden: linear(width, c.hidden, vb.pp("hidden"))? }, c.hidden)
             }
         };
         let out = c.survival_loss.width(c.steps);
@@ -253,6 +275,15 @@ impl Stg {
             Core::Decoupled { spatial, reconstruction, lstm } => {
                 self.decoupled(x, graph, spatial, reconstruction.as_ref(), lstm)?
             }
+            Core::Static { spatial } => {
+                let fused = spatial.forward(x, graph, Some(graph.membership()))?;
+                (fused.clone(), fused.unsqueeze(1)?)
+            }
+            Core::Flat { hidden } => {
+                // Every patient has the same nodes, in the same order.
+                let fused = relu(&hidden.forward(&x.reshape((graph.graph_count(), ()))?)?)?;
+                (fused.clone(), fused.unsqueeze(1)?)
+            }
         };
         let recurrence = self.recurrence.forward(&fused)?;
         let survival = if self.config.cascade {
@@ -269,7 +300,7 @@ impl Stg {
 
     fn full(&self, x: &Tensor, graph: &Graph, steps: &Stack, unified: &Stack) -> Result<(Tensor, Tensor)> {
         let (t, n, b) = (self.config.steps, graph.node_count(), graph.graph_count());
-        let h = steps.over_steps(x, &self.time, graph, None)?;
+        let h = steps.over_steps(x, self.time()?, graph, None)?;
         if self.config.unify == Unify::Concat {
             let states = self.pool_steps(&h.reshape((t, n, self.config.hidden))?.transpose(0, 1)?, graph)?;
             let wide = h.reshape((t, n, self.config.hidden))?.transpose(0, 1)?.flatten(1, 2)?.contiguous()?;
@@ -291,6 +322,7 @@ impl Stg {
         lstm: &Lstm,
     ) -> Result<(Tensor, Tensor)> {
         let (t, n, b) = (self.config.steps, graph.node_count(), graph.graph_count());
+        let embedded = self.time()?;
         let by_step = |h: Tensor| h.reshape((t, n, self.config.hidden));
         let pooled = |space: &Tensor| global_pool(space, graph, Reduce::Mean);
         // What the LSTM sees: [graphs, steps, F] if nodes are pooled before it, else [nodes, steps, F].
@@ -301,7 +333,7 @@ impl Stg {
         let (space, sequence) = match (self.config.temporal_input, reconstruction) {
             (TemporalInput::Share2, _) => {
                 // Step 0 of the joint run is the static graph, whose context is zero.
-                let context = Tensor::cat(&[&self.time.narrow(0, 0, 1)?.zeros_like()?, &self.time], 0)?;
+                let context = Tensor::cat(&[&embedded.narrow(0, 0, 1)?.zeros_like()?, embedded], 0)?;
                 let all = spatial.over_steps(x, &context, graph, None)?;
                 let space = all.narrow(0, 0, n)?.contiguous()?;
                 (pooled(&space)?, seen(by_step(all.narrow(0, n, t * n)?)?.transpose(0, 1)?)?)
@@ -309,17 +341,17 @@ impl Stg {
             (_, Some(stack)) => {
                 let sequence = if self.config.pool_first {
                     let steps = graphs_at_steps(graph, t)?;
-                    let means = stack.over_steps(x, &self.time, graph, Some(&steps))?;
+                    let means = stack.over_steps(x, embedded, graph, Some(&steps))?;
                     means.reshape((b, t, self.config.hidden))?
                 } else {
-                    by_step(stack.over_steps(x, &self.time, graph, None)?)?.transpose(0, 1)?
+                    by_step(stack.over_steps(x, embedded, graph, None)?)?.transpose(0, 1)?
                 };
                 (spatial.forward(x, graph, Some(graph.membership()))?, sequence)
             }
             (_, None) => {
                 let space = spatial.forward(x, graph, None)?;
                 let repeated = space.unsqueeze(1)?.broadcast_as((n, t, self.config.hidden))?;
-                let time = self.time.unsqueeze(0)?.broadcast_as((n, t, self.config.time_dim))?;
+                let time = embedded.unsqueeze(0)?.broadcast_as((n, t, self.config.time_dim))?;
                 (pooled(&space)?, seen(Tensor::cat(&[repeated, time], D::Minus1)?)?)
             }
         };
@@ -335,6 +367,10 @@ impl Stg {
         let flat = x.contiguous()?.flatten(1, 2)?;
         let pooled = global_pool(&flat, graph, Reduce::Mean)?;
         Ok(pooled.reshape((graph.graph_count(), steps, width))?)
+    }
+
+    fn time(&self) -> Result<&Tensor> {
+        Ok(self.time.as_ref().ok_or_else(|| candle_core::Error::Msg("there are no steps".into()))?)
     }
 
     /// One number per patient from a head's outputs: what the next head of the cascade sees.

@@ -7,11 +7,13 @@ use oncograph_nn::{Linear, Module, linear, softmax};
 /// What turns the inputs of one patient into node features of one width: the mixture of pyramid levels of image
 /// nodes (S-01) and the linear map of clinical covariates, both trained with the network.
 ///
-/// Parameters `pooling` \[3\], `clinical.weight` \[d, covariates\], `clinical.bias` \[d\].
+/// Parameters `pooling` \[3\], `clinical.weight` \[d, covariates\], `clinical.bias` \[d\]; the latter two only where there are
+/// clinical nodes.
 #[derive(Debug, Clone)]
 pub struct NodeInputs {
     pooling: Tensor,
-    clinical: Linear,
+    clinical: Option<Linear>,
+    width: usize,
 }
 
 impl NodeInputs {
@@ -21,7 +23,10 @@ impl NodeInputs {
     /// An error of candle.
     pub fn new(config: &StgConfig, vb: VarBuilder) -> Result<Self> {
         let pooling = vb.get_with_hints(PYRAMID_LEVELS, "pooling", Init::Const(0.0))?;
-        Ok(NodeInputs { pooling, clinical: linear(config.clinical, config.features, vb.pp("clinical"))? })
+        let width = config.features;
+        let clinical = || linear(config.clinical, width, vb.pp("clinical"));
+        let clinical = config.nodes.has_clinical().then(clinical).transpose()?;
+        Ok(NodeInputs { pooling, clinical, width })
     }
 
     /// The weights of the pyramid levels, which add up to 1 \[3\].
@@ -35,11 +40,14 @@ impl NodeInputs {
     /// Features of clinical nodes.
     ///
     /// # Shapes
-    /// \[rows, covariates\] -> \[rows, d\]
+    /// \[rows, covariates\] -> \[rows, d\], without a row where there are no such nodes
     ///
     /// # Errors
     /// An error of candle.
     pub fn clinical(&self, covariates: &Tensor) -> Result<Tensor> {
-        Ok(self.clinical.forward(covariates)?)
+        Ok(match &self.clinical {
+            Some(layer) => layer.forward(covariates)?,
+            None => Tensor::zeros((0, self.width), covariates.dtype(), covariates.device())?,
+        })
     }
 }

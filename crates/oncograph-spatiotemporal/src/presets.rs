@@ -1,6 +1,6 @@
 use crate::{
-    Architecture, Error, FeatureNorm, LossConfig, MASK_NUMBERS, NodeIdentity, PreprocessConfig, Result,
-    StgConfig, SurvivalLoss, TemporalInput, TrainingConfig,
+    Architecture, Error, FeatureNorm, LossConfig, MASK_NUMBERS, NodeIdentity, NodeSet, PreprocessConfig,
+    Result, StgConfig, SurvivalLoss, TemporalInput, TrainingConfig,
 };
 use oncograph_datasets::crlm::{Endpoint, FeatureSet, LoadOptions};
 use oncograph_datasets::scaler::{PipelineConfig, ScalerKind};
@@ -276,13 +276,17 @@ fn model(preset: StgPreset, architecture: Architecture) -> StgConfig {
     let base = match architecture {
         Architecture::Full => StgConfig::full(1),
         Architecture::Decoupled => StgConfig::decoupled(1),
+        Architecture::Static => StgConfig::decoupled(1).architecture(architecture),
+        Architecture::Flat => {
+            StgConfig::decoupled(1).architecture(architecture).nodes(NodeSet::CtAndClinical)
+        }
     };
     match (preset, architecture) {
         (StgPreset::Paper, _) => base,
         (StgPreset::Clinical, _) => {
             base.survival_loss(SurvivalLoss::DiscreteHazard).node_type(NodeIdentity::OneHot)
         }
-        (StgPreset::Quick, Architecture::Full) => {
+        (StgPreset::Quick, Architecture::Full | Architecture::Static | Architecture::Flat) => {
             base.hidden(64).survival_loss(SurvivalLoss::DiscreteHazard).node_type(NodeIdentity::OneHot)
         }
         // Nodes are averaged before the BiLSTM: a seventh of the sequences.

@@ -1,6 +1,6 @@
 use crate::{
-    CtFeatures, ImageScaler, Result, Stg, StgConfig, StgInputs, StgOutput, StgPipeline, TimePrediction,
-    TimeScale, predict,
+    CtFeatures, ImageScaler, NodeSet, Result, Stg, StgConfig, StgInputs, StgOutput, StgPipeline,
+    TimePrediction, TimeScale, predict,
 };
 use candle_core::{DType, Device, Tensor};
 use oncograph_core::{AtFile, FollowUp, Seed, Table};
@@ -133,11 +133,12 @@ impl TrainedStg {
             }
             _ => None,
         };
+        let nodes = if scaler.is_some() { description.model.nodes } else { NodeSet::All };
         let (store, network) = build(&description.model, Seed::new(0), device)?;
         let own = tensors.into_iter().filter_map(|(n, t)| Some((n.strip_prefix("network/")?.to_string(), t)));
         store.restore(&own.collect()).map_err(|e| AtFile::new(path, e))?;
         Ok(TrainedStg {
-            pipeline: StgPipeline::from_parts(description.pipeline, scaler),
+            pipeline: StgPipeline::from_parts(description.pipeline, scaler, nodes),
             network,
             store,
             scales: description.scales,

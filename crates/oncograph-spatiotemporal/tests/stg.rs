@@ -10,7 +10,7 @@ use oncograph_nn::optim::AdamWConfig;
 use oncograph_nn::testing::{check_module, device, devices, pattern};
 use oncograph_nn::{ParamStore, Seed};
 use oncograph_spatiotemporal::{
-    Architecture, GnnKind, LossConfig, NodeIdentity, NodeTable, Stg, StgConfig, StgData, StgLearner,
+    Architecture, GnnKind, LossConfig, NodeIdentity, NodeSet, NodeTable, Stg, StgConfig, StgData, StgLearner,
     SurvivalLoss, TemporalInput, TrainingConfig, Unify, ViewContrast,
 };
 use oncograph_train::{FitConfig, Learner, OptimizerConfig, StopFlag, fit};
@@ -59,6 +59,18 @@ fn variants() -> Vec<StgConfig> {
         f().node_type(NodeIdentity::OneHot),
         f().unify(Unify::Stack).cascade(true, false).survival_loss(SurvivalLoss::MseEvents),
         f().unify(Unify::Concat).gnn(GnnKind::Gat),
+        d().architecture(Architecture::Static),
+    ]
+}
+
+/// The networks of the paper's ablation, which have fewer nodes.
+fn ablations() -> Vec<StgConfig> {
+    let flat = |nodes| small(StgConfig::decoupled(COVARIATES)).architecture(Architecture::Flat).nodes(nodes);
+    vec![
+        small(StgConfig::decoupled(COVARIATES)).architecture(Architecture::Static).nodes(NodeSet::Images),
+        small(StgConfig::full(COVARIATES)).nodes(NodeSet::Images).node_type(NodeIdentity::OneHot),
+        flat(NodeSet::CtAndClinical),
+        flat(NodeSet::Ct).node_type(NodeIdentity::OneHot),
     ]
 }
 
@@ -72,6 +84,11 @@ impl Setup {
     fn new(images: bool) -> Self {
         let table = table(images);
         Setup { graphs: graphs(&table), outcomes: outcomes(), table }
+    }
+
+    fn of(nodes: NodeSet) -> Self {
+        let all = Setup::new(true);
+        Setup { graphs: all.graphs.iter().map(|graph| nodes.of(graph).unwrap()).collect(), ..all }
     }
 
     fn learner<'a>(&'a self, model: &'a Stg, epochs: usize, seed: u64) -> StgLearner<'a> {
@@ -133,8 +150,8 @@ fn every_variant_keeps_the_contract_of_a_module() {
 /// Section 14: a batch gives each patient what it gets alone.
 #[test]
 fn a_batch_equals_its_graphs_one_by_one() {
-    let setup = Setup::new(true);
-    for config in variants() {
+    for config in variants().into_iter().chain(ablations()) {
+        let setup = Setup::of(config.nodes);
         let (_, model) = model(&config, DType::F32);
         let learner = setup.learner(&model, 1, 1);
         let together = learner.output(&(0..PATIENTS).collect::<Vec<_>>()).unwrap();
@@ -153,8 +170,8 @@ fn a_batch_equals_its_graphs_one_by_one() {
 /// Section 14: gradients; every parameter of every variant receives one.
 #[test]
 fn every_parameter_receives_a_finite_gradient() {
-    let setup = Setup::new(true);
-    for config in variants() {
+    for config in variants().into_iter().chain(ablations()) {
+        let setup = Setup::of(config.nodes);
         let (store, model) = model(&config, DType::F32);
         let mut learner = setup.learner(&model, 3, 1);
         let loss = learner.train_step(0, 0).unwrap().loss;
@@ -222,6 +239,28 @@ fn training_lowers_the_loss_with_and_without_images() {
             assert!(last < 0.8 * first, "{:?}, images {images}: {first} to {last}", config.architecture);
         }
     }
+}
+
+/// Nodes that a row of the ablation leaves out, and the weights that only they need, are not there.
+#[test]
+fn a_set_of_nodes_is_the_whole_input() {
+    let counts = |nodes: NodeSet| {
+        let graph = &Setup::of(nodes).graphs[0];
+        (graph.node_count(), graph.edge_count())
+    };
+    assert_eq!(
+        [NodeSet::All, NodeSet::Images, NodeSet::CtAndClinical, NodeSet::Ct].map(counts),
+        [(7, 20), (6, 10), (2, 0), (1, 0)]
+    );
+    let names = |config: &StgConfig| -> Vec<String> {
+        model(config, DType::F32).0.trainable().into_iter().map(|(name, _)| name).collect()
+    };
+    let flat = small(StgConfig::decoupled(COVARIATES)).architecture(Architecture::Flat);
+    let ct = names(&flat.clone().nodes(NodeSet::Ct));
+    assert!(ct.iter().all(|n| !n.starts_with("nodes.clinical") && !n.starts_with("time")), "{ct:?}");
+    assert!(names(&flat.clone().nodes(NodeSet::CtAndClinical)).iter().any(|n| n == "nodes.clinical.weight"));
+    let error = flat.validate().unwrap_err().to_string();
+    assert!(error.starts_with("StgConfig: nodes must be ct or ct_and_clinical"), "{error}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use super::CtFeatures;
 use crate::features::NODES;
 use crate::mask_numbers::with_mask_numbers;
-use crate::{Error, ImageScaler, MASK_NUMBERS, NodeTable, Result, StgSystemConfig};
+use crate::{Error, ImageScaler, MASK_NUMBERS, NodeSet, NodeTable, Result, StgSystemConfig};
 use candle_core::Device;
 use oncograph_core::Table;
 use oncograph_datasets::scaler::{PipelineConfig, TabularPipeline};
@@ -13,6 +13,7 @@ use oncograph_graph::HeteroGraph;
 pub struct StgPipeline {
     tabular: TabularPipeline,
     images: Option<ImageScaler>,
+    nodes: NodeSet,
 }
 
 /// Patients as the network takes them.
@@ -45,19 +46,21 @@ impl StgPipeline {
             _ => None,
         };
         let tabular = fit_covariates(joined.as_ref().unwrap_or(clinical), train, &config.clinical_scaling)?;
-        let Some(images) = images else { return Ok(StgPipeline { tabular, images: None }) };
+        let Some(images) = images else {
+            return Ok(StgPipeline { tabular, images: None, nodes: NodeSet::All });
+        };
         let values = flat(images);
         let there: Vec<[bool; NODES]> = images.iter().map(|p| nodes_of(p)).collect();
         let mut scaler = ImageScaler::fit(&values, &there, train, config.image_scaling.norm)?;
         if let Some(count) = config.image_scaling.components {
             scaler = scaler.with_components(&values, &there, train, count)?;
         }
-        Ok(StgPipeline { tabular, images: Some(scaler) })
+        Ok(StgPipeline { tabular, images: Some(scaler), nodes: config.model.nodes })
     }
 
     /// From parts that were fitted elsewhere.
-    pub(crate) fn from_parts(tabular: TabularPipeline, images: Option<ImageScaler>) -> Self {
-        StgPipeline { tabular, images }
+    pub(crate) fn from_parts(tabular: TabularPipeline, images: Option<ImageScaler>, nodes: NodeSet) -> Self {
+        StgPipeline { tabular, images, nodes }
     }
 
     pub(crate) fn parts(&self) -> (&TabularPipeline, Option<&ImageScaler>) {
@@ -111,7 +114,7 @@ impl StgPipeline {
             // A structure that is not there is no node, as one that augmentation removes.
             Some((_, images)) => {
                 let there = images[p].empty.map(|empty| !empty);
-                Ok(table.graph(p, images[p].centroids)?.retain_nodes("anatomy", &there)?)
+                self.nodes.of(&table.graph(p, images[p].centroids)?.retain_nodes("anatomy", &there)?)
             }
             None => table.graph(p, [[0.5; 3]; 5]),
         };
