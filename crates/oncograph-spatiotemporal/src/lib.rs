@@ -53,8 +53,8 @@ pub use augment::AugmentConfig;
 pub use bundle::{STG_BUNDLE, STG_SYSTEM, StgBundleParts, write_stg_bundle};
 pub use card::stg_model_card;
 pub use config::{
-    Architecture, EdgeMode, GnnKind, LossConfig, NodeIdentity, StgConfig, SurvivalLoss, TemporalInput,
-    TrainingConfig, Unify, ViewContrast,
+    Architecture, EdgeMode, GnnKind, LossConfig, NodeIdentity, RiskSet, StgConfig, SurvivalLoss,
+    TemporalInput, TrainingConfig, Unify, ViewContrast,
 };
 pub use error::{Error, Result};
 pub use features::{PYRAMID_LEVELS, image_features};
