@@ -6,7 +6,7 @@
 //! | [`cross_entropy`], [`binary_cross_entropy`] | classes |
 //! | [`squared_error`], [`absolute_error`], [`huber`], [`smooth_l1`] | values |
 //! | [`mse`], [`censored_hinge`] | times, observed or censored |
-//! | [`cox`] | log risks under proportional hazards |
+//! | [`cox`], [`cox_in_cohort`] | log risks under proportional hazards |
 //! | [`discrete_hazard`] | hazards per time bin |
 //! | [`cosine_alignment`], [`info_nce`], [`info_nce_symmetric`], [`nt_xent`], [`cross_view`] | pairs of views |
 //! | [`bi_level`] | image, surface and network of a tumour |
@@ -16,6 +16,7 @@
 mod binary_cross_entropy;
 mod contrastive;
 mod cox;
+mod cox_in_cohort;
 mod cross_entropy;
 mod discrete_hazard;
 mod error;
@@ -31,6 +32,7 @@ pub use contrastive::{
     info_nce_symmetric, nt_xent,
 };
 pub use cox::{RiskSets, cox};
+pub use cox_in_cohort::{CoxCohort, cox_in_cohort};
 pub use cross_entropy::{CrossEntropyOptions, cross_entropy};
 pub use discrete_hazard::{discrete_hazard, predicted_time, survival_curve};
 pub use error::{Error, Result};

@@ -158,6 +158,27 @@ impl SurvivalLoss {
             SurvivalLoss::DiscreteHazard => bins,
         }
     }
+
+    /// The output that is a log risk under proportional hazards, if there is one.
+    pub(crate) fn log_risk(self) -> Option<usize> {
+        match self {
+            SurvivalLoss::Cox => Some(0),
+            SurvivalLoss::MseCox => Some(1),
+            _ => None,
+        }
+    }
+}
+
+/// Who is at risk in the partial likelihood of a training step (S-16).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RiskSet {
+    /// The patients of the batch.
+    #[default]
+    Batch,
+    /// All training patients. The log risks of those outside of the batch are constants of the step: they are computed once
+    /// per epoch, before its first step, without augmentation.
+    Training,
 }
 
 /// How a graph and its augmented copy are compared (S-22).
@@ -384,6 +405,9 @@ pub struct LossConfig {
     pub temporal: TemporalKind,
     /// How a graph and its augmented copy are compared; `None` leaves the contrastive loss out (S-22).
     pub contrast: Option<ViewContrast>,
+    /// Who is at risk where the loss is a partial likelihood (S-16); validation patients are at risk among themselves.
+    #[serde(default)]
+    pub risk_set: RiskSet,
 }
 
 impl Default for LossConfig {
@@ -393,6 +417,7 @@ impl Default for LossConfig {
             weights: TaskWeights::default(),
             temporal: TemporalKind::Literal,
             contrast: Some(ViewContrast::Infonce { temperature: 0.2 }),
+            risk_set: RiskSet::Batch,
         }
     }
 }
@@ -413,6 +438,12 @@ impl LossConfig {
     /// Sets how views are compared.
     pub fn contrast(mut self, contrast: Option<ViewContrast>) -> Self {
         self.contrast = contrast;
+        self
+    }
+
+    /// Sets who is at risk in a partial likelihood.
+    pub fn risk_set(mut self, risk_set: RiskSet) -> Self {
+        self.risk_set = risk_set;
         self
     }
 }

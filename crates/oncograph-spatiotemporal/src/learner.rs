@@ -1,10 +1,10 @@
 use crate::assemble::{Assemble, Images, Source};
-use crate::config::ViewContrast;
+use crate::config::{RiskSet, ViewContrast};
 use crate::features::{NODES as IMAGES, PYRAMID_LEVELS};
 use crate::patient::patient_rows;
-use crate::step_losses::{infonce, task_loss, value};
+use crate::step_losses::{KnownRisks, infonce, task_loss, value};
 use crate::{Error, NodeIdentity, Result, Stg, StgOutput, TimeScale, TrainingConfig, patient_schema};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use oncograph_core::{FollowUp, Split};
 use oncograph_graph::{Graph, HeteroBatch, HeteroGraph, Schema};
 use oncograph_losses::{cosine_alignment, temporal_consistency};
@@ -193,6 +193,8 @@ pub struct StgLearner<'a> {
     units: Vec<f32>,
     config: TrainingConfig,
     seed: Seed,
+    /// The epoch, and both tasks' log risks of the training patients when it began.
+    known: Option<(usize, [KnownRisks; 2])>,
 }
 
 impl<'a> StgLearner<'a> {
@@ -230,11 +232,28 @@ impl<'a> StgLearner<'a> {
                 return Err(Error::config("TrainingConfig", field, "at least 1", 0));
             }
         }
+        let loss = model.config().survival_loss;
+        if config.loss.risk_set == RiskSet::Training && loss.log_risk().is_none() {
+            let expected = "batch, unless the loss is cox or mse_cox";
+            return Err(Error::config("TrainingConfig", "loss.risk_set", expected, format!("{loss:?}")));
+        }
         let years = |task: usize| train.iter().map(|&i| outcomes[i][task].in_years()).collect::<Vec<_>>();
         let scales = [TimeScale::fit(&years(0))?, TimeScale::fit(&years(1))?];
         let (train, validation) = (train.clone(), validation.clone());
         let units = table.deviations(&train)?;
-        Ok(StgLearner { model, table, graphs, outcomes, train, validation, scales, units, config, seed })
+        Ok(StgLearner {
+            model,
+            table,
+            graphs,
+            outcomes,
+            train,
+            validation,
+            scales,
+            units,
+            config,
+            seed,
+            known: None,
+        })
     }
 
     /// The scales of recurrence and survival times.
@@ -268,10 +287,43 @@ impl<'a> StgLearner<'a> {
         order
     }
 
-    fn task_losses(&self, output: &StgOutput, patients: &[usize]) -> Result<[Tensor; 2]> {
+    /// The log risks of all training patients, where risk sets hold them: once per epoch, so that a run that goes on from
+    /// the end of an epoch has the same.
+    fn keep_risks(&mut self, epoch: usize) -> Result<()> {
+        let wanted = self.config.loss.risk_set == RiskSet::Training;
+        let Some(column) = self.model.config().survival_loss.log_risk().filter(|_| wanted) else {
+            return Ok(());
+        };
+        if self.known.as_ref().is_some_and(|known| known.0 == epoch) {
+            return Ok(());
+        }
+        let output = self.output(&self.train)?;
+        let of = |task: usize, head: &Tensor| -> Result<KnownRisks> {
+            let column = head.narrow(1, column, 1)?.to_dtype(DType::F64)?.flatten_all()?;
+            let outcomes = || self.train.iter().map(|&i| self.outcomes[i][task]);
+            Ok(KnownRisks {
+                years: outcomes().map(|o| o.in_years()).collect(),
+                events: outcomes().map(|o| o.event()).collect(),
+                log_risks: column.to_vec1()?,
+            })
+        };
+        self.known = Some((epoch, [of(0, &output.recurrence)?, of(1, &output.survival)?]));
+        Ok(())
+    }
+
+    /// The losses of both heads; `known` are the patients at risk beside `patients`, who are among them.
+    fn task_losses(
+        &self,
+        output: &StgOutput,
+        patients: &[usize],
+        known: Option<&[KnownRisks; 2]>,
+    ) -> Result<[Tensor; 2]> {
+        let place = |p: &usize| self.train.iter().position(|i| i == p).unwrap_or(usize::MAX);
+        let places: Vec<usize> = known.map(|_| patients.iter().map(place).collect()).unwrap_or_default();
         let loss = |task: usize, head: &Tensor| {
             let outcomes: Vec<FollowUp> = patients.iter().map(|&i| self.outcomes[i][task]).collect();
-            task_loss(self.model.config().survival_loss, head, &outcomes, &self.scales[task])
+            let known = known.map(|known| (&known[task], places.as_slice()));
+            task_loss(self.model.config().survival_loss, head, &outcomes, &self.scales[task], known)
         };
         Ok([loss(0, &output.recurrence)?, loss(1, &output.survival)?])
     }
@@ -312,7 +364,8 @@ impl<'a> StgLearner<'a> {
             states: first(&output.states)?,
         };
         let patients: Vec<usize> = items.iter().map(|i| i.0).collect();
-        let [recurrence, survival] = self.task_losses(&own, &patients)?;
+        let known = self.known.as_ref().map(|(_, known)| known);
+        let [recurrence, survival] = self.task_losses(&own, &patients, known)?;
         let temporal = match self.model.config().architecture.has_steps() {
             true => temporal_consistency(&own.states, self.config.loss.temporal)?,
             false => recurrence.zeros_like()?,
@@ -349,13 +402,14 @@ impl Learner for StgLearner<'_> {
     }
 
     fn train_step(&mut self, epoch: usize, step: usize) -> oncograph_train::Result<StepLoss> {
+        self.keep_risks(epoch)?;
         Ok(self.step(epoch, step)?)
     }
 
     /// The two task losses with equal weights: the schedule moves weights, which must not look like progress.
     fn validate(&mut self, _epoch: usize) -> oncograph_train::Result<Validation> {
         let output = self.output(&self.validation)?;
-        let [recurrence, survival] = self.task_losses(&output, &self.validation)?;
+        let [recurrence, survival] = self.task_losses(&output, &self.validation, None)?;
         let (recurrence, survival) = (value(&recurrence)?, value(&survival)?);
         let parts = vec![("recurrence", recurrence), ("survival", survival)];
         Ok(Validation { score: 0.5 * (recurrence + survival), parts })

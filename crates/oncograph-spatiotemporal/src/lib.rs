@@ -53,7 +53,7 @@ pub use augment::AugmentConfig;
 pub use bundle::{STG_BUNDLE, STG_SYSTEM, StgBundleParts, write_stg_bundle};
 pub use card::stg_model_card;
 pub use config::{
-    Architecture, EdgeMode, GnnKind, LossConfig, NodeIdentity, NodeSet, StgConfig, SurvivalLoss,
+    Architecture, EdgeMode, GnnKind, LossConfig, NodeIdentity, NodeSet, RiskSet, StgConfig, SurvivalLoss,
     TemporalInput, TrainingConfig, Unify, ViewContrast,
 };
 pub use error::{Error, Result};

@@ -4,7 +4,9 @@ use crate::config::SurvivalLoss;
 use crate::{Result, TimeScale};
 use candle_core::Tensor;
 use oncograph_core::FollowUp;
-use oncograph_losses::{Denominator, Ties, censored_hinge, cox, cross_view, discrete_hazard, mse};
+use oncograph_losses::{
+    CoxCohort, Denominator, Ties, censored_hinge, cox, cox_in_cohort, cross_view, discrete_hazard, mse,
+};
 
 /// InfoNCE between views, in which a patient's other copies are no negatives of it; 0 where all are of one patient.
 pub(crate) fn infonce(own: &Tensor, other: &Tensor, temperature: f64, patients: &[usize]) -> Result<Tensor> {
@@ -19,26 +21,41 @@ pub(crate) fn value(scalar: &Tensor) -> Result<f64> {
     Ok(scalar.to_dtype(candle_core::DType::F64)?.to_scalar()?)
 }
 
-/// The loss of one task's head.
+/// The patients beyond a batch whom its risk sets hold, as they were when the epoch began (S-16).
+#[derive(Debug, Clone)]
+pub(crate) struct KnownRisks {
+    pub years: Vec<f64>,
+    pub events: Vec<bool>,
+    pub log_risks: Vec<f64>,
+}
+
+/// The loss of one task's head; with `known`, and the place of each row in it, risk sets are those of all its patients.
 pub(crate) fn task_loss(
     kind: SurvivalLoss,
     head: &Tensor,
     outcomes: &[FollowUp],
     scale: &TimeScale,
+    known: Option<(&KnownRisks, &[usize])>,
 ) -> Result<Tensor> {
     let years: Vec<f64> = outcomes.iter().map(|o| o.in_years()).collect();
     let events: Vec<bool> = outcomes.iter().map(|o| o.event()).collect();
     let normalized: Vec<f64> = years.iter().map(|&y| scale.normalize(y)).collect();
     let all = vec![1.0; outcomes.len()];
     let observed: Vec<f64> = events.iter().map(|&e| f64::from(u8::from(e))).collect();
+    let partial = |log_risk: &Tensor| match known {
+        None => cox(log_risk, &years, &events, Ties::Breslow),
+        Some((KnownRisks { years, events, log_risks }, places)) => {
+            cox_in_cohort(log_risk, places, CoxCohort { time: years, event: events, log_risk: log_risks })
+        }
+    };
     Ok(match kind {
         SurvivalLoss::Mse => mse(head, &normalized, &all)?,
         SurvivalLoss::MseEvents => mse(head, &normalized, &observed)?,
         SurvivalLoss::Hinge => censored_hinge(head, &normalized, &events)?,
-        SurvivalLoss::Cox => cox(head, &years, &events, Ties::Breslow)?,
+        SurvivalLoss::Cox => partial(head)?,
         SurvivalLoss::MseCox => {
             let time = mse(&head.narrow(1, 0, 1)?, &normalized, &all)?;
-            (time + cox(&head.narrow(1, 1, 1)?.contiguous()?, &years, &events, Ties::Breslow)?)?
+            (time + partial(&head.narrow(1, 1, 1)?.contiguous()?)?)?
         }
         SurvivalLoss::DiscreteHazard => discrete_hazard(head, &years, &events)?,
     })

@@ -136,6 +136,11 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ),
     ("nn", "level_gradient", "as `assemble`"),
     ("nn", "cox", "on CUDA: `oncograph_losses` on the CPU, in f32 and f64"),
+    (
+        "losses",
+        "cox_in_cohort",
+        "the formula, by hand; finite differences; `cox` where the batch is the cohort",
+    ),
     ("losses", "cross_view", "the formula, by hand, with a negative value; finite differences"),
     ("losses", "bi_level", "its terms, by hand; finite differences"),
     ("brain", "Autoencoder", "parameter counts of the paper; the contract"),
