@@ -13,7 +13,9 @@ use oncograph_study::cli::{
     StudyProgress, device, in_precision, one_thread_per_tensor, open_run, parse, program, progress_bar,
     stop_on_ctrl_c, workers,
 };
-use oncograph_study::{Constant, CoxLasso, CoxRidge, RandomForest, RiskScore, ScoreOptions, Study};
+use oncograph_study::{
+    Constant, CoxLasso, CoxRidge, RidgeTime, RiskScore, ScoreOptions, Study, SurvivalForest,
+};
 use oncograph_train::{RunDir, StopFlag};
 // Its allocator keeps the big blocks of a training step for the next one.
 use allocator as _;
@@ -73,7 +75,7 @@ fn study(args: &Args, config: &RunConfig, run: &RunDir, stop: &StopFlag) -> anyh
     let fong = cohort.clinical().columns().iter().any(|column| column == FONG);
     let more = [cohort.has_images(), config.permutation_control, fong];
     let (clinical, masks) = (cohort.clinical().columns(), cohort.mask_numbers());
-    let models = 5 + more.into_iter().map(usize::from).sum::<usize>() + 2 * usize::from(!masks.is_empty());
+    let models = 6 + more.into_iter().map(usize::from).sum::<usize>() + 2 * usize::from(!masks.is_empty());
     let progress = StudyProgress::new(models * system.folds * system.repeats, system.fit.epochs);
     let mut study = Study::new(&cohort, run)
         .cross_validation(system.folds, system.repeats)
@@ -102,7 +104,8 @@ fn study(args: &Args, config: &RunConfig, run: &RunDir, stop: &StopFlag) -> anyh
     let results = study
         .baseline(CoxRidge::by_inner_folds().named(COX).columns(clinical.iter().cloned()))
         .baseline(CoxLasso::new().named("Cox, lasso"))
-        .baseline(RandomForest::new())
+        .baseline(SurvivalForest::new())
+        .baseline(RidgeTime::by_inner_folds())
         .baseline(Constant)
         .run()?;
     progress.finish();

@@ -6,7 +6,8 @@
 //! - [`Study`]: repeated cross-validation, leave-one-centre-out, permutation controls; [`Nested`] chooses among
 //!   configurations by inner folds.
 //! - [`Scores`]: the rule of scoring.
-//! - [`Constant`], [`CoxRidge`], [`CoxLasso`], [`Logistic`], [`Linear`], [`RandomForest`], [`RiskScore`]: the baselines.
+//! - [`Constant`], [`CoxRidge`], [`CoxLasso`], [`SurvivalForest`], [`RidgeTime`], [`Logistic`], [`Linear`], [`RandomForest`],
+//!   [`RiskScore`]: the baselines.
 //! - [`cli`]: the command line that programs share (feature `cli`).
 
 mod answer;
@@ -32,7 +33,8 @@ mod workers;
 
 pub use answer::{Answer, Answers};
 pub use baseline::{
-    Baseline, Constant, CoxLasso, CoxRidge, Inputs, Linear, Logistic, Penalty, RandomForest, RiskScore,
+    Baseline, Constant, CoxLasso, CoxRidge, Inputs, Linear, Logistic, Penalty, RandomForest, RidgeTime,
+    RiskScore, SurvivalForest,
 };
 pub use error::{Error, Result};
 pub use figure::{calibration_plot, learning_curve, risk_tertiles, roc_curves};

@@ -1,4 +1,4 @@
-use super::{Baseline, Inputs, known_classes, known_times, one_by_one, years_and_events};
+use super::{Baseline, HORIZON, Inputs, known_classes, known_times, one_by_one, years_and_events};
 use crate::{Answer, Result, Target, Task};
 use oncograph_core::FollowUp;
 use oncograph_metrics::{Survival, TaaMode, time_adjacent_accuracy};
@@ -7,9 +7,6 @@ use oncograph_metrics::{Survival, TaaMode, time_adjacent_accuracy};
 /// labels their shares among the training rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Constant;
-
-/// Constants for time-adjacent accuracy are tried up to this many years.
-const HORIZON: usize = 12;
 
 impl Baseline for Constant {
     fn name(&self) -> String {
@@ -44,6 +41,7 @@ fn best(times: &[FollowUp]) -> Result<Answer> {
     let n = years.len();
     let survival = Survival::new(&time, &event)?;
     let mut best = (f64::NEG_INFINITY, 0.0);
+    // Up to the horizon of all predicted times.
     for tenth in 0..=HORIZON * 10 {
         let constant = tenth as f64 / 10.0;
         let share = time_adjacent_accuracy(&survival, &vec![constant; n], 2.0, TaaMode::All)?;

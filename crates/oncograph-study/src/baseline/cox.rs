@@ -1,5 +1,5 @@
 use super::inner_folds::CoxRows;
-use super::{Baseline, Inputs, known_times, martingale, years_and_events};
+use super::{Baseline, HORIZON, Inputs, curve_years, known_times, martingale, years_and_events};
 use crate::{Answer, Result, Target, Task};
 use oncograph_core::{FollowUp, Seed};
 use oncograph_losses::predicted_time;
@@ -15,8 +15,9 @@ pub enum Penalty {
 }
 
 /// What is tried by [`CoxRidge::by_inner_folds`], per training row, strongest first.
-const TRIED: [f64; 13] = [10.0, 5.0, 2.0, 1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001];
-const FOLDS: usize = 5;
+pub(super) const TRIED: [f64; 13] =
+    [10.0, 5.0, 2.0, 1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001];
+pub(super) const FOLDS: usize = 5;
 
 impl Penalty {
     pub(crate) fn of(self, rows: usize) -> f64 {
@@ -37,9 +38,6 @@ pub struct CoxRidge {
     most: Option<usize>,
     columns: Option<Vec<String>>,
 }
-
-/// Times are predicted up to this many years.
-const HORIZON: usize = 12;
 
 impl CoxRidge {
     /// A model with the penalty `ridge / 2 |beta|^2`, on all columns.
@@ -115,9 +113,7 @@ impl Baseline for CoxRidge {
         let model = CoxModel::fit(&survival, &Covariates::new(&train, columns.len())?, &config)?;
         let test = Covariates::new(&test, columns.len())?;
         let risks = model.linear_predictor(&test)?;
-        // A baseline hazard is known only as long as its patients were followed.
-        let followed = model.baseline_time.last().copied().unwrap_or(0.0);
-        let at: Vec<f64> = (1..=HORIZON).map(|y| y as f64).filter(|y| *y <= followed).collect();
+        let at = curve_years(model.baseline_time.last().copied().unwrap_or(0.0));
         let curves = model.survival(&test, &at)?;
         let answer = |(row, risk): (usize, f64)| {
             let curve = &curves[row * at.len()..(row + 1) * at.len()];

@@ -7,7 +7,7 @@ use smartcore::ensemble::random_forest_regressor::{RandomForestRegressor, Random
 ///
 /// On 0 and 1 it is a probability forest (Malley et al., *Probability machines*, Methods of Information in Medicine 51,
 /// 2012). Times are ranked by a forest on their martingale residuals, after LeBlanc and Crowley, *Relative risk trees for
-/// censored survival data*, Biometrics 48, 1992: no maintained crate has a forest that splits by the log-rank statistic.
+/// censored survival data*, Biometrics 48, 1992; [`SurvivalForest`](super::SurvivalForest) splits by the log-rank statistic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RandomForest;
 

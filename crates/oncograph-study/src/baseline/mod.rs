@@ -7,7 +7,10 @@ mod forest;
 mod inner_folds;
 mod linear;
 mod logistic;
+mod ridge_time;
 mod risk_score;
+mod survival_forest;
+mod survival_tree;
 
 pub use constant::Constant;
 pub use cox::{CoxRidge, Penalty};
@@ -15,7 +18,9 @@ pub use cox_lasso::CoxLasso;
 pub use forest::RandomForest;
 pub use linear::Linear;
 pub use logistic::Logistic;
+pub use ridge_time::RidgeTime;
 pub use risk_score::RiskScore;
+pub use survival_forest::SurvivalForest;
 
 use crate::model::{Model, Outcome};
 use crate::{Answer, Answers, Cohort, Job, Result, Task};
@@ -95,6 +100,14 @@ fn selected(design: Matrix, columns: Option<&[String]>) -> Result<Matrix> {
     Ok(Matrix { names: places.iter().map(|&c| design.names[c].clone()).collect(), rows })
 }
 
+/// Times are predicted up to this many years.
+pub(crate) const HORIZON: usize = 12;
+
+/// The ends of the years that a survival curve is given at: a hazard is known only as long as its patients were followed.
+pub(crate) fn curve_years(followed: f64) -> Vec<f64> {
+    (1..=HORIZON).map(|y| y as f64).filter(|y| *y <= followed).collect()
+}
+
 /// The training rows whose time is known, with it.
 pub(crate) fn known_times(times: &[Option<FollowUp>], rows: &[usize]) -> (Vec<usize>, Vec<FollowUp>) {
     rows.iter().filter_map(|&r| Some((r, times[r]?))).unzip()
@@ -164,6 +177,8 @@ mod tests {
             .baseline(RandomForest::new())
             .baseline(Constant)
             .baseline(CoxLasso::new())
+            .baseline(SurvivalForest::new())
+            .baseline(RidgeTime::by_inner_folds())
             .baseline(CoxRidge::new(10.0).columns(["noise"]).named("Cox, noise"))
             .run()
             .unwrap();
@@ -176,7 +191,10 @@ mod tests {
             let constant = scores.row("constant", task).unwrap();
             assert_eq!(constant.first().unwrap().value, 0.5, "{task}");
         }
-        assert!(scores.row("Cox, lasso", "survival").unwrap().first().unwrap().low > 0.55);
+        for model in ["Cox, lasso", "random survival forest", "ridge regression on time"] {
+            let first = scores.row(model, "survival").unwrap().first().unwrap();
+            assert!(first.low > 0.55, "{model}: {first:?}");
+        }
         assert!(scores.row("Cox, noise", "survival").unwrap().first().unwrap().low < 0.5);
         assert!(scores.row("Cox, noise", "response").is_none());
         let brier = |m: &str| scores.row(m, "response").unwrap().metric(Metric::Brier).unwrap().value;
