@@ -37,6 +37,7 @@ mod learner;
 mod mask_numbers;
 mod model;
 mod nodes;
+mod paper;
 mod patient;
 mod pipeline;
 mod prediction;
@@ -63,6 +64,10 @@ pub use learner::{NodeTable, StgData, StgLearner};
 pub use mask_numbers::{MASK_NUMBERS, mask_numbers};
 pub use model::{Stg, StgOutput};
 pub use nodes::NodeInputs;
+pub use paper::{
+    EarlyFusion, FittedEarlyFusion, PUBLISHED_STG, PaperRow, PaperTable, ParameterRatio, Published,
+    PublishedScores, RowModel, audit_tables, constant_rows, parameter_ratios,
+};
 pub use patient::{ANATOMY, PatientNodes, patient_graph, patient_schema};
 pub use pipeline::{
     CrlmSource, CtEncoder, CtFeatures, STG_TASKS, StgCohort, StgInputs, StgPipeline, prepare_images,

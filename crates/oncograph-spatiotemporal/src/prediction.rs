@@ -3,6 +3,7 @@ use crate::{Error, Result, TimeScale};
 use candle_core::{DType, Tensor};
 use oncograph_core::FollowUp;
 use oncograph_losses::{predicted_time, survival_curve};
+use oncograph_study::Answer;
 use serde::{Deserialize, Serialize};
 
 /// One patient's prediction for one task.
@@ -14,6 +15,12 @@ pub struct TimePrediction {
     pub risk: f64,
     /// The probability to be free of the event at the end of each year, where the loss gives one.
     pub survival: Option<Vec<f64>>,
+}
+
+impl From<TimePrediction> for Answer {
+    fn from(p: TimePrediction) -> Self {
+        Answer::Survival { risk: p.risk, years: Some(p.years), survival: p.survival }
+    }
 }
 
 /// Predictions of one task from its head's outputs; `training` are the outputs and outcomes of the training split,

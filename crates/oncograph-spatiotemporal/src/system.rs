@@ -152,14 +152,7 @@ impl Fitted<StgCohort> for FittedStg {
     fn answer(&self, data: &StgCohort, rows: &[usize]) -> oncograph_study::Result<Answers> {
         let images = self.images(data, rows)?;
         let predictions = self.model.predict(&data.clinical().select(rows), images.as_deref())?;
-        let answers = predictions.map(|task| {
-            let answer = |p: TimePrediction| Answer::Survival {
-                risk: p.risk,
-                years: Some(p.years),
-                survival: p.survival,
-            };
-            task.into_iter().map(answer).collect()
-        });
+        let answers = predictions.map(|task| task.into_iter().map(Into::into).collect());
         Ok(STG_TASKS.iter().map(|name| name.to_string()).zip(answers).collect())
     }
 

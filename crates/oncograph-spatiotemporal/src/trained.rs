@@ -69,14 +69,9 @@ impl TrainedStg {
     }
 
     fn task(&self, task: usize, head: &Tensor) -> Result<Vec<TimePrediction>> {
-        let seen: Vec<FollowUp> = self.training.iter().map(|o| o[task]).collect();
-        let outputs = &self.training_outputs[task];
-        let shape = (seen.len(), outputs.len() / seen.len().max(1));
-        let outputs = Tensor::from_slice(outputs, shape, &self.device)?;
-        let kind = self.network.config().survival_loss;
-        let mut all = predict(kind, head, &self.scales[task], HORIZON, Some((&outputs, &seen)))?;
-        all.iter_mut().for_each(|p| p.years = p.years.clamp(0.0, HORIZON as f64));
-        Ok(all)
+        let outcomes: Vec<FollowUp> = self.training.iter().map(|o| o[task]).collect();
+        let training = (self.training_outputs[task].as_slice(), outcomes.as_slice());
+        times(self.network.config().survival_loss, head, &self.scales[task], training)
     }
 
     /// What was fitted before the network.
@@ -154,6 +149,21 @@ pub(crate) fn build(model: &StgConfig, seed: Seed, device: &Device) -> Result<(P
     let store = ParamStore::new(seed.stream("network"));
     let network = Stg::new(model, store.var_builder(DType::F32, device))?;
     Ok((store, network))
+}
+
+/// The predictions of one head, with times between 0 and 12 years (S-30); `training` are its outputs for the training patients
+/// and their outcomes.
+pub(crate) fn times(
+    loss: SurvivalLoss,
+    head: &Tensor,
+    scale: &TimeScale,
+    (outputs, outcomes): (&[f64], &[FollowUp]),
+) -> Result<Vec<TimePrediction>> {
+    let shape = (outcomes.len(), outputs.len() / outcomes.len().max(1));
+    let outputs = Tensor::from_slice(outputs, shape, head.device())?;
+    let mut all = predict(loss, head, scale, HORIZON, Some((&outputs, outcomes)))?;
+    all.iter_mut().for_each(|p| p.years = p.years.clamp(0.0, HORIZON as f64));
+    Ok(all)
 }
 
 /// The numbers of both heads, as a model's file keeps them.

@@ -86,6 +86,15 @@ impl StgPipeline {
         self.images.as_ref().map(ImageScaler::features)
     }
 
+    /// The covariates of patients, imputed and scaled, row by row: what a network without images is given.
+    ///
+    /// # Errors
+    /// Other columns.
+    pub fn covariates_of(&self, clinical: &Table) -> Result<Vec<Vec<f32>>> {
+        let (rows, width) = (self.tabular.transform(clinical)?.to_f32(), self.covariates());
+        Ok(rows.chunks(width).map(<[f32]>::to_vec).collect())
+    }
+
     /// Applies it to patients, those of the cohort that it was fitted on or any others.
     ///
     /// # Errors
