@@ -36,6 +36,7 @@ mod figures;
 mod learner;
 mod mask_numbers;
 mod model;
+mod node_table;
 mod nodes;
 mod patient;
 mod pipeline;
@@ -44,24 +45,27 @@ mod predictor;
 mod preprocess;
 mod presets;
 mod scaler;
+mod stack;
 mod step_losses;
 mod system;
 mod time_scale;
 mod trained;
+mod training;
 
-pub use augment::AugmentConfig;
+pub use augment::{AugmentConfig, Removal};
 pub use bundle::{STG_BUNDLE, STG_SYSTEM, StgBundleParts, write_stg_bundle};
 pub use card::stg_model_card;
 pub use config::{
-    Architecture, EdgeMode, GnnKind, LossConfig, NodeIdentity, RiskSet, StgConfig, SurvivalLoss,
-    TemporalInput, TrainingConfig, Unify, ViewContrast,
+    Architecture, EdgeDirection, EdgeMode, GnnKind, NodeIdentity, StgConfig, SurvivalLoss, TaskWeighting,
+    TemporalInput, Unify,
 };
 pub use error::{Error, Result};
 pub use features::{PYRAMID_LEVELS, image_features};
 pub use figures::{missing_structures, parameter_table, slices_with_masks};
-pub use learner::{NodeTable, StgData, StgLearner};
+pub use learner::{StgData, StgLearner};
 pub use mask_numbers::{MASK_NUMBERS, mask_numbers};
 pub use model::{Stg, StgOutput};
+pub use node_table::NodeTable;
 pub use nodes::NodeInputs;
 pub use patient::{ANATOMY, PatientNodes, patient_graph, patient_schema};
 pub use pipeline::{
@@ -75,6 +79,7 @@ pub use scaler::{FeatureNorm, ImageScaler};
 pub use system::{FittedStg, NodeDrop, StgExtras, StgSystem, node_drop_curve};
 pub use time_scale::TimeScale;
 pub use trained::TrainedStg;
+pub use training::{LossConfig, RiskSet, TimeLoss, TimeUnit, TrainingConfig, ViewContrast};
 
 // The examples of the README are compiled and run as doctests.
 #[cfg(doctest)]
