@@ -11,7 +11,7 @@
 //! | [`cosine_alignment`], [`info_nce`], [`info_nce_symmetric`], [`nt_xent`], [`cross_view`] | pairs of views |
 //! | [`bi_level`] | image, surface and network of a tumour |
 //! | [`temporal_consistency`] | sequences of states |
-//! | [`LinearSchedule`], [`TaskWeights`] | the weights of several losses over training |
+//! | [`LinearSchedule`], [`TaskWeights`], [`uncertainty_weighted`] | the weights of several losses over training |
 
 mod binary_cross_entropy;
 mod contrastive;
@@ -41,7 +41,7 @@ pub use reduction::Reduction;
 pub use regression::{absolute_error, huber, smooth_l1, squared_error};
 pub use temporal::{TemporalKind, temporal_consistency};
 pub use time::{censored_hinge, mse};
-pub use weights::{LinearSchedule, TaskWeights};
+pub use weights::{LinearSchedule, TaskWeights, uncertainty_weighted};
 
 // The examples of the README are compiled and run as doctests.
 #[cfg(doctest)]

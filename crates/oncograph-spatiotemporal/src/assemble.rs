@@ -1,4 +1,4 @@
-use crate::features::PYRAMID_LEVELS;
+use crate::features::{NODES, PYRAMID_LEVELS};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
 #[cfg(feature = "cuda")]
 use candle_core::{CudaDevice, CudaStorage, backend::BackendStorage as _};
@@ -16,6 +16,16 @@ pub(crate) enum Source {
     Image { row: u32, sigma: f32 },
     /// A row of the clinical nodes' features.
     Clinical(u32),
+}
+
+impl Source {
+    /// Which of the seven nodes it is.
+    pub(crate) fn kind(&self) -> u32 {
+        match *self {
+            Source::Image { row, .. } => row % NODES as u32,
+            Source::Clinical(_) => NODES as u32,
+        }
+    }
 }
 
 /// The pyramid levels of all images, \[rows, 3, d\]; empty without images.
@@ -67,20 +77,18 @@ impl Assemble {
     fn fill(&self, weights: &[f32], clinical: &[f32], out: &mut [f32]) {
         out.par_chunks_mut(self.columns()).zip(&self.nodes).enumerate().for_each(|(node, (out, source))| {
             let (out, which) = out.split_at_mut(self.width);
-            let kind = match *source {
+            match *source {
                 Source::Clinical(row) => {
                     out.copy_from_slice(&clinical[row as usize * self.width..][..self.width]);
-                    6
                 }
                 Source::Image { row, sigma } => {
                     self.noise(node, sigma, out);
                     for (level, &w) in self.levels(row).zip(weights) {
                         out.iter_mut().zip(level).for_each(|(o, &v)| *o += w * v);
                     }
-                    row as usize % 6
                 }
-            };
-            if let Some(own) = which.get_mut(kind) {
+            }
+            if let Some(own) = which.get_mut(source.kind() as usize) {
                 *own = (self.width as f32).sqrt();
             }
         });

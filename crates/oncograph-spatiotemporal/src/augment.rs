@@ -1,26 +1,49 @@
 use crate::Result;
-use oncograph_graph::HeteroGraph;
+use crate::features::NODES;
+use oncograph_graph::{HeteroGraph, NodeStore};
 use oncograph_nn::Seed;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
+
+/// What happens to an anatomical node that augmentation takes (S-23).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Removal {
+    /// It is removed, with its edges.
+    #[default]
+    Remove,
+    /// It stays, with zeros in place of its features, which is their mean where they are z-scores.
+    Zero,
+}
 
 /// How a patient's graph is varied (S-23).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct AugmentConfig {
-    /// The probability that an anatomical node is removed, with its edges.
+    /// The probability that an anatomical node is taken.
     pub remove: f64,
+    /// What happens to it.
+    #[serde(default)]
+    pub removal: Removal,
     /// The standard deviation of Gaussian noise on the features that remain: image features are z-scores, and a clinical
     /// covariate's noise is in units of its own deviation, however it was scaled.
     pub noise: f64,
-    /// Graphs per patient and epoch: the original and augmented ones.
+    /// Graphs per patient and epoch.
     pub expansion: usize,
+    /// Whether the first of them is the original; else all are augmented.
+    #[serde(default = "with_original")]
+    pub original: bool,
+}
+
+/// How runs without this setting were made.
+fn with_original() -> bool {
+    true
 }
 
 impl Default for AugmentConfig {
     /// The preset `paper`: 5 %, 0.1, one original and four augmented graphs.
     fn default() -> Self {
-        AugmentConfig { remove: 0.05, noise: 0.1, expansion: 5 }
+        AugmentConfig { remove: 0.05, removal: Removal::Remove, noise: 0.1, expansion: 5, original: true }
     }
 }
 
@@ -37,18 +60,65 @@ impl AugmentConfig {
         self
     }
 
+    /// Sets what happens to a node that is taken.
+    pub fn removal(mut self, removal: Removal) -> Self {
+        self.removal = removal;
+        self
+    }
+
+    /// Sets whether the first graph of a patient is the original.
+    pub fn original(mut self, original: bool) -> Self {
+        self.original = original;
+        self
+    }
+
+    /// Whether each anatomical node of `graph` stays.
+    fn kept(&self, graph: &HeteroGraph, seed: Seed) -> Result<Vec<bool>> {
+        let mut rng = seed.rng();
+        Ok((0..graph.nodes("anatomy")?.count).map(|_| rng.random::<f64>() >= self.remove).collect())
+    }
+
+    /// A copy of `graph` over a table of nodes, varied as configured but for the noise.
+    ///
+    /// # Errors
+    /// An error of the graph.
+    pub(crate) fn draw(&self, graph: &HeteroGraph, seed: Seed) -> Result<Drawn> {
+        if self.removal == Removal::Remove {
+            return Ok(Drawn::unchanged(&self.remove_nodes(graph, seed)?));
+        }
+        let mut drawn = Drawn::unchanged(graph);
+        if let NodeStore::Rows(rows) = &graph.nodes("anatomy")?.store {
+            for (row, kept) in rows.iter().zip(self.kept(graph, seed)?) {
+                drawn.zeroed[*row as usize % NODES] = !kept;
+            }
+        }
+        Ok(drawn)
+    }
+
     /// A copy of `graph` without the anatomical nodes that the draw removes.
     ///
     /// # Errors
     /// An error of the graph.
     pub fn remove_nodes(&self, graph: &HeteroGraph, seed: Seed) -> Result<HeteroGraph> {
-        let mut rng = seed.rng();
-        let keep: Vec<bool> =
-            (0..graph.nodes("anatomy")?.count).map(|_| rng.random::<f64>() >= self.remove).collect();
+        let keep = self.kept(graph, seed)?;
         if keep.iter().all(|k| *k) {
             return Ok(graph.clone());
         }
         Ok(graph.retain_nodes("anatomy", &keep)?)
+    }
+}
+
+/// A graph of a training step.
+#[derive(Debug, Clone)]
+pub(crate) struct Drawn {
+    pub graph: HeteroGraph,
+    /// Which anatomical nodes have zeros in place of their features.
+    pub zeroed: [bool; 5],
+}
+
+impl Drawn {
+    pub(crate) fn unchanged(graph: &HeteroGraph) -> Self {
+        Drawn { graph: graph.clone(), zeroed: [false; 5] }
     }
 }
 
@@ -74,5 +144,26 @@ mod tests {
         let share = removed as f64 / 10_000.0;
         // Four standard errors.
         assert!((share - 0.2).abs() < 4.0 * (0.16f64 / 10_000.0).sqrt(), "{share}");
+    }
+    #[test]
+    fn a_node_can_be_zeroed_in_place_of_removed() {
+        let table = crate::NodeTable::new(Some(vec![1.0; 18]), 1, vec![0.0], 1, &candle_core::Device::Cpu);
+        let graph = table.unwrap().graph(0, [[0.5; 3]; 5]).unwrap();
+        let few = graph.retain_nodes("anatomy", &[true, false, true, true, false]).unwrap();
+        let config = AugmentConfig::default().strength(0.5, 0.0).removal(Removal::Zero);
+        let removing = config.clone().removal(Removal::Remove);
+        for i in 0..50 {
+            let drawn = config.draw(&few, Seed::new(1).at(i)).unwrap();
+            assert_eq!(drawn.graph, few);
+            // The same draw takes the same nodes; those that are not there are not taken.
+            let removed = removing.draw(&few, Seed::new(1).at(i)).unwrap();
+            assert_eq!(removed.zeroed, [false; 5]);
+            let left = removed.graph.nodes("anatomy").unwrap().count;
+            assert_eq!(drawn.zeroed.iter().filter(|z| **z).count(), 3 - left);
+            assert!(!drawn.zeroed[1] && !drawn.zeroed[4]);
+        }
+        let old: AugmentConfig =
+            serde_json::from_str(r#"{"remove":0.05,"noise":0.1,"expansion":5}"#).unwrap();
+        assert_eq!(old, AugmentConfig::default());
     }
 }

@@ -1,6 +1,4 @@
-use crate::{AugmentConfig, Error, Result};
-use oncograph_graph::HeteroGraph;
-use oncograph_losses::{TaskWeights, TemporalKind};
+use crate::{Error, NodeSet, Result};
 use serde::{Deserialize, Serialize};
 
 /// How space and time are joined (S-12).
@@ -21,43 +19,6 @@ impl Architecture {
     /// Whether there are yearly steps.
     pub fn has_steps(self) -> bool {
         matches!(self, Architecture::Full | Architecture::Decoupled)
-    }
-}
-
-/// Which of the seven nodes a patient's graph has, where there are images.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NodeSet {
-    /// All seven.
-    #[default]
-    All,
-    /// Those of the images: anatomy and CT.
-    Images,
-    /// The CT and the clinical node, without anatomy and so without an edge.
-    CtAndClinical,
-    /// The CT node alone.
-    Ct,
-}
-
-impl NodeSet {
-    /// Whether the anatomical nodes are among them.
-    pub fn has_anatomy(self) -> bool {
-        matches!(self, NodeSet::All | NodeSet::Images)
-    }
-
-    /// Whether the clinical node is among them.
-    pub fn has_clinical(self) -> bool {
-        matches!(self, NodeSet::All | NodeSet::CtAndClinical)
-    }
-
-    /// A patient's graph with these nodes and the edges between them.
-    ///
-    /// # Errors
-    /// A graph of another schema.
-    pub fn of(self, graph: &HeteroGraph) -> Result<HeteroGraph> {
-        let anatomy = vec![self.has_anatomy(); graph.nodes("anatomy")?.count];
-        let clinical = vec![self.has_clinical(); graph.nodes("clinical")?.count];
-        Ok(graph.retain_nodes("anatomy", &anatomy)?.retain_nodes("clinical", &clinical)?)
     }
 }
 
@@ -85,6 +46,19 @@ pub enum EdgeMode {
     Ignore,
 }
 
+/// Which of the twenty edges there are (S-06).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EdgeDirection {
+    /// All: between anatomical nodes and the CT and clinical nodes, in both directions.
+    #[default]
+    Both,
+    /// Those from anatomical nodes to the CT and the clinical node, which do not reach the former.
+    FromAnatomy,
+    /// Those from the CT and the clinical node to anatomical nodes.
+    ToAnatomy,
+}
+
 /// Whether features encode which of the seven nodes it is (S-07).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -94,6 +68,9 @@ pub enum NodeIdentity {
     /// Seven more features, `sqrt(d)` at the node's place and 0 elsewhere: as long as the z-scored features, so that
     /// they weigh from the start.
     OneHot,
+    /// Eight more features that are learned for each of the seven nodes, drawn from a normal distribution at the start, and as
+    /// long as those of `OneHot`.
+    Embedding,
 }
 
 impl NodeIdentity {
@@ -102,6 +79,7 @@ impl NodeIdentity {
         match self {
             NodeIdentity::None => 0,
             NodeIdentity::OneHot => 7,
+            NodeIdentity::Embedding => 8,
         }
     }
 }
@@ -169,29 +147,21 @@ impl SurvivalLoss {
     }
 }
 
-/// Who is at risk in the partial likelihood of a training step (S-16).
+/// What weighs the losses of recurrence and survival (S-21).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum RiskSet {
-    /// The patients of the batch.
+pub enum TaskWeighting {
+    /// `alpha` and `beta` of the training's configuration, constant or in a straight line.
     #[default]
-    Batch,
-    /// All training patients. The log risks of those outside of the batch are constants of the step: they are computed once
-    /// per epoch, before its first step, without augmentation.
-    Training,
+    Scheduled,
+    /// Two learned log variances, which take the place of `alpha` and `beta`. The contrastive and the temporal loss, which are
+    /// no errors of an observation and can be 0, keep `gamma` and `delta`.
+    Uncertainty,
 }
 
-/// How a graph and its augmented copy are compared (S-22).
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kind")]
-pub enum ViewContrast {
-    /// `1 - cos`: views should agree.
-    Align,
-    /// InfoNCE with the other patients of the batch as negatives.
-    Infonce {
-        /// The temperature.
-        temperature: f64,
-    },
+/// The years after which there is no data (S-30).
+fn horizon() -> usize {
+    12
 }
 
 /// The network.
@@ -229,10 +199,16 @@ pub struct StgConfig {
     pub time_dim: usize,
     /// What edge attributes do (S-06).
     pub edge_mode: EdgeMode,
+    /// Which edges there are (S-06); a [`NodeTable`](crate::NodeTable) leaves the others out.
+    #[serde(default)]
+    pub edges: EdgeDirection,
     /// Whether features encode which of the seven nodes it is (S-07).
     pub node_type: NodeIdentity,
     /// Whether the last layer of each stack has no ReLU (S-09).
     pub last_linear: bool,
+    /// The probability that a value after a graph layer is dropped in training (S-09).
+    #[serde(default)]
+    pub dropout: f64,
     /// How the steps of the full model become one graph (S-11).
     pub unify: Unify,
     /// What the BiLSTM of the decoupled model sees at step t (S-13).
@@ -245,6 +221,12 @@ pub struct StgConfig {
     pub detach_cascade: bool,
     /// What is predicted and how it is scored (S-16, S-17).
     pub survival_loss: SurvivalLoss,
+    /// What weighs the losses of recurrence and survival (S-21).
+    #[serde(default)]
+    pub weighting: TaskWeighting,
+    /// Predicted times are clamped to 0 and this many years, in predictions alone (S-30).
+    #[serde(default = "horizon")]
+    pub horizon: usize,
 }
 
 impl StgConfig {
@@ -261,14 +243,18 @@ impl StgConfig {
             steps: 12,
             time_dim: 12,
             edge_mode: EdgeMode::Message,
+            edges: EdgeDirection::Both,
             node_type: NodeIdentity::None,
             last_linear: false,
+            dropout: 0.0,
             unify: Unify::StackChained,
             temporal_input: TemporalInput::Timecat,
             pool_first: false,
             cascade: true,
             detach_cascade: false,
             survival_loss: SurvivalLoss::Mse,
+            weighting: TaskWeighting::Scheduled,
+            horizon: horizon(),
         }
     }
 
@@ -330,6 +316,12 @@ impl StgConfig {
         self
     }
 
+    /// Sets which edges there are.
+    pub fn edges(mut self, edges: EdgeDirection) -> Self {
+        self.edges = edges;
+        self
+    }
+
     /// Sets whether features encode which node it is.
     pub fn node_type(mut self, node_type: NodeIdentity) -> Self {
         self.node_type = node_type;
@@ -339,6 +331,12 @@ impl StgConfig {
     /// Sets whether the last layer of each stack has no ReLU.
     pub fn last_linear(mut self, last_linear: bool) -> Self {
         self.last_linear = last_linear;
+        self
+    }
+
+    /// Sets the probability that a value after a graph layer is dropped in training.
+    pub fn dropout(mut self, dropout: f64) -> Self {
+        self.dropout = dropout;
         self
     }
 
@@ -366,7 +364,24 @@ impl StgConfig {
         self
     }
 
-    /// Checks that every width is positive and that there are two steps or more.
+    /// Sets what weighs the losses of recurrence and survival.
+    pub fn weighting(mut self, weighting: TaskWeighting) -> Self {
+        self.weighting = weighting;
+        self
+    }
+
+    /// Sets the years to which predicted times are clamped.
+    pub fn horizon(mut self, years: usize) -> Self {
+        self.horizon = years;
+        self
+    }
+
+    /// Whether the heads can be applied to the state of one step.
+    pub(crate) fn has_step_risks(&self) -> bool {
+        self.architecture == Architecture::Decoupled || self.unify != Unify::Concat
+    }
+
+    /// Checks that every width is positive, the dropout a probability below 1, and that there are two steps or more.
     ///
     /// # Errors
     /// [`Error::Argument`] with the field.
@@ -377,11 +392,15 @@ impl StgConfig {
             ("hidden", self.hidden),
             ("lstm_hidden", self.lstm_hidden),
             ("time_dim", self.time_dim),
+            ("horizon", self.horizon),
         ];
         for (field, width) in widths {
             if width == 0 {
                 return Err(Error::config("StgConfig", field, "at least 1", 0));
             }
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return Err(Error::config("StgConfig", "dropout", "at least 0 and below 1", self.dropout));
         }
         if self.steps < 2 {
             return Err(Error::config("StgConfig", "steps", "at least 2", self.steps));
@@ -392,97 +411,5 @@ impl StgConfig {
             return Err(Error::config("StgConfig", "nodes", expected, format!("{:?}", self.nodes)));
         }
         Ok(())
-    }
-}
-
-/// The losses and their weights.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct LossConfig {
-    /// Weights of the four losses over the epochs (S-21).
-    pub weights: TaskWeights,
-    /// How states of neighbouring steps are compared (S-20).
-    pub temporal: TemporalKind,
-    /// How a graph and its augmented copy are compared; `None` leaves the contrastive loss out (S-22).
-    pub contrast: Option<ViewContrast>,
-    /// Who is at risk where the loss is a partial likelihood (S-16); validation patients are at risk among themselves.
-    #[serde(default)]
-    pub risk_set: RiskSet,
-}
-
-impl Default for LossConfig {
-    /// The preset `paper`.
-    fn default() -> Self {
-        LossConfig {
-            weights: TaskWeights::default(),
-            temporal: TemporalKind::Literal,
-            contrast: Some(ViewContrast::Infonce { temperature: 0.2 }),
-            risk_set: RiskSet::Batch,
-        }
-    }
-}
-
-impl LossConfig {
-    /// Sets the weights and how they move.
-    pub fn weights(mut self, weights: TaskWeights) -> Self {
-        self.weights = weights;
-        self
-    }
-
-    /// Sets how changes over time are penalised.
-    pub fn temporal(mut self, temporal: TemporalKind) -> Self {
-        self.temporal = temporal;
-        self
-    }
-
-    /// Sets how views are compared.
-    pub fn contrast(mut self, contrast: Option<ViewContrast>) -> Self {
-        self.contrast = contrast;
-        self
-    }
-
-    /// Sets who is at risk in a partial likelihood.
-    pub fn risk_set(mut self, risk_set: RiskSet) -> Self {
-        self.risk_set = risk_set;
-        self
-    }
-}
-
-/// How the network is trained.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct TrainingConfig {
-    /// The losses.
-    pub loss: LossConfig,
-    /// How a patient's graph is varied (S-23).
-    pub augment: AugmentConfig,
-    /// Graphs per step.
-    pub batch: usize,
-    /// The epochs over which loss weights move; they stay where they arrive. Training goes on at least so long.
-    pub epochs: usize,
-}
-
-impl TrainingConfig {
-    /// The preset `paper`: batches of 64 over `epochs` epochs.
-    pub fn new(epochs: usize) -> Self {
-        TrainingConfig { loss: LossConfig::default(), augment: AugmentConfig::default(), batch: 64, epochs }
-    }
-
-    /// Sets the graphs per step.
-    pub fn batch(mut self, batch: usize) -> Self {
-        self.batch = batch;
-        self
-    }
-
-    /// Sets the losses.
-    pub fn loss(mut self, loss: LossConfig) -> Self {
-        self.loss = loss;
-        self
-    }
-
-    /// Sets the augmentation.
-    pub fn augment(mut self, augment: AugmentConfig) -> Self {
-        self.augment = augment;
-        self
     }
 }

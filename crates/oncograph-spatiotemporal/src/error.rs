@@ -47,6 +47,9 @@ pub enum Error {
     /// An error of a table or figure.
     #[error(transparent)]
     Report(#[from] oncograph_report::Error),
+    /// An error of a metric.
+    #[error(transparent)]
+    Metrics(#[from] oncograph_metrics::Error),
     /// An error of the images.
     #[error(transparent)]
     Imaging(#[from] oncograph_imaging::Error),

@@ -1,172 +1,16 @@
-use crate::assemble::{Assemble, Images, Source};
-use crate::config::{RiskSet, ViewContrast};
-use crate::features::{NODES as IMAGES, PYRAMID_LEVELS};
-use crate::patient::patient_rows;
+use crate::augment::Drawn;
+use crate::config::SurvivalLoss;
+use crate::node_table::{Nodes, Variation};
 use crate::step_losses::{KnownRisks, infonce, task_loss, value};
-use crate::{Error, NodeIdentity, Result, Stg, StgOutput, TimeScale, TrainingConfig, patient_schema};
-use candle_core::{DType, Device, Tensor};
+use crate::training::{RiskSet, TimeLoss, ViewContrast};
+use crate::{Error, NodeTable, Result, Stg, StgOutput, TimeScale, TrainingConfig};
+use candle_core::{DType, Tensor};
 use oncograph_core::{FollowUp, Split};
-use oncograph_graph::{Graph, HeteroBatch, HeteroGraph, Schema};
-use oncograph_losses::{cosine_alignment, temporal_consistency};
-use oncograph_nn::Seed;
+use oncograph_graph::HeteroGraph;
+use oncograph_losses::{LinearSchedule, cosine_alignment, temporal_consistency, uncertainty_weighted};
+use oncograph_nn::{Mode, Seed};
 use oncograph_train::{Learner, StepLoss, Validation};
 use rand::seq::SliceRandom;
-use rand_distr::{Distribution, StandardNormal};
-use std::sync::Arc;
-
-/// The inputs of every patient on a device, so that a batch copies row numbers of small graphs and never features.
-///
-/// The nodes of the graphs that go with it are rows of this table ([`oncograph_graph::NodeStore::Rows`]).
-#[derive(Debug, Clone)]
-pub struct NodeTable {
-    /// The schema of the graphs over this table.
-    schema: Arc<Schema>,
-    /// \[patients * 6, 3, features\]; empty without images.
-    images: Arc<Images>,
-    clinical: Tensor,
-    device: Device,
-}
-
-impl NodeTable {
-    /// From the pyramid vectors of six nodes per patient and the clinical covariates, patient by patient.
-    ///
-    /// # Shapes
-    /// `images` patients x 6 x 3 x `features`; `clinical` patients x `covariates`
-    ///
-    /// # Errors
-    /// [`Error::Input`] if a length does not fit.
-    pub fn new(
-        images: Option<Vec<f32>>,
-        features: usize,
-        clinical: Vec<f32>,
-        covariates: usize,
-        device: &Device,
-    ) -> Result<Self> {
-        let patients = clinical.len() / covariates.max(1);
-        if clinical.len() != patients * covariates || patients == 0 {
-            return Err(Error::input("clinical table", format!("rows of {covariates}"), clinical.len()));
-        }
-        if let Some(values) = &images {
-            let expected = patients * IMAGES * PYRAMID_LEVELS * features;
-            if values.len() != expected {
-                return Err(Error::input("image features", format!("{expected} values"), values.len()));
-            }
-        }
-        let schema = Arc::new(patient_schema(PYRAMID_LEVELS * features, covariates));
-        let images = Arc::new(Images::from(images.unwrap_or_default()));
-        let clinical = Tensor::from_vec(clinical, (patients, covariates), device)?;
-        Ok(NodeTable { schema, images, clinical, device: device.clone() })
-    }
-
-    /// How many patients there are.
-    pub fn patients(&self) -> usize {
-        self.clinical.dims()[0]
-    }
-
-    /// Whether there are image nodes.
-    pub fn has_images(&self) -> bool {
-        !self.images.values.is_empty()
-    }
-
-    /// The graph of `patient` over this table.
-    ///
-    /// # Errors
-    /// An error of the graph.
-    pub fn graph(&self, patient: usize, centroids: [[f32; 3]; 5]) -> Result<HeteroGraph> {
-        let first_image = self.has_images().then(|| (patient * IMAGES) as u32);
-        patient_rows(&self.schema, first_image, patient as u32, centroids)
-    }
-
-    /// A model's output for graphs over this table, without augmentation.
-    ///
-    /// # Errors
-    /// An error of the model.
-    pub fn output(&self, model: &Stg, graphs: &[&HeteroGraph]) -> Result<StgOutput> {
-        let (x, graph) = self.assemble(model, graphs, None)?;
-        model.forward(&x, &graph)
-    }
-
-    /// The standard deviation of each covariate over some patients.
-    fn deviations(&self, patients: &[usize]) -> Result<Vec<f32>> {
-        let rows = self.clinical.to_vec2::<f32>()?;
-        let n = patients.len().max(1) as f64;
-        let of_column = |c: usize| {
-            let column = || patients.iter().map(|&p| f64::from(rows[p][c]));
-            let mean = column().sum::<f64>() / n;
-            (column().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt() as f32
-        };
-        Ok((0..self.clinical.dim(1)?).map(of_column).collect())
-    }
-
-    /// The joint graph of a batch and its node features.
-    ///
-    /// # Errors
-    /// An error of candle.
-    fn assemble(
-        &self,
-        model: &Stg,
-        graphs: &[&HeteroGraph],
-        noise: Option<Noise<'_>>,
-    ) -> Result<(Tensor, Graph)> {
-        let batch = HeteroBatch::new(graphs, &self.device)?.with_table("clinical", &self.clinical)?;
-        let (graph, positions) = batch.to_homogeneous()?;
-        let mut clinical = batch.features("clinical")?.clone();
-        let seed = noise.map_or(Seed::new(0), |noise| noise.seed);
-        if let (Some(noise), true) = (&noise, model.config().nodes.has_clinical()) {
-            clinical = (clinical + noise.of_covariates(&self.device)?)?;
-        }
-        let clinical = model.nodes().clinical(&clinical)?;
-        let mut nodes = vec![Source::Clinical(0); graph.node_count()];
-        for (name, positions) in ["anatomy", "ct"].into_iter().zip(&positions) {
-            let graph_of = batch.graph_of_node(name)?;
-            for ((&at, &row), g) in positions.iter().zip(batch.rows(name)?).zip(graph_of) {
-                let sigma = noise.map_or(0.0, |noise| noise.sigma[g as usize] as f32);
-                nodes[at as usize] = Source::Image { row, sigma };
-            }
-        }
-        for (row, &at) in positions[2].iter().enumerate() {
-            nodes[at as usize] = Source::Clinical(row as u32);
-        }
-        let width = clinical.dim(1)?;
-        let one_hot = model.config().node_type == NodeIdentity::OneHot;
-        let op = Assemble {
-            table: self.images.clone(),
-            width,
-            one_hot,
-            nodes,
-            seed: seed.stream("images"),
-            #[cfg(feature = "cuda")]
-            on_device: oncograph_nn::cuda::OnDevice::default(),
-        };
-        let x = model.nodes().pooling()?.apply_op2(&clinical, op)?;
-        Ok((x, graph))
-    }
-}
-
-/// Gaussian noise on the features of a batch of graphs.
-#[derive(Clone, Copy)]
-struct Noise<'a> {
-    seed: Seed,
-    /// Its deviation in each graph, in units of a feature's own.
-    sigma: &'a [f64],
-    /// That of each covariate; image features are scaled to 1.
-    units: &'a [f32],
-}
-
-impl Noise<'_> {
-    /// Of the covariates of each graph.
-    fn of_covariates(&self, device: &Device) -> Result<Tensor> {
-        let seed = self.seed.stream("clinical");
-        let of_graph = |(graph, &sigma): (usize, &f64)| {
-            let mut rng = seed.at(graph as u64).rng();
-            let draw =
-                |unit: &f32| sigma as f32 * unit * Distribution::<f32>::sample(&StandardNormal, &mut rng);
-            self.units.iter().map(draw).collect::<Vec<f32>>()
-        };
-        let values: Vec<f32> = self.sigma.iter().enumerate().flat_map(of_graph).collect();
-        Ok(Tensor::from_vec(values, (self.sigma.len(), self.units.len()), device)?)
-    }
-}
 
 /// What a [`StgLearner`] learns from: patients in one order.
 #[derive(Debug, Clone, Copy)]
@@ -232,13 +76,9 @@ impl<'a> StgLearner<'a> {
                 return Err(Error::config("TrainingConfig", field, "at least 1", 0));
             }
         }
-        let loss = model.config().survival_loss;
-        if config.loss.risk_set == RiskSet::Training && loss.log_risk().is_none() {
-            let expected = "batch, unless the loss is cox or mse_cox";
-            return Err(Error::config("TrainingConfig", "loss.risk_set", expected, format!("{loss:?}")));
-        }
+        config.loss.fits(model.config())?;
         let years = |task: usize| train.iter().map(|&i| outcomes[i][task].in_years()).collect::<Vec<_>>();
-        let scales = [TimeScale::fit(&years(0))?, TimeScale::fit(&years(1))?];
+        let scales = [config.time_unit.scale(&years(0))?, config.time_unit.scale(&years(1))?];
         let (train, validation) = (train.clone(), validation.clone());
         let units = table.deviations(&train)?;
         Ok(StgLearner {
@@ -333,58 +173,35 @@ impl<'a> StgLearner<'a> {
         let order = self.order(epoch);
         let batch = self.config.batch;
         let items = &order[step * batch..order.len().min((step + 1) * batch)];
-        let augment = &self.config.augment;
-        // The views themselves and, for the contrastive loss, one more augmented copy of each.
-        let mut views = vec![];
-        let mut sigma = vec![];
-        for (k, &(patient, copy)) in items.iter().enumerate() {
-            let graph = &self.graphs[patient];
-            views.push(if copy == 0 {
-                graph.clone()
-            } else {
-                augment.remove_nodes(graph, seed.at(2 * k as u64))?
-            });
-            sigma.push(if copy == 0 { 0.0 } else { augment.noise });
-        }
-        if self.config.loss.contrast.is_some() {
-            for (k, &(patient, _)) in items.iter().enumerate() {
-                views.push(augment.remove_nodes(&self.graphs[patient], seed.at(2 * k as u64 + 1))?);
-                sigma.push(augment.noise);
-            }
-        }
-        let views: Vec<&HeteroGraph> = views.iter().collect();
-        let noise = Noise { seed: seed.stream("noise"), sigma: &sigma, units: &self.units };
-        let (x, graph) = self.table.assemble(self.model, &views, Some(noise))?;
-        let output = self.model.forward(&x, &graph)?;
-        let first = |t: &Tensor| t.narrow(0, 0, items.len());
-        let own = StgOutput {
-            recurrence: first(&output.recurrence)?,
-            survival: first(&output.survival)?,
-            fused: first(&output.fused)?,
-            states: first(&output.states)?,
+        let views = self.views(items, seed)?;
+        let graphs: Vec<&HeteroGraph> = views.drawn.iter().map(|view| &view.graph).collect();
+        let variation = Variation {
+            seed: seed.stream("noise"),
+            sigma: &views.sigma,
+            zeroed: views.drawn.iter().map(|view| view.zeroed).collect(),
+            units: &self.units,
         };
+        let nodes = self.table.assemble(self.model, &graphs, Some(variation))?;
+        let mode = Mode::Train(seed.stream("dropout"));
+        let output = self.model.forward_in(&nodes.x, &nodes.graph, mode)?;
+        let own = output.first(items.len())?;
         let patients: Vec<usize> = items.iter().map(|i| i.0).collect();
         let known = self.known.as_ref().map(|(_, known)| known);
         let [recurrence, survival] = self.task_losses(&own, &patients, known)?;
         let temporal = match self.model.config().architecture.has_steps() {
-            true => temporal_consistency(&own.states, self.config.loss.temporal)?,
+            true => self.temporal(&own)?,
             false => recurrence.zeros_like()?,
         };
         let contrast = match self.config.loss.contrast {
             None => temporal.zeros_like()?,
-            Some(kind) => {
-                let other = output.fused.narrow(0, items.len(), items.len())?;
-                match kind {
-                    ViewContrast::Align => cosine_alignment(&own.fused, &other)?,
-                    ViewContrast::Infonce { temperature } => {
-                        infonce(&own.fused, &other, temperature, &patients)?
-                    }
-                }
-            }
+            Some(kind) => self.contrast(kind, (&own, &output), &nodes, &patients)?,
         };
         let w = &self.config.loss.weights;
-        let at = |s: &oncograph_losses::LinearSchedule| s.at(epoch, self.config.epochs);
-        let loss = ((&recurrence * at(&w.alpha))? + (&survival * at(&w.beta))?)?;
+        let at = |s: &LinearSchedule| s.at(epoch, self.config.epochs);
+        let loss = match self.model.log_variance() {
+            None => ((&recurrence * at(&w.alpha))? + (&survival * at(&w.beta))?)?,
+            Some(s) => uncertainty_weighted(&[&recurrence, &survival], s, self.squared_errors())?,
+        };
         let loss = ((loss + (&contrast * at(&w.gamma))?)? + (&temporal * at(&w.delta))?)?;
         let parts = vec![
             ("recurrence", recurrence),
@@ -394,6 +211,69 @@ impl<'a> StgLearner<'a> {
         ];
         Ok(StepLoss { loss, parts })
     }
+
+    /// The graphs of a step's patients and, for a contrastive loss between views, one more augmented copy of each.
+    fn views(&self, items: &[(usize, usize)], seed: Seed) -> Result<Views> {
+        let augment = &self.config.augment;
+        let mut views = Views { drawn: vec![], sigma: vec![] };
+        for (k, &(patient, copy)) in items.iter().enumerate() {
+            let (graph, seed) = (&self.graphs[patient], seed.at(2 * k as u64));
+            let unchanged = augment.original && copy == 0;
+            views.drawn.push(if unchanged { Drawn::unchanged(graph) } else { augment.draw(graph, seed)? });
+            views.sigma.push(if unchanged { 0.0 } else { augment.noise });
+        }
+        if self.config.loss.contrast.is_some_and(ViewContrast::needs_copies) {
+            for (k, &(patient, _)) in items.iter().enumerate() {
+                views.drawn.push(augment.draw(&self.graphs[patient], seed.at(2 * k as u64 + 1))?);
+                views.sigma.push(augment.noise);
+            }
+        }
+        Ok(views)
+    }
+
+    /// The penalty on changes over time (S-20).
+    fn temporal(&self, own: &StgOutput) -> Result<Tensor> {
+        let kind = self.config.loss.temporal;
+        let steps = match kind {
+            TimeLoss::MonotoneRisk => self.model.step_risks(own)?,
+            _ => own.states.clone(),
+        };
+        Ok(temporal_consistency(&steps, kind.kind())?)
+    }
+
+    /// The contrastive loss (S-22) of the step's own outputs, those of all views, and the nodes behind them.
+    fn contrast(
+        &self,
+        kind: ViewContrast,
+        (own, all): (&StgOutput, &StgOutput),
+        nodes: &Nodes,
+        patients: &[usize],
+    ) -> Result<Tensor> {
+        let other = || all.fused.narrow(0, patients.len(), patients.len());
+        match kind {
+            ViewContrast::Align => Ok(cosine_alignment(&own.fused, &other()?)?),
+            ViewContrast::Infonce { temperature } => infonce(&own.fused, &other()?, temperature, patients),
+            ViewContrast::CrossModal { .. } if !self.table.has_images() => Ok((own.fused.sum_all()? * 0.0)?),
+            ViewContrast::CrossModal { temperature } => {
+                let [images, clinical] = nodes.modalities(self.model.config().features)?;
+                let one = |a: &Tensor, b: &Tensor| infonce(a, b, temperature, patients);
+                Ok(((one(&images, &clinical)? + one(&clinical, &images)?)? * 0.5)?)
+            }
+        }
+    }
+
+    /// Whether the task losses are squared errors, as against negative log likelihoods.
+    fn squared_errors(&self) -> bool {
+        use SurvivalLoss::{Hinge, Mse, MseEvents};
+        matches!(self.model.config().survival_loss, Mse | MseEvents | Hinge)
+    }
+}
+
+/// The views of a step.
+struct Views {
+    drawn: Vec<Drawn>,
+    /// The deviation of each view's noise.
+    sigma: Vec<f64>,
 }
 
 impl Learner for StgLearner<'_> {

@@ -36,6 +36,8 @@ mod figures;
 mod learner;
 mod mask_numbers;
 mod model;
+mod node_set;
+mod node_table;
 mod nodes;
 mod paper;
 mod patient;
@@ -45,24 +47,28 @@ mod predictor;
 mod preprocess;
 mod presets;
 mod scaler;
+mod stack;
 mod step_losses;
 mod system;
 mod time_scale;
 mod trained;
+mod training;
 
-pub use augment::AugmentConfig;
+pub use augment::{AugmentConfig, Removal};
 pub use bundle::{STG_BUNDLE, STG_SYSTEM, StgBundleParts, write_stg_bundle};
 pub use card::stg_model_card;
 pub use config::{
-    Architecture, EdgeMode, GnnKind, LossConfig, NodeIdentity, NodeSet, RiskSet, StgConfig, SurvivalLoss,
-    TemporalInput, TrainingConfig, Unify, ViewContrast,
+    Architecture, EdgeDirection, EdgeMode, GnnKind, NodeIdentity, StgConfig, SurvivalLoss, TaskWeighting,
+    TemporalInput, Unify,
 };
 pub use error::{Error, Result};
 pub use features::{PYRAMID_LEVELS, image_features};
 pub use figures::{missing_structures, parameter_table, slices_with_masks};
-pub use learner::{NodeTable, StgData, StgLearner};
+pub use learner::{StgData, StgLearner};
 pub use mask_numbers::{MASK_NUMBERS, mask_numbers};
 pub use model::{Stg, StgOutput};
+pub use node_set::NodeSet;
+pub use node_table::NodeTable;
 pub use nodes::NodeInputs;
 pub use paper::{
     EarlyFusion, FittedEarlyFusion, PUBLISHED_STG, PaperRow, PaperTable, ParameterRatio, Published,
@@ -80,6 +86,7 @@ pub use scaler::{FeatureNorm, ImageScaler};
 pub use system::{FittedStg, NodeDrop, StgExtras, StgSystem, node_drop_curve};
 pub use time_scale::TimeScale;
 pub use trained::TrainedStg;
+pub use training::{LossConfig, RiskSet, TimeLoss, TimeUnit, TrainingConfig, ViewContrast};
 
 // The examples of the README are compiled and run as doctests.
 #[cfg(doctest)]

@@ -1,15 +1,13 @@
-use crate::config::{Architecture, EdgeMode, GnnKind, SurvivalLoss, TemporalInput, Unify};
-use crate::{NodeInputs, Result, StgConfig};
+use crate::config::{Architecture, SurvivalLoss, TaskWeighting, TemporalInput, Unify};
+use crate::stack::Stack;
+use crate::{Error, NodeInputs, Result, StgConfig};
 use candle_core::{D, Tensor};
 use candle_nn::{Init, VarBuilder};
-use oncograph_gnn::{
-    Adjacency, EdgeFill, GatConfig, GcnConfig, MessagePassing, Reduce, SageConfig, SageConv, global_pool,
-};
+use oncograph_gnn::{Adjacency, Reduce, global_pool};
 use oncograph_graph::Graph;
 use oncograph_losses::survival_curve;
 use oncograph_nn::lstm::{Lstm, LstmConfig};
-use oncograph_nn::segment::gather_reduce;
-use oncograph_nn::{Linear, Module, linear, relu};
+use oncograph_nn::{Linear, Mode, Module, linear, relu};
 use std::sync::Arc;
 
 /// The network's output for a batch of patients.
@@ -25,108 +23,18 @@ pub struct StgOutput {
     pub states: Tensor,
 }
 
-/// One graph layer of any kind; edge attributes are used only where configured.
-enum Conv {
-    Sage(SageConv),
-    Other { layer: Box<dyn MessagePassing>, attributes: bool },
-}
-
-impl Conv {
-    fn new(config: &StgConfig, input: usize, out: usize, vb: VarBuilder) -> Result<Self> {
-        let attributes = if config.edge_mode == EdgeMode::Message { 3 } else { 0 };
-        Ok(match config.gnn {
-            GnnKind::Sage => Conv::Sage(SageConfig::new(input, out).edge_attributes(attributes).build(vb)?),
-            GnnKind::SageClosed => {
-                Conv::Sage(SageConfig::new(input, out).closed(true).edge_attributes(attributes).build(vb)?)
-            }
-            GnnKind::Gcn => {
-                Conv::Other { layer: Box::new(GcnConfig::new(input, out).build(vb)?), attributes: false }
-            }
-            GnnKind::Gat => {
-                let gat = GatConfig::new(input, out).edge_attributes(attributes, EdgeFill::Mean);
-                Conv::Other { layer: Box::new(gat.build(vb)?), attributes: attributes > 0 }
-            }
+impl StgOutput {
+    /// Of the first `patients` alone.
+    pub(crate) fn first(&self, patients: usize) -> Result<Self> {
+        let first = |t: &Tensor| t.narrow(0, 0, patients);
+        Ok(StgOutput {
+            recurrence: first(&self.recurrence)?,
+            survival: first(&self.survival)?,
+            fused: first(&self.fused)?,
+            states: first(&self.states)?,
         })
     }
-
-    fn forward(&self, x: &Tensor, graph: &Graph) -> Result<Tensor> {
-        Ok(match self {
-            Conv::Sage(sage) => sage.forward(x, graph)?,
-            Conv::Other { layer, attributes } => {
-                let attributes = if *attributes { graph.edge_attributes() } else { None };
-                layer.forward_bipartite(x, x, graph.adjacency(), attributes)?
-            }
-        })
-    }
-
-    /// `[x_i ; context_s]` for every step: \[nodes, F\], \[steps, K\] -> \[steps * nodes, out\].
-    fn over_steps(&self, x: &Tensor, context: &Tensor, graph: &Graph) -> Result<Tensor> {
-        let (steps, shared) = context.dims2()?;
-        if let Conv::Sage(sage) = self {
-            return Ok(sage.forward_with_context(x, context, graph)?.flatten(0, 1)?);
-        }
-        let (nodes, width) = x.dims2()?;
-        let x = x.unsqueeze(0)?.broadcast_as((steps, nodes, width))?;
-        let context = context.unsqueeze(1)?.broadcast_as((steps, nodes, shared))?;
-        let all = Tensor::cat(&[x, context], D::Minus1)?.reshape((steps * nodes, width + shared))?;
-        self.forward(&all, &graph.unroll(steps, false)?)
-    }
 }
-
-/// Layers one after the other, ReLU after each (S-09), the last one optional.
-struct Stack {
-    layers: Vec<Conv>,
-    last_linear: bool,
-}
-
-impl Stack {
-    /// Layers `{prefix}1`, `{prefix}2` ... from `input` to `hidden` features.
-    fn new(config: &StgConfig, prefix: &str, depth: usize, input: usize, vb: &VarBuilder) -> Result<Self> {
-        let layer = |i: usize| {
-            let width = if i == 0 { input } else { config.hidden };
-            Conv::new(config, width, config.hidden, vb.pp(format!("{prefix}{}", i + 1)))
-        };
-        let layers = (0..depth).map(layer).collect::<Result<_>>()?;
-        Ok(Stack { layers, last_linear: config.last_linear })
-    }
-
-    fn activate(&self, x: Tensor, layer: usize) -> Result<Tensor> {
-        if self.last_linear && layer + 1 == self.layers.len() { Ok(x) } else { Ok(relu(&x)?) }
-    }
-
-    /// The layers from `from` on; only the mean over the nodes of each segment, if there are segments.
-    fn rest(&self, mut x: Tensor, from: usize, graph: &Graph, segments: Segments) -> Result<Tensor> {
-        for (i, layer) in self.layers.iter().enumerate().skip(from) {
-            let last = i + 1 == self.layers.len();
-            if let (Some(segments), Conv::Sage(sage)) = (segments, layer)
-                && last
-                && self.last_linear
-            {
-                return Ok(sage.forward_pooled(&x, graph, segments)?);
-            }
-            x = self.activate(layer.forward(&x, graph)?, i)?;
-        }
-        match segments {
-            Some(segments) => Ok(gather_reduce(&x, segments, Reduce::Mean)?),
-            None => Ok(x),
-        }
-    }
-
-    /// \[nodes, F\] -> \[nodes or segments, hidden\]
-    fn forward(&self, x: &Tensor, graph: &Graph, segments: Segments) -> Result<Tensor> {
-        self.rest(x.clone(), 0, graph, segments)
-    }
-
-    /// \[nodes, F\], \[steps, K\] -> \[steps * nodes or segments, hidden\], each step on a separate graph.
-    fn over_steps(&self, x: &Tensor, context: &Tensor, graph: &Graph, segments: Segments) -> Result<Tensor> {
-        let first = self.activate(self.layers[0].over_steps(x, context, graph)?, 0)?;
-        self.rest(first, 1, &graph.unroll(context.dim(0)?, false)?, segments)
-    }
-}
-
-/// From the nodes to what they are averaged by, where only the averages are needed: a linear layer and a mean commute,
-/// so that a last layer without activation needs no row per node.
-type Segments<'a> = Option<&'a Arc<Adjacency>>;
 
 /// From the copy of each node at each step, `step * nodes + node`, to its graph at that step, `graph * steps + step`.
 fn graphs_at_steps(graph: &Graph, steps: usize) -> Result<Arc<Adjacency>> {
@@ -137,30 +45,18 @@ fn graphs_at_steps(graph: &Graph, steps: usize) -> Result<Arc<Adjacency>> {
 
 /// The ways to join space and time.
 enum Core {
-    Full {
-        reconstruction: Stack,
-        unified: Stack,
-    },
-    Decoupled {
-        spatial: Stack,
-        reconstruction: Option<Stack>,
-        lstm: Lstm,
-    },
-    /// As in the spatial branch.
-    Static {
-        spatial: Stack,
-    },
-    /// No convolution.
-    Flat {
-        hidden: Linear,
-    },
+    Full { reconstruction: Stack, unified: Stack },
+    Decoupled { spatial: Stack, reconstruction: Option<Stack>, lstm: Lstm },
+    Static { spatial: Stack },
+    Flat { hidden: Linear },
 }
 
 /// The spatio-temporal graph network, of any architecture.
 ///
 /// Parameters: `time.weight` the embedding of steps, where there are any; full `s1`-`s3` the layers of the reconstruction, `u1`, `u2` those
-/// of the unified graph; decoupled `p1`, `p2` the spatial branch, `s1`-`s3` with `recon3`, `lstm.*`; static `p1`, `p2`; flat
-/// `hidden`; heads `rec`, `surv`; and those of [`NodeInputs`].
+/// of the unified graph; decoupled `p1`, `p2` the spatial branch, `s1`-`s3` with `recon3`, `lstm.*`; static `p1`,
+/// `p2`; flat `hidden`; heads `rec`, `surv`; `task.log_variance` \[2\] with [`TaskWeighting::Uncertainty`], which belongs to the loss; and those of
+/// [`NodeInputs`].
 ///
 /// # Reference
 /// Zhu et al., *STG: Spatiotemporal Graph Neural Network with Fusion and Spatiotemporal Decoupling Learning for
@@ -191,11 +87,11 @@ enum Core {
 pub struct Stg {
     config: StgConfig,
     nodes: NodeInputs,
-    /// The embedding of steps; of none where there are no steps.
     time: Option<Tensor>,
     core: Core,
     recurrence: Linear,
     survival: Linear,
+    log_variance: Option<Tensor>,
 }
 
 impl std::fmt::Debug for Stg {
@@ -242,6 +138,9 @@ impl Stg {
             }
         };
         let out = c.survival_loss.width(c.steps);
+        let log_variance = (c.weighting == TaskWeighting::Uncertainty)
+            .then(|| vb.pp("task").get_with_hints(2, "log_variance", Init::Const(0.0)))
+            .transpose()?;
         Ok(Stg {
             nodes: NodeInputs::new(c, vb.pp("nodes"))?,
             recurrence: linear(width, out, vb.pp("rec"))?,
@@ -249,6 +148,7 @@ impl Stg {
             config: c.clone(),
             time,
             core,
+            log_variance,
         })
     }
 
@@ -262,21 +162,35 @@ impl Stg {
         &self.nodes
     }
 
-    /// Predictions for a batch of patient graphs.
+    /// The learned log variances of recurrence and survival \[2\], which weigh their losses (S-21).
+    pub fn log_variance(&self) -> Option<&Tensor> {
+        self.log_variance.as_ref()
+    }
+
+    /// Predictions for a batch of patient graphs, without dropout.
     ///
     /// # Shapes
-    /// `x` \[nodes, d\], with seven more columns where features encode which node it is
+    /// `x` \[nodes, d\], with [`NodeIdentity::width`](crate::NodeIdentity::width) more columns where features encode which
+    /// node it is
     ///
     /// # Errors
     /// An error if a shape does not fit.
     pub fn forward(&self, x: &Tensor, graph: &Graph) -> Result<StgOutput> {
+        self.forward_in(x, graph, Mode::Eval)
+    }
+
+    /// As [`Stg::forward`], in training with the dropout that the mode's seed draws (S-09).
+    ///
+    /// # Errors
+    /// As [`Stg::forward`].
+    pub fn forward_in(&self, x: &Tensor, graph: &Graph, mode: Mode) -> Result<StgOutput> {
         let (fused, states) = match &self.core {
-            Core::Full { reconstruction, unified } => self.full(x, graph, reconstruction, unified)?,
+            Core::Full { reconstruction, unified } => self.full(x, graph, (reconstruction, unified), mode)?,
             Core::Decoupled { spatial, reconstruction, lstm } => {
-                self.decoupled(x, graph, spatial, reconstruction.as_ref(), lstm)?
+                self.decoupled(x, graph, (spatial, reconstruction.as_ref(), lstm), mode)?
             }
             Core::Static { spatial } => {
-                let fused = spatial.forward(x, graph, Some(graph.membership()))?;
+                let fused = spatial.forward(x, graph, Some(graph.membership()), mode.stream("p"))?;
                 (fused.clone(), fused.unsqueeze(1)?)
             }
             Core::Flat { hidden } => {
@@ -285,29 +199,71 @@ impl Stg {
                 (fused.clone(), fused.unsqueeze(1)?)
             }
         };
-        let recurrence = self.recurrence.forward(&fused)?;
+        let (recurrence, survival) = self.heads(&fused)?;
+        Ok(StgOutput { recurrence, survival, fused, states })
+    }
+
+    /// The risks of recurrence and death at each step, the larger, the sooner: what the heads make of the state of one step
+    /// in place of the mean over all steps.
+    ///
+    /// # Shapes
+    /// \[patients, steps, 2\]
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a full model whose steps are joined by [`Unify::Concat`]: the heads see no state of a step.
+    pub fn step_risks(&self, output: &StgOutput) -> Result<Tensor> {
+        if !self.config.has_step_risks() {
+            return Err(Error::config(
+                "Stg",
+                "unify",
+                "stack or stack_chained for a risk per step",
+                "concat",
+            ));
+        }
+        let (b, t, width) = output.states.dims3()?;
+        let space = output.fused.dim(1)? - width;
+        let mut fused = output.states.flatten(0, 1)?;
+        if space > 0 {
+            let each = output.fused.narrow(1, 0, space)?.unsqueeze(1)?.broadcast_as((b, t, space))?;
+            fused = Tensor::cat(&[&each.contiguous()?.flatten(0, 1)?, &fused], 1)?;
+        }
+        let (recurrence, survival) = self.heads(&fused)?;
+        let risks = Tensor::cat(&[self.risk(&recurrence)?, self.risk(&survival)?], 1)?;
+        Ok(risks.reshape((b, t, 2))?)
+    }
+
+    /// What both heads give for fused vectors.
+    fn heads(&self, fused: &Tensor) -> Result<(Tensor, Tensor)> {
+        let recurrence = self.recurrence.forward(fused)?;
         let survival = if self.config.cascade {
             let mut known = self.scalar(&recurrence)?;
             if self.config.detach_cascade {
                 known = known.detach();
             }
-            self.survival.forward(&Tensor::cat(&[&fused, &known], 1)?)?
+            self.survival.forward(&Tensor::cat(&[fused, &known], 1)?)?
         } else {
-            self.survival.forward(&fused)?
+            self.survival.forward(fused)?
         };
-        Ok(StgOutput { recurrence, survival, fused, states })
+        Ok((recurrence, survival))
     }
 
-    fn full(&self, x: &Tensor, graph: &Graph, steps: &Stack, unified: &Stack) -> Result<(Tensor, Tensor)> {
+    fn full(
+        &self,
+        x: &Tensor,
+        graph: &Graph,
+        (steps, unified): (&Stack, &Stack),
+        mode: Mode,
+    ) -> Result<(Tensor, Tensor)> {
         let (t, n, b) = (self.config.steps, graph.node_count(), graph.graph_count());
-        let h = steps.over_steps(x, self.time()?, graph, None)?;
+        let h = steps.over_steps(x, self.time()?, graph, None, mode.stream("s"))?;
+        let mode = mode.stream("u");
         if self.config.unify == Unify::Concat {
             let states = self.pool_steps(&h.reshape((t, n, self.config.hidden))?.transpose(0, 1)?, graph)?;
             let wide = h.reshape((t, n, self.config.hidden))?.transpose(0, 1)?.flatten(1, 2)?.contiguous()?;
-            return Ok((unified.forward(&wide, graph, Some(graph.membership()))?, states));
+            return Ok((unified.forward(&wide, graph, Some(graph.membership()), mode)?, states));
         }
         let joint = graph.unroll(t, self.config.unify == Unify::StackChained)?;
-        let states = unified.forward(&h, &joint, Some(&graphs_at_steps(graph, t)?))?;
+        let states = unified.forward(&h, &joint, Some(&graphs_at_steps(graph, t)?), mode)?;
         let states = states.reshape((b, t, self.config.hidden))?;
         // Every step has the same nodes, so the mean over all nodes is the mean over steps of the step means.
         Ok((states.mean(1)?, states))
@@ -317,10 +273,10 @@ impl Stg {
         &self,
         x: &Tensor,
         graph: &Graph,
-        spatial: &Stack,
-        reconstruction: Option<&Stack>,
-        lstm: &Lstm,
+        (spatial, reconstruction, lstm): (&Stack, Option<&Stack>, &Lstm),
+        mode: Mode,
     ) -> Result<(Tensor, Tensor)> {
+        let (p, s) = (mode.stream("p"), mode.stream("s"));
         let (t, n, b) = (self.config.steps, graph.node_count(), graph.graph_count());
         let embedded = self.time()?;
         let by_step = |h: Tensor| h.reshape((t, n, self.config.hidden));
@@ -334,22 +290,22 @@ impl Stg {
             (TemporalInput::Share2, _) => {
                 // Step 0 of the joint run is the static graph, whose context is zero.
                 let context = Tensor::cat(&[&embedded.narrow(0, 0, 1)?.zeros_like()?, embedded], 0)?;
-                let all = spatial.over_steps(x, &context, graph, None)?;
+                let all = spatial.over_steps(x, &context, graph, None, p)?;
                 let space = all.narrow(0, 0, n)?.contiguous()?;
                 (pooled(&space)?, seen(by_step(all.narrow(0, n, t * n)?)?.transpose(0, 1)?)?)
             }
             (_, Some(stack)) => {
                 let sequence = if self.config.pool_first {
                     let steps = graphs_at_steps(graph, t)?;
-                    let means = stack.over_steps(x, embedded, graph, Some(&steps))?;
+                    let means = stack.over_steps(x, embedded, graph, Some(&steps), s)?;
                     means.reshape((b, t, self.config.hidden))?
                 } else {
-                    by_step(stack.over_steps(x, embedded, graph, None)?)?.transpose(0, 1)?
+                    by_step(stack.over_steps(x, embedded, graph, None, s)?)?.transpose(0, 1)?
                 };
-                (spatial.forward(x, graph, Some(graph.membership()))?, sequence)
+                (spatial.forward(x, graph, Some(graph.membership()), p)?, sequence)
             }
             (_, None) => {
-                let space = spatial.forward(x, graph, None)?;
+                let space = spatial.forward(x, graph, None, p)?;
                 let repeated = space.unsqueeze(1)?.broadcast_as((n, t, self.config.hidden))?;
                 let time = embedded.unsqueeze(0)?.broadcast_as((n, t, self.config.time_dim))?;
                 (pooled(&space)?, seen(Tensor::cat(&[repeated, time], D::Minus1)?)?)
@@ -361,6 +317,10 @@ impl Stg {
         Ok((Tensor::cat(&[&space, &states.mean(1)?], 1)?, states))
     }
 
+    fn time(&self) -> Result<&Tensor> {
+        Ok(self.time.as_ref().ok_or_else(|| candle_core::Error::Msg("there are no steps".into()))?)
+    }
+
     /// \[nodes, steps, F\] -> \[graphs, steps, F\], the mean over the nodes of a graph.
     fn pool_steps(&self, x: &Tensor, graph: &Graph) -> Result<Tensor> {
         let (_, steps, width) = x.dims3()?;
@@ -369,8 +329,12 @@ impl Stg {
         Ok(pooled.reshape((graph.graph_count(), steps, width))?)
     }
 
-    fn time(&self) -> Result<&Tensor> {
-        Ok(self.time.as_ref().ok_or_else(|| candle_core::Error::Msg("there are no steps".into()))?)
+    /// What ranks patients, from a head's outputs: the larger, the sooner.
+    fn risk(&self, head: &Tensor) -> Result<Tensor> {
+        match self.config.survival_loss.log_risk() {
+            Some(column) => Ok(head.narrow(1, column, 1)?),
+            None => Ok(self.scalar(head)?.neg()?),
+        }
     }
 
     /// One number per patient from a head's outputs: what the next head of the cascade sees.
@@ -386,6 +350,7 @@ impl Stg {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::EdgeMode;
     use candle_core::{DType, Device};
     use oncograph_nn::{ParamStore, Seed};
 
@@ -394,7 +359,12 @@ mod tests {
     fn count(config: &StgConfig) -> usize {
         let store = ParamStore::new(Seed::new(0));
         Stg::new(config, store.var_builder(DType::F32, &Device::Cpu)).unwrap();
-        store.trainable().iter().filter(|(n, _)| !n.starts_with("nodes.")).map(|(_, v)| v.elem_count()).sum()
+        store
+            .trainable()
+            .iter()
+            .filter(|(n, _)| !n.starts_with("nodes.") && !n.starts_with("task."))
+            .map(|(_, v)| v.elem_count())
+            .sum()
     }
 
     /// Section 11: the parameter formulas and the table, exactly.
@@ -421,6 +391,9 @@ mod tests {
             assert_eq!(2 * h * h + 8194 * h + 144 + 8 * k * (h + k + 14) + 2 * h + 4 * k + 3, n);
             assert_eq!(count(&decoupled(h, k)), n);
         }
+        // What belongs to the loss is not counted.
+        let learned = decoupled(64, 32).weighting(TaskWeighting::Uncertainty);
+        assert_eq!(count(&learned), 561_171);
         let share2 = decoupled(128, 128).temporal(TemporalInput::Share2, false);
         let ratio = |config: &StgConfig| (1e4 * count(config) as f64 / 6_307_474.0).round() / 100.0;
         assert_eq!(ratio(&share2), 21.40);

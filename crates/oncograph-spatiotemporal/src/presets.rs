@@ -1,10 +1,10 @@
 use crate::{
     Architecture, Error, FeatureNorm, LossConfig, MASK_NUMBERS, NodeIdentity, NodeSet, PreprocessConfig,
-    Result, StgConfig, SurvivalLoss, TemporalInput, TrainingConfig,
+    Result, StgConfig, SurvivalLoss, TemporalInput, TimeLoss, TrainingConfig,
 };
 use oncograph_datasets::crlm::{Endpoint, FeatureSet, LoadOptions};
 use oncograph_datasets::scaler::{PipelineConfig, ScalerKind};
-use oncograph_losses::{LinearSchedule, TaskWeights, TemporalKind};
+use oncograph_losses::{LinearSchedule, TaskWeights};
 use oncograph_nn::Precision;
 use oncograph_nn::optim::AdamWConfig;
 use oncograph_nn::scheduler::PlateauConfig;
@@ -251,6 +251,11 @@ impl StgSystemConfig {
         if self.image_scaling.components == Some(0) {
             return Err(Error::config(OP, "image_scaling.components", "at least 1", 0));
         }
+        if let (FeatureNorm::None, Some(count)) = (self.image_scaling.norm, self.image_scaling.components) {
+            let expected =
+                "null where image features are not scaled: components are those of centred features";
+            return Err(Error::config(OP, "image_scaling.components", expected, count));
+        }
         let (moving, fit) = (self.training.epochs, &self.fit);
         if moving > fit.epochs || (fit.early_stop.is_some() && moving > fit.at_least) {
             let expected = "at most `fit.epochs` and, with early stopping, `fit.at_least`: else the loss weights never arrive";
@@ -258,6 +263,7 @@ impl StgSystemConfig {
         }
         self.preprocess.validate()?;
         self.model.validate()?;
+        self.training.loss.fits(&self.model)?;
         Ok(self.fit.validate()?)
     }
 }
@@ -306,7 +312,7 @@ fn loss(preset: StgPreset) -> LossConfig {
             // A contrastive loss starts at ln(batch), forty times the squared errors: at the published weight it
             // leads the training.
             let weights = TaskWeights { gamma: LinearSchedule::constant(0.01), ..TaskWeights::default() };
-            LossConfig::default().temporal(TemporalKind::L2).weights(weights)
+            LossConfig::default().temporal(TimeLoss::L2).weights(weights)
         }
     }
 }
@@ -314,6 +320,7 @@ fn loss(preset: StgPreset) -> LossConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{RiskSet, Unify};
 
     #[test]
     fn every_preset_is_valid_and_survives_its_file() {
@@ -334,6 +341,16 @@ mod tests {
         assert!(error(quick().cross_validation(1, 1)).contains("folds"));
         assert!(error(quick().size(12, 8)).contains("size"));
         assert!(error(quick().encoder_width(0)).contains("base_width"));
+        let mut unscaled = quick();
+        unscaled.image_scaling.norm = FeatureNorm::None;
+        assert!(error(unscaled).contains("image_scaling.components"));
+        let mut no_risk = quick();
+        no_risk.training.loss.risk_set = RiskSet::Training;
+        assert!(error(no_risk).contains("risk_set"));
+        let mut no_steps = StgSystemConfig::with_architecture(StgPreset::Quick, Architecture::Full);
+        no_steps.model.unify = Unify::Concat;
+        no_steps.training.loss.temporal = TimeLoss::MonotoneRisk;
+        assert!(error(no_steps).contains("loss.temporal"));
         let mut never = quick();
         never.training.epochs = never.fit.epochs + 1;
         assert!(error(never).contains("training.epochs"));

@@ -14,6 +14,9 @@ pub enum FeatureNorm {
     /// The z-score of `ln(1 + v / m)`, `m` the training mean of `v`: activations are 0 or more and grow with the
     /// volume of what a mask holds, which spans orders of magnitude.
     LogZScore,
+    /// Nothing: features as the encoder gives them. Noise of an augmented graph is in their units then, and there are no
+    /// components, which are those of centred features.
+    None,
 }
 
 /// [`FeatureNorm`] as fitted on training patients, and after it, optionally, the principal components of each node.
@@ -60,6 +63,14 @@ impl ImageScaler {
                 (0..width).map(|c| mean(&mut column(c).map(f64::from)) as f32).collect()
             }
             FeatureNorm::ZScore => vec![],
+            FeatureNorm::None => {
+                return Ok(ImageScaler {
+                    unit: vec![],
+                    mean: vec![0.0; width],
+                    inverse: vec![1.0; width],
+                    components: None,
+                });
+            }
         };
         let scaled = |c: usize| {
             let unit = unit.get(c).copied();
@@ -231,6 +242,14 @@ mod tests {
         alone[0] = [true; NODES];
         let one = ImageScaler::fit(&values, &alone, &[0, 1], FeatureNorm::ZScore).unwrap();
         assert!(one.transform(&values).unwrap().iter().all(|v| *v == 0.0));
+    }
+
+    #[test]
+    fn features_can_stay_as_they_are() {
+        let values = [1.0, 5.0, 3.0, 5.0];
+        let scaler = ImageScaler::fit(&values, &[[true; NODES]; 2], &[0], FeatureNorm::None).unwrap();
+        assert_eq!(scaler.transform(&values).unwrap(), values);
+        assert_eq!(ImageScaler::from_parts(scaler.parts().map(<[f32]>::to_vec)).unwrap(), scaler);
     }
 
     #[test]

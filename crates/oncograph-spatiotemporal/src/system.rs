@@ -1,7 +1,7 @@
 use crate::trained::{build, head_values};
 use crate::{
     AugmentConfig, CtFeatures, Error, Result, STG_TASKS, StgCohort, StgData, StgLearner, StgPipeline,
-    StgSystemConfig, TimePrediction, TrainedStg,
+    StgSystemConfig, TrainedStg,
 };
 use oncograph_core::{Seed, Split};
 use oncograph_study::{Answer, Answers, Cohort, Fitted, Job, JobResult, StudyResults, System};

@@ -1,7 +1,7 @@
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// Times between 0 and 1, by the range of the training split (decision S-19).
+/// Times as the losses see them: between 0 and 1 by the range of the training split, or in years (decision S-19).
 ///
 /// # Example
 ///
@@ -37,12 +37,17 @@ impl TimeScale {
         Ok(TimeScale { min, max })
     }
 
-    /// Years to the unit interval.
+    /// Times that stay in years.
+    pub fn in_years() -> Self {
+        TimeScale { min: 0.0, max: 1.0 }
+    }
+
+    /// Years to the scale.
     pub fn normalize(&self, years: f64) -> f64 {
         (years - self.min) / (self.max - self.min)
     }
 
-    /// The unit interval to years.
+    /// From the scale to years.
     pub fn years(&self, normalized: f64) -> f64 {
         self.min + normalized * (self.max - self.min)
     }

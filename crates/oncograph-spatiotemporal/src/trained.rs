@@ -11,9 +11,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::Path;
 
-/// Beyond these years there is no data (S-30).
-const HORIZON: usize = 12;
-
 /// The parts of the image scaler in a model's file.
 const SCALER: [&str; 4] = ["scaler/unit", "scaler/mean", "scaler/inverse", "scaler/axes"];
 
@@ -42,7 +39,7 @@ struct Description {
 }
 
 impl TrainedStg {
-    /// The predictions for patients, task by task ([`crate::STG_TASKS`]), with times between 0 and 12 years (S-30).
+    /// The predictions for patients, task by task ([`crate::STG_TASKS`]), with times between 0 and the configured horizon (S-30).
     ///
     /// # Errors
     /// As [`StgPipeline::apply`], or an error of the network.
@@ -71,7 +68,7 @@ impl TrainedStg {
     fn task(&self, task: usize, head: &Tensor) -> Result<Vec<TimePrediction>> {
         let outcomes: Vec<FollowUp> = self.training.iter().map(|o| o[task]).collect();
         let training = (self.training_outputs[task].as_slice(), outcomes.as_slice());
-        times(self.network.config().survival_loss, head, &self.scales[task], training)
+        times(self.network.config(), head, &self.scales[task], training)
     }
 
     /// What was fitted before the network.
@@ -151,18 +148,18 @@ pub(crate) fn build(model: &StgConfig, seed: Seed, device: &Device) -> Result<(P
     Ok((store, network))
 }
 
-/// The predictions of one head, with times between 0 and 12 years (S-30); `training` are its outputs for the training patients
-/// and their outcomes.
+/// The predictions of one head, with times between 0 and the horizon (S-30); `training` are its outputs for the training
+/// patients and their outcomes.
 pub(crate) fn times(
-    loss: SurvivalLoss,
+    config: &StgConfig,
     head: &Tensor,
     scale: &TimeScale,
     (outputs, outcomes): (&[f64], &[FollowUp]),
 ) -> Result<Vec<TimePrediction>> {
     let shape = (outcomes.len(), outputs.len() / outcomes.len().max(1));
     let outputs = Tensor::from_slice(outputs, shape, head.device())?;
-    let mut all = predict(loss, head, scale, HORIZON, Some((&outputs, outcomes)))?;
-    all.iter_mut().for_each(|p| p.years = p.years.clamp(0.0, HORIZON as f64));
+    let mut all = predict(config.survival_loss, head, scale, config.horizon, Some((&outputs, outcomes)))?;
+    all.iter_mut().for_each(|p| p.years = p.years.clamp(0.0, config.horizon as f64));
     Ok(all)
 }
 
@@ -175,4 +172,39 @@ pub(crate) fn head_values(output: &StgOutput) -> Result<[Vec<f64>; 2]> {
 /// Named tensors as a safetensors file.
 pub(crate) fn to_safetensors(tensors: &HashMap<String, Tensor>) -> Result<Vec<u8>> {
     Ok(safetensors::serialize(tensors, None).map_err(candle_core::Error::wrap)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{StgPreset, StgSystemConfig};
+
+    /// S-30: clamped to the horizon in predictions, while risks rank as before.
+    #[test]
+    fn times_are_clamped_to_the_horizon() {
+        let rows = (0..4).map(|p| vec![Some(p as f64)]).collect();
+        let table = Table::numbered(vec!["age".to_string()], rows).unwrap();
+        let pipeline =
+            StgPipeline::fit(&table, None, &[0, 1, 2], &StgSystemConfig::new(StgPreset::Paper)).unwrap();
+        let config = StgConfig::decoupled(pipeline.covariates()).features(4).hidden(3).lstm_hidden(2);
+        let device = Device::Cpu;
+        for horizon in [12, 3] {
+            let (store, network) = build(&config.clone().horizon(horizon), Seed::new(1), &device).unwrap();
+            for (name, years) in [("rec.bias", 50f32), ("surv.bias", -900.0)] {
+                store.get(name).unwrap().set(&Tensor::new(&[years], &device).unwrap()).unwrap();
+            }
+            let model = TrainedStg {
+                pipeline: pipeline.clone(),
+                network,
+                store,
+                scales: [TimeScale::in_years(); 2],
+                training: vec![],
+                training_outputs: [vec![], vec![]],
+                device: device.clone(),
+            };
+            let [recurrence, survival] = model.predict(&table, None).unwrap();
+            assert!(recurrence.iter().all(|p| p.years == horizon as f64 && p.risk < -40.0));
+            assert!(survival.iter().all(|p| p.years == 0.0));
+        }
+    }
 }

@@ -3,115 +3,21 @@
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
 use candle_core::{DType, Tensor};
-use oncograph_core::{FollowUp, Split};
 use oncograph_gnn::Adjacency;
-use oncograph_graph::{Graph, HeteroGraph};
+use oncograph_graph::Graph;
 use oncograph_nn::optim::AdamWConfig;
 use oncograph_nn::testing::{check_module, device, devices, pattern};
 use oncograph_nn::{ParamStore, Seed};
 use oncograph_spatiotemporal::{
-    Architecture, AugmentConfig, GnnKind, LossConfig, NodeIdentity, NodeSet, NodeTable, RiskSet, Stg,
-    StgConfig, StgData, StgLearner, SurvivalLoss, TemporalInput, TrainingConfig, Unify, ViewContrast,
+    Architecture, LossConfig, NodeIdentity, NodeSet, NodeTable, Stg, StgConfig, SurvivalLoss, TaskWeighting,
+    ViewContrast,
 };
 use oncograph_train::{FitConfig, Learner, OptimizerConfig, StopFlag, fit};
 use std::sync::Arc;
 
-const PATIENTS: usize = 10;
-const FEATURES: usize = 5;
-const COVARIATES: usize = 3;
+mod small;
 
-fn table(images: bool) -> NodeTable {
-    let wave = |n: usize, k: f32| (0..n).map(|i| (i as f32 * k).sin()).collect::<Vec<_>>();
-    let images = images.then(|| wave(PATIENTS * 6 * 3 * FEATURES, 0.7));
-    NodeTable::new(images, FEATURES, wave(PATIENTS * COVARIATES, 1.3), COVARIATES, &device()).unwrap()
-}
-
-fn graphs(table: &NodeTable) -> Vec<HeteroGraph> {
-    (0..PATIENTS).map(|p| table.graph(p, [[0.1 * p as f32, 0.5, 0.3]; 5]).unwrap()).collect()
-}
-
-fn outcomes() -> Vec<[FollowUp; 2]> {
-    let time =
-        |p: usize, shift: f64| FollowUp::years(0.5 + p as f64 * 0.9 + shift, !p.is_multiple_of(3)).unwrap();
-    (0..PATIENTS).map(|p| [time(p, 0.0), time(p, 0.4)]).collect()
-}
-
-fn small(config: StgConfig) -> StgConfig {
-    config.features(FEATURES).hidden(4).lstm_hidden(3).time(4, 2)
-}
-
-/// Every switch of the network at least once.
-fn variants() -> Vec<StgConfig> {
-    let (d, f) = (|| small(StgConfig::decoupled(COVARIATES)), || small(StgConfig::full(COVARIATES)));
-    vec![
-        d(),
-        d().temporal(TemporalInput::Share2, false),
-        d().temporal(TemporalInput::Recon3, true).last_linear(true),
-        d().gnn(GnnKind::Gcn),
-        d().gnn(GnnKind::Gat).temporal(TemporalInput::Recon3, false),
-        d().gnn(GnnKind::SageClosed),
-        d().node_type(NodeIdentity::OneHot),
-        d().survival_loss(SurvivalLoss::DiscreteHazard),
-        d().survival_loss(SurvivalLoss::Cox),
-        d().survival_loss(SurvivalLoss::MseCox).cascade(true, true),
-        d().survival_loss(SurvivalLoss::Hinge),
-        f(),
-        f().node_type(NodeIdentity::OneHot),
-        f().unify(Unify::Stack).cascade(true, false).survival_loss(SurvivalLoss::MseEvents),
-        f().unify(Unify::Concat).gnn(GnnKind::Gat),
-        d().architecture(Architecture::Static),
-    ]
-}
-
-/// The networks of the paper's ablation, which have fewer nodes.
-fn ablations() -> Vec<StgConfig> {
-    let flat = |nodes| small(StgConfig::decoupled(COVARIATES)).architecture(Architecture::Flat).nodes(nodes);
-    vec![
-        small(StgConfig::decoupled(COVARIATES)).architecture(Architecture::Static).nodes(NodeSet::Images),
-        small(StgConfig::full(COVARIATES)).nodes(NodeSet::Images).node_type(NodeIdentity::OneHot),
-        flat(NodeSet::CtAndClinical),
-        flat(NodeSet::Ct).node_type(NodeIdentity::OneHot),
-    ]
-}
-
-struct Setup {
-    table: NodeTable,
-    graphs: Vec<HeteroGraph>,
-    outcomes: Vec<[FollowUp; 2]>,
-}
-
-impl Setup {
-    fn new(images: bool) -> Self {
-        let table = table(images);
-        Setup { graphs: graphs(&table), outcomes: outcomes(), table }
-    }
-
-    fn of(nodes: NodeSet) -> Self {
-        let all = Setup::new(true);
-        Setup { graphs: all.graphs.iter().map(|graph| nodes.of(graph).unwrap()).collect(), ..all }
-    }
-
-    fn learner<'a>(&'a self, model: &'a Stg, epochs: usize, seed: u64) -> StgLearner<'a> {
-        self.learner_with(model, TrainingConfig::new(epochs).batch(16), seed).unwrap()
-    }
-
-    fn learner_with<'a>(
-        &'a self,
-        model: &'a Stg,
-        config: TrainingConfig,
-        seed: u64,
-    ) -> oncograph_spatiotemporal::Result<StgLearner<'a>> {
-        let split = Split::new((0..7).collect(), vec![7, 8, 9], vec![]);
-        let data = StgData { table: &self.table, graphs: &self.graphs, outcomes: &self.outcomes };
-        StgLearner::new(model, data, &split, config, Seed::new(seed))
-    }
-}
-
-fn model(config: &StgConfig, dtype: DType) -> (ParamStore, Stg) {
-    let store = ParamStore::new(Seed::new(2));
-    let model = Stg::new(config, store.var_builder(dtype, &device())).unwrap();
-    (store, model)
-}
+use small::{COVARIATES, FEATURES, PATIENTS, Setup, ablations, model, small, variants};
 
 /// Two patients' nodes from their inputs in plain f64 operations, through [`oncograph_spatiotemporal::NodeInputs`].
 fn assembled(model: &Stg, x: &[Tensor]) -> candle_core::Result<Tensor> {
@@ -122,6 +28,10 @@ fn assembled(model: &Stg, x: &[Tensor]) -> candle_core::Result<Tensor> {
     let nodes = all.index_select(&order, 0)?;
     match model.config().node_type {
         NodeIdentity::None => Ok(nodes),
+        NodeIdentity::Embedding => {
+            let kinds: Vec<u32> = (0..14).map(|node| node % 7).collect();
+            Ok(model.nodes().with_identity(&nodes, &kinds).unwrap())
+        }
         NodeIdentity::OneHot => {
             let kinds = pattern(&[14, 7], 5).unwrap().to_device(x[0].device())?;
             Tensor::cat(&[nodes, kinds], 1)
@@ -139,8 +49,9 @@ fn every_variant_keeps_the_contract_of_a_module() {
     }
     let adjacency = Arc::new(Adjacency::new(14, 14, &sources, &targets).unwrap());
     let owner: Vec<u32> = (0..14).map(|node| node / 7).collect();
-    // A cascade that is cut has another gradient than its differences on purpose.
-    let configs = variants().into_iter().filter(|config| !config.detach_cascade);
+    // A cascade that is cut has another gradient than its differences on purpose; variances belong to the loss.
+    let whole = |c: &StgConfig| !c.detach_cascade && c.weighting == TaskWeighting::Scheduled;
+    let configs = variants().into_iter().filter(whole);
     let devices = devices();
     for (config, device) in configs.flat_map(|config| devices.iter().map(move |d| (config.clone(), d))) {
         let forward = |model: &Stg, x: &[Tensor]| {
@@ -256,10 +167,8 @@ fn a_set_of_nodes_is_the_whole_input() {
         let graph = &Setup::of(nodes).graphs[0];
         (graph.node_count(), graph.edge_count())
     };
-    assert_eq!(
-        [NodeSet::All, NodeSet::Images, NodeSet::CtAndClinical, NodeSet::Ct].map(counts),
-        [(7, 20), (6, 10), (2, 0), (1, 0)]
-    );
+    let all = [NodeSet::All, NodeSet::Images, NodeSet::CtAndClinical, NodeSet::Ct].map(counts);
+    assert_eq!(all, [(7, 20), (6, 10), (2, 0), (1, 0)]);
     let names = |config: &StgConfig| -> Vec<String> {
         model(config, DType::F32).0.trainable().into_iter().map(|(name, _)| name).collect()
     };
@@ -282,61 +191,4 @@ fn configurations_survive_json_and_bad_ones_are_refused() {
     assert_eq!(error.to_string(), "StgConfig: clinical must be at least 1, got 0");
     let rows = Tensor::zeros((1, 2), DType::F32, &device());
     assert!(rows.is_ok() && NodeTable::new(Some(vec![0.0; 7]), 2, vec![0.0], 1, &device()).is_err());
-}
-
-/// S-16: with risk sets of all training patients one epoch of small batches has, of the same network, the loss of one batch of
-/// all of them, and it goes on from the end of an epoch with the same bits.
-#[test]
-fn risk_sets_reach_beyond_the_batch() {
-    let setup = Setup::new(true);
-    let plain = |batch: usize, risk_set: RiskSet| {
-        let loss = LossConfig::default().risk_set(risk_set).contrast(None);
-        let augment = AugmentConfig::default().expansion(1);
-        TrainingConfig::new(3).batch(batch).loss(loss).augment(augment)
-    };
-    for loss in [SurvivalLoss::Cox, SurvivalLoss::MseCox] {
-        let (_, model) = model(&small(StgConfig::decoupled(COVARIATES)).survival_loss(loss), DType::F32);
-        // The sum over events of one task, which batches share out.
-        let sum = |batch: usize, risk_set: RiskSet| {
-            let mut learner = setup.learner_with(&model, plain(batch, risk_set), 1).unwrap();
-            let part = |learner: &mut StgLearner<'_>, step| {
-                let parts = learner.train_step(0, step).unwrap().parts;
-                f64::from(parts[1].1.to_scalar::<f32>().unwrap())
-            };
-            (0..learner.steps(0)).map(|step| part(&mut learner, step)).collect::<Vec<f64>>()
-        };
-        let whole = sum(7, RiskSet::Batch)[0];
-        approx::assert_relative_eq!(sum(7, RiskSet::Training)[0], whole, max_relative = 1e-6);
-        // One patient each: a batch alone has nothing to rank by, all seven of them weigh as in one batch.
-        if loss == SurvivalLoss::Cox {
-            let events = (0..7).filter(|p| p % 3 != 0).count() as f64;
-            assert!(sum(1, RiskSet::Batch).iter().all(|loss| loss.abs() < 1e-6));
-            let one_by_one = sum(1, RiskSet::Training).iter().sum::<f64>() / events;
-            approx::assert_relative_eq!(one_by_one, whole, max_relative = 1e-5);
-        }
-    }
-    let (_, hazards) = model(&small(StgConfig::full(COVARIATES)), DType::F32);
-    let error = setup.learner_with(&hazards, plain(7, RiskSet::Training), 1).unwrap_err().to_string();
-    assert!(error.contains("loss.risk_set must be batch, unless the loss is cox or mse_cox"), "{error}");
-}
-
-#[test]
-fn training_with_all_at_risk_goes_on_from_an_epochs_end() {
-    let setup = Setup::new(true);
-    let config = small(StgConfig::decoupled(COVARIATES)).survival_loss(SurvivalLoss::Cox);
-    let training = || TrainingConfig::new(4).batch(5).loss(LossConfig::default().risk_set(RiskSet::Training));
-    let options = |epochs| FitConfig::new(epochs, OptimizerConfig::AdamW(AdamWConfig::new(5e-3)));
-    let folder = tempfile::tempdir().unwrap();
-    let run = |epochs: usize, checkpoint: Option<&std::path::Path>| {
-        let (store, model) = model(&config, DType::F32);
-        let mut learner = setup.learner_with(&model, training(), 3).unwrap();
-        fit(&mut learner, &store, &options(epochs), checkpoint, &StopFlag::new(), |_| ()).unwrap();
-        let values = |v: &candle_core::Var| v.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        store.trainable().iter().flat_map(|(_, v)| values(v)).map(f32::to_bits).collect::<Vec<u32>>()
-    };
-    let path = folder.path().join("checkpoint.safetensors");
-    let half = run(2, Some(&path));
-    let whole = run(4, None);
-    assert_ne!(half, whole);
-    assert_eq!(run(4, Some(&path)), whole);
 }

@@ -141,6 +141,7 @@ const OTHERS: &[(&str, &str, &str)] = &[
         "cox_in_cohort",
         "the formula, by hand; finite differences; `cox` where the batch is the cohort",
     ),
+    ("losses", "uncertainty_weighted", "the formula, by hand; finite differences"),
     ("losses", "cross_view", "the formula, by hand, with a negative value; finite differences"),
     ("losses", "bi_level", "its terms, by hand; finite differences"),
     ("brain", "Autoencoder", "parameter counts of the paper; the contract"),

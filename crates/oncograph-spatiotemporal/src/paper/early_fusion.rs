@@ -7,7 +7,7 @@ use oncograph_core::{FollowUp, Seed, Split, Table};
 use oncograph_nn::conv3d::{Conv3d, Conv3dConfig, Conv3dLayerConfig, PaddingMode};
 use oncograph_nn::pool::{Pool3dConfig, adaptive_max_pool3d, max_pool3d};
 use oncograph_nn::{Linear, Module, ParamStore, linear, linear_no_bias, relu};
-use oncograph_study::{Answers, Cohort, Fitted, Job, System, side_by_side};
+use oncograph_study::{Answers, Fitted, Job, System, side_by_side};
 use oncograph_train::{Learner, StepLoss, StopFlag, Validation};
 use rand::seq::SliceRandom;
 use std::sync::Arc;
@@ -138,7 +138,7 @@ impl FittedEarlyFusion {
         let task = |task: usize, head: &Tensor| {
             let outcomes: Vec<FollowUp> = self.training.iter().map(|o| o[task]).collect();
             let training = (self.training_outputs[task].as_slice(), outcomes.as_slice());
-            times(self.system.config.model.survival_loss, head, &self.scales[task], training)
+            times(&self.system.config.model, head, &self.scales[task], training)
         };
         Ok([task(0, &output[0])?, task(1, &output[1])?])
     }
