@@ -108,7 +108,7 @@ impl Stg {
         let c = config;
         let normal = Init::Randn { mean: 0.0, stdev: 1.0 };
         let time = vb.pp("time").get_with_hints((c.steps, c.time_dim), "weight", normal)?;
-        let node = c.features + c.node_type.width();
+        let node = c.node_width() + c.node_type.width();
         let (core, width) = match c.architecture {
             Architecture::Full => {
                 let joined = if c.unify == Unify::Concat { c.steps * c.hidden } else { c.hidden };
