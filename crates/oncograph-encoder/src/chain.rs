@@ -26,6 +26,8 @@ pub(crate) struct StepConfig {
     pub kernel: [usize; 3],
     pub stride: [usize; 3],
     pub padding: [usize; 3],
+    /// The same along every axis.
+    pub dilation: usize,
 }
 
 impl Step {
@@ -36,7 +38,7 @@ impl Step {
 
     /// [`Step::new`] whose convolution may have a bias.
     pub(crate) fn with_bias(c: StepConfig, bias: bool, conv: VarBuilder, norm: VarBuilder) -> Result<Self> {
-        let config = Conv3dConfig::new().stride(c.stride).padding(c.padding);
+        let config = Conv3dConfig::new().stride(c.stride).padding(c.padding).dilation([c.dilation; 3]);
         let layer = Conv3dLayerConfig::new(c.channels.0, c.channels.1, c.kernel).conv(config).bias(bias);
         let conv = layer.build_with_init(KAIMING_FAN_OUT, conv)?;
         Ok(Step { conv, norm: Some(BatchNormConfig::new(c.channels.1).build(norm)?) })

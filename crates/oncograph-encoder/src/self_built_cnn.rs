@@ -90,6 +90,19 @@ pub struct SelfBuiltCnn {
 }
 
 impl SelfBuiltCnn {
+    /// The map behind the second convolution, before the pyramid.
+    ///
+    /// # Shapes
+    /// `x` \[batch, in_channels, D, H, W\] gives \[batch, widths\[1\], D / 2, H / 2, W / 2\].
+    ///
+    /// # Errors
+    /// As [`SelfBuiltCnn::forward`].
+    pub fn forward_features(&self, x: &Tensor) -> Result<Tensor> {
+        self.check_input(x)?;
+        let x = max_pool3d(&relu(&self.conv1.forward(x)?)?, &Pool3dConfig::new([2; 3]))?;
+        Ok(relu(&self.conv2.forward(&x)?)?)
+    }
+
     /// The feature of each volume.
     ///
     /// # Shapes
@@ -98,6 +111,13 @@ impl SelfBuiltCnn {
     /// # Errors
     /// [`Error::Shape`] for another rank, number of channels or a smaller volume, or an error of the layers.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let x = self.forward_features(x)?;
+        let level = |cells: &usize| Ok(adaptive_max_pool3d(&x, [*cells; 3])?.flatten_from(1)?);
+        let levels = self.config.levels.iter().map(level).collect::<Result<Vec<_>>>()?;
+        Ok(Tensor::cat(&levels, 1)?)
+    }
+
+    fn check_input(&self, x: &Tensor) -> Result<()> {
         let fits =
             x.rank() == 5 && x.dims()[1] == self.config.in_channels && x.dims()[2..].iter().all(|d| *d >= 2);
         if !fits {
@@ -105,11 +125,7 @@ impl SelfBuiltCnn {
                 format!("[batch, {}, D, H, W] with dimensions of at least 2", self.config.in_channels);
             return Err(Error::Shape { op: "SelfBuiltCnn", expected, got: x.dims().to_vec() });
         }
-        let x = max_pool3d(&relu(&self.conv1.forward(x)?)?, &Pool3dConfig::new([2; 3]))?;
-        let x = relu(&self.conv2.forward(&x)?)?;
-        let level = |cells: &usize| Ok(adaptive_max_pool3d(&x, [*cells; 3])?.flatten_from(1)?);
-        let levels = self.config.levels.iter().map(level).collect::<Result<Vec<_>>>()?;
-        Ok(Tensor::cat(&levels, 1)?)
+        Ok(())
     }
 }
 
@@ -129,6 +145,7 @@ mod tests {
             let x = pattern(&[2, 2, size[0], size[1], size[2]], 1).unwrap();
             let y = model.forward(&x).unwrap();
             assert_eq!(y.dims(), [2, config.feature_len()]);
+            assert_eq!(model.forward_features(&x).unwrap().dims()[2..], size.map(|s| s / 2));
             assert_gradient_coverage(&store, &y.sqr().unwrap().sum_all().unwrap()).unwrap();
         }
         assert_eq!(SelfBuiltCnnConfig::new(1).feature_len(), 2336);

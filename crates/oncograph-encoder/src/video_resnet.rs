@@ -119,7 +119,7 @@ impl VideoResNetConfig {
     fn stem(&self, vb: VarBuilder) -> Result<Chain> {
         let (input, width) = (self.in_channels, self.base_width);
         let step = |channels, kernel, stride, padding, at: usize| {
-            Step::new(StepConfig { channels, kernel, stride, padding }, vb.pp(at), vb.pp(at + 1))
+            Step::new(StepConfig { channels, kernel, stride, padding, dilation: 1 }, vb.pp(at), vb.pp(at + 1))
         };
         Ok(Chain(match self.kind {
             VideoResNetKind::R3d => vec![step((input, width), [3, 7, 7], [1, 2, 2], [1, 3, 3], 0)?],
@@ -159,7 +159,7 @@ impl Block {
         let chain = |channels: (usize, usize), s: usize, vb: VarBuilder| -> Result<Chain> {
             let inner = vb.pp(0);
             let step = |channels, kernel, stride, padding, conv, norm| {
-                Step::new(StepConfig { channels, kernel, stride, padding }, conv, norm)
+                Step::new(StepConfig { channels, kernel, stride, padding, dilation: 1 }, conv, norm)
             };
             Ok(Chain(match kind {
                 VideoResNetKind::R3d => vec![step(channels, [3; 3], [s; 3], [1; 3], inner, vb.pp(1))?],
@@ -170,8 +170,13 @@ impl Block {
             }))
         };
         let downsample = if stride != 1 || input != out {
-            let c =
-                StepConfig { channels: (input, out), kernel: [1; 3], stride: [stride; 3], padding: [0; 3] };
+            let c = StepConfig {
+                channels: (input, out),
+                kernel: [1; 3],
+                stride: [stride; 3],
+                padding: [0; 3],
+                dilation: 1,
+            };
             let vb = vb.pp("downsample");
             Some(Step::new(c, vb.pp(0), vb.pp(1))?)
         } else {

@@ -76,8 +76,9 @@ pub fn write_stg_bundle(run: &RunDir, parts: StgBundleParts<'_>) -> Result<Bundl
         models.push(name);
     }
     let images = parts.cohort.has_images();
-    if let Some(weights) = parts.config.encoder.weights.as_ref().filter(|_| images) {
-        writer.bytes(ENCODER, &to_safetensors(&weight_tensors(&read_weights(weights)?))?)?;
+    let encoder = &parts.config.encoder;
+    if let Some(weights) = encoder.weights.as_ref().filter(|_| images) {
+        writer.bytes(ENCODER, &to_safetensors(&weight_tensors(&read_weights(encoder, weights)?))?)?;
     }
     let mut system = parts.config.clone();
     // The weights are in the bundle; where they came from is of one machine.

@@ -1,4 +1,4 @@
-use crate::features::{NODES, PYRAMID_LEVELS};
+use crate::features::NODES;
 use crate::{Error, Result};
 use nalgebra::{DMatrix, SymmetricEigen};
 use rayon::prelude::*;
@@ -16,15 +16,17 @@ use rayon::prelude::*;
 pub(crate) struct NodeComponents {
     /// \[6, count, d\], divided by the deviation of the first component.
     pub axes: Vec<f32>,
-    /// Features of a level before the projection.
+    /// Vectors of a node.
+    pub levels: usize,
+    /// Features of a vector before the projection.
     pub d: usize,
 }
 
 impl NodeComponents {
-    /// Fits on the patients `train` of scaled `values`, patients x 6 x 3 x `d`, each node on those who have it by `there`.
+    /// Fits on the patients `train` of scaled `values`, patients x 6 x `levels` x `d`, each node on those who have it by `there`.
     pub fn fit(
         values: &[f32],
-        d: usize,
+        (levels, d): (usize, usize),
         (there, train): (&[[bool; NODES]], &[usize]),
         count: usize,
     ) -> Result<Self> {
@@ -32,12 +34,12 @@ impl NodeComponents {
             let limit = d.min(train.len().saturating_sub(1));
             return Err(Error::config("NodeComponents", "count", format!("between 1 and {limit}"), count));
         }
-        let patient = NODES * PYRAMID_LEVELS * d;
+        let patient = NODES * levels * d;
         let axes = (0..NODES).into_par_iter().flat_map_iter(|node| {
             let level_mean = |&p: &usize| {
-                let levels = &values[p * patient + node * PYRAMID_LEVELS * d..][..PYRAMID_LEVELS * d];
-                let sum = |i: usize| levels.iter().skip(i).step_by(d).map(|&v| f64::from(v)).sum::<f64>();
-                (0..d).map(|i| sum(i) / PYRAMID_LEVELS as f64).collect::<Vec<f64>>()
+                let vectors = &values[p * patient + node * levels * d..][..levels * d];
+                let sum = |i: usize| vectors.iter().skip(i).step_by(d).map(|&v| f64::from(v)).sum::<f64>();
+                (0..d).map(|i| sum(i) / levels as f64).collect::<Vec<f64>>()
             };
             let rows: Vec<Vec<f64>> = train.iter().filter(|&&p| there[p][node]).map(level_mean).collect();
             let mut axes = principal_axes(&rows, count.min(rows.len()));
@@ -45,7 +47,7 @@ impl NodeComponents {
             axes.resize(count * d, 0.0);
             axes
         });
-        Ok(NodeComponents { axes: axes.collect(), d })
+        Ok(NodeComponents { axes: axes.collect(), levels, d })
     }
 
     /// Components per node.
@@ -53,11 +55,11 @@ impl NodeComponents {
         self.axes.len() / (NODES * self.d)
     }
 
-    /// Patients x 6 x 3 x `d` -> patients x 6 x 3 x (6 `count`).
+    /// Patients x 6 x levels x `d` -> patients x 6 x levels x (6 `count`).
     pub fn transform(&self, values: &[f32]) -> Vec<f32> {
         let count = self.count();
         let project = |(row, vector): (usize, &[f32])| {
-            let node = row / PYRAMID_LEVELS % NODES;
+            let node = row / self.levels % NODES;
             let mut out = vec![0f32; NODES * count];
             let axes = self.axes[node * count * self.d..].chunks(self.d);
             for (score, axis) in out[node * count..][..count].iter_mut().zip(axes) {
@@ -110,6 +112,7 @@ fn principal_axes(rows: &[Vec<f64>], count: usize) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::features::PYRAMID_LEVELS;
 
     /// Rows (t, 2t, s), t and s without correlation, t with variance 5: the scores along (1, 2, 0) have a deviation
     /// of 5, by which both axes are divided; there is no third.
@@ -132,8 +135,9 @@ mod tests {
             .collect();
         let train = [0, 1, 2, 3];
         let there = [[true; NODES]; 6];
-        let fit =
-            |values: &[f32], train: &[usize], count| NodeComponents::fit(values, d, (&there, train), count);
+        let fit = |values: &[f32], train: &[usize], count| {
+            NodeComponents::fit(values, (PYRAMID_LEVELS, d), (&there, train), count)
+        };
         let fitted = fit(&values, &train, 2).unwrap();
         let mut other = values.clone();
         other[4 * NODES * PYRAMID_LEVELS * d..].fill(1e9);

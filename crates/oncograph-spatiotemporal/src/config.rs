@@ -1,3 +1,5 @@
+use crate::encoder_config::{CELLS, CtNode};
+use crate::features::PYRAMID_LEVELS;
 use crate::{Error, NodeSet, Result};
 use serde::{Deserialize, Serialize};
 
@@ -159,6 +161,11 @@ pub enum TaskWeighting {
     Uncertainty,
 }
 
+/// The vectors of a node where they are three pyramid levels.
+fn levels() -> usize {
+    PYRAMID_LEVELS
+}
+
 /// The years after which there is no data (S-30).
 fn horizon() -> usize {
     12
@@ -185,8 +192,18 @@ pub struct StgConfig {
     pub nodes: NodeSet,
     /// The convolution.
     pub gnn: GnnKind,
-    /// Features of a node, d; 4096 with the published backbone.
+    /// Features of a vector of an image node, and of every node unless `image_projection` sets others, d; 4096 with the
+    /// published backbone and pooling.
     pub features: usize,
+    /// Vectors of an image node, which the network mixes by learned weights; 1 with other poolings than `grid2_weighted` (S-01).
+    #[serde(default = "levels")]
+    pub levels: usize,
+    /// Features of every node, to which image nodes are brought by a learned linear map; none leaves them as they are (S-01).
+    #[serde(default)]
+    pub image_projection: Option<usize>,
+    /// How the CT node's map becomes its features (S-04).
+    #[serde(default)]
+    pub ct_node: CtNode,
     /// Clinical covariates.
     pub clinical: usize,
     /// Width of every graph layer, h.
@@ -237,6 +254,9 @@ impl StgConfig {
             nodes: NodeSet::All,
             gnn: GnnKind::Sage,
             features: 4096,
+            levels: levels(),
+            image_projection: None,
+            ct_node: CtNode::SamePooling,
             clinical,
             hidden: 128,
             lstm_hidden: 128,
@@ -290,6 +310,23 @@ impl StgConfig {
     pub fn features(mut self, features: usize) -> Self {
         self.features = features;
         self
+    }
+
+    /// Sets the vectors of an image node, and the features that they are brought to.
+    pub fn image_nodes(mut self, levels: usize, projection: Option<usize>) -> Self {
+        (self.levels, self.image_projection) = (levels, projection);
+        self
+    }
+
+    /// Sets how the CT node's map becomes its features.
+    pub fn ct_node(mut self, ct_node: CtNode) -> Self {
+        self.ct_node = ct_node;
+        self
+    }
+
+    /// Features of every node before the graph layers, without those that encode which node it is.
+    pub fn node_width(&self) -> usize {
+        self.image_projection.unwrap_or(self.features)
     }
 
     /// Sets the width of graph layers.
@@ -381,13 +418,15 @@ impl StgConfig {
         self.architecture == Architecture::Decoupled || self.unify != Unify::Concat
     }
 
-    /// Checks that every width is positive, the dropout a probability below 1, and that there are two steps or more.
+    /// Checks that every width is positive, the dropout a probability below 1, that there are two steps or more, and that what
+    /// makes the features of image nodes goes together.
     ///
     /// # Errors
     /// [`Error::Argument`] with the field.
     pub fn validate(&self) -> Result<()> {
         let widths = [
             ("features", self.features),
+            ("image_projection", self.image_projection.unwrap_or(1)),
             ("clinical", self.clinical),
             ("hidden", self.hidden),
             ("lstm_hidden", self.lstm_hidden),
@@ -398,6 +437,14 @@ impl StgConfig {
             if width == 0 {
                 return Err(Error::config("StgConfig", field, "at least 1", 0));
             }
+        }
+        if self.levels != 1 && (self.levels != PYRAMID_LEVELS || self.image_projection.is_some()) {
+            let expected = "3, or 1, as it must be with an image_projection";
+            return Err(Error::config("StgConfig", "levels", expected, self.levels));
+        }
+        if self.ct_node == CtNode::Gap && !self.features.is_multiple_of(CELLS) {
+            let expected = "a multiple of 8 where the CT node is gap";
+            return Err(Error::config("StgConfig", "features", expected, self.features));
         }
         if !(0.0..1.0).contains(&self.dropout) {
             return Err(Error::config("StgConfig", "dropout", "at least 0 and below 1", self.dropout));

@@ -1,6 +1,7 @@
 use crate::augment::Drawn;
+use crate::batch_nodes::Nodes;
 use crate::config::SurvivalLoss;
-use crate::node_table::{Nodes, Variation};
+use crate::node_table::Variation;
 use crate::step_losses::{KnownRisks, infonce, task_loss, value};
 use crate::training::{RiskSet, TimeLoss, ViewContrast};
 use crate::{Error, NodeTable, Result, Stg, StgOutput, TimeScale, TrainingConfig};
@@ -255,7 +256,7 @@ impl<'a> StgLearner<'a> {
             ViewContrast::Infonce { temperature } => infonce(&own.fused, &other()?, temperature, patients),
             ViewContrast::CrossModal { .. } if !self.table.has_images() => Ok((own.fused.sum_all()? * 0.0)?),
             ViewContrast::CrossModal { temperature } => {
-                let [images, clinical] = nodes.modalities(self.model.config().features)?;
+                let [images, clinical] = nodes.modalities(self.model.config().node_width())?;
                 let one = |a: &Tensor, b: &Tensor| infonce(a, b, temperature, patients);
                 Ok(((one(&images, &clinical)? + one(&clinical, &images)?)? * 0.5)?)
             }

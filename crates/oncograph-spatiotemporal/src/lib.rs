@@ -26,10 +26,12 @@ pub mod decisions {}
 
 mod assemble;
 mod augment;
+mod batch_nodes;
 mod bundle;
 mod card;
 mod components;
 mod config;
+mod encoder_config;
 mod error;
 mod features;
 mod figures;
@@ -46,6 +48,7 @@ mod prediction;
 mod predictor;
 mod preprocess;
 mod presets;
+mod random_projection;
 mod scaler;
 mod stack;
 mod step_losses;
@@ -61,6 +64,7 @@ pub use config::{
     Architecture, EdgeDirection, EdgeMode, GnnKind, NodeIdentity, StgConfig, SurvivalLoss, TaskWeighting,
     TemporalInput, Unify,
 };
+pub use encoder_config::{Backbone, CtEncoderConfig, CtNode, InputScaling, Pooling, Roi, Stem};
 pub use error::{Error, Result};
 pub use features::{PYRAMID_LEVELS, image_features};
 pub use figures::{missing_structures, parameter_table, slices_with_masks};
@@ -81,7 +85,7 @@ pub use pipeline::{
 pub use prediction::{TimePrediction, predict};
 pub use predictor::{StgPatient, StgPrediction, StgPredictor, StgTaskPrediction};
 pub use preprocess::{CropCentre, PatientMasks, PreparedImages, PreprocessConfig, Sampling, preprocess};
-pub use presets::{CtEncoderConfig, ImageScalerConfig, StgPreset, StgSystemConfig};
+pub use presets::{ImageScalerConfig, StgPreset, StgSystemConfig};
 pub use scaler::{FeatureNorm, ImageScaler};
 pub use system::{FittedStg, NodeDrop, StgExtras, StgSystem, node_drop_curve};
 pub use time_scale::TimeScale;

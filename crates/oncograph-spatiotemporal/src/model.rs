@@ -111,7 +111,7 @@ impl Stg {
         let normal = Init::Randn { mean: 0.0, stdev: 1.0 };
         let embedding = || vb.pp("time").get_with_hints((c.steps, c.time_dim), "weight", normal);
         let time = c.architecture.has_steps().then(embedding).transpose()?;
-        let node = c.features + c.node_type.width();
+        let node = c.node_width() + c.node_type.width();
         let (core, width) = match c.architecture {
             Architecture::Full => {
                 let joined = if c.unify == Unify::Concat { c.steps * c.hidden } else { c.hidden };

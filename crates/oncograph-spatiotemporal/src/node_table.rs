@@ -1,12 +1,13 @@
 use crate::assemble::{Assemble, Images, Source};
-use crate::config::EdgeDirection;
+use crate::batch_nodes::{Nodes, directed, without};
+use crate::encoder_config::CELLS;
 use crate::features::{NODES as IMAGES, PYRAMID_LEVELS};
+use crate::nodes::KINDS;
 use crate::patient::patient_rows;
-use crate::{ANATOMY, Error, NodeIdentity, Result, Stg, StgOutput, patient_schema};
+use crate::{Error, NodeIdentity, Result, Stg, StgOutput, patient_schema};
 use candle_core::{Device, Tensor};
-use oncograph_graph::{Graph, HeteroBatch, HeteroGraph, Schema};
+use oncograph_graph::{HeteroBatch, HeteroGraph, Schema};
 use oncograph_nn::Seed;
-use oncograph_nn::segment::{Adjacency, Reduce, gather_reduce};
 use rand_distr::{Distribution, StandardNormal};
 use std::sync::Arc;
 
@@ -17,8 +18,13 @@ use std::sync::Arc;
 pub struct NodeTable {
     /// The schema of the graphs over this table.
     schema: Arc<Schema>,
-    /// \[patients * 6, 3, features\]; empty without images.
+    /// \[patients * 6, levels, features\]; empty without images.
     images: Arc<Images>,
+    /// Vectors of an image node, and the length of each.
+    levels: usize,
+    features: usize,
+    /// The same \[patients * 6, features\] on the device, where nodes have one vector.
+    vectors: Option<Tensor>,
     clinical: Tensor,
     device: Device,
 }
@@ -27,7 +33,7 @@ impl NodeTable {
     /// From the pyramid vectors of six nodes per patient and the clinical covariates, patient by patient.
     ///
     /// # Shapes
-    /// `images` patients x 6 x 3 x `features`; `clinical` patients x `covariates`
+    /// `images` patients x 6 x levels x `features`, of three levels or one; `clinical` patients x `covariates`
     ///
     /// # Errors
     /// [`Error::Input`] if a length does not fit.
@@ -42,16 +48,25 @@ impl NodeTable {
         if clinical.len() != patients * covariates || patients == 0 {
             return Err(Error::input("clinical table", format!("rows of {covariates}"), clinical.len()));
         }
+        let one = patients * IMAGES * features;
+        let mut levels = PYRAMID_LEVELS;
         if let Some(values) = &images {
-            let expected = patients * IMAGES * PYRAMID_LEVELS * features;
-            if values.len() != expected {
-                return Err(Error::input("image features", format!("{expected} values"), values.len()));
+            let expected = format!("{one} or {} values", PYRAMID_LEVELS * one);
+            levels = values.len() / one.max(1);
+            if ![1, PYRAMID_LEVELS].contains(&levels) || values.len() != levels * one {
+                return Err(Error::input("image features", expected, values.len()));
             }
         }
-        let schema = Arc::new(patient_schema(PYRAMID_LEVELS * features, covariates));
+        let schema = Arc::new(patient_schema(levels * features, covariates));
+        let vectors = match &images {
+            Some(values) if levels == 1 => {
+                Some(Tensor::from_slice(values, (patients * IMAGES, features), device)?)
+            }
+            _ => None,
+        };
         let images = Arc::new(Images::from(images.unwrap_or_default()));
         let clinical = Tensor::from_vec(clinical, (patients, covariates), device)?;
-        Ok(NodeTable { schema, images, clinical, device: device.clone() })
+        Ok(NodeTable { schema, images, levels, features, vectors, clinical, device: device.clone() })
     }
 
     /// How many patients there are.
@@ -128,89 +143,120 @@ impl NodeTable {
             nodes[at as usize] = Source::Clinical(row as u32);
         }
         let kinds: Vec<u32> = nodes.iter().map(Source::kind).collect();
+        let width = clinical.dim(1)?;
+        let mut x = self.features_of(model, (&nodes, &clinical), seed.stream("images"))?;
+        if model.nodes().has_ct() && self.has_images() {
+            x = self.with_ct(model, x, &nodes, seed.stream("ct"))?;
+        }
+        let x = model.nodes().with_identity(&without(x, &blank, width)?, &kinds)?;
+        Ok(Nodes { x, graph: directed(graph, &kinds, model.config().edges)?, kinds })
+    }
+
+    /// The node features of a batch.
+    fn features_of(
+        &self,
+        model: &Stg,
+        (nodes, clinical): (&[Source], &Tensor),
+        seed: Seed,
+    ) -> Result<Tensor> {
+        if let Some(vectors) = &self.vectors {
+            return self.of_one_vector(model, vectors, (nodes, clinical), seed);
+        }
         let op = Assemble {
             table: self.images.clone(),
             width: clinical.dim(1)?,
             one_hot: model.config().node_type == NodeIdentity::OneHot,
-            nodes,
-            seed: seed.stream("images"),
+            nodes: nodes.to_vec(),
+            seed,
             #[cfg(feature = "cuda")]
             on_device: oncograph_nn::cuda::OnDevice::default(),
         };
-        let width = op.width;
-        let x = model.nodes().pooling()?.apply_op2(&clinical, op)?;
-        let x = model.nodes().with_identity(&without(x, &blank, width)?, &kinds)?;
-        Ok(Nodes { x, graph: directed(graph, &kinds, model.config().edges)?, kinds })
+        let mut weights = model.nodes().pooling()?;
+        if weights.dims() != [PYRAMID_LEVELS] {
+            // Without images there is nothing to weigh.
+            weights = weights.broadcast_as(PYRAMID_LEVELS)?.contiguous()?;
+        }
+        Ok(weights.apply_op2(clinical, op)?)
     }
-}
 
-/// The node features of a batch, in which the first `width` numbers of some nodes are 0.
-fn without(x: Tensor, blank: &[usize], width: usize) -> Result<Tensor> {
-    if blank.is_empty() {
-        return Ok(x);
-    }
-    let (nodes, columns) = x.dims2()?;
-    let mut keep = vec![1f32; nodes];
-    blank.iter().for_each(|&at| keep[at] = 0.0);
-    let keep = Tensor::from_vec(keep, (nodes, 1), x.device())?;
-    let features = x.narrow(1, 0, width)?.broadcast_mul(&keep)?;
-    if columns == width {
-        return Ok(features);
-    }
-    Ok(Tensor::cat(&[&features, &x.narrow(1, width, columns - width)?], 1)?)
-}
-
-/// The graph with the edges of one direction alone (S-06).
-fn directed(graph: Graph, kinds: &[u32], edges: EdgeDirection) -> Result<Graph> {
-    let is_anatomy = |node: u32| (kinds[node as usize] as usize) < ANATOMY.len();
-    let adjacency = graph.adjacency();
-    let keep = |edge: &usize| match edges {
-        EdgeDirection::Both => true,
-        EdgeDirection::FromAnatomy => is_anatomy(adjacency.sources()[*edge]),
-        EdgeDirection::ToAnatomy => is_anatomy(adjacency.targets()[*edge]),
-    };
-    if edges == EdgeDirection::Both {
-        return Ok(graph);
-    }
-    let kept: Vec<usize> = (0..adjacency.edge_count()).filter(keep).collect();
-    let ends = |of: &[u32]| kept.iter().map(|&edge| of[edge]).collect::<Vec<u32>>();
-    let n = graph.node_count();
-    let other = Adjacency::new(n, n, &ends(adjacency.sources()), &ends(adjacency.targets()))?;
-    let rows: Vec<u32> = kept.iter().map(|&edge| edge as u32).collect();
-    let attributes = match graph.edge_attributes() {
-        Some(all) => Some(all.index_select(&Tensor::new(rows, all.device())?, 0)?),
-        None => None,
-    };
-    Ok(Graph::new(Arc::new(other), attributes, graph.membership().targets(), graph.graph_count())?)
-}
-
-/// The nodes of a batch as the network takes them.
-pub(crate) struct Nodes {
-    /// \[nodes, d\], and what encodes which node it is.
-    pub x: Tensor,
-    pub graph: Graph,
-    /// Which of the seven nodes each is: 0 to 4 anatomical, 5 the CT, 6 clinical.
-    pub kinds: Vec<u32>,
-}
-
-impl Nodes {
-    /// The mean of each patient's image nodes, and its clinical node, \[patients, `width`\] each.
-    pub(crate) fn modalities(&self, width: usize) -> Result<[Tensor; 2]> {
-        let (x, patients) = (self.x.narrow(1, 0, width)?.contiguous()?, self.graph.membership().targets());
-        let mean = |of: &dyn Fn(u32) -> bool| -> Result<Tensor> {
-            let (mut nodes, mut owners) = (vec![], vec![]);
-            for ((node, &kind), &patient) in (0..).zip(&self.kinds).zip(patients) {
-                if of(kind) {
-                    nodes.push(node);
-                    owners.push(patient);
-                }
+    /// The node features of a batch whose image nodes have one vector each, by operations on tensors: they may pass through
+    /// a learned map, which the kernel of the pyramids does not know.
+    fn of_one_vector(
+        &self,
+        model: &Stg,
+        vectors: &Tensor,
+        (nodes, clinical): (&[Source], &Tensor),
+        seed: Seed,
+    ) -> Result<Tensor> {
+        let (mut rows, mut noise, mut noisy) = (vec![], vec![], false);
+        for (at, source) in nodes.iter().enumerate() {
+            if let Source::Image { row, sigma } = *source {
+                rows.push(row);
+                noisy |= sigma > 0.0;
+                noise.extend(gaussian(seed.at(at as u64), sigma, self.features));
             }
-            let joined = Adjacency::new(patients.len(), self.graph.graph_count(), &nodes, &owners)?;
-            Ok(gather_reduce(&x, &Arc::new(joined), Reduce::Mean)?)
+        }
+        let images = rows.len();
+        let mut own = vectors.index_select(&Tensor::new(rows, &self.device)?, 0)?;
+        if noisy {
+            own = (own + Tensor::from_vec(noise, (images, self.features), &self.device)?)?;
+        }
+        let all = Tensor::cat(&[&model.nodes().image(&own)?, clinical], 0)?;
+        let mut next = 0..images as u32;
+        let place = |source: &Source| match *source {
+            Source::Image { .. } => next.next().unwrap_or_default(),
+            Source::Clinical(row) => images as u32 + row,
         };
-        let clinical = IMAGES as u32;
-        Ok([mean(&|kind| kind < clinical)?, mean(&|kind| kind == clinical)?])
+        let order: Vec<u32> = nodes.iter().map(place).collect();
+        let x = all.index_select(&Tensor::new(order, &self.device)?, 0)?;
+        if model.config().node_type != NodeIdentity::OneHot {
+            return Ok(x);
+        }
+        let length = (x.dim(1)? as f32).sqrt();
+        let mut own = vec![0f32; KINDS * nodes.len()];
+        nodes.iter().enumerate().for_each(|(at, node)| own[KINDS * at + node.kind() as usize] = length);
+        Ok(Tensor::cat(&[&x, &Tensor::from_vec(own, (nodes.len(), KINDS), &self.device)?], 1)?)
     }
+
+    /// The node features with those of CT nodes from the means of their channels (S-04).
+    fn with_ct(&self, model: &Stg, x: Tensor, nodes: &[Source], seed: Seed) -> Result<Tensor> {
+        let (count, columns) = x.dims2()?;
+        let channels = self.features / CELLS;
+        let (mut means, mut order, mut cts) = (vec![], vec![], 0);
+        for (at, source) in nodes.iter().enumerate() {
+            order.push(at as u32);
+            let Source::Image { row, sigma } = *source else { continue };
+            if source.kind() as usize != IMAGES - 1 {
+                continue;
+            }
+            let vector = &self.images.values[row as usize * self.levels * self.features..][..self.features];
+            // The first level is the mean of each channel, once per cell; of one level, the mean over the cells.
+            let of_channel = |cells: &[f32]| cells.iter().sum::<f32>() / CELLS as f32;
+            let noise = gaussian(seed.at(at as u64), sigma, channels);
+            means.extend(vector.chunks(CELLS).map(of_channel).zip(noise).map(|(mean, noise)| mean + noise));
+            order[at] = (count + cts) as u32;
+            cts += 1;
+        }
+        let means = Tensor::from_vec(means, (cts, channels), &self.device)?;
+        let Some(own) = model.nodes().ct(&means)? else { return Ok(x) };
+        let width = own.dim(1)?;
+        let all = Tensor::cat(&[&x.narrow(1, 0, width)?, &own], 0)?;
+        let all = all.index_select(&Tensor::new(order, &self.device)?, 0)?;
+        if columns == width {
+            return Ok(all);
+        }
+        Ok(Tensor::cat(&[&all, &x.narrow(1, width, columns - width)?], 1)?)
+    }
+}
+
+/// Gaussian noise of a deviation.
+fn gaussian(seed: Seed, sigma: f32, count: usize) -> Vec<f32> {
+    let mut noise = vec![0.0; count];
+    if sigma > 0.0 {
+        let mut rng = seed.rng();
+        noise.fill_with(|| sigma * Distribution::<f32>::sample(&StandardNormal, &mut rng));
+    }
+    noise
 }
 
 /// What varies the features of a batch of graphs.
@@ -283,44 +329,81 @@ mod tests {
         }
     }
 
+    /// S-01: one vector per node is a pyramid whose levels are all that vector, noise and what encodes nodes included.
     #[test]
-    fn one_way_graphs_keep_the_edges_of_their_way_and_their_attributes() {
-        let table = table();
-        let centroids = [0.1, 0.2, 0.3, 0.4, 0.5].map(|v| [v; 3]);
-        let graph = table.graph(0, centroids).unwrap();
-        let edges = |edges: EdgeDirection| {
-            let nodes =
-                table.assemble(&model(StgConfig::decoupled(1).edges(edges)), &[&graph], None).unwrap();
-            let adjacency = nodes.graph.adjacency();
-            let attributes = rows(nodes.graph.edge_attributes().unwrap());
-            let ends = adjacency.sources().iter().zip(adjacency.targets());
-            ends.zip(attributes).map(|((s, t), a)| (*s, *t, a)).collect::<Vec<_>>()
-        };
-        let (all, from) = (edges(EdgeDirection::Both), edges(EdgeDirection::FromAnatomy));
-        let to = edges(EdgeDirection::ToAnatomy);
-        assert_eq!((all.len(), from.len(), to.len()), (20, 10, 10));
-        let of = |keep: &dyn Fn(u32, u32) -> bool| {
-            all.iter().filter(|(s, t, _)| keep(*s, *t)).cloned().collect::<Vec<_>>()
-        };
-        assert_eq!(from, of(&|s, t| s < 5 && t >= 5));
-        assert_eq!(to, of(&|s, t| s >= 5 && t < 5));
-    }
-
-    #[test]
-    fn modalities_are_the_mean_of_six_nodes_and_the_seventh() {
-        let table = table();
-        let graphs = [0, 1].map(|p| table.graph(p, [[0.5; 3]; 5]).unwrap());
-        let less = graphs[1].retain_nodes("anatomy", &[true, false, false, true, true]).unwrap();
-        let model = model(StgConfig::decoupled(1).node_type(NodeIdentity::OneHot));
-        let nodes = table.assemble(&model, &[&graphs[0], &less], None).unwrap();
-        let x = rows(&nodes.x);
-        let [images, clinical] = nodes.modalities(2).unwrap().map(|t| rows(&t));
-        for (patient, (first, count)) in [(0, 6), (7, 4)].into_iter().enumerate() {
-            for column in 0..2 {
-                let mean = (first..first + count).map(|n| x[n][column]).sum::<f32>() / count as f32;
-                approx::assert_relative_eq!(images[patient][column], mean, epsilon = 1e-6);
-                assert_eq!(clinical[patient][column], x[first + count][column]);
+    fn nodes_of_one_vector_are_those_of_equal_levels() {
+        let vectors: Vec<f32> = (0..2 * 6 * 2).map(|i| (i as f32 * 0.7).sin()).collect();
+        let pyramids: Vec<f32> = vectors.chunks(2).flat_map(|v| v.repeat(3)).collect();
+        let new = |values| NodeTable::new(Some(values), 2, vec![0.5, -1.0], 1, &Device::Cpu).unwrap();
+        let (one, three) = (new(vectors), new(pyramids));
+        for identity in [NodeIdentity::None, NodeIdentity::OneHot] {
+            let x = |table: &NodeTable, levels: usize| {
+                let model = model(StgConfig::decoupled(1).node_type(identity).image_nodes(levels, None));
+                let graphs = [0, 1].map(|p| table.graph(p, [[0.5; 3]; 5]).unwrap());
+                let less = graphs[0].retain_nodes("anatomy", &[true, false, false, true, true]).unwrap();
+                let zeroed = vec![[false; 5]; 2];
+                let variation = Variation { seed: Seed::new(3), sigma: &[0.0, 0.2], zeroed, units: &[1.0] };
+                rows(&table.assemble(&model, &[&less, &graphs[1]], Some(variation)).unwrap().x)
+            };
+            for (a, b) in x(&one, 1).concat().iter().zip(x(&three, 3).concat()) {
+                approx::assert_relative_eq!(*a, b, epsilon = 1e-6);
             }
         }
+        assert!(NodeTable::new(Some(vec![0.0; 2 * 24]), 2, vec![0.5, -1.0], 1, &Device::Cpu).is_err());
+    }
+
+    /// S-01 and S-04: image nodes, or the CT node alone, pass through a linear map that is trained.
+    #[test]
+    fn learned_maps_of_image_nodes_by_hand() {
+        const D: usize = 16;
+        let values: Vec<f32> = (0..6 * 3 * D).map(|i| (i as f32 * 0.7).sin()).collect();
+        let store = |config: &StgConfig| {
+            let store = ParamStore::new(Seed::new(1));
+            let model = Stg::new(config, store.var_builder(DType::F32, &Device::Cpu)).unwrap();
+            (store, model)
+        };
+        let by_hand = |store: &ParamStore, name: &str, v: &[f32]| -> Vec<f32> {
+            let weight = store.get(&format!("nodes.{name}.weight")).unwrap().to_vec2::<f32>().unwrap();
+            let bias = store.get(&format!("nodes.{name}.bias")).unwrap().to_vec1::<f32>().unwrap();
+            let dot = |row: &Vec<f32>| row.iter().zip(v).map(|(w, v)| w * v).sum::<f32>();
+            weight.iter().zip(bias).map(|(row, b)| dot(row) + b).collect()
+        };
+        let check = |store: &ParamStore, x: &Tensor, node: usize, expected: &[f32]| {
+            for (got, expected) in rows(x)[node].iter().zip(expected) {
+                approx::assert_relative_eq!(*got, *expected, epsilon = 1e-5);
+            }
+            let gradients = store.backward(&x.sqr().unwrap().sum_all().unwrap()).unwrap();
+            let moved = |name: &str| {
+                gradients
+                    .get(name)
+                    .is_some_and(|g| g.sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap() > 0.0)
+            };
+            for (name, _) in store.trainable().iter().filter(|(name, _)| name.starts_with("nodes.")) {
+                assert!(moved(name), "{name}");
+            }
+        };
+        let small = StgConfig::decoupled(1).features(D).hidden(3).lstm_hidden(2);
+        let table =
+            |values: &[f32]| NodeTable::new(Some(values.to_vec()), D, vec![0.5], 1, &Device::Cpu).unwrap();
+
+        let config = small.clone().image_nodes(1, Some(5));
+        let (parameters, model) = store(&config);
+        let one = table(&values[..6 * D]);
+        let graph = one.graph(0, [[0.5; 3]; 5]).unwrap();
+        let nodes = one.assemble(&model, &[&graph], None).unwrap();
+        assert_eq!(nodes.x.dims(), [7, 5]);
+        check(&parameters, &nodes.x, 3, &by_hand(&parameters, "image", &values[3 * D..4 * D]));
+        assert_eq!(one.output(&model, &[&graph]).unwrap().survival.dims(), [1, 1]);
+
+        let (parameters, model) = store(&small.clone().ct_node(crate::CtNode::Gap));
+        let three = table(&values);
+        let graph = three.graph(0, [[0.5; 3]; 5]).unwrap();
+        let nodes = three.assemble(&model, &[&graph], None).unwrap();
+        let first_level = &values[5 * 3 * D..][..D];
+        let means: Vec<f32> = first_level.chunks(8).map(|c| c.iter().sum::<f32>() / 8.0).collect();
+        check(&parameters, &nodes.x, 5, &by_hand(&parameters, "ct", &means));
+        let (_, plain) = store(&small);
+        let others = three.assemble(&plain, &[&graph], None).unwrap();
+        assert_eq!(rows(&nodes.x)[..5], rows(&others.x)[..5]);
     }
 }

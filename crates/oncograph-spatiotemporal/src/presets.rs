@@ -1,6 +1,7 @@
 use crate::{
-    Architecture, Error, FeatureNorm, LossConfig, MASK_NUMBERS, NodeIdentity, NodeSet, PreprocessConfig,
-    Result, StgConfig, SurvivalLoss, TemporalInput, TimeLoss, TrainingConfig,
+    Architecture, CtEncoderConfig, CtNode, Error, FeatureNorm, LossConfig, MASK_NUMBERS, NodeIdentity,
+    NodeSet, Pooling, PreprocessConfig, Result, StgConfig, SurvivalLoss, TemporalInput, TimeLoss,
+    TrainingConfig,
 };
 use oncograph_datasets::crlm::{Endpoint, FeatureSet, LoadOptions};
 use oncograph_datasets::scaler::{PipelineConfig, ScalerKind};
@@ -22,16 +23,6 @@ pub enum StgPreset {
     Clinical,
     /// `Clinical` with small images, narrow layers and few epochs, for the phantom.
     Quick,
-}
-
-/// The backbone that turns images into features.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct CtEncoderConfig {
-    /// Channels of the first stage; 64 in the published network.
-    pub base_width: usize,
-    /// A checkpoint of torchvision's `r3d_18`; none means random weights, drawn from the seed (S-02).
-    pub weights: Option<PathBuf>,
 }
 
 /// What is fitted on the image features of the training patients.
@@ -140,10 +131,7 @@ impl StgSystemConfig {
             load: LoadOptions::new(),
             preprocess: preprocess(preset),
             // Random weights lose little by being fewer.
-            encoder: CtEncoderConfig {
-                base_width: if preset == StgPreset::Quick { 32 } else { 64 },
-                weights: None,
-            },
+            encoder: CtEncoderConfig::new(if preset == StgPreset::Quick { 32 } else { 64 }),
             image_scaling: match preset {
                 StgPreset::Paper => ImageScalerConfig { norm: FeatureNorm::ZScore, components: None },
                 StgPreset::Clinical | StgPreset::Quick => {
@@ -203,7 +191,21 @@ impl StgSystemConfig {
 
     /// Sets a checkpoint of the encoder, which has the published width.
     pub fn encoder_weights(mut self, weights: impl Into<PathBuf>) -> Self {
-        self.encoder = CtEncoderConfig { base_width: 64, weights: Some(weights.into()) };
+        (self.encoder.base_width, self.encoder.weights) = (64, Some(weights.into()));
+        self
+    }
+
+    /// Sets the encoder, but for its pooling.
+    pub fn encoder(mut self, encoder: CtEncoderConfig) -> Self {
+        self.encoder = CtEncoderConfig { pooling: self.encoder.pooling, ..encoder };
+        self
+    }
+
+    /// Sets how a feature map becomes the features of a node, in the encoder and in the network (S-01).
+    pub fn pooling(mut self, pooling: Pooling) -> Self {
+        let projection = (pooling == Pooling::ConcatProject).then(|| 8 * self.encoder.channels());
+        self.encoder.pooling = pooling;
+        self.model = self.model.image_nodes(pooling.levels(), projection);
         self
     }
 
@@ -245,9 +247,8 @@ impl StgSystemConfig {
         if !(self.validation > 0.0 && self.validation < 1.0) {
             return Err(Error::config(OP, "validation", "between 0 and 1", self.validation));
         }
-        if self.encoder.base_width == 0 {
-            return Err(Error::config(OP, "encoder.base_width", "at least 1", 0));
-        }
+        self.encoder.validate()?;
+        self.image_nodes_fit()?;
         if self.image_scaling.components == Some(0) {
             return Err(Error::config(OP, "image_scaling.components", "at least 1", 0));
         }
@@ -265,6 +266,33 @@ impl StgSystemConfig {
         self.model.validate()?;
         self.training.loss.fits(&self.model)?;
         Ok(self.fit.validate()?)
+    }
+}
+
+impl StgSystemConfig {
+    /// Checks that the network takes what the encoder and the scaling make of images.
+    fn image_nodes_fit(&self) -> Result<()> {
+        const OP: &str = "StgSystemConfig";
+        let (pooling, model) = (self.encoder.pooling, &self.model);
+        if model.levels != pooling.levels() {
+            let expected = format!("{} with this encoder.pooling", pooling.levels());
+            return Err(Error::config(OP, "model.levels", expected, model.levels));
+        }
+        if pooling == Pooling::ConcatProject && model.image_projection.is_none() {
+            let expected = "a number of features with encoder.pooling = concat_project";
+            return Err(Error::config(OP, "model.image_projection", expected, "null"));
+        }
+        if model.ct_node == CtNode::Gap {
+            if pooling != Pooling::Grid2Weighted && pooling != Pooling::Pool2 {
+                let expected = "grid2_weighted or pool2 where model.ct_node is gap";
+                return Err(Error::config(OP, "encoder.pooling", expected, format!("{pooling:?}")));
+            }
+            if let Some(count) = self.image_scaling.components {
+                let expected = "null where model.ct_node is gap: components are no channels";
+                return Err(Error::config(OP, "image_scaling.components", expected, count));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -320,7 +348,7 @@ fn loss(preset: StgPreset) -> LossConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{RiskSet, Unify};
+    use crate::{InputScaling, RiskSet, Unify};
 
     #[test]
     fn every_preset_is_valid_and_survives_its_file() {
@@ -357,5 +385,51 @@ mod tests {
         assert_eq!(StgSystemConfig::new(StgPreset::Clinical).epochs(7).training.epochs, 7);
         assert!(error(StgSystemConfig { validation: 1.0, ..quick() }).contains("validation"));
         assert_eq!(quick().encoder_weights("r3d_18.pth").encoder.base_width, 64);
+    }
+
+    #[test]
+    fn poolings_set_encoder_and_network_alike() {
+        let paper = || StgSystemConfig::new(StgPreset::Paper);
+        for pooling in [Pooling::Grid2Weighted, Pooling::Pool2, Pooling::ConcatRp] {
+            let config = paper().pooling(pooling);
+            config.validate().unwrap();
+            assert_eq!(config.model.node_width(), 4096);
+        }
+        let project = paper().pooling(Pooling::ConcatProject);
+        project.validate().unwrap();
+        assert_eq!((project.model.image_projection, project.encoder.channels()), (Some(4096), 512));
+        let error = |config: StgSystemConfig| config.validate().unwrap_err().to_string();
+        let mut apart = paper();
+        apart.encoder.pooling = Pooling::Pool2;
+        assert!(error(apart).contains("model.levels must be 1"));
+        let mut unmapped = project.clone();
+        unmapped.model.image_projection = None;
+        assert!(error(unmapped).contains("model.image_projection"));
+        let gap = |mut config: StgSystemConfig| {
+            config.model.ct_node = CtNode::Gap;
+            config
+        };
+        gap(paper()).validate().unwrap();
+        assert!(error(gap(project)).contains("encoder.pooling"));
+        assert!(error(gap(StgSystemConfig::new(StgPreset::Clinical))).contains("image_scaling.components"));
+    }
+
+    #[test]
+    fn a_config_of_before_reads_as_what_it_was() {
+        let config = StgSystemConfig::new(StgPreset::Paper);
+        let mut json = serde_json::to_value(&config).unwrap();
+        let drop = |json: &mut serde_json::Value, part: &str, fields: &[&str]| {
+            let part = json.pointer_mut(part).unwrap().as_object_mut().unwrap();
+            fields.iter().for_each(|field| assert!(part.remove(*field).is_some(), "{field}"));
+        };
+        let new = ["levels", "image_projection", "ct_node", "edges", "dropout", "weighting", "horizon"];
+        drop(&mut json, "/model", &new);
+        drop(&mut json, "/encoder", &["backbone", "stem", "input_scaling", "pooling", "roi"]);
+        drop(&mut json, "/training", &["time_unit"]);
+        drop(&mut json, "/training/loss", &["risk_set"]);
+        drop(&mut json, "/training/augment", &["removal", "original"]);
+        let mut expected = config;
+        expected.encoder.input_scaling = InputScaling::Unscaled;
+        assert_eq!(serde_json::from_value::<StgSystemConfig>(json).unwrap(), expected);
     }
 }

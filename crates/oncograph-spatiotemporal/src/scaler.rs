@@ -29,10 +29,13 @@ pub struct ImageScaler {
     mean: Vec<f32>,
     inverse: Vec<f32>,
     components: Option<NodeComponents>,
+    /// Vectors of a node that the network mixes.
+    levels: usize,
 }
 
 impl ImageScaler {
-    /// Fits on the patients `train` of `values`, patients x 6 nodes x 3 levels x d, each node on those who have it by
+    /// Fits on the patients `train` of `values`, patients x 6 nodes x levels x d, of which there are three unless
+    /// [`ImageScaler::with_levels`] tells another number, each node on those who have it by
     /// `there`.
     ///
     /// # Errors
@@ -69,6 +72,7 @@ impl ImageScaler {
                     mean: vec![0.0; width],
                     inverse: vec![1.0; width],
                     components: None,
+                    levels: PYRAMID_LEVELS,
                 });
             }
         };
@@ -92,7 +96,20 @@ impl ImageScaler {
             mean: moments.iter().map(|(_, m)| *m as f32).collect(),
             inverse,
             components: None,
+            levels: PYRAMID_LEVELS,
         })
+    }
+
+    /// Sets how many vectors a node has that the network mixes, before any components (S-01).
+    ///
+    /// # Errors
+    /// [`Error::Input`] if what was fitted is not whole vectors.
+    pub fn with_levels(mut self, levels: usize) -> Result<Self> {
+        if levels == 0 || !self.mean.len().is_multiple_of(NODES * levels) {
+            return Err(Error::input("image features", format!("6 x {levels} x d"), self.mean.len()));
+        }
+        self.levels = levels;
+        Ok(self)
     }
 
     /// Adds the `count` leading principal components of each of the six image nodes, fitted on the scaled `values` of
@@ -113,11 +130,12 @@ impl ImageScaler {
     ) -> Result<Self> {
         let features = self.features();
         let scaled = self.transform(values)?;
-        self.components = Some(NodeComponents::fit(&scaled, features, (there, train), count)?);
+        let shape = (self.levels, features);
+        self.components = Some(NodeComponents::fit(&scaled, shape, (there, train), count)?);
         Ok(self)
     }
 
-    /// The inputs of the network, patients x 6 nodes x 3 levels x [`ImageScaler::features`].
+    /// The inputs of the network, patients x 6 nodes x levels x [`ImageScaler::features`].
     ///
     /// # Errors
     /// [`Error::Input`] if `values` is not whole patients of the fitted width.
@@ -141,7 +159,7 @@ impl ImageScaler {
     pub fn features(&self) -> usize {
         match &self.components {
             Some(components) => NODES * components.count(),
-            None => self.mean.len() / (NODES * PYRAMID_LEVELS),
+            None => self.mean.len() / (NODES * self.levels),
         }
     }
 
@@ -152,21 +170,21 @@ impl ImageScaler {
         [&self.unit, &self.mean, &self.inverse, axes]
     }
 
-    /// From what [`ImageScaler::parts`] gave.
+    /// From what [`ImageScaler::parts`] gave, of nodes with so many vectors.
     ///
     /// # Errors
     /// [`Error::Input`] if the lengths differ.
-    pub fn from_parts([unit, mean, inverse, axes]: [Vec<f32>; 4]) -> Result<Self> {
+    pub fn from_parts([unit, mean, inverse, axes]: [Vec<f32>; 4], levels: usize) -> Result<Self> {
         let whole = unit.is_empty() || unit.len() == mean.len();
         if mean.len() != inverse.len() || mean.is_empty() || !whole {
             return Err(Error::input("image scaler", format!("{} deviations", mean.len()), inverse.len()));
         }
-        let d = mean.len() / (NODES * PYRAMID_LEVELS);
+        let d = mean.len() / (NODES * levels.max(1));
         if !axes.is_empty() && (d == 0 || !axes.len().is_multiple_of(NODES * d)) {
             return Err(Error::input("image scaler", format!("six nodes' axes of {d} numbers"), axes.len()));
         }
-        let components = (!axes.is_empty()).then_some(NodeComponents { axes, d });
-        Ok(ImageScaler { unit, mean, inverse, components })
+        let components = (!axes.is_empty()).then_some(NodeComponents { axes, levels, d });
+        Ok(ImageScaler { unit, mean, inverse, components, levels })
     }
 }
 
@@ -202,7 +220,7 @@ mod tests {
                 assert!((got - expected).abs() < 1e-6, "{norm:?}: {z:?}");
             }
             let parts = fitted.parts().map(<[f32]>::to_vec);
-            assert_eq!(ImageScaler::from_parts(parts).unwrap(), fitted);
+            assert_eq!(ImageScaler::from_parts(parts, PYRAMID_LEVELS).unwrap(), fitted);
             assert!(ImageScaler::fit(&values, &[[true; NODES]; 4], &[0], norm).is_err());
             assert!(ImageScaler::fit(&values, &there, &[3], norm).is_err());
         }
@@ -217,9 +235,9 @@ mod tests {
         let scaler = scaler.with_components(&values, &there, &[0, 1, 2], 1).unwrap();
         assert_eq!((scaler.features(), scaler.transform(&values).unwrap().len()), (6, 4 * 18 * 6));
         let parts = scaler.parts().map(<[f32]>::to_vec);
-        assert_eq!(ImageScaler::from_parts(parts.clone()).unwrap(), scaler);
+        assert_eq!(ImageScaler::from_parts(parts.clone(), PYRAMID_LEVELS).unwrap(), scaler);
         let [unit, mean, inverse, axes] = parts;
-        assert!(ImageScaler::from_parts([unit, mean, inverse, axes[1..].to_vec()]).is_err());
+        assert!(ImageScaler::from_parts([unit, mean, inverse, axes[1..].to_vec()], PYRAMID_LEVELS).is_err());
     }
 
     /// Zeros that stand for a structure that is not there are no values of it.
@@ -249,7 +267,26 @@ mod tests {
         let values = [1.0, 5.0, 3.0, 5.0];
         let scaler = ImageScaler::fit(&values, &[[true; NODES]; 2], &[0], FeatureNorm::None).unwrap();
         assert_eq!(scaler.transform(&values).unwrap(), values);
-        assert_eq!(ImageScaler::from_parts(scaler.parts().map(<[f32]>::to_vec)).unwrap(), scaler);
+        assert_eq!(
+            ImageScaler::from_parts(scaler.parts().map(<[f32]>::to_vec), PYRAMID_LEVELS).unwrap(),
+            scaler
+        );
+    }
+
+    /// S-01: nodes of one vector have three times the features in as many numbers.
+    #[test]
+    fn a_node_can_have_one_vector() {
+        let values: Vec<f32> = (0..4 * 36).map(|i| ((i * i * 7) % 31) as f32).collect();
+        let there = [[true; NODES]; 4];
+        let fit = || ImageScaler::fit(&values, &there, &[0, 1, 2], FeatureNorm::ZScore).unwrap();
+        let one = fit().with_levels(1).unwrap();
+        assert_eq!((fit().features(), one.features()), (2, 6));
+        assert_eq!(one.transform(&values).unwrap(), fit().transform(&values).unwrap());
+        let one = one.with_components(&values, &there, &[0, 1, 2], 2).unwrap();
+        assert_eq!((one.features(), one.transform(&values).unwrap().len()), (12, 4 * 6 * 12));
+        let parts = one.parts().map(<[f32]>::to_vec);
+        assert_eq!(ImageScaler::from_parts(parts, 1).unwrap(), one);
+        assert!(fit().with_levels(4).is_err() && fit().with_levels(0).is_err());
     }
 
     #[test]

@@ -121,7 +121,7 @@ impl TrainedStg {
         let mut vector = |name: &str| tensors.remove(name).map(|t| t.to_vec1::<f32>()).transpose();
         let scaler = match SCALER.map(|name| vector(name).transpose()) {
             [Some(unit), Some(mean), Some(inverse), Some(axes)] => {
-                Some(ImageScaler::from_parts([unit?, mean?, inverse?, axes?])?)
+                Some(ImageScaler::from_parts([unit?, mean?, inverse?, axes?], description.model.levels)?)
             }
             _ => None,
         };

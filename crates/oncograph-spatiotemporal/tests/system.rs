@@ -9,8 +9,9 @@ use oncograph_deploy::{Bundle, BundleWriter};
 use oncograph_encoder::VideoResNetConfig;
 use oncograph_nn::ParamStore;
 use oncograph_spatiotemporal::{
-    CrlmSource, CtEncoder, STG_TASKS, StgBundleParts, StgCohort, StgPatient, StgPrediction, StgPredictor,
-    StgPreset, StgSystem, StgSystemConfig, TrainedStg, node_drop_curve, stg_model_card, write_stg_bundle,
+    Backbone, CrlmSource, CtEncoder, CtEncoderConfig, CtNode, Pooling, Roi, STG_TASKS, StgBundleParts,
+    StgCohort, StgPatient, StgPrediction, StgPredictor, StgPreset, StgSystem, StgSystemConfig, TrainedStg,
+    node_drop_curve, stg_model_card, write_stg_bundle,
 };
 use oncograph_study::{Answer, Cohort, ScoreOptions, Study, StudyResults};
 use oncograph_train::{RunDir, StopFlag};
@@ -117,6 +118,33 @@ fn weights_of_a_checkpoint_are_in_the_bundle() {
     let mean = [0, 1].map(risk).iter().sum::<f64>() / 2.0;
     let prediction = predict(&all.bundle, &all.folder.path().join("cohort"), &all.cohort.ids()[row]);
     assert_eq!(prediction.tasks[1].risk, mean);
+}
+
+/// S-01 to S-04: what the encoder does is part of the bundle, and what the network learns of it, too.
+#[test]
+fn options_of_the_encoder_are_in_the_bundle() {
+    let encoder = CtEncoderConfig::new(4).backbone(Backbone::Medicalnet18).roi(Roi::MaskPool);
+    let cases: [fn(StgSystemConfig) -> StgSystemConfig; 3] = [
+        |c| c.pooling(Pooling::ConcatProject),
+        |c| c.pooling(Pooling::ConcatRp),
+        |mut c| {
+            c.model.ct_node = CtNode::Gap;
+            c
+        },
+    ];
+    for edit in cases {
+        let all = finished(|mut config, _| {
+            config.image_scaling.components = None;
+            edit(config.encoder(encoder.clone()))
+        });
+        let row = 4;
+        let images = [&all.cohort.images().unwrap()[row]];
+        let clinical = all.cohort.clinical().select(&[row]);
+        let risk = |job| all.model(job).predict(&clinical, Some(&images)).unwrap()[1][0].risk;
+        let mean = [0, 1].map(risk).iter().sum::<f64>() / 2.0;
+        let prediction = predict(&all.bundle, &all.folder.path().join("cohort"), &all.cohort.ids()[row]);
+        assert_eq!(prediction.tasks[1].risk, mean);
+    }
 }
 
 #[test]

@@ -41,12 +41,14 @@ impl Block {
     pub(super) fn new(
         c: &MonaiResNetConfig,
         (input, planes): (usize, usize),
-        s: usize,
+        (s, dilation): (usize, usize),
         vb: VarBuilder,
     ) -> Result<Self> {
         let step = |i: usize, channels, kernel: usize, stride: usize| {
-            let (kernel, stride, padding) = ([kernel; 3], [stride; 3], [kernel / 2; 3]);
-            let at = StepConfig { channels, kernel, stride, padding };
+            // A kernel of one voxel has nothing to dilate.
+            let dilation = if kernel > 1 { dilation } else { 1 };
+            let (kernel, stride, padding) = ([kernel; 3], [stride; 3], [dilation * (kernel / 2); 3]);
+            let at = StepConfig { channels, kernel, stride, padding, dilation };
             Step::new(at, vb.pp(format!("conv{i}")), vb.pp(format!("bn{i}")))
         };
         let out = planes * c.block.expansion();
@@ -62,8 +64,13 @@ impl Block {
             _ if s == 1 && input == out => Shortcut::Identity,
             ShortcutType::A => Shortcut::Pad { stride: s, channels: out },
             ShortcutType::B => {
-                let at =
-                    StepConfig { channels: (input, out), kernel: [1; 3], stride: [s; 3], padding: [0; 3] };
+                let at = StepConfig {
+                    channels: (input, out),
+                    kernel: [1; 3],
+                    stride: [s; 3],
+                    padding: [0; 3],
+                    dilation: 1,
+                };
                 let vb = vb.pp("downsample");
                 Shortcut::Convolution(Box::new(Step::with_bias(at, c.bias_downsample, vb.pp(0), vb.pp(1))?))
             }

@@ -60,6 +60,9 @@ pub struct MonaiResNetConfig {
     pub num_classes: Option<usize>,
     /// Whether the shortcut's convolution has a bias; true.
     pub bias_downsample: bool,
+    /// Whether `layer3` and `layer4` have dilations of 2 and 4 in place of strides; false.
+    #[serde(default)]
+    pub dilated_stages: bool,
 }
 
 impl MonaiResNetConfig {
@@ -91,6 +94,7 @@ impl MonaiResNetConfig {
             widen_factor: 1.0,
             num_classes: None,
             bias_downsample: true,
+            dilated_stages: false,
         })
     }
 
@@ -98,7 +102,7 @@ impl MonaiResNetConfig {
     /// parameters in 18 and 34 layers.
     ///
     /// MedicalNet's segmentation network replaces the strides of `layer3` and `layer4` by dilation; this one keeps
-    /// them, as MONAI does with the same weights.
+    /// them, as MONAI does with the same weights; [`MonaiResNetConfig::dilated_stages`] is the former.
     ///
     /// # Errors
     /// As [`MonaiResNetConfig::resnet`].
@@ -159,6 +163,12 @@ impl MonaiResNetConfig {
     /// Sets whether the shortcut's convolution has a bias.
     pub fn bias_downsample(mut self, bias_downsample: bool) -> Self {
         self.bias_downsample = bias_downsample;
+        self
+    }
+
+    /// Sets whether the last two stages are dilated in place of strided.
+    pub fn dilated_stages(mut self, dilated_stages: bool) -> Self {
+        self.dilated_stages = dilated_stages;
         self
     }
 

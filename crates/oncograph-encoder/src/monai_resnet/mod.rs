@@ -30,6 +30,7 @@ impl MonaiResNetConfig {
             kernel: self.conv1_t_size,
             stride: self.conv1_t_stride,
             padding: self.conv1_t_size.map(|k| k / 2),
+            dilation: 1,
         };
         let stem = Step::new(stem, vb.pp("conv1"), vb.pp("bn1"))?;
         let mut input = planes[0];
@@ -38,8 +39,11 @@ impl MonaiResNetConfig {
             let vb = vb.pp(format!("layer{}", stage + 1));
             let mut blocks = Vec::new();
             for i in 0..count {
-                let stride = if stage > 0 && i == 0 { 2 } else { 1 };
-                blocks.push(Block::new(self, (input, planes), stride, vb.pp(i))?);
+                let dilated = self.dilated_stages && stage > 1;
+                let stride = if stage > 0 && i == 0 && !dilated { 2 } else { 1 };
+                // 2 and 4: as far apart as the voxels that the strides would have left.
+                let dilation = if dilated { 1 << (stage - 1) } else { 1 };
+                blocks.push(Block::new(self, (input, planes), (stride, dilation), vb.pp(i))?);
                 input = planes * self.block.expansion();
             }
             layers.push(blocks);
@@ -160,7 +164,9 @@ impl MonaiResNet {
             layers: self.layers.iter().map(fold).collect::<Result<_>>()?,
             fc,
         };
-        let blocked = takes(plain.stem.conv().weight()).then(|| plain.blocked()).transpose()?;
+        // The blocked kernels know no dilation.
+        let fits = takes(plain.stem.conv().weight()) && !self.config.dilated_stages;
+        let blocked = fits.then(|| plain.blocked()).transpose()?;
         Ok(FoldedMonaiResNet { plain, blocked: blocked.map(Arc::new) })
     }
 
@@ -351,6 +357,25 @@ mod tests {
                 assert!(most(&(a - b).unwrap()) < 1e-4 * most(b).max(1.0));
             }
         }
+    }
+
+    /// The strides of `layer3` and `layer4` become dilation: maps stay as large, and the weights are the same.
+    #[test]
+    fn dilated_stages_keep_the_size_and_the_parameters() {
+        let config = small(18).shortcut_type(ShortcutType::A).conv1_t_stride([2; 3]);
+        let (_, strided) = build(&config, DType::F64);
+        let (store, dilated) = build(&config.dilated_stages(true), DType::F64);
+        let x = pattern(&[1, 1, 17, 34, 32], 1).unwrap();
+        let dims = |p: &Pyramid| p.layers.iter().map(|t| t.dims()[2..].to_vec()).collect::<Vec<_>>();
+        let (few, many) = (strided.pyramid(&x, false).unwrap(), dilated.pyramid(&x, false).unwrap());
+        assert_eq!(dims(&few)[1..], [[3, 5, 4], [2, 3, 2], [1, 2, 1]]);
+        assert_eq!(dims(&many)[1..], [[3, 5, 4]; 3]);
+        let gap =
+            (dilated.folded().unwrap().forward(&x).unwrap() - dilated.forward(&x, false).unwrap()).unwrap();
+        assert!(gap.abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap() < 1e-10);
+        let loss = dilated.forward(&pattern(&[2, 1, 17, 34, 32], 1).unwrap(), true).unwrap();
+        let loss = (loss * pattern(&[2, 2], 2).unwrap()).unwrap();
+        assert_gradient_coverage(&store, &loss.sum_all().unwrap()).unwrap();
     }
 
     #[test]

@@ -2,7 +2,7 @@ use super::published::{
     EARLY, GAT, GCN, LATE, PLUS_DECOUPLING, PLUS_FUSION, PLUS_GNN, PLUS_RECONSTRUCTION, Published, R2PLUS1D,
     SELF_BUILT, SINGLE, STG,
 };
-use crate::{Architecture, GnnKind, NodeSet, StgSystemConfig};
+use crate::{Architecture, Backbone, GnnKind, NodeSet, StgSystemConfig};
 use serde::{Deserialize, Serialize};
 
 /// A table of the paper whose rows can be run.
@@ -35,6 +35,7 @@ pub struct PaperRow {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Variant {
     Convolution(GnnKind),
+    Backbone(Backbone),
     Network { architecture: Architecture, nodes: NodeSet, contrast: bool },
     EarlyFusion,
 }
@@ -84,7 +85,17 @@ impl PaperTable {
                 row("GAT", Some(GAT), OTHER_TEST, Variant::Convolution(GnnKind::Gat)),
                 row("GraphSAGE", Some(STG), REPEATED, Variant::Convolution(GnnKind::Sage)),
             ],
-            PaperTable::Backbones => vec![],
+            PaperTable::Backbones => vec![
+                row(
+                    "self-built CNN",
+                    Some(SELF_BUILT),
+                    SELF_BUILT_IS,
+                    Variant::Backbone(Backbone::SelfBuilt),
+                ),
+                row("R(2+1)D-18", Some(R2PLUS1D), BETTER, Variant::Backbone(Backbone::R2plus1d18)),
+                row("3D ResNet-18", Some(STG), REPEATED, Variant::Backbone(Backbone::R3d18)),
+                row("MedicalNet-18", None, NOT_PUBLISHED, Variant::Backbone(Backbone::Medicalnet18)),
+            ],
             PaperTable::Fusion => vec![
                 row("3D ResNet-18, CT alone", Some(SINGLE), IMPOSSIBLE, network(Flat, NodeSet::Ct, false)),
                 row("3D CNN, early fusion", Some(EARLY), WHOLE_YEARS, Variant::EarlyFusion),
@@ -130,6 +141,7 @@ impl PaperRow {
         let mut config = base.clone();
         match self.variant {
             Variant::Convolution(gnn) => config.model.gnn = gnn,
+            Variant::Backbone(backbone) => config.encoder = config.encoder.backbone(backbone),
             Variant::EarlyFusion => {
                 config.training.loss.contrast = None;
                 return RowModel::EarlyFusion(config);

@@ -1,13 +1,16 @@
+use super::backbone::{Backbone, read_weights};
+use crate::features::Cells;
+use crate::random_projection::RandomProjection;
 use crate::{
-    ANATOMY, CtEncoderConfig, Error, PatientMasks, PreparedImages, PreprocessConfig, Result, StgSystemConfig,
-    image_features, preprocess,
+    ANATOMY, CtEncoderConfig, Error, PatientMasks, Pooling, PreparedImages, PreprocessConfig, Result, Roi,
+    StgSystemConfig, preprocess,
 };
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use oncograph_core::{Argument, AtFile, Seed};
 use oncograph_datasets::cache::{CacheKey, FeatureCache, Features};
 use oncograph_datasets::crlm::{CrlmImages, ImageFiles, LoadOptions, Structure, SubjectFiles};
-use oncograph_encoder::{Checkpoint, FoldedVideoResNet, VideoResNetConfig};
-use oncograph_nn::{ParamStore, Precision};
+use oncograph_encoder::Checkpoint;
+use oncograph_nn::Precision;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +20,7 @@ const VERSION: &str = "stg_crlm image features 2";
 /// The features of one patient's image nodes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CtFeatures {
-    /// \[6 nodes, 3 levels, d\], node by node.
+    /// \[6 nodes, levels, d\], node by node; [`Pooling`] gives the levels and d.
     pub values: Vec<f32>,
     /// The centroid of each anatomical node, each coordinate in \[0, 1\] of the encoder's input.
     pub centroids: [[f32; 3]; 5],
@@ -32,14 +35,15 @@ pub struct CtFeatures {
 /// Two frozen backbones, one for masked organs and one for the CT node (S-04), with the preprocessing before them.
 #[derive(Debug)]
 pub struct CtEncoder {
-    organs: FoldedVideoResNet,
-    ct: FoldedVideoResNet,
+    organs: Backbone,
+    /// `None` where it is the same network, in memory as well.
+    ct: Option<Backbone>,
+    projection: Option<RandomProjection>,
     cache: Option<FeatureCache>,
     config: CtEncoderConfig,
     load: LoadOptions,
     preprocess: PreprocessConfig,
     seed: Seed,
-    device: Device,
     features: usize,
 }
 
@@ -49,7 +53,8 @@ impl CtEncoder {
     /// # Errors
     /// A checkpoint that cannot be read or does not fit.
     pub fn new(config: &StgSystemConfig, seed: Seed, device: &Device) -> Result<Self> {
-        let weights = config.encoder.weights.as_deref().map(read_weights).transpose()?;
+        let weights = config.encoder.weights.as_deref();
+        let weights = weights.map(|path| read_weights(&config.encoder, path)).transpose()?;
         CtEncoder::with_weights(config, weights.as_ref(), seed, device)
     }
 
@@ -60,31 +65,24 @@ impl CtEncoder {
         seed: Seed,
         device: &Device,
     ) -> Result<Self> {
-        let network = VideoResNetConfig::r3d_18(1).base_width(config.encoder.base_width);
-        let build = |name: &str| -> Result<FoldedVideoResNet> {
-            let store = ParamStore::new(seed.stream("encoder").stream(name));
-            let built = network.build(store.var_builder(DType::F32, device))?;
-            if let Some(weights) = weights {
-                weights.load_strict(&store).map_err(|e| match &config.encoder.weights {
-                    Some(path) => Error::from(AtFile::new(path, e)),
-                    None => e.into(),
-                })?;
-            }
-            Ok(built.folded()?)
-        };
+        let build =
+            |name: &str| Backbone::new(&config.encoder, weights, seed.stream("encoder").stream(name), device);
         let organs = build("organs")?;
-        // With the same weights both are one, in memory as well.
-        let ct = if weights.is_some() { organs.clone() } else { build("ct")? };
+        // With the same weights both are one.
+        let ct = if weights.is_some() { None } else { Some(build("ct")?) };
+        let (channels, pooling) = (config.encoder.channels(), config.encoder.pooling);
+        let projection = (pooling == Pooling::ConcatRp)
+            .then(|| RandomProjection::new(73 * channels, 8 * channels, seed.stream("projection")));
         Ok(CtEncoder {
             organs,
             ct,
+            projection,
             cache: None,
             config: config.encoder.clone(),
             load: config.load.clone(),
             preprocess: config.preprocess.clone(),
             seed,
-            device: device.clone(),
-            features: 8 * network.feature_channels(),
+            features: pooling.features(channels),
         })
     }
 
@@ -117,10 +115,11 @@ impl CtEncoder {
         let mut inputs = files(subject)?;
         inputs.extend(self.config.weights.clone());
         let key = (&self.preprocess, &self.load, self.config.base_width, self.seed);
-        let key = match Precision::current() {
+        let key = match (Precision::current(), self.config.options()) {
             // As before there were others.
-            Precision::F32 => CacheKey::new(&inputs, &key, VERSION)?,
-            precision => CacheKey::new(&inputs, &(key, precision), VERSION)?,
+            (Precision::F32, None) => CacheKey::new(&inputs, &key, VERSION)?,
+            (precision, None) => CacheKey::new(&inputs, &(key, precision), VERSION)?,
+            (precision, Some(options)) => CacheKey::new(&inputs, &(key, precision, options), VERSION)?,
         };
         if let Ok(Some(stored)) = cache.get(&key)
             && let Some(features) = from_stored(&stored)
@@ -128,7 +127,7 @@ impl CtEncoder {
             return Ok(features);
         }
         let features = self.images(&self.prepare(subject)?)?;
-        cache.put(&key, &to_stored(&features, self.features)?)?;
+        cache.put(&key, &to_stored(&features, self.config.pooling.levels(), self.features)?)?;
         Ok(features)
     }
 
@@ -145,22 +144,52 @@ impl CtEncoder {
     /// # Errors
     /// An error of candle.
     pub fn images(&self, prepared: &PreparedImages) -> Result<CtFeatures> {
-        let input = prepared.to_tensor(&self.device)?;
+        let input = prepared.to_tensor(&Device::Cpu)?;
+        let whole = || input.narrow(0, 5, 1);
+        // One pass for all structures where masks are laid on its map.
+        let shared = match self.config.roi {
+            Roi::MaskInput => None,
+            Roi::MaskPool => Some(self.organs.map(&whole()?)?),
+        };
         let mut values = vec![];
-        for node in 0..6 {
-            let backbone = if node < 5 { &self.organs } else { &self.ct };
-            let one = input.narrow(0, node, 1)?;
-            if node < 5 && prepared.empty[node] {
-                values.extend(std::iter::repeat_n(0.0, 3 * self.features));
+        for node in 0..5 {
+            if prepared.empty[node] {
+                values.extend(std::iter::repeat_n(0.0, self.config.pooling.levels() * self.features));
                 continue;
             }
-            let map = backbone.forward_features(&one)?;
-            values.extend(image_features(&map)?.flatten_all()?.to_vec1::<f32>()?);
+            values.extend(match &shared {
+                None => self.vectors(&Cells::of(&self.organs.map(&input.narrow(0, node, 1)?)?, None)?)?,
+                Some(map) => {
+                    let [x, y, z] = prepared.masks[node].shape();
+                    let mask = prepared.masks[node].as_slice();
+                    let mask = Tensor::from_slice(mask, (1, 1, z, y, x), &Device::Cpu)?;
+                    self.vectors(&Cells::of(map, Some(&mask.to_device(map.device())?))?)?
+                }
+            });
         }
+        let map = match (&self.ct, shared) {
+            (None, Some(map)) => map,
+            (ct, _) => ct.as_ref().unwrap_or(&self.organs).map(&whole()?)?,
+        };
+        values.extend(self.vectors(&Cells::of(&map, None)?)?);
         let PreparedImages { centroids, empty, kept, numbers, .. } = *prepared;
         // As the cache keeps them.
         let numbers = numbers.map(|n| n.map(|n| f64::from(n as f32)));
         Ok(CtFeatures { values, centroids, empty, kept, numbers })
+    }
+
+    /// The vectors of a node from the cells of its map (S-01).
+    fn vectors(&self, cells: &Cells<'_>) -> Result<Vec<f32>> {
+        let vectors = match self.config.pooling {
+            Pooling::Grid2Weighted => cells.pyramid()?,
+            Pooling::Pool2 => cells.octants()?,
+            Pooling::ConcatProject | Pooling::ConcatRp => cells.concatenated()?,
+        };
+        let values = vectors.flatten_all()?.to_vec1()?;
+        Ok(match &self.projection {
+            Some(projection) => projection.apply(&values),
+            None => values,
+        })
     }
 }
 
@@ -176,15 +205,6 @@ pub fn prepare_images(
     let images = subject.load(load)?;
     preprocess(&images.ct, &masks(&images), config)
         .map_err(|e| Error::Subject { subject: subject.id.clone(), source: Box::new(e) })
-}
-
-/// The weights of the backbone from a checkpoint of the video network, as the one-channel backbone takes them.
-pub(crate) fn read_weights(path: &Path) -> Result<Checkpoint> {
-    let read = || Checkpoint::read(path)?.without("fc.").fold_stem("stem.0.weight", 1);
-    read().map_err(|e| match e {
-        e @ oncograph_encoder::Error::AtFile(_) => e.into(),
-        e => AtFile::new(path, e).into(),
-    })
 }
 
 /// The parameters of a checkpoint by name.
@@ -226,10 +246,10 @@ fn files(subject: &SubjectFiles) -> Result<Vec<PathBuf>> {
 /// What stands in a file for the share of a structure that was not segmented.
 const NOT_SEGMENTED: f32 = -1.0;
 
-fn to_stored(features: &CtFeatures, width: usize) -> Result<Features> {
+fn to_stored(features: &CtFeatures, levels: usize, width: usize) -> Result<Features> {
     let empty = features.empty.iter().map(|&e| f32::from(u8::from(e))).collect();
     Ok(Features::new()
-        .array("features", &[6, 3, width], features.values.clone())?
+        .array("features", &[6, levels, width], features.values.clone())?
         .array("centroids", &[5, 3], features.centroids.as_flattened().to_vec())?
         .array("empty", &[5], empty)?
         .array("kept", &[5], features.kept.map(|kept| kept.unwrap_or(NOT_SEGMENTED)).to_vec())?
@@ -252,4 +272,88 @@ fn from_stored(stored: &Features) -> Option<CtFeatures> {
     features.centroids.as_flattened_mut().copy_from_slice(centroids.get(..15)?);
     features.empty.iter_mut().zip(&empty).for_each(|(e, v)| *e = *v != 0.0);
     Some(features)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Backbone as Kind, StgPreset};
+    use oncograph_imaging::{Frame, Grid, Volume};
+
+    /// A patient with all structures but the hepatic veins.
+    fn prepared(mask: impl Fn([usize; 3], usize) -> f32) -> PreparedImages {
+        let grid = Grid::axis_aligned([40, 40, 8], [1.0; 3], [0.0; 3]).unwrap();
+        let wave = |i: [usize; 3]| ((i[0] + 3 * i[1] + 7 * i[2]) as f32 * 0.37).sin().abs();
+        let empty = [false, false, true, false, false];
+        PreparedImages {
+            ct: Volume::from_fn(grid.clone(), Frame::default(), wave),
+            masks: std::array::from_fn(|node| {
+                let share = |i| if empty[node] { 0.0 } else { mask(i, node) };
+                Volume::from_fn(grid.clone(), Frame::default(), share)
+            }),
+            centroids: [[0.5; 3]; 5],
+            empty,
+            kept: [Some(1.0); 5],
+            numbers: [None; 4],
+        }
+    }
+
+    fn encoder(edit: impl Fn(CtEncoderConfig) -> CtEncoderConfig, pooling: Pooling) -> CtEncoder {
+        let config = StgSystemConfig::new(StgPreset::Paper).encoder(edit(CtEncoderConfig::new(4)));
+        let config = config.pooling(pooling);
+        config.validate().unwrap();
+        CtEncoder::new(&config, Seed::new(1), &Device::Cpu).unwrap()
+    }
+
+    /// S-01 and section 9: every backbone gives every kind of vectors, of the stated width; no two the same.
+    #[test]
+    fn every_backbone_and_pooling_gives_vectors_of_its_width() {
+        let images = prepared(|i, node| f32::from(u8::from(i[0] / 8 == node)));
+        let backbones =
+            [(Kind::R3d18, 32), (Kind::R2plus1d18, 32), (Kind::SelfBuilt, 2), (Kind::Medicalnet18, 32)];
+        let poolings = [
+            (Pooling::Grid2Weighted, 3, 8),
+            (Pooling::Pool2, 1, 8),
+            (Pooling::ConcatProject, 1, 73),
+            (Pooling::ConcatRp, 1, 8),
+        ];
+        let mut all: Vec<Vec<f32>> = vec![];
+        for (kind, channels) in backbones {
+            for (pooling, levels, cells) in poolings {
+                for roi in [Roi::MaskInput, Roi::MaskPool] {
+                    let encoder = encoder(|c| c.backbone(kind).roi(roi), pooling);
+                    assert_eq!(encoder.features(), cells * channels);
+                    let features = encoder.images(&images).unwrap();
+                    let node = levels * encoder.features();
+                    assert_eq!(features.values.len(), 6 * node);
+                    for (at, vectors) in features.values.chunks(node).enumerate() {
+                        assert!(vectors.iter().all(|v| v.is_finite()));
+                        assert_eq!(vectors.iter().all(|v| *v == 0.0), at == 2, "{kind:?} {pooling:?} {at}");
+                    }
+                    let stored = to_stored(&features, levels, encoder.features()).unwrap();
+                    assert_eq!(from_stored(&stored).unwrap().values, features.values);
+                    all.push(features.values);
+                }
+            }
+        }
+        let different = |i: usize| all[..i].iter().all(|other| *other != all[i]);
+        assert!((0..all.len()).all(different));
+    }
+
+    /// S-03: a mask that fills everything leaves the whole map, and the map is computed once.
+    #[test]
+    fn a_mask_of_everything_is_the_whole_map() {
+        let everything = prepared(|_, _| 1.0);
+        let node = |roi: Roi, node: usize| {
+            let encoder = encoder(|c| c.roi(roi), Pooling::Grid2Weighted);
+            let width = 3 * encoder.features();
+            encoder.images(&everything).unwrap().values[node * width..][..width].to_vec()
+        };
+        for (a, b) in node(Roi::MaskPool, 0).iter().zip(node(Roi::MaskInput, 4)) {
+            approx::assert_relative_eq!(*a, b, epsilon = 1e-5);
+        }
+        // The CT has its own random network either way.
+        assert_eq!(node(Roi::MaskPool, 5), node(Roi::MaskInput, 5));
+        assert_ne!(node(Roi::MaskPool, 5), node(Roi::MaskPool, 0));
+    }
 }

@@ -51,7 +51,8 @@ impl StgPipeline {
         };
         let values = flat(images);
         let there: Vec<[bool; NODES]> = images.iter().map(|p| nodes_of(p)).collect();
-        let mut scaler = ImageScaler::fit(&values, &there, train, config.image_scaling.norm)?;
+        let mut scaler = ImageScaler::fit(&values, &there, train, config.image_scaling.norm)?
+            .with_levels(config.encoder.pooling.levels())?;
         if let Some(count) = config.image_scaling.components {
             scaler = scaler.with_components(&values, &there, train, count)?;
         }

@@ -1,13 +1,15 @@
 //! From the files of patients to what the network takes; the same code for a cohort and for one new patient.
 
+mod backbone;
 mod cohort;
 mod encoder;
 mod inputs;
 mod source;
 
+pub(crate) use backbone::read_weights;
 pub use cohort::StgCohort;
+pub(crate) use encoder::weight_tensors;
 pub use encoder::{CtEncoder, CtFeatures, prepare_images};
-pub(crate) use encoder::{read_weights, weight_tensors};
 pub use inputs::{StgInputs, StgPipeline};
 pub use source::CrlmSource;
 
