@@ -37,7 +37,7 @@ pub use baseline::{
     RiskScore, SurvivalForest,
 };
 pub use error::{Error, Result};
-pub use figure::{calibration_plot, learning_curve, risk_tertiles, roc_curves};
+pub use figure::{calibration_plot, learning_curve, risk_tertiles, roc_curves, survival_calibration_plot};
 pub use job::{Job, JobProgress, JobResult};
 pub use nested::Nested;
 pub use permutation::PermuteOutcomes;
