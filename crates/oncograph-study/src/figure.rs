@@ -1,5 +1,6 @@
 use crate::score::by_fold;
 use crate::score::{CALIBRATED_AT, survival_at};
+use crate::wide::tertiles;
 use crate::{Answer, Cohort, Error, Metric, Result, Scores, StudyResults, Target, Task};
 use oncograph_core::{Argument, FollowUp, TimeUnit};
 use oncograph_metrics::{Binning, RocCurve, Survival, calibration_curve, survival_calibration};
@@ -8,7 +9,6 @@ use oncograph_report::chart::{
     LearningCurve, RocSeries, SurvivalGroup, calibration, calibration_at_horizon, kaplan_meier,
     learning_curves, roc,
 };
-use std::collections::BTreeMap;
 
 /// Groups of a calibration plot of probabilities, and of survival.
 const GROUPS: usize = 10;
@@ -28,21 +28,12 @@ pub fn risk_tertiles(
 ) -> Result<Figure> {
     let (task, times) = with_times(data, task, "risk_tertiles")?;
     let held = results.held(model, task);
-    let mut folds: BTreeMap<usize, Vec<(f64, f64, bool)>> = BTreeMap::new();
-    for (row, held) in held.first().into_iter().flatten().enumerate() {
-        let (Some(time), Some(held)) = (times[row], held) else { continue };
-        if let Answer::Survival { risk, .. } = held.answer {
-            folds.entry(held.fold).or_default().push((risk, time.in_years(), time.event()));
-        }
-    }
     let mut groups: [(Vec<f64>, Vec<bool>); 3] = Default::default();
-    for mut fold in folds.into_values() {
-        fold.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let n = fold.len();
-        for (i, (_, time, event)) in fold.into_iter().enumerate() {
-            let group = &mut groups[3 * i / n];
-            group.0.push(time);
-            group.1.push(event);
+    if let Some(first) = held.first() {
+        for (group, time) in tertiles(first, times).into_iter().zip(times) {
+            let (Some(group), Some(time)) = (group, time) else { continue };
+            groups[group].0.push(time.in_years());
+            groups[group].1.push(time.event());
         }
     }
     let named: Vec<_> = ["low risk", "middle", "high risk"]

@@ -29,6 +29,7 @@ mod system;
 mod table;
 mod task;
 pub mod testing;
+mod wide;
 mod workers;
 
 pub use answer::{Answer, Answers};
