@@ -113,6 +113,7 @@ fn study(args: &Args, config: &RunConfig, run: &RunDir, stop: &StopFlag) -> anyh
     let scores = results.score(&cohort, &ScoreOptions::default())?;
     scores.write_metrics(&run.file("metrics.csv"))?;
     results.write_predictions(&cohort, &run.file("predictions.csv"))?;
+    results.write_patients(&cohort, &run.file("patients.csv"))?;
     let card = stg_model_card(system, &cohort, &scores, main);
     let parts =
         StgBundleParts { config: system, seed, cohort: &cohort, results: &results, model: main, card: &card };

@@ -37,7 +37,8 @@ fn the_phantom_run_writes_its_files() -> Outcome {
     let said = stdout(&mut PROGRAM.small(out.path())?)?;
     ensure(said.contains("PHANTOM") && said.contains("constant"), &said)?;
     let run = PROGRAM.only_run(out.path())?;
-    let files = ["config.json", "metrics.csv", "predictions.csv", "bundle/reference.json", "report.html"];
+    let tables = ["metrics.csv", "predictions.csv", "patients.csv"];
+    let files = [&tables[..], &["config.json", "bundle/reference.json", "report.html"]].concat();
     for file in files {
         ensure(run.join(file).is_file(), format!("{file} is missing"))?;
     }

@@ -24,6 +24,9 @@ pub enum Answer {
         median: f64,
         /// The highest time-adjacent accuracy.
         adjacent: f64,
+        /// The Kaplan-Meier survival at the end of years 1, 2, ..., where it is known.
+        #[serde(default)]
+        survival: Option<Vec<f64>>,
     },
     /// A probability for each class, or for each label.
     Probabilities(Vec<f64>),
@@ -37,19 +40,21 @@ impl Answer {
 
     /// The numbers of this answer with their names, as `predictions.csv` lists them.
     pub(crate) fn named(&self, names: &[String]) -> Vec<(String, f64)> {
+        let curve = |survival: &Option<Vec<f64>>| {
+            let yearly: Vec<f64> = survival.iter().flatten().copied().collect();
+            yearly.into_iter().enumerate().map(|(k, p)| (format!("survival_{}y", k + 1), p))
+        };
         match self {
             Answer::Survival { risk, years, survival } => {
                 let mut all = vec![("risk".to_string(), *risk)];
                 all.extend(years.map(|y| ("years".to_string(), y)));
-                let curve = survival.iter().flatten().enumerate();
-                all.extend(curve.map(|(k, p)| (format!("survival_{}y", k + 1), *p)));
+                all.extend(curve(survival));
                 all
             }
-            Answer::ConstantTime { mean, median, adjacent } => vec![
-                ("mean_years".into(), *mean),
-                ("median_years".into(), *median),
-                ("adjacent_years".into(), *adjacent),
-            ],
+            Answer::ConstantTime { mean, median, adjacent, survival } => {
+                let names = ["mean_years", "median_years", "adjacent_years"].map(String::from);
+                names.into_iter().zip([*mean, *median, *adjacent]).chain(curve(survival)).collect()
+            }
             Answer::Probabilities(p) => {
                 let name = |k: usize| names.get(k).cloned().unwrap_or_else(|| k.to_string());
                 p.iter().enumerate().map(|(k, p)| (name(k), *p)).collect()

@@ -1,15 +1,18 @@
 use crate::score::by_fold;
+use crate::score::{CALIBRATED_AT, survival_at};
+use crate::wide::tertiles;
 use crate::{Answer, Cohort, Error, Metric, Result, Scores, StudyResults, Target, Task};
-use oncograph_core::Argument;
-use oncograph_metrics::{Binning, RocCurve, calibration_curve};
+use oncograph_core::{Argument, FollowUp, TimeUnit};
+use oncograph_metrics::{Binning, RocCurve, Survival, calibration_curve, survival_calibration};
 use oncograph_report::Figure;
 use oncograph_report::chart::{
-    LearningCurve, RocSeries, SurvivalGroup, calibration, kaplan_meier, learning_curves, roc,
+    LearningCurve, RocSeries, SurvivalGroup, calibration, calibration_at_horizon, kaplan_meier,
+    learning_curves, roc,
 };
-use std::collections::BTreeMap;
 
-/// Groups of a calibration plot.
+/// Groups of a calibration plot of probabilities, and of survival.
 const GROUPS: usize = 10;
+const QUINTILES: usize = 5;
 
 /// Kaplan-Meier curves by thirds of a model's held-out risk in the first repetition, with the log-rank p.
 ///
@@ -23,26 +26,14 @@ pub fn risk_tertiles(
     model: &str,
     task: &str,
 ) -> Result<Figure> {
-    let found = data.tasks().iter().find(|t| t.name == task);
-    let Some((task, Target::Survival(times))) = found.map(|t| (t, &t.target)) else {
-        return Err(Argument::new("risk_tertiles", "task", "one with times", task).into());
-    };
+    let (task, times) = with_times(data, task, "risk_tertiles")?;
     let held = results.held(model, task);
-    let mut folds: BTreeMap<usize, Vec<(f64, f64, bool)>> = BTreeMap::new();
-    for (row, held) in held.first().into_iter().flatten().enumerate() {
-        let (Some(time), Some(held)) = (times[row], held) else { continue };
-        if let Answer::Survival { risk, .. } = held.answer {
-            folds.entry(held.fold).or_default().push((risk, time.in_years(), time.event()));
-        }
-    }
     let mut groups: [(Vec<f64>, Vec<bool>); 3] = Default::default();
-    for mut fold in folds.into_values() {
-        fold.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let n = fold.len();
-        for (i, (_, time, event)) in fold.into_iter().enumerate() {
-            let group = &mut groups[3 * i / n];
-            group.0.push(time);
-            group.1.push(event);
+    if let Some(first) = held.first() {
+        for (group, time) in tertiles(first, times).into_iter().zip(times) {
+            let (Some(group), Some(time)) = (group, time) else { continue };
+            groups[group].0.push(time.in_years());
+            groups[group].1.push(time.event());
         }
     }
     let named: Vec<_> = ["low risk", "middle", "high risk"]
@@ -120,6 +111,44 @@ pub fn calibration_plot(
     Ok(calibration(&points, &format!("probability of {}, {positive}", task.name))?.titled(model))
 }
 
+/// Kaplan-Meier survival at 3 years against the predicted one, in five groups of the held-out rows of the first repetition.
+///
+/// # Errors
+/// A task without times; a model without survival curves.
+pub fn survival_calibration_plot(
+    results: &StudyResults,
+    data: &(impl Cohort + ?Sized),
+    model: &str,
+    task: &str,
+) -> Result<Figure> {
+    let operation = "survival_calibration_plot";
+    let (task, times) = with_times(data, task, operation)?;
+    let held = results.held(model, task);
+    let (mut known, mut predicted) = (vec![], vec![]);
+    for (held, time) in held.first().into_iter().flatten().zip(times) {
+        let (Some(held), Some(time)) = (held, time) else { continue };
+        let curve = survival_at(&held.answer, CALIBRATED_AT);
+        let expected = "one with survival at 3 years";
+        predicted.push(curve.ok_or_else(|| Argument::new(operation, "model", expected, model))?);
+        known.push(*time);
+    }
+    let survival = Survival::of(&known, TimeUnit::Years)?;
+    let calibration = survival_calibration(&survival, &predicted, CALIBRATED_AT as f64, QUINTILES)?;
+    Ok(calibration_at_horizon(&calibration, "years")?.titled(format!("Calibration, {}: {model}", task.name)))
+}
+
+/// A task and its times.
+pub(crate) fn with_times<'a>(
+    data: &'a (impl Cohort + ?Sized),
+    task: &str,
+    operation: &'static str,
+) -> Result<(&'a Task, &'a [Option<FollowUp>])> {
+    match data.tasks().iter().find(|t| t.name == task).map(|t| (t, &t.target)) {
+        Some((found, Target::Survival(times))) => Ok((found, times)),
+        _ => Err(Argument::new(operation, "task", "one with times", task).into()),
+    }
+}
+
 /// A task and the name of the second of its two classes.
 fn two_classes<'a>(
     data: &'a (impl Cohort + ?Sized),
@@ -170,8 +199,20 @@ mod tests {
     use super::*;
     use crate::ScoreOptions;
     use crate::testing::Toy;
-    use crate::{Logistic, Penalty, Study};
+    use crate::{CoxLasso, CoxRidge, Logistic, Penalty, Study};
     use oncograph_train::RunDir;
+
+    #[test]
+    fn survival_is_calibrated_where_a_model_gives_it() {
+        let (toy, folder) = (Toy::new(120), tempfile::tempdir().unwrap());
+        let run = RunDir::create(folder.path()).unwrap();
+        let study = Study::new(&toy, &run).baseline(CoxRidge::new(1.0)).baseline(CoxLasso::new());
+        let results = study.run().unwrap();
+        let figure = survival_calibration_plot(&results, &toy, "Cox, ridge", "survival").unwrap();
+        assert!(figure.alt().contains("survival at 3 years"), "{}", figure.alt());
+        let error = survival_calibration_plot(&results, &toy, "Cox, lasso", "survival").unwrap_err();
+        assert!(error.to_string().contains("survival at 3 years"), "{error}");
+    }
 
     #[test]
     fn the_area_under_the_drawn_curve_is_the_score() {

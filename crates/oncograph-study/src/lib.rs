@@ -29,6 +29,7 @@ mod system;
 mod table;
 mod task;
 pub mod testing;
+mod wide;
 mod workers;
 
 pub use answer::{Answer, Answers};
@@ -37,7 +38,7 @@ pub use baseline::{
     RiskScore, SurvivalForest,
 };
 pub use error::{Error, Result};
-pub use figure::{calibration_plot, learning_curve, risk_tertiles, roc_curves};
+pub use figure::{calibration_plot, learning_curve, risk_tertiles, roc_curves, survival_calibration_plot};
 pub use job::{Job, JobProgress, JobResult};
 pub use nested::Nested;
 pub use permutation::PermuteOutcomes;

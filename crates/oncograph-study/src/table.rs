@@ -70,7 +70,8 @@ impl ScoreTable {
             Some(e) => Cell::interval(e.value, e.low, e.high, self.digits),
             None => Cell::missing(why),
         };
-        rows.iter().fold(ReportTable::new(self.caption.clone(), header), |table, row| {
+        let empty = ReportTable::new(self.caption.clone(), header);
+        let table = rows.iter().fold(empty, |table, row| {
             let mut cells = vec![Cell::text(row.model.clone())];
             if self.parameters {
                 cells.push(match row.parameters {
@@ -78,7 +79,9 @@ impl ScoreTable {
                     n => Cell::count(n),
                 });
             }
-            cells.extend(metrics.iter().map(|m| cell(row.metric(*m), "undefined")));
+            // What a model does not give is not the same as what has no value on these rows.
+            let why = |m| if row.metrics.iter().any(|own| own.0 == m) { "undefined" } else { "-" };
+            cells.extend(metrics.iter().map(|m| cell(row.metric(*m), why(*m))));
             if lead {
                 cells.push(cell(row.behind, "-"));
             }
@@ -86,8 +89,27 @@ impl ScoreTable {
                 true => table.emphasised_row(cells),
                 false => table.row(cells),
             }
-        })
+        });
+        match patients(&rows) {
+            Some(over) => table.note(over),
+            None => table,
+        }
     }
+}
+
+/// The sentence that names who is scored.
+fn patients(rows: &[&ScoreRow]) -> Option<String> {
+    let range = |of: &dyn Fn(&ScoreRow) -> Option<usize>| {
+        let all: Vec<usize> = rows.iter().filter_map(|row| of(row)).collect();
+        let (low, high) = (all.iter().min()?, all.iter().max()?);
+        Some(if low == high { low.to_string() } else { format!("{low} to {high}") })
+    };
+    let events = match range(&|row| row.events) {
+        Some(events) => format!(", {events} of them with the event"),
+        None => String::new(),
+    };
+    let rows = range(&|row| Some(row.rows))?;
+    Some(format!("Over {rows} rows with a known outcome and a prediction in every repetition{events}."))
 }
 
 #[cfg(test)]
@@ -101,6 +123,7 @@ mod tests {
             task: "survival".into(),
             rows: 3,
             parameters,
+            events: Some(2),
             metrics: vec![(Metric::CIndex, None)],
             behind: None,
             over_repeats: vec![],
@@ -113,5 +136,9 @@ mod tests {
             !plain.contains("1234") && counted.contains("1234") && counted.contains("no network"),
             "{counted}"
         );
+        assert!(plain.contains("Over 3 rows with a known outcome"), "{plain}");
+        assert!(plain.contains("2 of them with the event"), "{plain}");
+        let other = ScoreTable::new("c").metrics([Metric::BrierAt3Years]).of(&scores, "survival").to_text();
+        assert!(plain.contains("undefined") && other.contains("n/a (-)"), "{other}");
     }
 }

@@ -1,9 +1,11 @@
-use super::{Baseline, HORIZON, Inputs, known_classes, known_times, one_by_one, years_and_events};
+use super::{
+    Baseline, HORIZON, Inputs, curve_years, known_classes, known_times, one_by_one, years_and_events,
+};
 use crate::{Answer, Result, Target, Task};
 use oncograph_core::FollowUp;
-use oncograph_metrics::{Survival, TaaMode, time_adjacent_accuracy};
+use oncograph_metrics::{KaplanMeier, Survival, TaaMode, time_adjacent_accuracy};
 
-/// The best that can be answered without looking at a row: for times the best constant by each metric, for classes and
+/// The best that can be answered without looking at a row: for times the best constant by each metric and Kaplan and Meier's survival, for classes and
 /// labels their shares among the training rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Constant;
@@ -50,7 +52,10 @@ fn best(times: &[FollowUp]) -> Result<Answer> {
         }
     }
     let median = 0.5 * (years[(n - 1) / 2] + years[n / 2]);
-    Ok(Answer::ConstantTime { mean: years.iter().sum::<f64>() / n as f64, median, adjacent: best.1 })
+    let curve = KaplanMeier::fit(&survival, 0.95)?;
+    let yearly = curve_years(survival.last_time()).iter().map(|year| curve.at(*year)).collect();
+    let mean = years.iter().sum::<f64>() / n as f64;
+    Ok(Answer::ConstantTime { mean, median, adjacent: best.1, survival: yearly })
 }
 
 #[cfg(test)]
@@ -62,7 +67,8 @@ mod tests {
         let times: Vec<FollowUp> =
             [1.0, 2.0, 3.0, 10.0].iter().map(|y| FollowUp::years(*y, true).unwrap()).collect();
         let found = best(&times).unwrap();
-        assert_eq!(found, Answer::ConstantTime { mean: 4.0, median: 2.5, adjacent: 1.0 });
+        let survival = Some([vec![0.75, 0.5], vec![0.25; 7], vec![0.0]].concat());
+        assert_eq!(found, Answer::ConstantTime { mean: 4.0, median: 2.5, adjacent: 1.0, survival });
         assert!(best(&[]).is_err());
     }
 }

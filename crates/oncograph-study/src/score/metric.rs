@@ -1,39 +1,55 @@
-use super::pairs::{auroc_within, average_precision_within, by_fold, concordance_within, dynamic_auc_within};
+use super::pairs::{auroc_within, average_precision_within, by_fold};
+use super::times;
 use crate::results::Held;
 use crate::{Answer, Target};
-use oncograph_core::FollowUp;
 use oncograph_metrics::{
-    Average, Confusion, MulticlassConfusion, Survival, TaaMode, brier_loss, calibration_slope,
-    expected_calibration_error, mean_absolute_error, mean_squared_error, time_adjacent_accuracy,
+    Average, Confusion, MulticlassConfusion, brier_loss, calibration_slope, expected_calibration_error,
 };
 use serde::{Deserialize, Serialize};
 
-/// The tolerance of time-adjacent accuracy, in years.
-const ADJACENT: f64 = 2.0;
-/// When the time-dependent AUC is read, in years.
-const AUC_AT: f64 = 3.0;
 /// Bins of the calibration error.
 const BINS: usize = 10;
 
-/// A number that a model is judged by. Those that rank compare rows of one fold only.
+/// A number that a model is judged by. Those that rank compare rows of one fold only. Those that correct for censoring weigh a
+/// row by the inverse probability of not being censored, estimated on the rows that its fold did not hold out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Metric {
-    /// Harrell's C-index.
+    /// Harrell's C-index: among the pairs of which it is known who had the event first.
     CIndex,
+    /// Uno's C-index: the same, corrected for censoring (Uno et al., *On the C-statistics for evaluating overall adequacy of
+    /// risk prediction procedures with censored survival data*, Statistics in Medicine 30, 2011).
+    IpcwCIndex,
     /// The share predicted within two years, censored rows as if observed.
     Adjacent,
     /// The same of rows with an event.
     AdjacentEvents,
     /// The same, where a censored row may be predicted later.
     AdjacentCensoringAware,
-    /// Squared error in years².
+    /// Squared error in years², censored rows as if observed.
     SquaredError,
-    /// Absolute error in years.
+    /// The same of rows with an event.
+    SquaredErrorEvents,
+    /// Absolute error in years, censored rows as if observed.
     AbsoluteError,
-    /// Cumulative/dynamic AUC at 3 years.
+    /// The same of rows with an event.
+    AbsoluteErrorEvents,
+    /// Cumulative/dynamic AUC at 1 year, corrected for censoring: who has the event by then against who is followed longer.
+    AucAt1Year,
+    /// The same at 3 years.
     AucAt3Years,
+    /// The same at 5 years.
+    AucAt5Years,
+    /// The Brier score of the survival at 3 years, corrected for censoring (Graf et al., *Assessment and comparison of
+    /// prognostic classification schemes for survival data*, Statistics in Medicine 18, 1999).
+    BrierAt3Years,
+    /// The mean of that score over the years 1 to 5, by trapezoids.
+    IntegratedBrier,
+    /// The Cox coefficient of the predicted log-log survival at 3 years: 1 is right, below 1 predictions are too extreme
+    /// (Austin, Harrell and van Klaveren, *Graphical calibration curves and the integrated calibration index (ICI) for
+    /// survival models*, Statistics in Medicine 39, 2020).
+    CalibrationSlopeAt3Years,
     /// Area under the ROC curve; the mean over classes against the rest, or over labels, where there are several.
     Auroc,
     /// Average precision of the second class, or its mean over labels.
@@ -61,12 +77,20 @@ impl Metric {
     pub fn name(self) -> String {
         match self {
             Metric::CIndex => "C-index",
+            Metric::IpcwCIndex => "C-index, Uno",
             Metric::Adjacent => "TAA",
             Metric::AdjacentEvents => "TAA, events",
             Metric::AdjacentCensoringAware => "TAA, censoring-aware",
             Metric::SquaredError => "MSE (years²)",
+            Metric::SquaredErrorEvents => "MSE, events (years²)",
             Metric::AbsoluteError => "MAE (years)",
+            Metric::AbsoluteErrorEvents => "MAE, events (years)",
+            Metric::AucAt1Year => "AUC at 1 year",
             Metric::AucAt3Years => "AUC at 3 years",
+            Metric::AucAt5Years => "AUC at 5 years",
+            Metric::BrierAt3Years => "Brier score at 3 years",
+            Metric::IntegratedBrier => "integrated Brier score",
+            Metric::CalibrationSlopeAt3Years => "calibration slope at 3 years",
             Metric::Auroc => "AUROC",
             Metric::Auprc => "AUPRC",
             Metric::BalancedAccuracy => "balanced accuracy",
@@ -81,22 +105,19 @@ impl Metric {
         .to_string()
     }
 
-    /// The metrics of a target, the main one first; those of times only where a model gives times.
+    /// The metrics of a target, the main one first; those of times and of survival only where a model gives them.
     pub fn of(target: &Target, held: &[Vec<Option<Held>>]) -> Vec<Metric> {
         use Metric::*;
         match target {
             Target::Survival(_) => {
                 let answers = || held.iter().flatten().flatten().map(|h| &h.answer);
-                let times = answers().any(|a| years(a, Adjacent).is_some());
-                let mut all = vec![CIndex, AucAt3Years];
-                if times {
-                    all.extend([
-                        Adjacent,
-                        AdjacentEvents,
-                        AdjacentCensoringAware,
-                        SquaredError,
-                        AbsoluteError,
-                    ]);
+                let mut all = vec![CIndex, IpcwCIndex, AucAt1Year, AucAt3Years, AucAt5Years];
+                if answers().any(|a| times::years(a, Adjacent).is_some()) {
+                    all.extend([Adjacent, AdjacentEvents, AdjacentCensoringAware]);
+                    all.extend([SquaredError, SquaredErrorEvents, AbsoluteError, AbsoluteErrorEvents]);
+                }
+                if answers().any(|a| times::survival_at(a, 1).is_some()) {
+                    all.extend([BrierAt3Years, IntegratedBrier, CalibrationSlopeAt3Years]);
                 }
                 all
             }
@@ -109,8 +130,8 @@ impl Metric {
         }
     }
 
-    /// Its value on some rows of one repetition; `None` where it is not defined.
-    pub(super) fn value(
+    /// A metric of classes or labels on some rows of one repetition; `None` where it is not defined.
+    pub(super) fn of_probabilities_of(
         self,
         target: &Target,
         held: &[Option<Held>],
@@ -119,11 +140,7 @@ impl Metric {
     ) -> Option<f64> {
         let answered = || rows.iter().filter_map(|&r| Some((r, held[r].as_ref()?)));
         match target {
-            Target::Survival(times) => {
-                let known: Vec<(FollowUp, &Held)> =
-                    answered().filter_map(|(r, h)| Some((times[r]?, h))).collect();
-                self.of_times(&known)
-            }
+            Target::Survival(_) => None,
             Target::Classes { names, classes } => {
                 let known: Vec<(usize, &Held)> =
                     answered().filter_map(|(r, h)| Some((classes[r]?, h))).collect();
@@ -138,38 +155,6 @@ impl Metric {
                 let all: Option<Vec<f64>> = (0..names.len()).map(one).collect();
                 all.map(|a| a.iter().sum::<f64>() / names.len() as f64)
             }
-        }
-    }
-
-    fn of_times(self, known: &[(FollowUp, &Held)]) -> Option<f64> {
-        let ranked = || {
-            let row = |(f, h): &(FollowUp, &Held)| match h.answer {
-                Answer::Survival { risk, .. } => Some((h.fold, (f.in_years(), f.event(), risk))),
-                // Constants tie everybody.
-                Answer::ConstantTime { .. } => Some((h.fold, (f.in_years(), f.event(), 0.0))),
-                Answer::Probabilities(_) => None,
-            };
-            known.iter().map(row).collect::<Option<Vec<_>>>().map(|rows| by_fold(rows.into_iter()))
-        };
-        match self {
-            Metric::CIndex => return concordance_within(&ranked()?),
-            Metric::AucAt3Years => return dynamic_auc_within(&ranked()?, AUC_AT),
-            _ => {}
-        }
-        let predicted: Vec<f64> = known.iter().map(|(_, h)| years(&h.answer, self)).collect::<Option<_>>()?;
-        let time: Vec<f64> = known.iter().map(|(f, _)| f.in_years()).collect();
-        let event: Vec<bool> = known.iter().map(|(f, _)| f.event()).collect();
-        let adjacent = |mode| {
-            let survival = Survival::new(&time, &event).ok()?;
-            time_adjacent_accuracy(&survival, &predicted, ADJACENT, mode).ok()
-        };
-        match self {
-            Metric::Adjacent => adjacent(TaaMode::All),
-            Metric::AdjacentEvents => adjacent(TaaMode::EventsOnly),
-            Metric::AdjacentCensoringAware => adjacent(TaaMode::CensorAware),
-            Metric::SquaredError => mean_squared_error(&time, &predicted).ok(),
-            Metric::AbsoluteError => mean_absolute_error(&time, &predicted).ok(),
-            _ => None,
         }
     }
 
@@ -247,19 +232,6 @@ impl Metric {
     }
 }
 
-/// The time that a metric compares with the truth.
-fn years(answer: &Answer, metric: Metric) -> Option<f64> {
-    match answer {
-        Answer::Survival { years, .. } => *years,
-        Answer::ConstantTime { mean, median, adjacent } => Some(match metric {
-            Metric::SquaredError => *mean,
-            Metric::AbsoluteError => *median,
-            _ => *adjacent,
-        }),
-        Answer::Probabilities(_) => None,
-    }
-}
-
 fn probability(held: &Held, class: usize) -> Option<f64> {
     match &held.answer {
         Answer::Probabilities(p) => p.get(class).copied(),
@@ -276,27 +248,13 @@ mod tests {
     }
 
     #[test]
-    fn constants_are_judged_by_the_best_of_each_metric() {
-        let time = |years, event| Some(FollowUp::years(years, event).unwrap());
-        let target = Target::Survival(vec![time(1.0, true), time(2.0, true), time(9.0, false)]);
-        let constant = Answer::ConstantTime { mean: 4.0, median: 2.0, adjacent: 1.5 };
-        let all = vec![held(0, constant.clone()), held(0, constant.clone()), held(0, constant)];
-        let value = |m: Metric| m.value(&target, &all, &[0, 1, 2], 0.5).unwrap();
-        assert_eq!(value(Metric::CIndex), 0.5);
-        assert!((value(Metric::SquaredError) - (9.0 + 4.0 + 25.0) / 3.0).abs() < 1e-12);
-        assert!((value(Metric::AbsoluteError) - (1.0 + 0.0 + 7.0) / 3.0).abs() < 1e-12);
-        assert!((value(Metric::Adjacent) - 2.0 / 3.0).abs() < 1e-12);
-        assert_eq!(value(Metric::AdjacentEvents), 1.0);
-    }
-
-    #[test]
     fn classes_by_hand() {
         let names = ["a", "b", "c"].map(String::from).to_vec();
         let target = Target::Classes { names, classes: vec![Some(0), Some(1), Some(2), None] };
         let p = |a: f64, b: f64| Answer::Probabilities(vec![a, b, 1.0 - a - b]);
         let all =
             vec![held(0, p(0.6, 0.3)), held(0, p(0.5, 0.4)), held(0, p(0.1, 0.2)), held(0, p(0.9, 0.0))];
-        let value = |m: Metric| m.value(&target, &all, &[0, 1, 2, 3], 0.5);
+        let value = |m: Metric| m.of_probabilities_of(&target, &all, &[0, 1, 2, 3], 0.5);
         assert!((value(Metric::Accuracy).unwrap() - 2.0 / 3.0).abs() < 1e-12);
         assert_eq!(value(Metric::Auroc), Some(1.0));
         assert_eq!(value(Metric::Sensitivity), None);
@@ -309,7 +267,7 @@ mod tests {
         let target = Target::Classes { names, classes: vec![Some(0), Some(1), Some(1)] };
         let p = |yes: f64| held(0, Answer::Probabilities(vec![1.0 - yes, yes]));
         let all = vec![p(0.2), p(0.4), p(0.8)];
-        let at = |m: Metric, threshold| m.value(&target, &all, &[0, 1, 2], threshold).unwrap();
+        let at = |m: Metric, threshold| m.of_probabilities_of(&target, &all, &[0, 1, 2], threshold).unwrap();
         assert_eq!((at(Metric::Sensitivity, 0.5), at(Metric::Sensitivity, 0.3)), (0.5, 1.0));
         assert!((at(Metric::Accuracy, 0.5) - 2.0 / 3.0).abs() < 1e-12);
         assert!((at(Metric::Brier, 0.5) - (0.04 + 0.36 + 0.04) / 3.0).abs() < 1e-12);

@@ -2,16 +2,21 @@
 
 mod metric;
 mod pairs;
+mod ready;
+mod times;
 
 pub use metric::Metric;
 pub(crate) use pairs::by_fold;
+pub(crate) use times::{CALIBRATED_AT, survival_at};
 
 use crate::csv_file::write_csv;
 use crate::results::Held;
-use crate::{Cohort, Result, StudyResults, Task};
+use crate::{Cohort, Result, StudyResults, Target, Task};
 use oncograph_metrics::{BootstrapConfig, BootstrapInterval, IntervalMethod, bootstrap};
+use ready::{Draw, Ready};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+use times::Censoring;
 
 /// An estimate and its interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -85,6 +90,9 @@ pub struct ScoreRow {
     pub task: String,
     /// Rows that are scored: those with a known outcome and an answer in every repetition.
     pub rows: usize,
+    /// Those of them whose event was seen; `None` for a task without times.
+    #[serde(default)]
+    pub events: Option<usize>,
     /// Trained parameters of the model of one fold.
     pub parameters: usize,
     /// The metrics of the task, the main one first; `None` where a metric has no value.
@@ -127,6 +135,8 @@ impl ScoreRow {
 /// - each repetition of the cross-validation is scored by itself, and a score is the mean over repetitions; scoring the mean
 ///   of several repetitions' predictions would score an ensemble;
 /// - a metric that ranks rows compares rows of one fold only, since the models of two folds have no common scale;
+/// - a metric that corrects for censoring takes its weights from the training and validation rows of each fold; an event that
+///   is later than their follow-up has no weight;
 /// - an interval is that of the same number over resampled rows and, where there are several, resampled repetitions; all
 ///   models see the same resamples, so that differences are paired;
 /// - rows whose outcome is unknown, or that a model did not answer in every repetition, are left out.
@@ -188,12 +198,12 @@ impl StudyResults {
 
     /// The main metric of a model on a task by the one rule, without an interval; `None` if it has no value.
     pub fn main_metric(&self, model: &str, task: &Task) -> Option<f64> {
-        let held = self.held(model, task);
-        let options = ScoreOptions::default();
-        let scorer = Scorer { task, held: &held, options: &options, seed: self.seed };
-        let rows = scorer.rows();
+        let (held, censoring) = (self.held(model, task), Censoring::new(self, task));
         let metric = *Metric::of(&task.target, &held).first()?;
-        scorer.mean(&held, metric, &rows, None)
+        let options = ScoreOptions::default();
+        let scorer = Scorer { task, held: &held, censoring: &censoring, options: &options, seed: self.seed };
+        let rows = scorer.rows();
+        mean(&scorer.ready(metric), &scorer.draw(&rows), None)
     }
 }
 
@@ -254,102 +264,121 @@ fn score(results: &StudyResults, tasks: &[Task], options: &ScoreOptions) -> Resu
     let mut rows = vec![];
     for task in tasks {
         let held: Vec<Held2> = models.iter().map(|m| results.held(m, task)).collect();
+        let censoring = Censoring::new(results, task);
+        let scorer = |held| Scorer { task, held, censoring: &censoring, options, seed: results.seed };
         let of_reference = models.iter().position(|m| Some(*m) == reference.as_deref()).map(|k| &held[k]);
         for (model, own) in models.iter().zip(&held) {
-            let scorer = Scorer { task, held: own, options, seed: results.seed };
-            rows.extend(scorer.row(results, model, of_reference.filter(|r| !std::ptr::eq(*r, own)))?);
+            let other = of_reference.filter(|r| !std::ptr::eq(*r, own)).map(scorer);
+            rows.extend(scorer(own).row(results, model, other.as_ref())?);
         }
     }
     Ok(Scores { rows, reference: reference.unwrap_or_default() })
 }
 
-/// The first metric of a model on a task over all folds; `None` if it has no value.
 /// Answers by repetition and row.
 type Held2 = Vec<Vec<Option<Held>>>;
 
 struct Scorer<'a> {
     task: &'a Task,
     held: &'a Held2,
+    censoring: &'a Censoring,
     options: &'a ScoreOptions,
     seed: oncograph_core::Seed,
 }
 
 /// A number of some of the patients and, where models were trained several times, of some of the repetitions.
-type Statistic<'a> = dyn Fn(&[usize], Option<&[usize]>) -> Option<f64> + Sync + 'a;
+type Statistic<'a> = dyn Fn(&Draw<'_>, Option<&[usize]>) -> Option<f64> + Sync + 'a;
 
-impl Scorer<'_> {
+/// The mean over repetitions of a metric; `None` if one of them has no value. `repeats`: those that were drawn.
+fn mean(ready: &[Option<Ready<'_>>], draw: &Draw<'_>, repeats: Option<&[usize]>) -> Option<f64> {
+    let one = |r: usize| ready[r].as_ref()?.of(draw);
+    let all: Option<Vec<f64>> = match repeats {
+        Some(drawn) => drawn.iter().map(|&r| one(r)).collect(),
+        None => (0..ready.len()).map(one).collect(),
+    };
+    all.filter(|a| !a.is_empty()).map(|a| a.iter().sum::<f64>() / a.len() as f64)
+}
+
+impl<'a> Scorer<'a> {
     /// Rows with a known outcome and an answer in every repetition.
     fn rows(&self) -> Vec<usize> {
         let answered = |row: &usize| self.held.iter().all(|r| r[*row].is_some());
         (0..self.task.target.len()).filter(|&r| self.task.target.known(r)).filter(answered).collect()
     }
 
-    /// The mean over repetitions of a metric; `None` if one of them has no value. `repeats`: those that were drawn.
-    fn mean(&self, held: &Held2, metric: Metric, rows: &[usize], repeats: Option<&[usize]>) -> Option<f64> {
-        let one = |r: usize| metric.value(&self.task.target, &held[r], rows, self.options.threshold);
-        let all: Option<Vec<f64>> = match repeats {
-            Some(drawn) => drawn.iter().map(|&r| one(r)).collect(),
-            None => (0..held.len()).map(one).collect(),
+    fn events(&self, rows: &[usize]) -> Option<usize> {
+        let Target::Survival(times) = &self.task.target else { return None };
+        Some(rows.iter().filter(|&&r| times[r].is_some_and(|f| f.event())).count())
+    }
+
+    fn draw<'d>(&self, rows: &'d [usize]) -> Draw<'d> {
+        Draw::new(rows, self.task.target.len())
+    }
+
+    /// A metric in each repetition.
+    fn ready(&self, metric: Metric) -> Vec<Option<Ready<'a>>> {
+        let one = |(repeat, held): (usize, &'a Vec<Option<Held>>)| match &self.task.target {
+            Target::Survival(all) => times::prepare(metric, all, held, self.censoring.of_repeat(repeat)),
+            target => Some(Ready::Anew { metric, target, held, threshold: self.options.threshold }),
         };
-        all.filter(|a| !a.is_empty()).map(|a| a.iter().sum::<f64>() / a.len() as f64)
+        self.held.iter().enumerate().map(one).collect()
+    }
+
+    fn interval(&self, known: &[usize], statistic: &Statistic<'_>) -> Option<Estimate> {
+        let config = self.options.bootstrap(known.len(), self.held.len());
+        // One stream for all models: they see the same resamples.
+        let seed = self.seed.stream("bootstrap").stream(&self.task.name);
+        let n = known.len() + if self.held.len() > 1 { self.held.len() } else { 0 };
+        let drawn = |drawn: &[usize]| {
+            let rows: Vec<usize> = drawn.iter().filter_map(|&i| known.get(i).copied()).collect();
+            let repeats: Vec<usize> =
+                drawn.iter().filter(|&&i| i >= known.len()).map(|i| i - known.len()).collect();
+            statistic(&self.draw(&rows), Some(repeats.as_slice()).filter(|r| !r.is_empty()))
+        };
+        let BootstrapInterval { estimate, lower, upper, .. } =
+            bootstrap(n, &config, &mut seed.rng(), drawn).ok()?;
+        Some(Estimate { value: estimate, low: lower, high: upper })
     }
 
     fn row(
         &self,
         results: &StudyResults,
         model: &str,
-        reference: Option<&Held2>,
+        reference: Option<&Scorer<'_>>,
     ) -> Result<Option<ScoreRow>> {
         let known = self.rows();
         if known.is_empty() {
             return Ok(None);
         }
-        let metrics = Metric::of(&self.task.target, self.held);
-        let config = self.options.bootstrap(known.len(), self.held.len());
-        config.validate()?;
-        // One stream for all models: they see the same resamples.
-        let seed = self.seed.stream("bootstrap").stream(&self.task.name);
-        let interval = |statistic: &Statistic<'_>| {
-            let n = known.len() + if self.held.len() > 1 { self.held.len() } else { 0 };
-            let drawn = |drawn: &[usize]| {
-                let rows: Vec<usize> = drawn.iter().filter_map(|&i| known.get(i).copied()).collect();
-                let repeats: Vec<usize> =
-                    drawn.iter().filter(|&&i| i >= known.len()).map(|i| i - known.len()).collect();
-                statistic(&rows, Some(repeats.as_slice()).filter(|r| !r.is_empty()))
-            };
-            let found = bootstrap(n, &config, &mut seed.rng(), drawn).ok();
-            found.map(|BootstrapInterval { estimate, lower, upper, .. }| Estimate {
-                value: estimate,
-                low: lower,
-                high: upper,
-            })
+        self.options.bootstrap(known.len(), self.held.len()).validate()?;
+        let metrics: Vec<(Metric, Vec<Option<Ready<'_>>>)> =
+            Metric::of(&self.task.target, self.held).into_iter().map(|m| (m, self.ready(m))).collect();
+        let estimate = |ready: &Vec<Option<Ready<'_>>>| {
+            self.interval(&known, &|draw, repeats| mean(ready, draw, repeats))
         };
-        let estimates = metrics
-            .iter()
-            .map(|m| (*m, interval(&|rows, repeats| self.mean(self.held, *m, rows, repeats))))
-            .collect();
-        let behind = reference.zip(metrics.first()).and_then(|(other, first)| {
-            interval(&|rows, repeats| {
-                Some(self.mean(other, *first, rows, repeats)? - self.mean(self.held, *first, rows, repeats)?)
+        let first = metrics.first().map(|m| &m.1);
+        let behind = reference.zip(metrics.first()).and_then(|(other, (metric, own))| {
+            let other = other.ready(*metric);
+            self.interval(&known, &|draw, repeats| {
+                Some(mean(&other, draw, repeats)? - mean(own, draw, repeats)?)
             })
         });
-        let over = |r: usize| {
-            metrics.first()?.value(&self.task.target, &self.held[r], &known, self.options.threshold)
-        };
+        let all = self.draw(&known);
         let first_fold = results.of_model(model).find(|j| j.answers.contains_key(&self.task.name));
         Ok(Some(ScoreRow {
             model: model.to_string(),
             task: self.task.name.clone(),
             rows: known.len(),
+            events: self.events(&known),
             parameters: first_fold.map_or(0, |j| j.parameters),
             behind,
-            over_repeats: (0..self.held.len()).filter_map(over).collect(),
+            over_repeats: first.into_iter().flatten().filter_map(|r| r.as_ref()?.of(&all)).collect(),
             folds: self.folds(&metrics, &known),
-            metrics: estimates,
+            metrics: metrics.iter().map(|(m, ready)| (*m, estimate(ready))).collect(),
         }))
     }
 
-    fn folds(&self, metrics: &[Metric], known: &[usize]) -> Vec<FoldScore> {
+    fn folds(&self, metrics: &[(Metric, Vec<Option<Ready<'_>>>)], known: &[usize]) -> Vec<FoldScore> {
         let mut scores = vec![];
         for (repeat, held) in self.held.iter().enumerate() {
             let fold_of = |row: &usize| held[*row].as_ref().map(|h| h.fold);
@@ -358,8 +387,8 @@ impl Scorer<'_> {
             folds.dedup();
             for fold in folds {
                 let rows: Vec<usize> = known.iter().copied().filter(|r| fold_of(r) == Some(fold)).collect();
-                let value = |m: &Metric| m.value(&self.task.target, held, &rows, self.options.threshold);
-                let metrics = metrics.iter().map(value).collect();
+                let draw = self.draw(&rows);
+                let metrics = metrics.iter().map(|(_, ready)| ready[repeat].as_ref()?.of(&draw)).collect();
                 scores.push(FoldScore { repeat, fold, rows: rows.len(), metrics });
             }
         }
