@@ -3,7 +3,9 @@
 use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use oncograph_datasets::crlm::{FeatureSet, LoadOptions};
-use oncograph_spatiotemporal::{Architecture, CrlmSource, GnnKind, StgConfig, StgPreset, StgSystemConfig};
+use oncograph_spatiotemporal::{
+    Architecture, CrlmSource, GnnKind, PaperTable, StgConfig, StgPreset, StgSystemConfig,
+};
 use oncograph_study::cli::{StudyArgs, read_config};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -61,6 +63,9 @@ pub struct Args {
     /// Treat an empty mask as a missing structure instead of an error
     #[arg(long)]
     pub empty_as_missing: bool,
+    /// Leave out patients whose images cannot be used, and list them, instead of ending with the list
+    #[arg(long)]
+    pub leave_out_faulty: bool,
     /// Also train on outcomes that were given to other patients: such a model ranks by chance
     #[arg(long)]
     pub permutation_control: bool,
@@ -85,6 +90,19 @@ pub struct Args {
     /// Print the parameters of the network, group by group, and end
     #[arg(long)]
     pub params: bool,
+    /// Run the rows of a table of the paper on the same folds, beside what it states: 2 graph convolutions, 3 image
+    /// backbones, 4 ways to join modalities, 5 one module after the other. Three repetitions unless --repeats says otherwise
+    #[arg(long, value_name = "N", value_parser = paper_table, conflicts_with = "predict")]
+    pub table: Option<PaperTable>,
+    /// Print what the paper's numbers allow by themselves and, with --data, what a constant reaches, and end
+    #[arg(long)]
+    pub paper_audit: bool,
+}
+
+/// A table of the paper by its number.
+fn paper_table(number: &str) -> Result<PaperTable, String> {
+    let found = PaperTable::ALL.into_iter().find(|table| table.number().to_string() == number);
+    found.ok_or_else(|| "2, 3, 4 or 5".into())
 }
 
 /// One of some names, as the type is named in files.
@@ -94,6 +112,9 @@ fn choice<T: DeserializeOwned + Clone + Send + Sync + 'static>(
     PossibleValuesParser::new(names)
         .try_map(|name| serde_json::from_value::<T>(serde_json::Value::String(name.replace('-', "_"))))
 }
+
+/// Repetitions of a table of the paper: its rows differ by less than two runs of one of them.
+const TABLE_REPEATS: usize = 3;
 
 /// A whole run, as it is written into the run's folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -109,6 +130,9 @@ pub struct RunConfig {
     /// Whether a model is also trained on outcomes that were given to other patients.
     #[serde(default)]
     pub permutation_control: bool,
+    /// The table of the paper whose rows are run; none for the system by itself.
+    #[serde(default)]
+    pub table: Option<PaperTable>,
     /// Everything else.
     #[serde(flatten)]
     pub system: StgSystemConfig,
@@ -133,6 +157,7 @@ impl RunConfig {
             seed,
             device: args.study.device.clone(),
             permutation_control: args.permutation_control,
+            table: args.table,
             system: system(args),
         };
         config.system.validate()?;
@@ -160,8 +185,8 @@ fn system(args: &Args) -> StgSystemConfig {
     let by_data = if args.data.is_some() { StgPreset::Clinical } else { StgPreset::Quick };
     let architecture = args.architecture.unwrap_or(Architecture::Decoupled);
     let preset = StgSystemConfig::with_architecture(args.preset.unwrap_or(by_data), architecture);
-    let (folds, repeats) =
-        (args.study.folds.unwrap_or(preset.folds), args.study.repeats.unwrap_or(preset.repeats));
+    let usual = if args.table.is_some() { TABLE_REPEATS } else { preset.repeats };
+    let (folds, repeats) = (args.study.folds.unwrap_or(preset.folds), args.study.repeats.unwrap_or(usual));
     let model = preset.model.clone().gnn(args.gnn.unwrap_or(preset.model.gnn));
     let mut system = preset
         .cross_validation(folds, repeats)
@@ -169,6 +194,7 @@ fn system(args: &Args) -> StgSystemConfig {
         .images(!args.no_images)
         .features(args.features.unwrap_or_default())
         .load(LoadOptions::new().empty_as_missing(args.empty_as_missing))
+        .leave_out_faulty(args.leave_out_faulty)
         .precision(args.study.precision);
     if let Some(epochs) = args.epochs {
         system = system.epochs(epochs);

@@ -3,9 +3,11 @@
 mod cli;
 mod predict;
 mod report;
+mod tables;
 
 use cli::{Args, RunConfig};
 use oncograph_core::Seed;
+use oncograph_datasets::crlm::CrlmCohort;
 use oncograph_spatiotemporal::{
     CtEncoder, StgBundleParts, StgCohort, StgSystem, parameter_table, stg_model_card, write_stg_bundle,
 };
@@ -38,7 +40,7 @@ const COX_BOTH: &str = "Cox, covariates and mask numbers";
 const FONG: &str = "clinrisk_score";
 
 fn main() -> ExitCode {
-    let args: Args = parse(&["params"]);
+    let args: Args = parse(&["params", "table", "paper_audit"]);
     program(|| run(&args))
 }
 
@@ -47,17 +49,23 @@ fn run(args: &Args) -> anyhow::Result<()> {
         println!("{}", parameter_table(&RunConfig::from_args(args)?.network())?.to_text());
         return Ok(());
     }
+    if args.paper_audit {
+        return tables::audit(args);
+    }
     if args.predict {
         return predict::run(args);
     }
     one_thread_per_tensor()?;
     let stop = stop_on_ctrl_c()?;
-    let root = args.study.out.join("stg_crlm");
+    let root = args.study.out.join(if args.table.is_some() { "stg_crlm_tables" } else { "stg_crlm" });
     let (config, run, is_new) = open_run(&root, args.study.resume.as_ref(), || RunConfig::from_args(args))?;
     let precision = config.system.fit.precision;
-    let result = in_precision(&config.device, precision, || study(args, &config, &run, &stop));
+    let result = in_precision(&config.device, precision, || match config.table {
+        Some(table) => tables::run(args, &config, table, &run, &stop),
+        None => study(args, &config, &run, &stop),
+    });
     // A run that could not begin, because its data is bad, leaves nothing behind.
-    let began = run.file("folds").exists();
+    let began = ["folds", "encoder_1"].iter().any(|folder| run.file(folder).exists());
     if is_new && !began && result.is_err() && !stop.is_requested() {
         std::fs::remove_dir_all(run.path()).ok();
     }
@@ -66,7 +74,9 @@ fn run(args: &Args) -> anyhow::Result<()> {
 
 fn study(args: &Args, config: &RunConfig, run: &RunDir, stop: &StopFlag) -> anyhow::Result<()> {
     let (system, seed, device) = (&config.system, Seed::new(config.seed), device(&config.device)?);
-    let cohort = cohort(args, config, stop)?;
+    let cohort = StgCohort::new(&cohort_files(args, config)?, &config.system)?;
+    cohort.notes().iter().for_each(|note| eprintln!("{note}"));
+    let cohort = encoded(args, config, cohort, stop)?;
     let stg = StgSystem::new(system.clone());
     let without_images = stg.without_images();
 
@@ -124,21 +134,25 @@ fn study(args: &Args, config: &RunConfig, run: &RunDir, stop: &StopFlag) -> anyh
     Ok(())
 }
 
-/// Opens or generates the cohort and encodes its images.
-fn cohort(args: &Args, config: &RunConfig, stop: &StopFlag) -> anyhow::Result<StgCohort> {
+/// Opens or generates the files of the cohort.
+fn cohort_files(args: &Args, config: &RunConfig) -> anyhow::Result<CrlmCohort> {
     let generated = args.study.out.join("phantom_crlm").join(format!("seed_{}", config.seed));
     let bar = progress_bar(config.phantom_patients(), "phantom cohort");
     let files = config.source.open(&generated, workers(), |done| bar.set_position(done as u64))?;
     bar.finish_and_clear();
-    let cohort = StgCohort::new(&files, &config.system)?;
-    cohort.notes().iter().for_each(|note| eprintln!("{note}"));
+    Ok(files)
+}
+
+/// The cohort with its images encoded, as its configuration wants them, if it has any.
+fn encoded(args: &Args, config: &RunConfig, cohort: StgCohort, stop: &StopFlag) -> anyhow::Result<StgCohort> {
     if !cohort.has_images() {
         return Ok(cohort);
     }
-    let encoder = CtEncoder::new(&config.system, Seed::new(config.seed), &device(&config.device)?)?;
+    let encoder = CtEncoder::new(cohort.config(), Seed::new(config.seed), &device(&config.device)?)?;
     let encoder = encoder.cached(&args.study.out.join("cache"))?;
-    let bar = progress_bar(cohort.len() as u64, "encoding images");
+    let (bar, told) = (progress_bar(cohort.len() as u64, "encoding images"), cohort.notes().len());
     let cohort = cohort.encode(&encoder, workers(), stop, || bar.inc(1))?;
     bar.finish_and_clear();
+    cohort.notes()[told..].iter().for_each(|note| eprintln!("{note}"));
     Ok(cohort)
 }

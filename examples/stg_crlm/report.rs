@@ -6,19 +6,23 @@ use oncograph_datasets::scaler::ScalerKind;
 use oncograph_report::chart::{LearningCurve, learning_curves, scatter};
 use oncograph_report::{Banner, Figure, ModelCard, RESEARCH_ONLY, Report, ReportTable, Section};
 use oncograph_spatiotemporal::{
-    CrlmSource, STG_TASKS, StgCohort, missing_structures, node_drop_curve, slices_with_masks,
+    CrlmSource, STG_TASKS, StgCohort, missing_nodes, missing_structures, occlusions, slices_with_masks,
 };
 use oncograph_study::cli::command_line;
 use oncograph_study::{
-    Answer, Cohort, Metric, ScoreTable, Scores, StudyResults, learning_curve, risk_tertiles,
+    Answer, Cohort, Metric, ScoreOptions, ScoreRow, ScoreTable, Scores, StudyResults, learning_curve,
+    risk_tertiles,
 };
 use std::path::Path;
 
 /// Patients whose slices are shown.
 const SHOWN: usize = 3;
 
+/// Resamples where many rows are scored.
+const FEWER: usize = 200;
+
 /// What a task is called on a page.
-fn endpoint(task: &str) -> &str {
+pub fn endpoint(task: &str) -> &str {
     match task {
         "recurrence" => "Time to recurrence",
         "survival" => "Overall survival",
@@ -97,13 +101,17 @@ pub fn write(
             );
         });
     }
-    let drops = node_drop_curve(results, cohort, main)?;
     report = report.section("Training", |s| {
         s.figure_or_reason("Learning curves", learning_curve(results, main));
-        if !drops.is_empty() {
-            s.figure_or_reason("Robustness to missing nodes", robustness(&drops));
-        }
     });
+    if cohort.has_images() {
+        let lost = missing_nodes(results, main)?.score(cohort, &ScoreOptions::default().replicates(FEWER))?;
+        let occluded =
+            occlusions(results, main)?.score(cohort, &ScoreOptions::default().replicates(FEWER))?;
+        report = report.section("Missing inputs", |s| {
+            missing_inputs(s, &lost, &occluded);
+        });
+    }
     if cohort.has_images() {
         report = report.section("What the network sees", |s| {
             s.figure_or_reason("Slices with masks", slices(cohort));
@@ -220,10 +228,40 @@ fn predicted_and_observed(
     Ok(scatter(&predicted, &time, &event, "years")?)
 }
 
-fn robustness(drops: &[(f64, f64)]) -> oncograph_report::Result<Figure> {
-    let points = drops.iter().map(|(share, c)| (100.0 * share, *c)).collect();
-    let curve = LearningCurve::new("survival C-index", points);
-    learning_curves(&[curve], "anatomical nodes removed (%)", "C-index within folds")
+/// What remains of the scores when nodes are missing at random, and when one input is.
+fn missing_inputs(section: &mut Section, lost: &Scores, occluded: &Scores) {
+    use Metric::{AbsoluteError, Adjacent, CIndex, SquaredError};
+    section.paragraph(
+        "Nothing is trained anew: the models of the tables above are asked again with a part of the held-out patients' inputs \
+         missing. Nodes are removed with their edges; covariates count as unknown.",
+    );
+    section.figure_or_reason("Anatomical nodes missing at random", robustness(lost));
+    for task in STG_TASKS {
+        let caption = format!("{}: anatomical nodes missing at random", endpoint(task));
+        let table = ScoreTable::new(caption).metrics([CIndex, Adjacent, SquaredError, AbsoluteError]);
+        section.table(table.of(lost, task).note(
+            "Five draws of each share; intervals hold the noise of draws, patients and repetitions. A structure that was not \
+             segmented is missing in every row.",
+        ));
+    }
+    for task in STG_TASKS {
+        let caption = format!("{}: one input missing", endpoint(task));
+        let table = ScoreTable::new(caption).metrics([CIndex, AbsoluteError]);
+        section.table(
+            table
+                .of(occluded, task)
+                .note("How far the model with all inputs is ahead is what it makes of that input."),
+        );
+    }
+}
+
+fn robustness(lost: &Scores) -> oncograph_report::Result<Figure> {
+    let curve = |task: &str| {
+        let value = |r: &ScoreRow| r.first().map(|c| c.value);
+        let points = lost.of_task(task).filter_map(value).enumerate();
+        LearningCurve::new(endpoint(task), points.map(|(step, c)| (10.0 * step as f64, c)).collect())
+    };
+    learning_curves(&STG_TASKS.map(curve), "anatomical nodes removed (%)", "C-index within folds")
 }
 
 fn slices(cohort: &StgCohort) -> anyhow::Result<Figure> {

@@ -29,6 +29,14 @@ pub enum Error {
         /// Why.
         source: Box<Error>,
     },
+    /// The images of some patients of a cohort cannot be used.
+    #[error("{} of {of} patients cannot be used, `leave_out_faulty` leaves them out: {}", faults.len(), faults.join("; "))]
+    Patients {
+        /// Patients in all.
+        of: usize,
+        /// Of each such patient what is wrong.
+        faults: Vec<String>,
+    },
     /// An error of the cohort's files, or of splits and scalers.
     #[error(transparent)]
     Datasets(Box<oncograph_datasets::Error>),
@@ -88,6 +96,15 @@ impl From<Error> for candle_core::Error {
 }
 
 impl Error {
+    /// Whether work ended because somebody asked for it.
+    pub fn is_stopped(&self) -> bool {
+        match self {
+            Error::Train(oncograph_train::Error::Stopped) => true,
+            Error::Study(inner) => inner.is_stopped(),
+            _ => false,
+        }
+    }
+
     /// An [`Error::Argument`] from anything that prints.
     pub(crate) fn config(
         op: &'static str,

@@ -78,6 +78,9 @@ pub struct StgSystemConfig {
     pub images: bool,
     /// What to let pass when images are loaded.
     pub load: LoadOptions,
+    /// Whether a patient whose images cannot be used is left out, and listed, instead of ending the run.
+    #[serde(default)]
+    pub leave_out_faulty: bool,
     /// From a CT to the encoder's input.
     pub preprocess: PreprocessConfig,
     /// The image encoder.
@@ -129,6 +132,7 @@ impl StgSystemConfig {
             endpoint: Endpoint::Recurrence,
             images: true,
             load: LoadOptions::new(),
+            leave_out_faulty: false,
             preprocess: preprocess(preset),
             // Random weights lose little by being fewer.
             encoder: CtEncoderConfig::new(if preset == StgPreset::Quick { 32 } else { 64 }),
@@ -174,6 +178,12 @@ impl StgSystemConfig {
     /// Sets what to let pass when images are loaded.
     pub fn load(mut self, load: LoadOptions) -> Self {
         self.load = load;
+        self
+    }
+
+    /// Sets whether patients whose images cannot be used are left out.
+    pub fn leave_out_faulty(mut self, leave_out: bool) -> Self {
+        self.leave_out_faulty = leave_out;
         self
     }
 

@@ -1,18 +1,15 @@
+use crate::missing::{MissingInput, missing_inputs};
 use crate::trained::{build, head_values};
 use crate::{
-    AugmentConfig, CtFeatures, Error, Result, STG_TASKS, StgCohort, StgData, StgLearner, StgPipeline,
-    StgSystemConfig, TrainedStg,
+    CtFeatures, Result, STG_TASKS, StgCohort, StgData, StgLearner, StgPipeline, StgSystemConfig, TrainedStg,
 };
 use oncograph_core::{Seed, Split};
-use oncograph_study::{Answer, Answers, Cohort, Fitted, Job, JobResult, StudyResults, System};
+use oncograph_study::{Answers, Fitted, Job, System};
 use oncograph_train::{FitConfig, FitOutcome};
 use serde::{Deserialize, Serialize};
 
 /// The features of a node where there are no images to give their number.
 const WITHOUT_IMAGES: usize = 64;
-
-/// The shares of anatomical nodes that are removed for the robustness curve.
-const DROP: [f64; 5] = [0.1, 0.2, 0.3, 0.4, 0.5];
 
 /// STG as a system of a study: its pipeline, its network and its training.
 ///
@@ -108,17 +105,8 @@ pub struct FittedStg {
 /// What a model leaves for the report beside its answers.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct StgExtras {
-    /// How it ranks the held-out patients when anatomical nodes are lost; empty without image nodes.
-    pub node_drop: Vec<NodeDrop>,
-}
-
-/// Predictions with a share of anatomical nodes removed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct NodeDrop {
-    /// The probability that a node is removed.
-    pub share: f64,
-    /// The survival risk of each held-out patient.
-    pub survival_risk: Vec<f64>,
+    /// Its predictions for the held-out patients when a part of the inputs is missing; empty without image nodes.
+    pub missing: Vec<MissingInput>,
 }
 
 impl FittedStg {
@@ -129,22 +117,6 @@ impl FittedStg {
 
     fn images<'a>(&self, data: &'a StgCohort, rows: &[usize]) -> Result<Option<Vec<&'a CtFeatures>>> {
         self.model.pipeline.has_images().then(|| data.images_of(rows)).transpose()
-    }
-
-    fn node_drop(&self, data: &StgCohort, rows: &[usize]) -> Result<Vec<NodeDrop>> {
-        let Some(images) = self.images(data, rows)? else { return Ok(vec![]) };
-        let clinical = data.clinical().select(rows);
-        let inputs = self.model.pipeline.apply(&clinical, Some(&images), &self.model.device)?;
-        let one = |share: f64| {
-            let augment = AugmentConfig::default().strength(share, 0.0);
-            let seed = self.seed.stream("node drop").at((share * 100.0) as u64);
-            let views = inputs.graphs.iter().zip(rows);
-            let views = views.map(|(graph, &row)| augment.remove_nodes(graph, seed.at(row as u64)));
-            let views = views.collect::<Result<Vec<_>>>()?;
-            let [_, survival] = self.model.predict_graphs(&inputs, &views.iter().collect::<Vec<_>>())?;
-            Ok(NodeDrop { share, survival_risk: survival.into_iter().map(|p| p.risk).collect() })
-        };
-        DROP.into_iter().map(one).collect()
     }
 }
 
@@ -157,7 +129,10 @@ impl Fitted<StgCohort> for FittedStg {
     }
 
     fn extras(&self, data: &StgCohort, rows: &[usize]) -> oncograph_study::Result<serde_json::Value> {
-        let extras = StgExtras { node_drop: self.node_drop(data, rows)? };
+        let images = self.images(data, rows)?;
+        let clinical = data.clinical().select(rows);
+        let missing = missing_inputs(&self.model, (&clinical, images.as_deref()), rows, self.seed)?;
+        let extras = StgExtras { missing };
         serde_json::to_value(extras).map_err(oncograph_study::Error::system)
     }
 
@@ -169,26 +144,4 @@ impl Fitted<StgCohort> for FittedStg {
     fn parameters(&self) -> usize {
         self.model.parameter_count()
     }
-}
-
-/// The survival C-index of a model with a growing share of anatomical nodes removed, from none on, scored by the rule of
-/// the study; empty for a model without image nodes.
-///
-/// # Errors
-/// Results that are not those of an [`StgSystem`].
-pub fn node_drop_curve(results: &StudyResults, data: &StgCohort, model: &str) -> Result<Vec<(f64, f64)>> {
-    let (name, task) = (STG_TASKS[1], &data.tasks()[1]);
-    let mut curve: Vec<(f64, f64)> = results.main_metric(model, task).map(|c| (0.0, c)).into_iter().collect();
-    for (step, &share) in DROP.iter().enumerate() {
-        let mut jobs = vec![];
-        for job in results.of_model(model) {
-            let extras: StgExtras = serde_json::from_value(job.extras.clone())
-                .map_err(|e| Error::from(oncograph_study::Error::system(e)))?;
-            let Some(drop) = extras.node_drop.get(step) else { return Ok(vec![]) };
-            let risks = drop.survival_risk.iter().map(|&r| Answer::risk(r)).collect();
-            jobs.push(JobResult { answers: Answers::from([(name.to_string(), risks)]), ..job.clone() });
-        }
-        curve.extend(results.with_only(jobs).main_metric(model, task).map(|c| (share, c)));
-    }
-    Ok(curve)
 }

@@ -11,7 +11,7 @@ use oncograph_nn::ParamStore;
 use oncograph_spatiotemporal::{
     Backbone, CrlmSource, CtEncoder, CtEncoderConfig, CtNode, Pooling, Roi, STG_TASKS, StgBundleParts,
     StgCohort, StgPatient, StgPrediction, StgPredictor, StgPreset, StgSystem, StgSystemConfig, TrainedStg,
-    node_drop_curve, stg_model_card, write_stg_bundle,
+    missing_nodes, occlusions, stg_model_card, write_stg_bundle,
 };
 use oncograph_study::{Answer, Cohort, ScoreOptions, Study, StudyResults};
 use oncograph_train::{RunDir, StopFlag};
@@ -164,9 +164,28 @@ fn one_new_patient_is_predicted_as_in_the_study() {
         }
         assert!(model.predict(all.cohort.clinical(), None).is_err());
     }
-    let curve = node_drop_curve(&all.results, &all.cohort, "stg").unwrap();
-    assert_eq!(curve.iter().map(|c| c.0).collect::<Vec<_>>(), [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]);
-    assert_eq!(Some(curve[0].1), all.results.main_metric("stg", &all.cohort.tasks()[1]));
+}
+
+#[test]
+fn inputs_that_are_missing_are_scored_beside_the_whole() {
+    let all = finished(|config, _| config);
+    let task = &all.cohort.tasks()[1];
+    let whole = all.results.main_metric("stg", task);
+    let lost = missing_nodes(&all.results, "stg").unwrap();
+    let shares: Vec<String> = (1..=5).map(|tenth| format!("{tenth}0 % missing")).collect();
+    assert_eq!(lost.models()[0], "none missing");
+    assert_eq!(lost.models()[1..], shares);
+    assert_eq!(lost.repeats(), 5 * all.results.repeats());
+    assert_eq!(lost.main_metric("none missing", task), whole);
+    let half = lost.held("50 % missing", task);
+    assert_ne!(half[0], half[1], "two draws remove the same nodes");
+    let occluded = occlusions(&all.results, "stg").unwrap();
+    assert_eq!((occluded.models().len(), occluded.models()[0]), (9, "all inputs"));
+    assert_eq!(occluded.main_metric("all inputs", task), whole);
+    for missing in ["without tumour", "without image nodes", "without covariates"] {
+        assert_ne!(occluded.held(missing, task), occluded.held("all inputs", task), "{missing}");
+    }
+    assert!(missing_nodes(&all.results, "none").unwrap().jobs().is_empty());
 }
 
 #[test]

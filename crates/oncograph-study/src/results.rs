@@ -55,6 +55,17 @@ impl StudyResults {
         StudyResults { splits: self.splits.clone(), jobs, ..*self }
     }
 
+    /// Results of jobs that were each done `draws` times with other random draws: draw `d` of repetition `r`, on the splits of
+    /// `r`, is repetition `r * draws + d`, so that an interval holds the noise of both.
+    pub fn redrawn(&self, draws: usize, jobs: Vec<JobResult>) -> Self {
+        let of = |s: &FoldSplit| {
+            let s = s.clone();
+            (0..draws).map(move |draw| FoldSplit { repeat: s.repeat * draws + draw, ..s.clone() })
+        };
+        let splits = self.splits.iter().flat_map(of).collect();
+        StudyResults { repeats: self.repeats * draws, splits, jobs, seed: self.seed }
+    }
+
     /// The answers of a model for a task by repetition and row; `None` for a row that no fold held out.
     pub fn held(&self, model: &str, task: &Task) -> Vec<Vec<Option<Held>>> {
         let mut all = vec![vec![None; task.target.len()]; self.repeats];

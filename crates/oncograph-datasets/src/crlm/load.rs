@@ -29,6 +29,13 @@ pub enum ImageFiles {
         /// Images in the same folder that are named after no structure.
         unknown: Vec<PathBuf>,
     },
+    /// Files of which it is not clear which are meant; loading them is an error.
+    Unclear {
+        /// Where they are.
+        path: PathBuf,
+        /// Why.
+        cause: String,
+    },
 }
 
 /// One subject of a cohort.
@@ -120,6 +127,9 @@ impl SubjectFiles {
             None => {
                 let detail = "only the clinical table is present, there are no images to load";
                 return Err(Error::subject(&self.id, Path::new(""), detail));
+            }
+            Some(ImageFiles::Unclear { path, cause }) => {
+                return Err(Error::subject(&self.id, path, cause));
             }
             Some(ImageFiles::Nifti { ct, masks, unknown }) => {
                 for path in unknown {

@@ -63,7 +63,7 @@ pub(super) fn from_metadata(root: &Path, metadata: &Path) -> Result<BTreeMap<Str
             other => tracing::warn!(subject = cell(subject), modality = other, "series passed over"),
         }
     }
-    subjects.into_iter().map(|(id, found)| found.only(root, &id).map(|f| (id, f))).collect()
+    Ok(subjects.into_iter().map(|(id, found)| (id, found.only(root))).collect())
 }
 
 /// The folder that `File Location` means: relative to the root, or to the folder that holds it; `\` or `/`.
@@ -95,7 +95,7 @@ pub(super) fn from_folders(root: &Path, ids: &[&str]) -> Result<BTreeMap<String,
         collect(&folder, 0, &mut found)?;
         if !found.ct.is_empty() || !found.seg.is_empty() {
             let id = name_of(&folder);
-            let files = found.only(&folder, &id)?;
+            let files = found.only(&folder);
             if let Some(twice) = subjects.insert(id.clone(), files) {
                 let detail = format!("a second folder of this subject; the first has {twice:?}");
                 return Err(Error::subject(&id, &folder, detail));
@@ -106,28 +106,26 @@ pub(super) fn from_folders(root: &Path, ids: &[&str]) -> Result<BTreeMap<String,
 }
 
 impl Found {
-    /// The one CT and the one SEG of a subject.
-    fn only(self, root: &Path, id: &str) -> Result<ImageFiles> {
-        let list = |paths: Vec<&Path>| {
+    /// The one CT and the one SEG of a subject. What is unclear is an error of this subject when it is loaded, so that the
+    /// faults of all subjects can be told at once.
+    fn only(self, root: &Path) -> ImageFiles {
+        let list = |what: &str, paths: Vec<&Path>| {
             let names: Vec<String> = paths.iter().map(|p| p.display().to_string()).collect();
-            names.join(", ")
+            ImageFiles::Unclear { path: root.to_owned(), cause: format!("{what}: {}", names.join(", ")) }
         };
         if self.seg.len() > 1 {
-            let detail =
-                format!("several segmentations: {}", list(self.seg.iter().map(PathBuf::as_path).collect()));
-            return Err(Error::subject(id, root, detail));
+            return list("several segmentations", self.seg.iter().map(PathBuf::as_path).collect());
         }
         let seg = self.seg.into_iter().next();
         if self.ct.len() > 1 {
-            let detail =
-                format!("several CT series: {}", list(self.ct.iter().map(|c| c.0.as_path()).collect()));
-            return Err(Error::subject(id, root, detail));
+            return list("several CT series", self.ct.iter().map(|c| c.0.as_path()).collect());
         }
         match self.ct.into_iter().next() {
-            Some((ct, series)) => Ok(ImageFiles::Dicom { ct, seg, series }),
-            None => {
-                Err(Error::subject(id, seg.as_deref().unwrap_or(root), "a segmentation without a CT series"))
-            }
+            Some((ct, series)) => ImageFiles::Dicom { ct, seg, series },
+            None => ImageFiles::Unclear {
+                path: seg.unwrap_or_else(|| root.to_owned()),
+                cause: "a segmentation without a CT series".into(),
+            },
         }
     }
 }

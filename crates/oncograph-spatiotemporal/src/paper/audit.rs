@@ -212,6 +212,6 @@ mod tests {
         let time = |years: f64| FollowUp::years(years, true).unwrap();
         let outcomes: Vec<[FollowUp; 2]> = [1.0, 2.0, 3.0, 10.0].map(|y| [time(y), time(y)]).to_vec();
         let text = constant_rows(&outcomes).unwrap().to_text();
-        assert!(text.contains("0.750") && text.contains("12.500") && text.contains("2.250"), "{text}");
+        assert!(text.contains("0.750") && text.contains("12.500") && text.contains("2.500"), "{text}");
     }
 }

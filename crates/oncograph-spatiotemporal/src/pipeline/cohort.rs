@@ -1,7 +1,7 @@
 use super::inputs::fit_covariates;
 use super::{CtEncoder, CtFeatures, STG_TASKS, prepare_images};
 use crate::mask_numbers::with_mask_numbers;
-use crate::{MASK_NUMBERS, PreparedImages, Result, StgSystemConfig};
+use crate::{Error, MASK_NUMBERS, PreparedImages, Result, StgSystemConfig};
 use oncograph_core::{Argument, FollowUp, Table};
 use oncograph_datasets::crlm::{CrlmCohort, Endpoint, SubjectFiles};
 use oncograph_datasets::scaler::Matrix;
@@ -68,7 +68,8 @@ impl StgCohort {
     /// after each. Without images there is nothing to do.
     ///
     /// # Errors
-    /// The first patient whose images cannot be loaded; a request to stop.
+    /// [`Error::Patients`] with every patient whose images cannot be used, unless the configuration leaves them out, which the
+    /// [`StgCohort::notes`] then list; a request to stop.
     pub fn encode(
         mut self,
         encoder: &CtEncoder,
@@ -87,11 +88,54 @@ impl StgCohort {
             on_patient();
             Ok(features)
         };
-        // Collected before the first error is taken: which one is returned does not depend on the workers.
         let all =
             side_by_side(&self.subjects, workers, |subject| Ok::<_, oncograph_study::Error>(one(subject)))?;
-        self.images = Some(Arc::new(all.into_iter().collect::<Result<_>>()?));
+        let (mut keep, mut images, mut faults) = (vec![], vec![], vec![]);
+        for (row, encoded) in all.into_iter().enumerate() {
+            match encoded {
+                Ok(features) => {
+                    keep.push(row);
+                    images.push(features);
+                }
+                Err(e) if e.is_stopped() => return Err(e),
+                Err(e) => faults.push(e.to_string()),
+            }
+        }
+        if !faults.is_empty() {
+            if !self.config.leave_out_faulty || images.is_empty() {
+                return Err(Error::Patients { of: self.subjects.len(), faults });
+            }
+            let (out, of) = (faults.len(), self.subjects.len());
+            self.notes.push(format!("{out} of {of} patients are left out, as their images cannot be used:"));
+            self.notes.extend(faults);
+            self = self.select(&keep);
+        }
+        self.images = Some(Arc::new(images));
         Ok(self)
+    }
+
+    /// Some of the patients.
+    fn select(self, rows: &[usize]) -> Self {
+        let outcomes: Vec<[FollowUp; 2]> = rows.iter().map(|&i| self.outcomes[i]).collect();
+        StgCohort {
+            clinical: self.clinical.select(rows),
+            tasks: tasks(&outcomes),
+            outcomes,
+            strata: rows.iter().map(|&i| self.strata[i]).collect(),
+            subjects: rows.iter().map(|&i| self.subjects[i].clone()).collect(),
+            ..self
+        }
+    }
+
+    /// The same patients under another configuration of the network, the encoder or their training; images are to be encoded
+    /// again.
+    pub fn with_config(self, config: &StgSystemConfig) -> Self {
+        StgCohort { images: None, config: config.clone(), ..self }
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &StgSystemConfig {
+        &self.config
     }
 
     /// How many patients there are.
