@@ -413,9 +413,9 @@ impl StgConfig {
         self
     }
 
-    /// Whether the heads can be applied to the state of one step.
+    /// Whether the heads can be applied to the state of a step.
     pub(crate) fn has_step_risks(&self) -> bool {
-        self.architecture == Architecture::Decoupled || self.unify != Unify::Concat
+        self.architecture != Architecture::Full || self.unify != Unify::Concat
     }
 
     /// Checks that every width is positive, the dropout a probability below 1, that there are two steps or more, and that what

@@ -254,13 +254,18 @@ impl<'a> StgLearner<'a> {
         match kind {
             ViewContrast::Align => Ok(cosine_alignment(&own.fused, &other()?)?),
             ViewContrast::Infonce { temperature } => infonce(&own.fused, &other()?, temperature, patients),
-            ViewContrast::CrossModal { .. } if !self.table.has_images() => Ok((own.fused.sum_all()? * 0.0)?),
+            ViewContrast::CrossModal { .. } if !self.has_both_kinds() => Ok((own.fused.sum_all()? * 0.0)?),
             ViewContrast::CrossModal { temperature } => {
                 let [images, clinical] = nodes.modalities(self.model.config().node_width())?;
                 let one = |a: &Tensor, b: &Tensor| infonce(a, b, temperature, patients);
                 Ok(((one(&images, &clinical)? + one(&clinical, &images)?)? * 0.5)?)
             }
         }
+    }
+
+    /// Whether there are image nodes and clinical ones.
+    fn has_both_kinds(&self) -> bool {
+        self.table.has_images() && self.model.config().nodes.has_clinical()
     }
 
     /// Whether the task losses are squared errors, as against negative log likelihoods.

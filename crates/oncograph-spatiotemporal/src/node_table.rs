@@ -201,7 +201,10 @@ impl NodeTable {
         if noisy {
             own = (own + Tensor::from_vec(noise, (images, self.features), &self.device)?)?;
         }
-        let all = Tensor::cat(&[&model.nodes().image(&own)?, clinical], 0)?;
+        let mut all = model.nodes().image(&own)?;
+        if clinical.dim(0)? > 0 {
+            all = Tensor::cat(&[&all, clinical], 0)?;
+        }
         let mut next = 0..images as u32;
         let place = |source: &Source| match *source {
             Source::Image { .. } => next.next().unwrap_or_default(),
@@ -292,7 +295,7 @@ impl Variation<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::StgConfig;
+    use crate::{NodeSet, StgConfig};
     use candle_core::DType;
     use oncograph_nn::ParamStore;
 
@@ -349,6 +352,11 @@ mod tests {
                 approx::assert_relative_eq!(*a, b, epsilon = 1e-6);
             }
         }
+        // Without a clinical node.
+        let model = model(StgConfig::decoupled(1).nodes(NodeSet::Ct).image_nodes(1, None));
+        let graph = NodeSet::Ct.of(&one.graph(1, [[0.5; 3]; 5]).unwrap()).unwrap();
+        let x = rows(&one.assemble(&model, &[&graph], None).unwrap().x);
+        assert_eq!(x, [&one.images.values[22..24]]);
         assert!(NodeTable::new(Some(vec![0.0; 2 * 24]), 2, vec![0.5, -1.0], 1, &Device::Cpu).is_err());
     }
 

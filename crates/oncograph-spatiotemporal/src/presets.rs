@@ -1,7 +1,7 @@
 use crate::{
-    Architecture, CtEncoderConfig, CtNode, Error, FeatureNorm, LossConfig, MASK_NUMBERS, NodeIdentity,
-    NodeSet, Pooling, PreprocessConfig, Result, StgConfig, SurvivalLoss, TemporalInput, TimeLoss,
-    TrainingConfig,
+    Architecture, CtEncoderConfig, CtNode, Error, FeatureNorm, HeldOut, LossConfig, MASK_NUMBERS,
+    NodeIdentity, NodeSet, Pooling, PreprocessConfig, Result, StgConfig, SurvivalLoss, TemporalInput,
+    TimeLoss, TrainingConfig,
 };
 use oncograph_datasets::crlm::{Endpoint, FeatureSet, LoadOptions};
 use oncograph_datasets::scaler::{PipelineConfig, ScalerKind};
@@ -53,6 +53,9 @@ const MOVING: usize = 50;
 pub struct StgSystemConfig {
     /// The preset that the other fields come from, before any of them was changed.
     pub preset: StgPreset,
+    /// Who is held out (S-26); [`StgSystemConfig::plan`] is the plan of a study.
+    #[serde(default)]
+    pub held_out: HeldOut,
     /// Folds of the cross-validation (S-26).
     pub folds: usize,
     /// Repetitions of the cross-validation (S-26).
@@ -111,6 +114,7 @@ impl StgSystemConfig {
         let optimizer = AdamWConfig::new(rate).weight_decay(0.01);
         StgSystemConfig {
             preset,
+            held_out: HeldOut::CrossValidation,
             folds: 5,
             repeats,
             validation: 0.2,
@@ -149,6 +153,12 @@ impl StgSystemConfig {
                 .at_least(epochs.min(MOVING))
                 .plateau(PlateauConfig::new().factor(0.5).patience(5)),
         }
+    }
+
+    /// Sets who is held out.
+    pub fn held_out(mut self, held_out: HeldOut) -> Self {
+        self.held_out = held_out;
+        self
     }
 
     /// Sets folds and repetitions of the cross-validation.
@@ -435,6 +445,7 @@ mod tests {
         let new = ["levels", "image_projection", "ct_node", "edges", "dropout", "weighting", "horizon"];
         drop(&mut json, "/model", &new);
         drop(&mut json, "/encoder", &["backbone", "stem", "input_scaling", "pooling", "roi"]);
+        drop(&mut json, "", &["held_out"]);
         drop(&mut json, "/training", &["time_unit"]);
         drop(&mut json, "/training/loss", &["risk_set"]);
         drop(&mut json, "/training/augment", &["removal", "original"]);

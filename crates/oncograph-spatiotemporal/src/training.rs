@@ -75,7 +75,7 @@ pub enum ViewContrast {
     },
     /// InfoNCE between the mean of a patient's image nodes and its clinical node, the mean of both directions, with the other
     /// patients of the batch as negatives. Before the graph layers: behind them each node holds messages of the other
-    /// kind, and agreement costs nothing. Without image nodes it is 0.
+    /// kind, and agreement costs nothing. Without one of both kinds it is 0.
     CrossModal {
         /// The temperature.
         temperature: f64,

@@ -7,8 +7,8 @@ mod small;
 use candle_core::{DType, Tensor};
 use oncograph_nn::optim::AdamWConfig;
 use oncograph_spatiotemporal::{
-    AugmentConfig, EdgeDirection, LossConfig, NodeIdentity, RiskSet, StgConfig, StgLearner, SurvivalLoss,
-    TaskWeighting, TimeLoss, TimeUnit, TrainingConfig, Unify, ViewContrast,
+    AugmentConfig, EdgeDirection, LossConfig, NodeIdentity, NodeSet, RiskSet, StgConfig, StgLearner,
+    SurvivalLoss, TaskWeighting, TimeLoss, TimeUnit, TrainingConfig, Unify, ViewContrast,
 };
 use oncograph_train::{FitConfig, Learner, OptimizerConfig, StepLoss, StopFlag, fit};
 use small::{COVARIATES, FEATURES, Setup, model, small};
@@ -168,6 +168,11 @@ fn images_are_compared_with_the_clinical_node_before_the_graph_layers() {
     };
     assert!(error(0.0) && !error(0.1));
     // Nothing to compare.
+    let images = small::model(&decoupled().nodes(NodeSet::Images), DType::F32).1;
+    let graphs = setup.graphs.iter().map(|g| NodeSet::Images.of(g).unwrap()).collect();
+    let alone = Setup { graphs, ..Setup::new(true) };
+    let mut learner = alone.learner_with(&images, plain(loss.clone()), 1).unwrap();
+    assert_eq!(part(&learner.train_step(0, 0).unwrap(), "contrast"), 0.0);
     let without = Setup::new(false);
     let mut learner = without.learner_with(&model, plain(loss), 1).unwrap();
     assert_eq!(part(&learner.train_step(0, 0).unwrap(), "contrast"), 0.0);
