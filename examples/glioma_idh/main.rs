@@ -127,6 +127,7 @@ fn study(
         .seed(Seed::new(config.seed))
         .device(stages.device().clone())
         .stop(stop)
+        .settings(config)?
         .on_progress(|p| progress.update(p));
     for (name, system) in &heads {
         study = study.model(*name, system);

@@ -129,6 +129,7 @@ fn study(
         .device(device(&args.study.device)?)
         .stop(stop)
         .workers(workers())
+        .settings(config)?
         .on_progress(|p| progress.update(p));
     let study = graphs.iter().fold(study, |study, (name, graph)| study.model(*name, graph));
     let results = study

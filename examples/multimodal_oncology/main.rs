@@ -70,6 +70,7 @@ fn study(settings: &Settings, run: &RunDir, stop: &StopFlag) -> Result<()> {
         .device(device.clone())
         .stop(stop)
         .workers(workers())
+        .settings(settings)?
         .on_progress(|p| progress.update(p));
     let mut results = systems
         .iter()

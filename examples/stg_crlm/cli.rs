@@ -4,7 +4,7 @@ use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use oncograph_datasets::crlm::{FeatureSet, LoadOptions};
 use oncograph_spatiotemporal::{
-    Architecture, CrlmSource, GnnKind, PaperTable, StgConfig, StgPreset, StgSystemConfig,
+    Architecture, CrlmSource, GnnKind, HeldOut, PaperTable, StgConfig, StgPreset, StgSystemConfig,
 };
 use oncograph_study::cli::{StudyArgs, read_config};
 use serde::de::DeserializeOwned;
@@ -63,6 +63,10 @@ pub struct Args {
     /// Treat an empty mask as a missing structure instead of an error
     #[arg(long)]
     pub empty_as_missing: bool,
+    /// Hold out a fifth of the patients once, as the paper does, instead of everybody in turn: 40 patients give an interval of
+    /// 0.15 to either side of an accuracy
+    #[arg(long, conflicts_with = "folds")]
+    pub single_split: bool,
     /// Leave out patients whose images cannot be used, and list them, instead of ending with the list
     #[arg(long)]
     pub leave_out_faulty: bool,
@@ -195,6 +199,7 @@ fn system(args: &Args) -> StgSystemConfig {
         .features(args.features.unwrap_or_default())
         .load(LoadOptions::new().empty_as_missing(args.empty_as_missing))
         .leave_out_faulty(args.leave_out_faulty)
+        .held_out(if args.single_split { HeldOut::Single } else { HeldOut::CrossValidation })
         .precision(args.study.precision);
     if let Some(epochs) = args.epochs {
         system = system.epochs(epochs);

@@ -88,7 +88,8 @@ fn study(args: &Args, config: &RunConfig, run: &RunDir, stop: &StopFlag) -> anyh
     let models = 6 + more.into_iter().map(usize::from).sum::<usize>() + 2 * usize::from(!masks.is_empty());
     let progress = StudyProgress::new(models * system.folds * system.repeats, system.fit.epochs);
     let mut study = Study::new(&cohort, run)
-        .cross_validation(system.folds, system.repeats)
+        .plan(system.plan(&cohort, seed)?)
+        .settings(system)?
         .inner(system.validation)
         .seed(seed)
         .device(device)

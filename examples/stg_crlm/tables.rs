@@ -110,7 +110,8 @@ fn results(
         });
         let systems = systems.collect::<anyhow::Result<Vec<_>>>()?;
         let study = Study::new(&cohort, &folder)
-            .cross_validation(system.folds, system.repeats)
+            .plan(system.plan(&cohort, seed)?)
+            .settings(system)?
             .inner(system.validation)
             .seed(seed)
             .device(device(&config.device)?)
@@ -149,7 +150,7 @@ enum Network {
 /// Ours beside the published, row by row.
 fn table(which: PaperTable, rows: &[PaperRow], scores: &Scores, task: &str, phantom: bool) -> ReportTable {
     let caption = format!(
-        "Table {}, {}: {}. Ours on {}, 95 % intervals; beside them, in italics of the paper, what it states",
+        "Table {}, {}: {}. Ours on {}, with 95 % intervals, beside what the paper states",
         which.number(),
         which.title().to_lowercase(),
         crate::report::endpoint(task).to_lowercase(),

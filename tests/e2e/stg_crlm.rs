@@ -15,6 +15,8 @@ fn main() {
         Trial::test("the phantom run writes its files", the_phantom_run_writes_its_files),
         Trial::test("killed and resumed equals uninterrupted", killed_and_resumed_equals_uninterrupted),
         Trial::test("one thread and two give the same bytes", one_thread_and_two_give_the_same_bytes),
+        Trial::test("a table of the paper is run beside it", a_table_of_the_paper_is_run_beside_it),
+        Trial::test("faulty patients are told at once", faulty_patients_are_told_at_once),
         Trial::test("bad input is named in one line", bad_input_is_named_in_one_line),
         full_disk(),
         trial("the real workbook alone", &["data/crlm/clinical"], the_real_workbook_alone),
@@ -54,6 +56,60 @@ fn the_phantom_run_writes_its_files() -> Outcome {
     let again = tempfile::tempdir()?;
     succeed(&mut PROGRAM.repeat(&run, again.path())?)?;
     same_results(out.path(), again.path(), "--config gives other numbers")
+}
+
+fn a_table_of_the_paper_is_run_beside_it() -> Outcome {
+    let out = tempfile::tempdir()?;
+    let said = stdout(PROGRAM.small(out.path())?.args(["--table", "4", "--repeats", "2"]))?;
+    for part in ["3D CNN, early fusion", "late fusion", "STG", "392.8506", "666.6192", "phantom patients"] {
+        ensure(said.contains(part), format!("no {part} in {said}"))?;
+    }
+    let runs = out.path().join("stg_crlm_tables").read_dir()?.collect::<Result<Vec<_>, _>>()?;
+    ensure(runs.len() == 1, runs.len())?;
+    let metrics = std::fs::read_to_string(runs[0].path().join("metrics.csv"))?;
+    for row in
+        ["3D ResNet-18, CT alone", "3D CNN, early fusion", "3D ResNet-18, late fusion", "STG", "constant"]
+    {
+        ensure(metrics.contains(row), format!("no {row} among the metrics"))?;
+    }
+    ensure(runs[0].path().join("report.html").is_file(), "no report")?;
+    // Each is a configuration of the same graph network, but for the backbone, whose features are others.
+    let backbones = stdout(PROGRAM.small(out.path())?.args(["--table", "3", "--repeats", "1"]))?;
+    ensure(backbones.contains("MedicalNet-18") && backbones.contains("11.4129"), &backbones)?;
+    let audit = stdout(PROGRAM.command()?.arg("--paper-audit"))?;
+    ensure(audit.contains("impossible in one unit") && audit.contains("21.5"), &audit)
+}
+
+fn faulty_patients_are_told_at_once() -> Outcome {
+    let out = tempfile::tempdir()?;
+    let cohort = out.path().join("cohort");
+    oncograph::datasets::crlm::write_phantom(
+        &cohort,
+        &oncograph::datasets::crlm::PhantomConfig::new(24, 3).matrix(40).slice_spacing(6.0, 7.5),
+        |_, _| (),
+    )?;
+    std::fs::remove_file(cohort.join("PHANTOM-0003/liver.nii.gz"))?;
+    std::fs::write(cohort.join("PHANTOM-0007/ct.nii.gz"), b"no image")?;
+    let command = |more: &[&str]| -> Result<Command, Failed> {
+        let mut command = PROGRAM.command()?;
+        command.args(["--data".as_ref(), cohort.as_os_str()]).arg("--out").arg(out.path());
+        command.args(["--preset", "quick", "--size", "4", "16", "--epochs", "4", "--folds", "2"]).args(more);
+        Ok(command)
+    };
+    let said = refusal(&mut command(&[])?)?;
+    let error = only_error(&said)?;
+    for part in ["2 of 24 patients", "PHANTOM-0003", "PHANTOM-0007", "leave_out_faulty"] {
+        ensure(error.contains(part), format!("no {part} in {error}"))?;
+    }
+    succeed(&mut command(&["--leave-out-faulty"])?)?;
+    let run = PROGRAM.only_run(out.path())?;
+    let predictions = std::fs::read_to_string(run.join("predictions.csv"))?;
+    ensure(predictions.contains("PHANTOM-0004") && !predictions.contains("PHANTOM-0003"), "who is left out")?;
+    let html = std::fs::read_to_string(run.join("report.html"))?;
+    ensure(
+        html.contains("2 of 24 patients are left out") && html.contains("PHANTOM-0007"),
+        "not in the report",
+    )
 }
 
 fn killed_and_resumed_equals_uninterrupted() -> Outcome {

@@ -44,6 +44,7 @@ pub struct Study<'a, D: Cohort> {
     device: Device,
     stop: StopFlag,
     workers: usize,
+    settings: Option<serde_json::Value>,
     models: Vec<(String, Box<dyn Model<D> + 'a>)>,
     progress: Box<dyn Fn(&JobProgress<'_>) + Sync + 'a>,
 }
@@ -61,6 +62,7 @@ impl<'a, D: Cohort> Study<'a, D> {
             device: Device::Cpu,
             stop: StopFlag::new(),
             workers: 1,
+            settings: None,
             models: vec![],
             progress: Box::new(|_| ()),
         }
@@ -110,6 +112,15 @@ impl<'a, D: Cohort> Study<'a, D> {
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
         self
+    }
+
+    /// Sets what the models are made by: a run is not gone on with under other settings than it was begun with.
+    ///
+    /// # Errors
+    /// Settings that JSON cannot hold.
+    pub fn settings(mut self, settings: &impl Serialize) -> Result<Self> {
+        self.settings = Some(serde_json::to_value(settings).map_err(Error::system)?);
+        Ok(self)
     }
 
     /// Sets what is called after every epoch and every finished job.
@@ -243,14 +254,27 @@ impl<'a, D: Cohort> Study<'a, D> {
         let now = Identity {
             version: env!("CARGO_PKG_VERSION").into(),
             inputs: blake3::hash(&bytes).to_hex().to_string(),
+            settings: self
+                .settings
+                .as_ref()
+                .map(|s| blake3::hash(s.to_string().as_bytes()).to_hex().to_string()),
         };
         match folder.read_json::<Identity>(FILE)? {
             None => Ok(folder.write_json(FILE, &now)?),
+            // A run that was begun without settings has none to differ from.
+            Some(Identity { settings: None, ref version, ref inputs })
+                if *version == now.version && *inputs == now.inputs =>
+            {
+                Ok(())
+            }
             Some(then) if then == now => Ok(()),
             Some(then) => {
-                let what = match then.inputs == now.inputs {
-                    true => format!("the run was begun by version {}, this is {}", then.version, now.version),
-                    false => "the run was begun on other patients, outcomes, splits or seed".into(),
+                let what = if then.inputs != now.inputs {
+                    "the run was begun on other patients, images, outcomes, splits or seed".into()
+                } else if then.version != now.version {
+                    format!("the run was begun by version {}, this is {}", then.version, now.version)
+                } else {
+                    "the run was begun with other settings".into()
                 };
                 Err(AtFile::new(folder.file(FILE), format!("{what}; start a new run")).into())
             }
@@ -263,6 +287,8 @@ impl<'a, D: Cohort> Study<'a, D> {
 struct Identity {
     version: String,
     inputs: String,
+    #[serde(default)]
+    settings: Option<String>,
 }
 
 #[cfg(test)]
@@ -317,6 +343,19 @@ mod tests {
         ] {
             assert!(error.to_string().contains("start a new run"), "{error}");
         }
+    }
+
+    #[test]
+    fn other_settings_do_not_resume_a_run() {
+        let (cohort, folder) = (Toy::new(60), tempfile::tempdir().unwrap());
+        let run = RunDir::create(folder.path()).unwrap();
+        let study = |epochs: usize| {
+            Study::new(&cohort, &run).settings(&("epochs", epochs)).unwrap().baseline(Constant).run()
+        };
+        let first = study(10).unwrap();
+        assert_eq!(study(10).unwrap(), first);
+        let error = study(20).unwrap_err().to_string();
+        assert!(error.contains("begun with other settings; start a new run"), "{error}");
     }
 
     #[test]
