@@ -5,6 +5,7 @@ use candle_core::{CudaDevice, CudaStorage, backend::BackendStorage as _};
 use oncograph_nn::Seed;
 #[cfg(feature = "cuda")]
 use oncograph_nn::cuda::{OnDevice, assemble as cuda};
+use oncograph_nn::portable::rows_at;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -211,7 +212,7 @@ impl CustomOp2 for Assemble {
                 at[row as usize] = node as u32;
             }
         }
-        let of_clinical = dy.index_select(&Tensor::new(at, dy.device())?, 0)?.narrow(1, 0, self.width)?;
+        let of_clinical = rows_at(&dy, &at)?.narrow(1, 0, self.width)?;
         Ok((Some(of_weights), Some(of_clinical)))
     }
 }

@@ -6,6 +6,7 @@ use crate::config::EdgeDirection;
 use crate::features::NODES as IMAGES;
 use candle_core::Tensor;
 use oncograph_graph::Graph;
+use oncograph_nn::portable::rows_at;
 use oncograph_nn::segment::{Adjacency, Reduce, gather_reduce};
 use std::sync::Arc;
 
@@ -43,7 +44,7 @@ pub(crate) fn directed(graph: Graph, kinds: &[u32], edges: EdgeDirection) -> Res
     let other = Adjacency::new(n, n, &ends(adjacency.sources()), &ends(adjacency.targets()))?;
     let rows: Vec<u32> = kept.iter().map(|&edge| edge as u32).collect();
     let attributes = match graph.edge_attributes() {
-        Some(all) => Some(all.index_select(&Tensor::new(rows, all.device())?, 0)?),
+        Some(all) => Some(rows_at(all, &rows)?),
         None => None,
     };
     Ok(Graph::new(Arc::new(other), attributes, graph.membership().targets(), graph.graph_count())?)
@@ -82,18 +83,19 @@ impl Nodes {
 mod tests {
     use super::*;
     use crate::{NodeIdentity, NodeTable, Stg, StgConfig};
-    use candle_core::{DType, Device};
+    use candle_core::DType;
+    use oncograph_nn::testing::device;
     use oncograph_nn::{ParamStore, Seed};
 
     fn table() -> NodeTable {
         let images = (0..2 * 6 * 3 * 2).map(|i| (i as f32 * 0.7).sin()).collect();
-        NodeTable::new(Some(images), 2, vec![0.5, -1.0], 1, &Device::Cpu).unwrap()
+        NodeTable::new(Some(images), 2, vec![0.5, -1.0], 1, &device()).unwrap()
     }
 
     fn model(config: StgConfig) -> Stg {
         let config = config.features(2).hidden(3).lstm_hidden(2);
         let store = ParamStore::new(Seed::new(1));
-        Stg::new(&config, store.var_builder(DType::F32, &Device::Cpu)).unwrap()
+        Stg::new(&config, store.var_builder(DType::F32, &device())).unwrap()
     }
 
     fn rows(x: &Tensor) -> Vec<Vec<f32>> {

@@ -217,9 +217,39 @@ impl CtEncoderConfig {
     }
 }
 
+/// What a report says of the encoder.
+impl std::fmt::Display for CtEncoderConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let network = match self.backbone {
+            Backbone::R3d18 => "r3d_18",
+            Backbone::R2plus1d18 => "r2plus1d_18",
+            Backbone::SelfBuilt => "two convolutions",
+            Backbone::Medicalnet18 => "MedicalNet's ResNet-18",
+        };
+        write!(f, "{network}, {} channels, ", self.channels())?;
+        match &self.weights {
+            Some(path) => write!(f, "weights of {}, frozen", path.display()),
+            None => write!(f, "random weights drawn from the seed, frozen"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_report_names_the_network_and_its_weights() {
+        let encoder = CtEncoderConfig::new(64).backbone(Backbone::R2plus1d18);
+        let text = "r2plus1d_18, 512 channels, random weights drawn from the seed, frozen";
+        assert_eq!(encoder.to_string(), text);
+        let mut trained = CtEncoderConfig::new(64).backbone(Backbone::Medicalnet18);
+        trained.weights = Some("resnet_18.pth".into());
+        assert_eq!(
+            trained.to_string(),
+            "MedicalNet's ResNet-18, 512 channels, weights of resnet_18.pth, frozen"
+        );
+    }
 
     #[test]
     fn what_does_not_go_together_is_named() {

@@ -87,8 +87,9 @@ pub fn parameter_table(config: &StgConfig) -> Result<ReportTable> {
         groups.iter().fold(ReportTable::new(caption, ["Group", "Parameters"]), |table, (name, count)| {
             table.row([Cell::text(name.clone()), Cell::count(*count)])
         });
-    let graph_part: usize = groups.iter().filter(|(n, _)| *n != "nodes").map(|(_, c)| c).sum();
+    let graph_part: usize =
+        groups.iter().filter(|(n, _)| !["nodes", "task"].contains(&n.as_str())).map(|(_, c)| c).sum();
     Ok(rows
         .row([Cell::text("all"), Cell::count(store.parameter_count())])
-        .note(format!("Without node inputs (clinical layer, pooling), as the paper counts: {graph_part}")))
+        .note(format!("Without node inputs (clinical layer, pooling) and variances of the losses, as the paper counts: {graph_part}")))
 }

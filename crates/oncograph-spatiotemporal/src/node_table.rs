@@ -8,6 +8,7 @@ use crate::{Error, NodeIdentity, Result, Stg, StgOutput, patient_schema};
 use candle_core::{Device, Tensor};
 use oncograph_graph::{HeteroBatch, HeteroGraph, Schema};
 use oncograph_nn::Seed;
+use oncograph_nn::portable::rows_at;
 use rand_distr::{Distribution, StandardNormal};
 use std::sync::Arc;
 
@@ -197,7 +198,7 @@ impl NodeTable {
             }
         }
         let images = rows.len();
-        let mut own = vectors.index_select(&Tensor::new(rows, &self.device)?, 0)?;
+        let mut own = rows_at(vectors, &rows)?;
         if noisy {
             own = (own + Tensor::from_vec(noise, (images, self.features), &self.device)?)?;
         }
@@ -211,7 +212,7 @@ impl NodeTable {
             Source::Clinical(row) => images as u32 + row,
         };
         let order: Vec<u32> = nodes.iter().map(place).collect();
-        let x = all.index_select(&Tensor::new(order, &self.device)?, 0)?;
+        let x = rows_at(&all, &order)?;
         if model.config().node_type != NodeIdentity::OneHot {
             return Ok(x);
         }
@@ -244,7 +245,7 @@ impl NodeTable {
         let Some(own) = model.nodes().ct(&means)? else { return Ok(x) };
         let width = own.dim(1)?;
         let all = Tensor::cat(&[&x.narrow(1, 0, width)?, &own], 0)?;
-        let all = all.index_select(&Tensor::new(order, &self.device)?, 0)?;
+        let all = rows_at(&all, &order)?;
         if columns == width {
             return Ok(all);
         }
@@ -298,15 +299,16 @@ mod tests {
     use crate::{NodeSet, StgConfig};
     use candle_core::DType;
     use oncograph_nn::ParamStore;
+    use oncograph_nn::testing::device;
 
     fn table() -> NodeTable {
         let images = (0..2 * 6 * 3 * 2).map(|i| (i as f32 * 0.7).sin()).collect();
-        NodeTable::new(Some(images), 2, vec![0.5, -1.0], 1, &Device::Cpu).unwrap()
+        NodeTable::new(Some(images), 2, vec![0.5, -1.0], 1, &device()).unwrap()
     }
 
     fn model(config: StgConfig) -> Stg {
         let store = ParamStore::new(Seed::new(1));
-        Stg::new(&config.features(2).hidden(3).lstm_hidden(2), store.var_builder(DType::F32, &Device::Cpu))
+        Stg::new(&config.features(2).hidden(3).lstm_hidden(2), store.var_builder(DType::F32, &device()))
             .unwrap()
     }
 
@@ -337,7 +339,7 @@ mod tests {
     fn nodes_of_one_vector_are_those_of_equal_levels() {
         let vectors: Vec<f32> = (0..2 * 6 * 2).map(|i| (i as f32 * 0.7).sin()).collect();
         let pyramids: Vec<f32> = vectors.chunks(2).flat_map(|v| v.repeat(3)).collect();
-        let new = |values| NodeTable::new(Some(values), 2, vec![0.5, -1.0], 1, &Device::Cpu).unwrap();
+        let new = |values| NodeTable::new(Some(values), 2, vec![0.5, -1.0], 1, &device()).unwrap();
         let (one, three) = (new(vectors), new(pyramids));
         for identity in [NodeIdentity::None, NodeIdentity::OneHot] {
             let x = |table: &NodeTable, levels: usize| {
@@ -357,7 +359,7 @@ mod tests {
         let graph = NodeSet::Ct.of(&one.graph(1, [[0.5; 3]; 5]).unwrap()).unwrap();
         let x = rows(&one.assemble(&model, &[&graph], None).unwrap().x);
         assert_eq!(x, [&one.images.values[22..24]]);
-        assert!(NodeTable::new(Some(vec![0.0; 2 * 24]), 2, vec![0.5, -1.0], 1, &Device::Cpu).is_err());
+        assert!(NodeTable::new(Some(vec![0.0; 2 * 24]), 2, vec![0.5, -1.0], 1, &device()).is_err());
     }
 
     /// S-01 and S-04: image nodes, or the CT node alone, pass through a linear map that is trained.
@@ -367,7 +369,7 @@ mod tests {
         let values: Vec<f32> = (0..6 * 3 * D).map(|i| (i as f32 * 0.7).sin()).collect();
         let store = |config: &StgConfig| {
             let store = ParamStore::new(Seed::new(1));
-            let model = Stg::new(config, store.var_builder(DType::F32, &Device::Cpu)).unwrap();
+            let model = Stg::new(config, store.var_builder(DType::F32, &device())).unwrap();
             (store, model)
         };
         let by_hand = |store: &ParamStore, name: &str, v: &[f32]| -> Vec<f32> {
@@ -392,7 +394,7 @@ mod tests {
         };
         let small = StgConfig::decoupled(1).features(D).hidden(3).lstm_hidden(2);
         let table =
-            |values: &[f32]| NodeTable::new(Some(values.to_vec()), D, vec![0.5], 1, &Device::Cpu).unwrap();
+            |values: &[f32]| NodeTable::new(Some(values.to_vec()), D, vec![0.5], 1, &device()).unwrap();
 
         let config = small.clone().image_nodes(1, Some(5));
         let (parameters, model) = store(&config);

@@ -3,6 +3,7 @@ use crate::features::PYRAMID_LEVELS;
 use crate::{NodeIdentity, Result, StgConfig};
 use candle_core::{D, Tensor};
 use candle_nn::{Init, VarBuilder};
+use oncograph_nn::portable::rows_at;
 use oncograph_nn::{Linear, Module, linear, softmax};
 
 /// The nodes of a patient.
@@ -115,7 +116,7 @@ impl NodeInputs {
     /// An error of candle.
     pub fn with_identity(&self, x: &Tensor, kinds: &[u32]) -> Result<Tensor> {
         let Some(identity) = &self.identity else { return Ok(x.clone()) };
-        let own = identity.index_select(&Tensor::new(kinds, x.device())?, 0)?;
+        let own = rows_at(identity, kinds)?;
         Ok(Tensor::cat(&[x, &(own * self.length)?], 1)?)
     }
 }

@@ -7,7 +7,7 @@ mod small;
 use candle_core::{DType, Tensor};
 use oncograph_nn::optim::AdamWConfig;
 use oncograph_spatiotemporal::{
-    AugmentConfig, EdgeDirection, LossConfig, NodeIdentity, NodeSet, RiskSet, StgConfig, StgLearner,
+    AugmentConfig, CtNode, EdgeDirection, LossConfig, NodeIdentity, NodeSet, RiskSet, StgConfig, StgLearner,
     SurvivalLoss, TaskWeighting, TimeLoss, TimeUnit, TrainingConfig, Unify, ViewContrast,
 };
 use oncograph_train::{FitConfig, Learner, OptimizerConfig, StepLoss, StopFlag, fit};
@@ -271,4 +271,19 @@ fn the_original_can_be_left_out() {
     assert_eq!(recurrence(true, (0.5, 0.1)), recurrence(true, (0.0, 0.0)));
     assert_ne!(recurrence(false, (0.5, 0.1)), recurrence(true, (0.5, 0.1)));
     assert_eq!(recurrence(false, (0.0, 0.0)), recurrence(true, (0.0, 0.0)));
+}
+
+/// S-01 and S-04: a cohort without images has nothing to map, and trains all the same.
+#[test]
+fn learned_maps_of_images_rest_without_images() {
+    let setup = Setup::new(false);
+    for config in
+        [decoupled().features(16).ct_node(CtNode::Gap), decoupled().features(16).image_nodes(1, Some(4))]
+    {
+        let (store, model) = model(&config, DType::F32);
+        let mut learner = setup.learner(&model, 30, 1);
+        let options = FitConfig::new(30, OptimizerConfig::AdamW(AdamWConfig::new(5e-3)));
+        let outcome = fit(&mut learner, &store, &options, None, &StopFlag::new(), |_| ()).unwrap();
+        assert!(outcome.history[29].train_loss < 0.8 * outcome.history[0].train_loss);
+    }
 }

@@ -17,7 +17,7 @@ pub(super) static SUITE: [Package; 9] = [
     Package { name: "oncograph-gnn", tests: &["contract"] },
     Package { name: "oncograph-losses", tests: &[] },
     Package { name: "oncograph-explain", tests: &[] },
-    Package { name: "oncograph-spatiotemporal", tests: &["cuda", "stg"] },
+    Package { name: "oncograph-spatiotemporal", tests: &["cuda", "options", "stg"] },
     Package { name: "oncograph-brain", tests: &["contract", "cuda", "precision"] },
     Package { name: "oncograph-omics", tests: &["cuda", "net"] },
 ];

@@ -279,6 +279,7 @@ mod tests {
     use super::*;
     use crate::{Backbone as Kind, StgPreset};
     use oncograph_imaging::{Frame, Grid, Volume};
+    use oncograph_nn::testing::device;
 
     /// A patient with all structures but the hepatic veins.
     fn prepared(mask: impl Fn([usize; 3], usize) -> f32) -> PreparedImages {
@@ -302,7 +303,7 @@ mod tests {
         let config = StgSystemConfig::new(StgPreset::Paper).encoder(edit(CtEncoderConfig::new(4)));
         let config = config.pooling(pooling);
         config.validate().unwrap();
-        CtEncoder::new(&config, Seed::new(1), &Device::Cpu).unwrap()
+        CtEncoder::new(&config, Seed::new(1), &device()).unwrap()
     }
 
     /// S-01 and section 9: every backbone gives every kind of vectors, of the stated width; no two the same.
