@@ -1,13 +1,14 @@
 //! STG on colorectal liver metastases: from images and a clinical table to a report and a bundle. See `--help`.
 
 mod cli;
+mod names;
 mod predict;
 mod report;
 mod tables;
 
 use cli::{Args, RunConfig};
 use oncograph_core::Seed;
-use oncograph_datasets::crlm::CrlmCohort;
+use oncograph_datasets::crlm::{CrlmCohort, FeatureSet};
 use oncograph_spatiotemporal::{
     CtEncoder, StgBundleParts, StgCohort, StgSystem, parameter_table, stg_model_card, write_stg_bundle,
 };
@@ -16,7 +17,7 @@ use oncograph_study::cli::{
     stop_on_ctrl_c, workers,
 };
 use oncograph_study::{
-    Constant, CoxLasso, CoxRidge, RidgeTime, RiskScore, ScoreOptions, Study, SurvivalForest,
+    Constant, CoxLasso, CoxRidge, LeakageAudit, RidgeTime, RiskScore, ScoreOptions, Study, SurvivalForest,
 };
 use oncograph_train::{RunDir, StopFlag};
 // Its allocator keeps the big blocks of a training step for the next one.
@@ -129,10 +130,19 @@ fn study(args: &Args, config: &RunConfig, run: &RunDir, stop: &StopFlag) -> anyh
     let parts =
         StgBundleParts { config: system, seed, cohort: &cohort, results: &results, model: main, card: &card };
     let bundle = write_stg_bundle(run, parts)?;
-    report::write(&run.file("report.html"), config, &cohort, (&results, &scores), &card)?;
-    report::print(&scores, &cohort);
+    let audit = LeakageAudit::new(&results, &cohort, &known_later())?;
+    audit.write(&run.file("leakage.json"))?;
+    let found = report::Found { results: &results, scores: &scores, audit: &audit };
+    report::write(&run.file("report.html"), config, &cohort, found, &card)?;
+    report::print(found, &cohort);
     println!("bundle: {}\nreport: {}", bundle.path().display(), run.file("report.html").display());
     Ok(())
+}
+
+/// The columns of the workbook that are not known before the operation.
+fn known_later() -> Vec<&'static str> {
+    let before = FeatureSet::PreopOnly.columns();
+    FeatureSet::All.columns().into_iter().filter(|column| !before.contains(column)).collect()
 }
 
 /// Opens or generates the files of the cohort.

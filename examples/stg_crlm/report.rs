@@ -1,7 +1,8 @@
 //! The report of a run, as one HTML file and as tables on the terminal.
 
 use crate::cli::RunConfig;
-use crate::{PERMUTED, STG, WITHOUT_IMAGES};
+use crate::{COX, PERMUTED, STG, WITHOUT_IMAGES, names};
+use names::endpoint;
 use oncograph_datasets::scaler::ScalerKind;
 use oncograph_report::chart::{LearningCurve, learning_curves, scatter};
 use oncograph_report::{Banner, Figure, ModelCard, RESEARCH_ONLY, Report, ReportTable, Section};
@@ -10,56 +11,83 @@ use oncograph_spatiotemporal::{
 };
 use oncograph_study::cli::command_line;
 use oncograph_study::{
-    Answer, Cohort, Metric, ScoreOptions, ScoreRow, ScoreTable, Scores, StudyResults, learning_curve,
-    risk_tertiles,
+    Answer, Cohort, Grouping, LeakageAudit, Metric, ScoreOptions, ScoreRow, ScoreTable, Scores, StudyResults,
+    decision_curves, learning_curve, risk_tertiles, subgroup_table, survival_calibration_plot,
 };
 use std::path::Path;
 
 /// Patients whose slices are shown.
 const SHOWN: usize = 3;
+/// Columns of the table by which patients are grouped.
+const GROUPED: [&str; 3] = ["sex", "chemo_before_liver_resection", "synchronous_crlm"];
+/// Years at which treatment by a prediction is weighed.
+const DECISIONS: [usize; 2] = [3, 5];
 
 /// Resamples where many rows are scored.
 const FEWER: usize = 200;
 
-/// What a task is called on a page.
-pub fn endpoint(task: &str) -> &str {
-    match task {
-        "recurrence" => "Time to recurrence",
-        "survival" => "Overall survival",
-        other => other,
-    }
+/// What a run found.
+#[derive(Clone, Copy)]
+pub struct Found<'a> {
+    pub results: &'a StudyResults,
+    pub scores: &'a Scores,
+    pub audit: &'a LeakageAudit,
+}
+
+fn scored(task: &str, what: &str, metrics: &[Metric]) -> ScoreTable {
+    ScoreTable::new(format!("{}: {what}", endpoint(task)))
+        .metrics(metrics.iter().copied())
+        .names(names::MODELS)
 }
 
 /// The scores of one task, the constant predictor emphasised.
 fn table(scores: &Scores, task: &str) -> ReportTable {
     use Metric::{AbsoluteError, Adjacent, CIndex, SquaredError};
-    let caption = format!(
-        "{}: held-out predictions, each repetition by itself, 95 % bootstrap intervals",
-        endpoint(task)
-    );
-    let table = ScoreTable::new(caption).metrics([CIndex, Adjacent, SquaredError, AbsoluteError]);
-    table.of(scores, task).note(
+    let what = "held-out predictions, each repetition by itself, 95 % bootstrap intervals";
+    scored(task, what, &[CIndex, Adjacent, SquaredError, AbsoluteError]).of(scores, task).note(
         "The C-index compares patients of one fold only. TAA: share predicted within 2 years, censored patients as \
          if observed, as in the paper. The constant row takes, per metric, the best constant of each fold's training \
          patients.",
     )
 }
 
-/// The AUC at three years, and the other readings of time-adjacent accuracy.
-fn further(scores: &Scores, task: &str) -> ReportTable {
-    use Metric::{AdjacentCensoringAware, AdjacentEvents, AucAt3Years};
-    let metrics = [AucAt3Years, AdjacentEvents, AdjacentCensoringAware];
-    let table =
-        ScoreTable::new(format!("{}: further metrics", endpoint(task))).metrics(metrics).without_lead();
-    table.of(scores, task).note(
-        "The AUC compares patients of one fold only. TAA of events alone, and with a censored patient counted as right \
-         unless predicted more than 2 years too early.",
+/// Ranking corrected for censoring and at fixed times.
+fn ranking(scores: &Scores, task: &str) -> ReportTable {
+    use Metric::{AucAt1Year, AucAt3Years, AucAt5Years, IpcwCIndex};
+    let metrics = [IpcwCIndex, AucAt1Year, AucAt3Years, AucAt5Years];
+    scored(task, "ranking, corrected for censoring", &metrics).without_lead().of(scores, task).note(
+        "All compare patients of one fold only. AUC: who has the event by that time against who is followed for longer. \
+         Weights are estimated on the patients that the fold did not hold out.",
     )
 }
 
-pub fn print(scores: &Scores, cohort: &StgCohort) {
+/// Predicted times, with and without censored patients.
+fn times(scores: &Scores, task: &str) -> ReportTable {
+    use Metric::{AbsoluteErrorEvents, AdjacentCensoringAware, AdjacentEvents, SquaredErrorEvents};
+    let metrics = [AdjacentEvents, AdjacentCensoringAware, SquaredErrorEvents, AbsoluteErrorEvents];
+    scored(task, "predicted times", &metrics).without_lead().of(scores, task).note(
+        "Columns named events are over the patients who had it. Censoring-aware TAA is over all, and counts a censored \
+         patient as right unless predicted more than 2 years too early.",
+    )
+}
+
+/// Predicted survival.
+fn probabilities(scores: &Scores, task: &str) -> ReportTable {
+    use Metric::{BrierAt3Years, CalibrationSlopeAt3Years, IntegratedBrier};
+    let metrics = [BrierAt3Years, IntegratedBrier, CalibrationSlopeAt3Years];
+    scored(task, "predicted survival", &metrics).without_lead().of(scores, task).note(
+        "Brier scores are corrected for censoring; smaller is better, and the constant row is the Kaplan-Meier curve of the \
+         training patients. The integral is over years 1 to 5. A slope below 1: predictions are too extreme. A dash: the \
+         model gives no survival curve.",
+    )
+}
+
+pub fn print(found: Found<'_>, cohort: &StgCohort) {
     for task in STG_TASKS {
-        println!("{}", table(scores, task).to_text());
+        println!("{}", table(found.scores, task).to_text());
+    }
+    for failed in found.audit.checks.iter().filter(|c| !c.passed) {
+        println!("LEAKAGE: {}: {}", failed.check, failed.found);
     }
     if cohort.phantom() {
         println!("PHANTOM data: generated patients; the numbers say nothing about real ones.");
@@ -71,9 +99,10 @@ pub fn write(
     path: &Path,
     config: &RunConfig,
     cohort: &StgCohort,
-    (results, scores): (&StudyResults, &Scores),
+    found: Found<'_>,
     card: &ModelCard,
 ) -> anyhow::Result<()> {
+    let Found { results, scores, audit } = found;
     let main = scores.reference.as_str();
     let mut report =
         Report::new("STG: recurrence and survival after resection of colorectal liver metastases");
@@ -88,17 +117,20 @@ pub fn write(
     report = report.section("Data", |s| data(s, config, cohort)).section("Results", |s| {
         for task in STG_TASKS {
             s.table(table(scores, task));
-            s.table(further(scores, task));
         }
-        s.paragraph(verdict(scores));
+        verdict(scores).into_iter().for_each(|sentence| {
+            s.paragraph(sentence);
+        });
     });
+    report = report.section("Further metrics", |s| {
+        for task in STG_TASKS {
+            s.table(ranking(scores, task)).table(times(scores, task)).table(probabilities(scores, task));
+        }
+    });
+    report = report.try_section("Subgroups", |s| subgroups(s, cohort, found))?;
     for task in STG_TASKS {
-        report = report.section(format!("Risk groups: {}", endpoint(task)), |s| {
-            s.figure_or_reason("Kaplan-Meier by risk tertile", risk_tertiles(results, cohort, main, task));
-            s.figure_or_reason(
-                "Predicted against observed",
-                predicted_and_observed(results, cohort, main, task),
-            );
+        report = report.section(endpoint(task), |s| {
+            s.columns(|s| figures(s, (results, cohort), main, task));
         });
     }
     report = report.section("Training", |s| {
@@ -117,7 +149,63 @@ pub fn write(
             s.figure_or_reason("Slices with masks", slices(cohort));
         });
     }
+    report = report.section("Leakage audit", |s| {
+        s.table(audit.table());
+    });
     Ok(report.model_card(card).write(path)?)
+}
+
+/// The figures of one task.
+fn figures(section: &mut Section, (results, cohort): (&StudyResults, &StgCohort), main: &str, task: &str) {
+    let name = names::model(main);
+    section.figure_or_reason(
+        "Kaplan-Meier by risk tertile",
+        risk_tertiles(results, cohort, main, task)
+            .map(|f| f.titled(format!("Kaplan-Meier curves by tertile of the held-out risk of {name}"))),
+    );
+    section.figure_or_reason(
+        "Calibration at 3 years",
+        survival_calibration_plot(results, cohort, main, task)
+            .map(|f| f.titled(format!("Calibration of {name} at 3 years, by quintile"))),
+    );
+    let forest = "random survival forest";
+    for years in DECISIONS {
+        let models = [(main, name), (COX, COX), (forest, forest)];
+        let figure = decision_curves(results, cohort, &models, (task, years))
+            .map(|f| f.titled(format!("Decision curves, event within {years} years")));
+        section.figure_or_reason("Decision curves", figure);
+    }
+    section.figure_or_reason(
+        "Predicted against observed",
+        predicted_and_observed(results, cohort, main, task).map(|f| f.titled("Predicted against observed")),
+    );
+}
+
+/// The main model's ranking by sex, chemotherapy and time of the metastases.
+fn subgroups(section: &mut Section, cohort: &StgCohort, found: Found<'_>) -> anyhow::Result<()> {
+    let (main, table) = (found.scores.reference.as_str(), cohort.clinical());
+    let grouping = |column: &&str| {
+        let place = table.column(column)?;
+        let levels = table.rows().map(|row| Some(names::level(column, row[place]?))).collect();
+        Some(Grouping { name: names::covariate(column), levels })
+    };
+    let groupings: Vec<Grouping> = GROUPED.iter().filter_map(grouping).collect();
+    let mut tables = vec![];
+    for task in STG_TASKS {
+        let options = ScoreOptions::default();
+        let scores = found.results.subgroups(cohort, (main, task), &groupings, &options)?;
+        tables.push(subgroup_table(format!("{}: {}", endpoint(task), names::model(main)), &scores));
+    }
+    section.columns(|s| {
+        tables.into_iter().for_each(|table| {
+            s.table(table);
+        });
+    });
+    section.paragraph(
+        "Pairs of patients of one fold and one subgroup, 95 % bootstrap intervals. Small subgroups have few pairs: an interval \
+         that holds 0.5, or another subgroup's value, shows no difference.",
+    );
+    Ok(())
 }
 
 fn facts(config: &RunConfig, cohort: &StgCohort) -> Vec<(&'static str, String)> {
@@ -156,13 +244,15 @@ fn data(section: &mut Section, config: &RunConfig, cohort: &StgCohort) {
         false => "",
     };
     let kind = if cohort.phantom() { "phantom (generated)" } else { "real" };
+    let columns: Vec<String> = cohort.clinical().columns().iter().map(|c| names::covariate(c)).collect();
     section.paragraph(format!(
-        "{} {kind} patients; {recurrences} recurrences and {deaths} deaths. {} clinical covariates ({:?}), imputed with \
-         the training median and a flag, scaled {scaled} for every row of the tables alike{numbers}. Scalers are fitted on \
-         each fold's training patients only.",
+        "{} {kind} patients; {recurrences} recurrences and {deaths} deaths. {} {} ({}), imputed with the training median and \
+         a flag, scaled {scaled} for every row of the tables alike{numbers}. Scalers are fitted on each fold's training \
+         patients only.",
         cohort.len(),
         cohort.clinical().width(),
-        config.system.features,
+        names::covariates(config.system.features),
+        columns.join(", "),
     ));
     for note in cohort.notes() {
         section.paragraph(note);
@@ -173,7 +263,7 @@ fn data(section: &mut Section, config: &RunConfig, cohort: &StgCohort) {
 }
 
 /// In words, what the tables show, whichever way it went.
-fn verdict(scores: &Scores) -> String {
+fn verdict(scores: &Scores) -> Vec<String> {
     let mut sentences = vec![];
     for task in STG_TASKS {
         let Some(constant) = scores.row("constant", task) else { continue };
@@ -183,10 +273,11 @@ fn verdict(scores: &Scores) -> String {
             let Some(c) = row.first() else { continue };
             let better = scores.of_task(task).filter(|r| r.model != model && r.model != PERMUTED);
             let better = better.filter(|r| r.first().is_some_and(|other| other.value > c.value));
-            let better: Vec<&str> = better.map(|r| r.model.as_str()).collect();
+            let better: Vec<&str> = better.map(|r| names::model(&r.model)).collect();
             let mut sentence = format!(
-                "{}, {model}: {} chance in ranking; {}",
+                "{}, {}: {} chance in ranking; {}",
                 endpoint(task),
+                names::model(model),
                 if c.low > 0.5 { "better than" } else { "not shown to be better than" },
                 match better.as_slice() {
                     [] => "no other row ranks better".to_string(),
@@ -205,7 +296,7 @@ fn verdict(scores: &Scores) -> String {
             sentences.push(sentence + ".");
         }
     }
-    sentences.join(" ")
+    sentences
 }
 
 /// The predicted times of the first repetition against those observed.

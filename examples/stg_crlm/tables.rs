@@ -153,7 +153,7 @@ fn table(which: PaperTable, rows: &[PaperRow], scores: &Scores, task: &str, phan
         "Table {}, {}: {}. Ours on {}, with 95 % intervals, beside what the paper states",
         which.number(),
         which.title().to_lowercase(),
-        crate::report::endpoint(task).to_lowercase(),
+        crate::names::endpoint(task).to_lowercase(),
         if phantom { "phantom patients" } else { "this cohort" },
     );
     let header =
@@ -225,7 +225,7 @@ fn report(
     ];
     report = report.banner(Banner::Notice(RESEARCH_ONLY.into())).facts(&facts);
     for task in STG_TASKS {
-        report = report.section(crate::report::endpoint(task), |s| {
+        report = report.section(crate::names::endpoint(task), |s| {
             s.table(table(which, rows, scores, task, cohort.phantom()));
         });
     }

@@ -40,12 +40,13 @@ fn the_phantom_run_writes_its_files() -> Outcome {
     ensure(said.contains("PHANTOM") && said.contains("constant"), &said)?;
     let run = PROGRAM.only_run(out.path())?;
     let tables = ["metrics.csv", "predictions.csv", "patients.csv"];
-    let files = [&tables[..], &["config.json", "bundle/reference.json", "report.html"]].concat();
+    let files =
+        [&tables[..], &["config.json", "leakage.json", "bundle/reference.json", "report.html"]].concat();
     for file in files {
         ensure(run.join(file).is_file(), format!("{file} is missing"))?;
     }
     let html = std::fs::read_to_string(run.join("report.html"))?;
-    for part in ["phantom", "constant", "Kaplan", "stg_without_images", "data:image/png", "research"] {
+    for part in ["phantom", "constant", "Kaplan", "STG without images", "data:image/png", "research"] {
         ensure(html.to_lowercase().contains(&part.to_lowercase()), format!("the report lacks {part}"))?;
     }
     let predictions = std::fs::read_to_string(run.join("predictions.csv"))?;

@@ -43,6 +43,32 @@ enum Block {
     Absent { what: String, why: String },
     Table(ReportTable),
     Figure(Box<Figure>),
+    Columns(Vec<Block>),
+}
+
+impl Block {
+    fn write_html(&self, out: &mut String, tag: &str) {
+        match self {
+            Block::Paragraph(text) => {
+                let _ = writeln!(out, "<p>{}</p>", escape(text));
+            }
+            Block::Absent { what, why } => {
+                let (what, why) = (escape(what), escape(why));
+                let _ = writeln!(out, "<p class=\"missing\">{what}: not shown ({why}).</p>");
+            }
+            Block::Table(table) => out.push_str(&table.to_html(tag)),
+            Block::Figure(figure) => out.push_str(&figure.to_html(tag)),
+            Block::Columns(blocks) => {
+                out.push_str("<div class=\"columns\">\n");
+                for block in blocks {
+                    out.push_str("<div>\n");
+                    block.write_html(out, tag);
+                    out.push_str("</div>\n");
+                }
+                out.push_str("</div>\n");
+            }
+        }
+    }
 }
 
 /// A part of a [`Report`] under one heading.
@@ -76,6 +102,13 @@ impl Section {
         }
     }
 
+    /// Adds what `fill` writes in two columns, row by row; in one on a narrow page. For figures and small tables.
+    pub fn columns(&mut self, fill: impl FnOnce(&mut Section)) -> &mut Self {
+        let mut inner = Section { heading: String::new(), blocks: Vec::new() };
+        fill(&mut inner);
+        self.push(Block::Columns(inner.blocks))
+    }
+
     fn push(&mut self, block: Block) -> &mut Self {
         self.blocks.push(block);
         self
@@ -83,19 +116,7 @@ impl Section {
 
     fn to_html(&self, tag: &str) -> String {
         let mut out = format!("<section>\n<h2>{}</h2>\n", escape(&self.heading));
-        for block in &self.blocks {
-            match block {
-                Block::Paragraph(text) => {
-                    let _ = writeln!(out, "<p>{}</p>", escape(text));
-                }
-                Block::Absent { what, why } => {
-                    let (what, why) = (escape(what), escape(why));
-                    let _ = writeln!(out, "<p class=\"missing\">{what}: not shown ({why}).</p>");
-                }
-                Block::Table(table) => out.push_str(&table.to_html(tag)),
-                Block::Figure(figure) => out.push_str(&figure.to_html(tag)),
-            }
-        }
+        self.blocks.iter().for_each(|block| block.write_html(&mut out, tag));
         out + "</section>\n"
     }
 }
@@ -297,6 +318,17 @@ mod tests {
             s.table(table);
         });
         assert!(page.to_html().contains("<caption>The paper"));
+    }
+
+    #[test]
+    fn columns_hold_each_block_in_a_cell_of_its_own() {
+        let page = Report::new("T").section("s", |s| {
+            s.paragraph("wide").columns(|s| {
+                s.paragraph("left").figure_or_reason("Right", Err("no event"));
+            });
+        });
+        let cells = "<p>wide</p>\n<div class=\"columns\">\n<div>\n<p>left</p>\n</div>\n<div>\n<p class=\"missing\">Right";
+        assert!(page.to_html().contains(cells));
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub enum Cell {
     },
     /// A p-value: three decimals, or `< 0.001`.
     PValue(f64),
-    /// No value, and why.
+    /// No value, and why; without a reason it prints as a dash.
     Missing(String),
 }
 
@@ -64,6 +64,11 @@ impl Cell {
     /// No value, and why.
     pub fn missing(why: impl Into<String>) -> Self {
         Self::Missing(why.into())
+    }
+
+    /// A dash, where there is nothing that a value could be of.
+    pub fn dash() -> Self {
+        Self::Missing(String::new())
     }
 
     /// The number, or missing with this reason if there is none.
@@ -99,8 +104,15 @@ impl Cell {
 
     fn plain(&self) -> String {
         // One line per row: line breaks and control characters would break the layout or the terminal.
-        let text = self.value().unwrap_or_else(|why| format!("n/a ({why})"));
+        let text = self.value().unwrap_or_else(|why| absent(&why));
         single_line(&text)
+    }
+}
+
+fn absent(why: &str) -> String {
+    match why {
+        "" => "–".to_owned(),
+        why => format!("n/a ({why})"),
     }
 }
 
@@ -316,7 +328,7 @@ impl ReportTable {
             for c in 0..self.columns() {
                 let inner = match Self::cell(row, c).value() {
                     Ok(text) => escape(&text),
-                    Err(why) => format!("<span class=\"missing\">n/a ({})</span>", escape(&why)),
+                    Err(why) => format!("<span class=\"missing\">{}</span>", escape(&absent(&why))),
                 };
                 let _ = match c {
                     0 => write!(out, "<th scope=\"row\"{}>{inner}</th>", class(c)),
@@ -390,6 +402,13 @@ mod tests {
         for part in ["n/a (not a number)", "n/a (infinite)", "0.50 (no interval)", "< 0.001"] {
             assert!(text.contains(part), "{text}");
         }
+    }
+
+    #[test]
+    fn what_cannot_have_a_value_is_a_dash() {
+        let table = ReportTable::new("t", ["a", "b"]).row([Cell::text("x"), Cell::dash()]);
+        assert!(table.to_text().contains("\nx  –\n"), "{:?}", table.to_text());
+        assert!(table.to_html("").contains("<span class=\"missing\">–</span>"));
     }
 
     #[test]

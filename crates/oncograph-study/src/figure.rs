@@ -1,9 +1,10 @@
-use crate::score::by_fold;
-use crate::score::{CALIBRATED_AT, survival_at};
+use crate::score::{CALIBRATED_AT, by_fold, survival_at};
 use crate::wide::tertiles;
 use crate::{Answer, Cohort, Error, Metric, Result, Scores, StudyResults, Target, Task};
 use oncograph_core::{Argument, FollowUp, TimeUnit};
-use oncograph_metrics::{Binning, RocCurve, Survival, calibration_curve, survival_calibration};
+use oncograph_metrics::{
+    Binning, NetBenefit, RocCurve, Survival, calibration_curve, survival_calibration, survival_decision_curve,
+};
 use oncograph_report::Figure;
 use oncograph_report::chart::{
     LearningCurve, RocSeries, SurvivalGroup, calibration, calibration_at_horizon, kaplan_meier,
@@ -137,6 +138,62 @@ pub fn survival_calibration_plot(
     Ok(calibration_at_horizon(&calibration, "years")?.titled(format!("Calibration, {}: {model}", task.name)))
 }
 
+/// Net benefit of treating by the predicted probability of the event within `years`, over threshold probabilities, beside
+/// treating all and none, with censoring (Vickers, Cronin, Elkin and Gonen, *Extensions to decision curve analysis*, BMC Medical
+/// Informatics and Decision Making 8, 2008). Models are pairs of their name and what the legend calls them; a curve is
+/// the mean over repetitions. Treating all is drawn as far as it harms little.
+///
+/// # Errors
+/// A task without times; a model without survival curves of that length.
+pub fn decision_curves(
+    results: &StudyResults,
+    data: &(impl Cohort + ?Sized),
+    models: &[(&str, &str)],
+    (task, years): (&str, usize),
+) -> Result<Figure> {
+    let operation = "decision_curves";
+    let (task, times) = with_times(data, task, operation)?;
+    let thresholds: Vec<f64> = (1..=45).map(|k| f64::from(k) / 50.0).collect();
+    let (mut lines, mut all) = (vec![], vec![]);
+    for (model, name) in models {
+        let held = results.held(model, task);
+        let mut net = vec![0.0; thresholds.len()];
+        for repetition in &held {
+            let curve = net_benefit(repetition, times, years, &thresholds)?;
+            let curve = curve.ok_or_else(|| {
+                Argument::new(operation, "models", format!("models with survival at {years} years"), *model)
+            })?;
+            net.iter_mut().zip(&curve).for_each(|(sum, point)| *sum += point.model / held.len() as f64);
+            all = curve.into_iter().map(|p| (p.threshold, p.treat_all)).collect();
+        }
+        lines.push(LearningCurve::new(*name, thresholds.iter().copied().zip(net).collect()));
+    }
+    all.retain(|(_, net): &(f64, f64)| *net > -0.1);
+    lines.push(LearningCurve::new("treat all", all).dashed());
+    lines.push(LearningCurve::new("treat none", thresholds.iter().map(|t| (*t, 0.0)).collect()).dashed());
+    let figure = learning_curves(&lines, "Threshold probability", "Net benefit")?;
+    let remark = "A gap: nobody who would be treated at that threshold was followed for so long.";
+    Ok(figure.titled(format!("Decision curves, {} within {years} years", task.name)).with_remark(remark))
+}
+
+/// The decision curve of one repetition; `None` if an answer has no survival at that year.
+fn net_benefit(
+    held: &[Option<crate::Held>],
+    times: &[Option<FollowUp>],
+    years: usize,
+    thresholds: &[f64],
+) -> Result<Option<Vec<NetBenefit>>> {
+    let (mut known, mut probability) = (vec![], vec![]);
+    for (held, time) in held.iter().zip(times) {
+        let (Some(held), Some(time)) = (held, time) else { continue };
+        let Some(free) = survival_at(&held.answer, years) else { return Ok(None) };
+        probability.push(1.0 - free);
+        known.push(*time);
+    }
+    let survival = Survival::of(&known, TimeUnit::Years)?;
+    Ok(Some(survival_decision_curve(&survival, &probability, years as f64, thresholds)?))
+}
+
 /// A task and its times.
 pub(crate) fn with_times<'a>(
     data: &'a (impl Cohort + ?Sized),
@@ -210,6 +267,11 @@ mod tests {
         let results = study.run().unwrap();
         let figure = survival_calibration_plot(&results, &toy, "Cox, ridge", "survival").unwrap();
         assert!(figure.alt().contains("survival at 3 years"), "{}", figure.alt());
+        let figure = decision_curves(&results, &toy, &[("Cox, ridge", "Cox")], ("survival", 3)).unwrap();
+        for part in ["treat all", "treat none", "Cox"] {
+            assert!(figure.svg().unwrap().contains(part), "{part}");
+        }
+        assert!(decision_curves(&results, &toy, &[("Cox, lasso", "l")], ("survival", 3)).is_err());
         let error = survival_calibration_plot(&results, &toy, "Cox, lasso", "survival").unwrap_err();
         assert!(error.to_string().contains("survival at 3 years"), "{error}");
     }

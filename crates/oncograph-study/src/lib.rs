@@ -5,12 +5,14 @@
 //! - [`System`]: trains a model on a fold; [`Fitted`]: predicts its held-out rows.
 //! - [`Study`]: repeated cross-validation, leave-one-centre-out, permutation controls; [`Nested`] chooses among
 //!   configurations by inner folds.
-//! - [`Scores`]: the rule of scoring.
+//! - [`Scores`]: the rule of scoring; [`SubgroupScore`]: the same in subgroups.
+//! - [`LeakageAudit`]: what a program checks on its own run.
 //! - [`Constant`], [`CoxRidge`], [`CoxLasso`], [`SurvivalForest`], [`RidgeTime`], [`Logistic`], [`Linear`], [`RandomForest`],
 //!   [`RiskScore`]: the baselines.
 //! - [`cli`]: the command line that programs share (feature `cli`).
 
 mod answer;
+mod audit;
 mod baseline;
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -33,18 +35,23 @@ mod wide;
 mod workers;
 
 pub use answer::{Answer, Answers};
+pub use audit::{AuditCheck, DisturbInputs, LeakageAudit};
 pub use baseline::{
     Baseline, Constant, CoxLasso, CoxRidge, Inputs, Linear, Logistic, Penalty, RandomForest, RidgeTime,
     RiskScore, SurvivalForest,
 };
 pub use error::{Error, Result};
-pub use figure::{calibration_plot, learning_curve, risk_tertiles, roc_curves, survival_calibration_plot};
+pub use figure::{
+    calibration_plot, decision_curves, learning_curve, risk_tertiles, roc_curves, survival_calibration_plot,
+};
 pub use job::{Job, JobProgress, JobResult};
 pub use nested::Nested;
 pub use permutation::PermuteOutcomes;
 pub use plan::{Centres, FoldSplit, Plan};
 pub use results::{Held, StudyResults};
-pub use score::{Estimate, FoldScore, Metric, ScoreOptions, ScoreRow, Scores};
+pub use score::{
+    Estimate, FoldScore, Grouping, Metric, ScoreOptions, ScoreRow, Scores, SubgroupScore, subgroup_table,
+};
 pub use study::{JOBS, Study};
 pub use system::{Fitted, System};
 pub use table::ScoreTable;

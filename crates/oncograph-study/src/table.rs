@@ -10,6 +10,7 @@ pub struct ScoreTable {
     parameters: bool,
     digits: usize,
     lead: bool,
+    names: Vec<(String, String)>,
 }
 
 impl ScoreTable {
@@ -22,6 +23,7 @@ impl ScoreTable {
             parameters: false,
             digits: 3,
             lead: true,
+            names: vec![],
         }
     }
 
@@ -49,6 +51,17 @@ impl ScoreTable {
         self
     }
 
+    /// Sets what models are called on the page, as pairs of their name in the study and that on the page; others keep theirs.
+    pub fn names<'a>(mut self, names: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        self.names = names.into_iter().map(|(model, name)| (model.into(), name.into())).collect();
+        self
+    }
+
+    fn name(&self, model: &str) -> String {
+        let named = self.names.iter().find(|(own, _)| own == model);
+        named.map_or_else(|| model.to_string(), |(_, name)| name.clone())
+    }
+
     /// The table of a task.
     pub fn of(&self, scores: &Scores, task: &str) -> ReportTable {
         let rows: Vec<&ScoreRow> = scores.of_task(task).collect();
@@ -65,14 +78,14 @@ impl ScoreTable {
         let header = std::iter::once("Model".to_string())
             .chain(self.parameters.then(|| "Parameters".to_string()))
             .chain(metrics.iter().map(|m| m.name()))
-            .chain(lead.then(|| format!("{} ahead by", scores.reference)));
+            .chain(lead.then(|| format!("{} ahead by", self.name(&scores.reference))));
         let cell = |e: Option<Estimate>, why: &str| match e {
             Some(e) => Cell::interval(e.value, e.low, e.high, self.digits),
             None => Cell::missing(why),
         };
         let empty = ReportTable::new(self.caption.clone(), header);
         let table = rows.iter().fold(empty, |table, row| {
-            let mut cells = vec![Cell::text(row.model.clone())];
+            let mut cells = vec![Cell::text(self.name(&row.model))];
             if self.parameters {
                 cells.push(match row.parameters {
                     0 => Cell::missing("no network"),
@@ -80,10 +93,10 @@ impl ScoreTable {
                 });
             }
             // What a model does not give is not the same as what has no value on these rows.
-            let why = |m| if row.metrics.iter().any(|own| own.0 == m) { "undefined" } else { "-" };
+            let why = |m| if row.metrics.iter().any(|own| own.0 == m) { "undefined" } else { "" };
             cells.extend(metrics.iter().map(|m| cell(row.metric(*m), why(*m))));
             if lead {
-                cells.push(cell(row.behind, "-"));
+                cells.push(cell(row.behind, ""));
             }
             match row.model == self.emphasised {
                 true => table.emphasised_row(cells),
@@ -138,7 +151,9 @@ mod tests {
         );
         assert!(plain.contains("Over 3 rows with a known outcome"), "{plain}");
         assert!(plain.contains("2 of them with the event"), "{plain}");
+        let named = ScoreTable::new("c").names([("net", "the network")]).of(&scores, "survival").to_text();
+        assert!(named.contains("the network") && named.contains("constant"), "{named}");
         let other = ScoreTable::new("c").metrics([Metric::BrierAt3Years]).of(&scores, "survival").to_text();
-        assert!(plain.contains("undefined") && other.contains("n/a (-)"), "{other}");
+        assert!(plain.contains("undefined") && other.contains("–"), "{other}");
     }
 }

@@ -1,5 +1,6 @@
 //! A small generated cohort and models of it, for examples and tests.
 
+use crate::audit::DisturbInputs;
 use crate::permutation::PermuteOutcomes;
 use crate::{Answer, Answers, Cohort, Error, Fitted, Job, Result, StudyResults, System, Target, Task};
 use oncograph_core::{FollowUp, Seed, Split};
@@ -51,6 +52,17 @@ impl Toy {
     }
 }
 
+impl Toy {
+    /// The same cohort in which row `to` is a copy of row `from` under its own name.
+    pub fn repeated(&self, from: usize, to: usize) -> Self {
+        let order: Vec<usize> = (0..self.x.len()).map(|i| if i == to { from } else { i }).collect();
+        let task = |t: &Task| Task::new(t.name.clone(), t.target.reordered(&order));
+        let of = |v: &[f64]| order.iter().map(|&i| v[i]).collect();
+        let tasks = self.tasks.iter().map(task).collect();
+        Toy { tasks, x: of(&self.x), noise: of(&self.noise), ..self.clone() }
+    }
+}
+
 impl Cohort for Toy {
     fn ids(&self) -> &[String] {
         &self.ids
@@ -75,6 +87,17 @@ impl Cohort for Toy {
 
     fn fingerprint(&self) -> String {
         format!("{:?}", self.x)
+    }
+}
+
+impl DisturbInputs for Toy {
+    fn disturbed(&self, rows: &[usize]) -> Result<Self> {
+        let mut other = self.clone();
+        for &row in rows {
+            other.x[row] = 3.0 * other.x[row] + 7.0;
+            other.noise[row] -= 5.0;
+        }
+        Ok(other)
     }
 }
 

@@ -118,6 +118,7 @@ const OTHERS: &[(&str, &str, &str)] = &[
         "sklearn.metrics.roc_auc_score(multi_class='ovo') through `multiclass_metrics`",
     ),
     ("metrics", "survival_calibration", "by hand"),
+    ("metrics", "survival_decision_curve", "dcurves.dca with a time, printed values"),
     ("metrics", "time_adjacent_accuracy", "the definition, by hand"),
     (
         "metrics",

@@ -5,7 +5,7 @@ use crate::{Error, MASK_NUMBERS, PreparedImages, Result, StgSystemConfig};
 use oncograph_core::{Argument, FollowUp, Table};
 use oncograph_datasets::crlm::{CrlmCohort, Endpoint, SubjectFiles};
 use oncograph_datasets::scaler::Matrix;
-use oncograph_study::{Cohort, PermuteOutcomes, Target, Task, side_by_side};
+use oncograph_study::{Cohort, DisturbInputs, PermuteOutcomes, Target, Task, side_by_side};
 use oncograph_train::StopFlag;
 use std::sync::Arc;
 
@@ -262,6 +262,25 @@ impl Cohort for StgCohort {
             });
         }
         hash.finalize().to_hex().to_string()
+    }
+}
+
+/// Clinical covariates and mask numbers; the features of images stay.
+impl DisturbInputs for StgCohort {
+    fn disturbed(&self, rows: &[usize]) -> oncograph_study::Result<Self> {
+        let other = |value: f64| 3.0 * value + 7.0;
+        let mut values: Vec<Vec<Option<f64>>> = self.clinical.rows().map(<[_]>::to_vec).collect();
+        let mut images = self.images.clone();
+        for &row in rows {
+            values[row].iter_mut().for_each(|v| *v = v.map(other));
+        }
+        if let Some(images) = images.as_mut().map(Arc::make_mut) {
+            for &row in rows {
+                images[row].numbers = images[row].numbers.map(|n| n.map(other));
+            }
+        }
+        let (ids, columns) = (self.clinical.ids().to_vec(), self.clinical.columns().to_vec());
+        Ok(StgCohort { clinical: Table::new(ids, columns, values)?, images, ..self.clone() })
     }
 }
 

@@ -3,10 +3,12 @@
 mod metric;
 mod pairs;
 mod ready;
+mod subgroups;
 mod times;
 
 pub use metric::Metric;
 pub(crate) use pairs::by_fold;
+pub use subgroups::{Grouping, SubgroupScore, subgroup_table};
 pub(crate) use times::{CALIBRATED_AT, survival_at};
 
 use crate::csv_file::write_csv;

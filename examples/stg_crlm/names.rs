@@ -1,0 +1,60 @@
+//! What tasks, models and covariates are called on a page.
+
+use crate::{PERMUTED, STG, WITHOUT_IMAGES};
+use oncograph_datasets::crlm::FeatureSet;
+
+/// Models whose name in files is no name for a page.
+pub const MODELS: [(&str, &str); 3] =
+    [(STG, "STG"), (WITHOUT_IMAGES, "STG without images"), (PERMUTED, "STG, outcomes permuted (control)")];
+
+pub fn model(name: &str) -> &str {
+    MODELS.iter().find(|(own, _)| *own == name).map_or(name, |(_, page)| page)
+}
+
+pub fn endpoint(task: &str) -> &str {
+    match task {
+        "recurrence" => "Time to recurrence",
+        "survival" => "Overall survival",
+        other => other,
+    }
+}
+
+/// Of which kind the covariates are.
+pub fn covariates(set: FeatureSet) -> &'static str {
+    match set {
+        FeatureSet::PreopOnly => "pre-operative covariates",
+        FeatureSet::Curated => "chosen pre-operative covariates",
+        _ => "covariates, some of them known only after the operation",
+    }
+}
+
+/// A column of the workbook or a number of the masks.
+pub fn covariate(column: &str) -> String {
+    let known = match column {
+        "body_mass_index" => "body mass index",
+        "node_positive_primary" => "node-positive primary tumour",
+        "synchronous_crlm" => "synchronous metastases",
+        "clinrisk_score" => "clinical risk score (Fong)",
+        "clinrisk_stratified" => "high clinical risk score",
+        "max_tumor_size" => "largest metastasis (cm)",
+        "extrahep_disease" => "extrahepatic disease",
+        "chemo_before_liver_resection" => "chemotherapy before resection",
+        "preoperative_pve" => "portal vein embolisation",
+        "steatosis_yesno" => "steatosis",
+        "presence_sinusoidal_dilata" => "sinusoidal dilatation",
+        other => return other.replace("_yesno", "").replace('_', " "),
+    };
+    known.to_string()
+}
+
+/// A code of a column.
+pub fn level(column: &str, code: f64) -> String {
+    let name = match (column, code) {
+        ("sex", 1.0) => "male",
+        ("sex", 2.0) => "female",
+        (_, 0.0) => "no",
+        (_, 1.0) => "yes",
+        _ => return code.to_string(),
+    };
+    name.to_string()
+}
