@@ -30,6 +30,7 @@
 //! |  | [`NelsonAalen`] | `sksurv.nonparametric.nelson_aalen_estimator` |
 //! |  | [`log_rank`] | `sksurv.compare.compare_survival`, `lifelines.statistics.multivariate_logrank_test` |
 //! |  | [`dynamic_auc`] | `sksurv.metrics.cumulative_dynamic_auc` |
+//! |  | [`survival_decision_curve`] | `dcurves.dca` with a time |
 //! |  | [`brier_score`] | `sksurv.metrics.brier_score`, `integrated_brier_score` |
 //! |  | [`cox_log_likelihood`], [`CoxModel`] | `statsmodels.duration.hazard_regression.PHReg`, R `coxph` |
 //! |  | [`restricted_mean`] | `lifelines.utils.restricted_mean_survival_time` |

@@ -154,7 +154,7 @@ pub fn decision_curves(
     let operation = "decision_curves";
     let (task, times) = with_times(data, task, operation)?;
     let thresholds: Vec<f64> = (1..=45).map(|k| f64::from(k) / 50.0).collect();
-    let (mut lines, mut all) = (vec![], vec![]);
+    let (mut lines, mut all, mut gaps) = (vec![], vec![], false);
     for (model, name) in models {
         let held = results.held(model, task);
         let mut net = vec![0.0; thresholds.len()];
@@ -166,14 +166,16 @@ pub fn decision_curves(
             net.iter_mut().zip(&curve).for_each(|(sum, point)| *sum += point.model / held.len() as f64);
             all = curve.into_iter().map(|p| (p.threshold, p.treat_all)).collect();
         }
+        gaps |= net.iter().any(|v| v.is_nan());
         lines.push(LearningCurve::new(*name, thresholds.iter().copied().zip(net).collect()));
     }
     all.retain(|(_, net): &(f64, f64)| *net > -0.1);
     lines.push(LearningCurve::new("treat all", all).dashed());
     lines.push(LearningCurve::new("treat none", thresholds.iter().map(|t| (*t, 0.0)).collect()).dashed());
     let figure = learning_curves(&lines, "Threshold probability", "Net benefit")?;
+    let figure = figure.titled(format!("Decision curves, {} within {years} years", task.name));
     let remark = "A gap: nobody who would be treated at that threshold was followed for so long.";
-    Ok(figure.titled(format!("Decision curves, {} within {years} years", task.name)).with_remark(remark))
+    Ok(if gaps { figure.with_remark(remark) } else { figure })
 }
 
 /// The decision curve of one repetition; `None` if an answer has no survival at that year.
