@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use oncograph_datasets::crlm::{FeatureSet, LoadOptions};
+use oncograph_datasets::crlm::{FeatureSet, LoadOptions, PhantomSignals};
 use oncograph_spatiotemporal::{
     Architecture, CrlmSource, GnnKind, HeldOut, PaperTable, StgConfig, StgPreset, StgSystemConfig,
 };
@@ -42,6 +42,10 @@ pub struct Args {
     /// Patients of the phantom cohort [default: 200]
     #[arg(long)]
     pub patients: Option<usize>,
+    /// What the outcomes of the phantom cohort depend on, of shape, density, texture, covariates and interaction, separated by
+    /// commas [default: all but interaction]
+    #[arg(long, value_name = "GROUPS", value_delimiter = ',', conflicts_with = "data")]
+    pub signals: Option<Vec<String>>,
     /// Slices and in-plane voxels of the encoder's input [default: quick 12 40, else 40 128]
     #[arg(long, num_args = 2, value_names = ["SLICES", "VOXELS"])]
     pub size: Option<Vec<usize>>,
@@ -153,7 +157,11 @@ impl RunConfig {
         let seed = args.study.seed.unwrap_or(1);
         let source = match &args.data {
             Some(root) => CrlmSource::Folder { root: root.clone(), clinical: args.clinical.clone() },
-            None => CrlmSource::phantom(args.patients.unwrap_or(200), seed),
+            None => {
+                let signals =
+                    args.signals.as_ref().map(PhantomSignals::only).transpose()?.unwrap_or_default();
+                CrlmSource::phantom(args.patients.unwrap_or(200), seed).signals(signals)
+            }
         };
         let config = RunConfig {
             version: env!("CARGO_PKG_VERSION").into(),

@@ -36,6 +36,8 @@ const COX: &str = "Cox, clinical covariates";
 const COX_MASKS: &str = "Cox, mask numbers";
 /// The baseline on both.
 const COX_BOTH: &str = "Cox, covariates and mask numbers";
+/// The baseline on all that the network is given but the features of the backbone.
+const COX_INTENSITIES: &str = "Cox, covariates, mask numbers and intensities";
 /// The clinical risk score of Fong et al., *Clinical score for predicting recurrence after hepatic resection for metastatic
 /// colorectal cancer*, Annals of Surgery 230, 1999.
 const FONG: &str = "clinrisk_score";
@@ -86,7 +88,11 @@ fn study(args: &Args, config: &RunConfig, run: &RunDir, stop: &StopFlag) -> anyh
     let fong = cohort.clinical().columns().iter().any(|column| column == FONG);
     let more = [cohort.has_images(), config.permutation_control, fong];
     let (clinical, masks) = (cohort.clinical().columns(), cohort.mask_numbers());
-    let models = 6 + more.into_iter().map(usize::from).sum::<usize>() + 2 * usize::from(!masks.is_empty());
+    let intensities = !cohort.intensities().is_empty();
+    let models = 6
+        + more.into_iter().map(usize::from).sum::<usize>()
+        + 2 * usize::from(!masks.is_empty())
+        + usize::from(intensities);
     let progress = StudyProgress::new(models * system.folds * system.repeats, system.fit.epochs);
     let mut study = Study::new(&cohort, run)
         .plan(system.plan(&cohort, seed)?)
@@ -109,9 +115,13 @@ fn study(args: &Args, config: &RunConfig, run: &RunDir, stop: &StopFlag) -> anyh
         study = study.baseline(RiskScore::new("Fong score", FONG));
     }
     if !masks.is_empty() {
+        let both = clinical.iter().cloned().chain(masks.iter().map(|m| m.to_string()));
         study = study
-            .baseline(CoxRidge::by_inner_folds().named(COX_MASKS).columns(masks))
-            .baseline(CoxRidge::by_inner_folds().named(COX_BOTH));
+            .baseline(CoxRidge::by_inner_folds().named(COX_MASKS).columns(masks.clone()))
+            .baseline(CoxRidge::by_inner_folds().named(COX_BOTH).columns(both));
+    }
+    if intensities {
+        study = study.baseline(CoxRidge::by_inner_folds().named(COX_INTENSITIES));
     }
     let results = study
         .baseline(CoxRidge::by_inner_folds().named(COX).columns(clinical.iter().cloned()))

@@ -35,6 +35,7 @@ mod encoder_config;
 mod error;
 mod features;
 mod figures;
+mod intensities;
 mod learner;
 mod mask_numbers;
 mod missing;

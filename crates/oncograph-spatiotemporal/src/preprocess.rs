@@ -1,3 +1,4 @@
+use crate::intensities::intensities;
 use crate::{Error, Result, mask_numbers};
 use candle_core::{Device, Tensor};
 use nalgebra::Vector4;
@@ -164,6 +165,8 @@ pub struct PreparedImages {
     pub kept: [Option<f32>; 5],
     /// The [`MASK_NUMBERS`](crate::MASK_NUMBERS) of the patient.
     pub numbers: [Option<f64>; 4],
+    /// The mean and the standard deviation in HU of each structure's voxels, as they were scanned; 0 where it is missing.
+    pub intensities: [[f32; 2]; 5],
 }
 
 impl PreparedImages {
@@ -222,6 +225,8 @@ pub fn preprocess(
         prepared = clahe(&prepared, options)?;
     }
     let structures = [Some(parenchyma), remnant, hepatic, portal, tumour];
+    let intensity = |mask: &Option<Mask>| mask.as_ref().and_then(|mask| intensities(&ct, mask));
+    let intensities = structures.each_ref().map(|mask| intensity(mask).unwrap_or_default());
     let structures = structures.iter().map(|mask| Structure::new(mask.as_ref(), &target, config.sampling));
     let structures = structures.collect::<Result<Vec<_>>>()?;
     if structures[0].centroid.is_none() {
@@ -234,6 +239,7 @@ pub fn preprocess(
         empty: std::array::from_fn(|i| of(i).centroid.is_none()),
         kept: std::array::from_fn(|i| of(i).kept),
         numbers: mask_numbers(masks)?,
+        intensities,
         masks: std::array::from_fn(|i| of(i).share.clone()),
     })
 }

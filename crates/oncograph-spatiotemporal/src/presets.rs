@@ -33,6 +33,10 @@ pub struct ImageScalerConfig {
     pub norm: FeatureNorm,
     /// Principal components that are kept of each image node; none keeps all features, as published.
     pub components: Option<usize>,
+    /// Whether the node of a structure also has the mean and the deviation of its voxels in HU, as they were scanned. Only
+    /// beside components: among thousands of features they would be lost.
+    #[serde(default)]
+    pub intensities: bool,
 }
 
 /// Epochs over which loss weights move, where more are trained (S-21): with early stopping most runs end soon after.
@@ -141,9 +145,11 @@ impl StgSystemConfig {
             // Random weights lose little by being fewer.
             encoder: CtEncoderConfig::new(if preset == StgPreset::Quick { 32 } else { 64 }),
             image_scaling: match preset {
-                StgPreset::Paper => ImageScalerConfig { norm: FeatureNorm::ZScore, components: None },
+                StgPreset::Paper => {
+                    ImageScalerConfig { norm: FeatureNorm::ZScore, components: None, intensities: false }
+                }
                 StgPreset::Clinical | StgPreset::Quick => {
-                    ImageScalerConfig { norm: FeatureNorm::LogZScore, components: Some(2) }
+                    ImageScalerConfig { norm: FeatureNorm::LogZScore, components: Some(2), intensities: true }
                 }
             },
             model: model(preset, architecture),
@@ -271,6 +277,10 @@ impl StgSystemConfig {
         self.image_nodes_fit()?;
         if self.image_scaling.components == Some(0) {
             return Err(Error::config(OP, "image_scaling.components", "at least 1", 0));
+        }
+        if self.image_scaling.intensities && self.image_scaling.components.is_none() {
+            let expected = "false without image_scaling.components";
+            return Err(Error::config(OP, "image_scaling.intensities", expected, true));
         }
         if let (FeatureNorm::None, Some(count)) = (self.image_scaling.norm, self.image_scaling.components) {
             let expected =

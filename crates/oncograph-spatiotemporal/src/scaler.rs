@@ -163,6 +163,11 @@ impl ImageScaler {
         }
     }
 
+    /// Vectors of a node that the network mixes.
+    pub(crate) fn levels(&self) -> usize {
+        self.levels
+    }
+
     /// Units of the logarithm (empty without one), means, inverse deviations and axes of the components (empty
     /// without them), to be saved.
     pub fn parts(&self) -> [&[f32]; 4] {

@@ -134,7 +134,7 @@ fn options_of_the_encoder_are_in_the_bundle() {
     ];
     for edit in cases {
         let all = finished(|mut config, _| {
-            config.image_scaling.components = None;
+            (config.image_scaling.components, config.image_scaling.intensities) = (None, false);
             edit(config.encoder(encoder.clone()))
         });
         let row = 4;

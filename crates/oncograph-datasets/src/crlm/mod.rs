@@ -13,5 +13,5 @@ pub use clinical::{ClinicalRecord, ClinicalTable, Endpoint, Outcomes};
 pub use cohort::{CrlmCohort, Layout};
 pub use columns::FeatureSet;
 pub use load::{CrlmImages, ImageFiles, LoadOptions, SubjectFiles};
-pub use phantom::{PatientTruth, PhantomConfig, PhantomTruth, write_phantom};
+pub use phantom::{PatientTruth, PhantomConfig, PhantomSignals, PhantomTruth, write_phantom};
 pub use structure::Structure;

@@ -1,5 +1,6 @@
 use super::inputs::fit_covariates;
 use super::{CtEncoder, CtFeatures, STG_TASKS, prepare_images};
+use crate::intensities::{intensity_columns, with_intensities};
 use crate::mask_numbers::with_mask_numbers;
 use crate::{Error, MASK_NUMBERS, PreparedImages, Result, StgSystemConfig};
 use oncograph_core::{Argument, FollowUp, Table};
@@ -177,6 +178,13 @@ impl StgCohort {
         (0..MASK_NUMBERS.len()).filter(enough).map(|n| MASK_NUMBERS[n]).collect()
     }
 
+    /// The columns of the structures' intensities, by the same rule, where the configuration gives them to the network.
+    pub fn intensities(&self) -> Vec<String> {
+        let images = self.images().filter(|_| self.config.image_scaling.intensities).unwrap_or_default();
+        let enough = |at: usize| 10 * images.iter().filter(|p| !p.empty[at / 2]).count() > images.len();
+        intensity_columns().into_iter().enumerate().filter(|(at, _)| enough(*at)).map(|(_, c)| c).collect()
+    }
+
     /// The image features of some patients.
     ///
     /// # Errors
@@ -235,7 +243,8 @@ impl Cohort for StgCohort {
         let columns = self.mask_numbers();
         let measured = self.images().map(|images| {
             let images: Vec<&CtFeatures> = images.iter().collect();
-            with_mask_numbers(&self.clinical, &images, |n| columns.contains(&MASK_NUMBERS[n]))
+            let numbers = with_mask_numbers(&self.clinical, &images, |n| columns.contains(&MASK_NUMBERS[n]))?;
+            with_intensities(&numbers, &images, &self.intensities())
         });
         let measured = measured.transpose()?;
         let all = measured.as_ref().unwrap_or(&self.clinical);
@@ -257,6 +266,9 @@ impl Cohort for StgCohort {
             patient.centroids.as_flattened().iter().for_each(|v| {
                 hash.update(&v.to_le_bytes());
             });
+            patient.intensities.as_flattened().iter().for_each(|v| {
+                hash.update(&v.to_le_bytes());
+            });
             patient.numbers.iter().for_each(|v| {
                 hash.update(&v.unwrap_or(f64::NAN).to_le_bytes());
             });
@@ -265,7 +277,7 @@ impl Cohort for StgCohort {
     }
 }
 
-/// Clinical covariates and mask numbers; the features of images stay.
+/// Clinical covariates, mask numbers and intensities; the features of images stay.
 impl DisturbInputs for StgCohort {
     fn disturbed(&self, rows: &[usize]) -> oncograph_study::Result<Self> {
         let other = |value: f64| 3.0 * value + 7.0;
@@ -277,6 +289,8 @@ impl DisturbInputs for StgCohort {
         if let Some(images) = images.as_mut().map(Arc::make_mut) {
             for &row in rows {
                 images[row].numbers = images[row].numbers.map(|n| n.map(other));
+                images[row].intensities =
+                    images[row].intensities.map(|numbers| numbers.map(|v| 3.0 * v + 7.0));
             }
         }
         let (ids, columns) = (self.clinical.ids().to_vec(), self.clinical.columns().to_vec());

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// Changes with every change to what is computed here.
-const VERSION: &str = "stg_crlm image features 2";
+const VERSION: &str = "stg_crlm image features 3";
 
 /// The features of one patient's image nodes.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +30,8 @@ pub struct CtFeatures {
     pub kept: [Option<f32>; 5],
     /// The [`MASK_NUMBERS`](crate::MASK_NUMBERS).
     pub numbers: [Option<f64>; 4],
+    /// The mean and the standard deviation in HU of each structure's voxels, as they were scanned; 0 where it is missing.
+    pub intensities: [[f32; 2]; 5],
 }
 
 /// Two frozen backbones, one for masked organs and one for the CT node (S-04), with the preprocessing before them.
@@ -172,10 +174,10 @@ impl CtEncoder {
             (ct, _) => ct.as_ref().unwrap_or(&self.organs).map(&whole()?)?,
         };
         values.extend(self.vectors(&Cells::of(&map, None)?)?);
-        let PreparedImages { centroids, empty, kept, numbers, .. } = *prepared;
+        let PreparedImages { centroids, empty, kept, numbers, intensities, .. } = *prepared;
         // As the cache keeps them.
         let numbers = numbers.map(|n| n.map(|n| f64::from(n as f32)));
-        Ok(CtFeatures { values, centroids, empty, kept, numbers })
+        Ok(CtFeatures { values, centroids, empty, kept, numbers, intensities })
     }
 
     /// The vectors of a node from the cells of its map (S-01).
@@ -254,6 +256,7 @@ fn to_stored(features: &CtFeatures, levels: usize, width: usize) -> Result<Featu
         .array("empty", &[5], empty)?
         .array("kept", &[5], features.kept.map(|kept| kept.unwrap_or(NOT_SEGMENTED)).to_vec())?
         .array("numbers", &[4], features.numbers.map(|n| n.map_or(NOT_SEGMENTED, |n| n as f32)).to_vec())?
+        .array("intensities", &[5, 2], features.intensities.as_flattened().to_vec())?
         .text("nodes", ANATOMY.join(", ")))
 }
 
@@ -268,7 +271,9 @@ fn from_stored(stored: &Features) -> Option<CtFeatures> {
         empty: [false; 5],
         kept: kept.map(|kept| (kept != NOT_SEGMENTED).then_some(kept)),
         numbers: numbers.map(|n| (n != NOT_SEGMENTED).then_some(f64::from(n))),
+        intensities: [[0.0; 2]; 5],
     };
+    features.intensities.as_flattened_mut().copy_from_slice(array("intensities")?.get(..10)?);
     features.centroids.as_flattened_mut().copy_from_slice(centroids.get(..15)?);
     features.empty.iter_mut().zip(&empty).for_each(|(e, v)| *e = *v != 0.0);
     Some(features)
@@ -296,6 +301,7 @@ mod tests {
             empty,
             kept: [Some(1.0); 5],
             numbers: [None; 4],
+            intensities: [[0.0; 2]; 5],
         }
     }
 

@@ -1,5 +1,6 @@
 use super::CtFeatures;
 use crate::features::NODES;
+use crate::intensities::IntensityScaler;
 use crate::mask_numbers::with_mask_numbers;
 use crate::{Error, ImageScaler, MASK_NUMBERS, NodeSet, NodeTable, Result, StgSystemConfig};
 use candle_core::Device;
@@ -13,6 +14,7 @@ use oncograph_graph::HeteroGraph;
 pub struct StgPipeline {
     tabular: TabularPipeline,
     images: Option<ImageScaler>,
+    intensities: Option<IntensityScaler>,
     nodes: NodeSet,
 }
 
@@ -47,7 +49,7 @@ impl StgPipeline {
         };
         let tabular = fit_covariates(joined.as_ref().unwrap_or(clinical), train, &config.clinical_scaling)?;
         let Some(images) = images else {
-            return Ok(StgPipeline { tabular, images: None, nodes: NodeSet::All });
+            return Ok(StgPipeline { tabular, images: None, intensities: None, nodes: NodeSet::All });
         };
         let values = flat(images);
         let there: Vec<[bool; NODES]> = images.iter().map(|p| nodes_of(p)).collect();
@@ -56,16 +58,22 @@ impl StgPipeline {
         if let Some(count) = config.image_scaling.components {
             scaler = scaler.with_components(&values, &there, train, count)?;
         }
-        Ok(StgPipeline { tabular, images: Some(scaler), nodes: config.model.nodes })
+        let intensities = config.image_scaling.intensities.then(|| IntensityScaler::fit(images, train));
+        Ok(StgPipeline { tabular, images: Some(scaler), intensities, nodes: config.model.nodes })
     }
 
     /// From parts that were fitted elsewhere.
-    pub(crate) fn from_parts(tabular: TabularPipeline, images: Option<ImageScaler>, nodes: NodeSet) -> Self {
-        StgPipeline { tabular, images, nodes }
+    pub(crate) fn from_parts(
+        tabular: TabularPipeline,
+        images: Option<ImageScaler>,
+        intensities: Option<IntensityScaler>,
+        nodes: NodeSet,
+    ) -> Self {
+        StgPipeline { tabular, images, intensities, nodes }
     }
 
-    pub(crate) fn parts(&self) -> (&TabularPipeline, Option<&ImageScaler>) {
-        (&self.tabular, self.images.as_ref())
+    pub(crate) fn parts(&self) -> (&TabularPipeline, Option<&ImageScaler>, Option<&IntensityScaler>) {
+        (&self.tabular, self.images.as_ref(), self.intensities.as_ref())
     }
 
     /// Whether it was fitted with images: then it needs those of every patient.
@@ -84,7 +92,8 @@ impl StgPipeline {
 
     /// How many features each image node has; `None` without images.
     pub fn features(&self) -> Option<usize> {
-        self.images.as_ref().map(ImageScaler::features)
+        let more = if self.intensities.is_some() { IntensityScaler::WIDTH } else { 0 };
+        self.images.as_ref().map(|images| images.features() + more)
     }
 
     /// The covariates of patients, imputed and scaled, row by row: what a network without images is given.
@@ -94,6 +103,14 @@ impl StgPipeline {
     pub fn covariates_of(&self, clinical: &Table) -> Result<Vec<Vec<f32>>> {
         let (rows, width) = (self.tabular.transform(clinical)?.to_f32(), self.covariates());
         Ok(rows.chunks(width).map(<[f32]>::to_vec).collect())
+    }
+
+    fn image_values(&self, scaler: &ImageScaler, images: &[&CtFeatures]) -> Result<Vec<f32>> {
+        let values = scaler.transform(&flat(images))?;
+        Ok(match &self.intensities {
+            Some(intensities) => intensities.beside(&values, images, scaler.levels()),
+            None => values,
+        })
     }
 
     /// Applies it to patients, those of the cohort that it was fitted on or any others.
@@ -117,7 +134,7 @@ impl StgPipeline {
             None => None,
         };
         let rows = self.tabular.transform(joined.as_ref().unwrap_or(clinical))?.to_f32();
-        let values = images.map(|(scaler, images)| scaler.transform(&flat(images))).transpose()?;
+        let values = images.map(|(scaler, images)| self.image_values(scaler, images)).transpose()?;
         let width = self.features().unwrap_or(0);
         let table = NodeTable::new(values, width, rows, self.covariates(), device)?;
         let graph = |p: usize| match images {
@@ -160,7 +177,7 @@ mod tests {
 
     fn config(norm: FeatureNorm, components: Option<usize>) -> StgSystemConfig {
         StgSystemConfig {
-            image_scaling: ImageScalerConfig { norm, components },
+            image_scaling: ImageScalerConfig { norm, components, intensities: false },
             ..StgSystemConfig::new(StgPreset::Clinical)
         }
     }
@@ -174,6 +191,7 @@ mod tests {
             empty: [false; 5],
             kept: [Some(1.0); 5],
             numbers: [Some(p as f64), Some(1.0), (p != 3).then_some(2.0 * p as f64), Some(0.5)],
+            intensities: [[(p * p % 5) as f32, 3.0]; 5],
         };
         let table = Table::numbered(columns, (0..n).map(row).collect()).unwrap();
         (table, (0..n).map(features).collect())

@@ -1,6 +1,6 @@
 use crate::{Error, Result};
 use oncograph_core::AtFile;
-use oncograph_datasets::crlm::{CrlmCohort, PhantomConfig, write_phantom};
+use oncograph_datasets::crlm::{CrlmCohort, PhantomConfig, PhantomSignals, write_phantom};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -25,6 +25,14 @@ impl CrlmSource {
     pub fn phantom(patients: usize, seed: u64) -> Self {
         let config = PhantomConfig::new(patients, seed).matrix(128).slice_spacing(2.5, 7.5).strength(2.0);
         CrlmSource::Phantom(config)
+    }
+
+    /// Sets what the outcomes of a generated cohort depend on; a folder stays as it is.
+    pub fn signals(mut self, signals: PhantomSignals) -> Self {
+        if let CrlmSource::Phantom(config) = &mut self {
+            config.signals = signals;
+        }
+        self
     }
 
     /// Opens the folder, or generates the phantom in `folder` by `threads` threads unless it is there already;

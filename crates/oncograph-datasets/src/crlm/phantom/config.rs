@@ -1,6 +1,55 @@
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+/// What the outcomes of a phantom depend on, each group on or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct PhantomSignals {
+    /// What a mask says: the tumours' volume and number, the remnant's share of the liver; on.
+    pub shape: bool,
+    /// How much darker than the liver the tumours are, which no mask says; on.
+    pub density: bool,
+    /// How uneven the tumours are, which no mask says; on.
+    pub texture: bool,
+    /// Clinical covariates; on.
+    pub covariates: bool,
+    /// The tumours' density where the primary was node-positive, and its opposite where it was not: an image and a covariate
+    /// that only together say something; off.
+    pub interaction: bool,
+}
+
+impl Default for PhantomSignals {
+    fn default() -> Self {
+        PhantomSignals { shape: true, density: true, texture: true, covariates: true, interaction: false }
+    }
+}
+
+impl PhantomSignals {
+    /// The names of the groups.
+    pub const NAMES: [&str; 5] = ["shape", "density", "texture", "covariates", "interaction"];
+
+    /// The named groups on, and no other.
+    ///
+    /// # Errors
+    /// A name that no group has.
+    pub fn only<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> Result<Self> {
+        let mut on = [false; 5];
+        for name in names {
+            let name = name.as_ref();
+            match Self::NAMES.iter().position(|known| *known == name) {
+                Some(at) => on[at] = true,
+                None => {
+                    let expected = format!("among {}", Self::NAMES.join(", "));
+                    return Err(Error::argument("PhantomSignals", "names", expected, name));
+                }
+            }
+        }
+        let [shape, density, texture, covariates, interaction] = on;
+        Ok(PhantomSignals { shape, density, texture, covariates, interaction })
+    }
+}
+
 /// What a phantom cohort looks like. Published ranges by default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -23,6 +72,14 @@ pub struct PhantomConfig {
     pub varied_orientation: bool,
     /// Factor on both log hazards: 0 makes outcomes independent of images and clinical values; 1.
     pub strength: f64,
+    /// What the log hazards are made of; images and covariates are the same whatever it is.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub signals: PhantomSignals,
+}
+
+/// Whether a file, and the key of a cohort, can be as they were before there was a choice.
+fn is_default(signals: &PhantomSignals) -> bool {
+    *signals == PhantomSignals::default()
 }
 
 impl PhantomConfig {
@@ -38,6 +95,7 @@ impl PhantomConfig {
             noise: 12.0,
             varied_orientation: true,
             strength: 1.0,
+            signals: PhantomSignals::default(),
         }
     }
 
@@ -83,6 +141,12 @@ impl PhantomConfig {
         self
     }
 
+    /// Sets what the log hazards are made of.
+    pub fn signals(mut self, signals: PhantomSignals) -> Self {
+        self.signals = signals;
+        self
+    }
+
     /// Checks every value.
     ///
     /// # Errors
@@ -125,6 +189,21 @@ impl PhantomConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn groups_of_signals_are_named() {
+        let some = PhantomSignals::only(["shape", "covariates"]).unwrap();
+        assert!(some.shape && some.covariates && !some.density && !some.texture && !some.interaction);
+        let error = PhantomSignals::only(["form"]).unwrap_err().to_string();
+        assert!(
+            error.contains("shape, density, texture, covariates, interaction") && error.contains("form"),
+            "{error}"
+        );
+        // Cohorts that were written before there was a choice keep their key.
+        let text = serde_json::to_string(&PhantomConfig::new(3, 1)).unwrap();
+        assert!(!text.contains("signals"), "{text}");
+        assert!(serde_json::to_string(&PhantomConfig::new(3, 1).signals(some)).unwrap().contains("signals"));
+    }
 
     #[test]
     fn bad_values_are_named() {

@@ -12,7 +12,7 @@ mod outcome;
 mod render;
 mod write;
 
-pub use config::PhantomConfig;
+pub use config::{PhantomConfig, PhantomSignals};
 pub use write::{PatientTruth, PhantomTruth, write_phantom};
 
 /// The file that marks a folder as generated.

@@ -1,6 +1,7 @@
 //! The generating model of the phantom's clinical values and outcomes.
 
 use super::anatomy::{normal, uniform};
+use super::config::PhantomSignals;
 use crate::crlm::columns::{MISSING, OUTCOMES, POSTOPERATIVE, PREOPERATIVE};
 use oncograph_core::Seed;
 use rand::Rng;
@@ -21,6 +22,8 @@ Linear predictors (log hazard ratios), with strength s and standardised factors 
   z_cea         = (ln(cea) - 1.95) / 1.4                also where the table says -999
   z_node, z_synchronous, z_extrahepatic, z_comorbidity  (x - p) / sqrt(p (1 - p)), p = 0.35, 0.56, 0.09, 0.55
   z_age         = (age - 60) / 12
+Groups that can be switched off: shape (z_volume, z_count, z_remnant), density, texture, covariates (the others). One more is
+off unless it is asked for: interaction, + 0.50 z_interaction in both, z_interaction = z_density * z_node.
 Times in months, U uniform on (0, 1), Weibull(k, scale, lp) = scale * exp(-lp / k) * (-ln U)^(1 / k):
   recurrence              R = 0.9 + Weibull(0.6, 55, lp_recurrence)
   death after recurrence  T = R + 2.9 + Weibull(1.2, 52, lp_death)
@@ -29,19 +32,20 @@ Times in months, U uniform on (0, 1), Weibull(k, scale, lp) = scale * exp(-lp / 
 Observed: overall survival min(T, C); recurrence min(R, T, C), so that it is the survival time where nothing recurs.
 62 of 100 recurrences are in the liver; where there is none, the liver is followed as long as survival.";
 
-/// Weights of the standardised factors in the two linear predictors.
-const WEIGHTS: [(&str, f64, f64); 11] = [
-    ("z_volume", 0.60, 0.60),
-    ("z_count", 0.40, 0.25),
-    ("z_density", 0.50, 0.50),
-    ("z_texture", 0.40, 0.40),
-    ("z_remnant", -0.35, -0.60),
-    ("z_cea", 0.20, 0.20),
-    ("z_node", 0.15, 0.15),
-    ("z_synchronous", 0.10, 0.0),
-    ("z_extrahepatic", 0.10, 0.0),
-    ("z_age", 0.0, 0.15),
-    ("z_comorbidity", 0.0, 0.10),
+/// Weights of the standardised factors in the two linear predictors, by groups.
+const WEIGHTS: [(&str, f64, f64, fn(&PhantomSignals) -> bool); 12] = [
+    ("z_volume", 0.60, 0.60, |s| s.shape),
+    ("z_count", 0.40, 0.25, |s| s.shape),
+    ("z_density", 0.50, 0.50, |s| s.density),
+    ("z_texture", 0.40, 0.40, |s| s.texture),
+    ("z_remnant", -0.35, -0.60, |s| s.shape),
+    ("z_cea", 0.20, 0.20, |s| s.covariates),
+    ("z_node", 0.15, 0.15, |s| s.covariates),
+    ("z_synchronous", 0.10, 0.0, |s| s.covariates),
+    ("z_extrahepatic", 0.10, 0.0, |s| s.covariates),
+    ("z_age", 0.0, 0.15, |s| s.covariates),
+    ("z_comorbidity", 0.0, 0.10, |s| s.covariates),
+    ("z_interaction", 0.50, 0.50, |s| s.interaction),
 ];
 
 /// What the images of a patient turned out to be.
@@ -66,15 +70,20 @@ pub(super) struct Generated {
     pub lp_death: f64,
 }
 
-pub(super) fn generate(image: &ImageFactors, strength: f64, seed: Seed) -> Generated {
+pub(super) fn generate(
+    image: &ImageFactors,
+    (strength, signals): (f64, &PhantomSignals),
+    seed: Seed,
+) -> Generated {
     let rng = &mut seed.stream("clinical").rng();
     let (mut row, cea) = preoperative(image, rng);
     postoperative(&mut row, rng);
     let factors = factors(image, &row, cea);
-    let sum = |weight: fn(&(&str, f64, f64)) -> f64| -> f64 {
-        strength * WEIGHTS.iter().map(|w| weight(w) * factors[w.0]).sum::<f64>()
+    let sum = |death: bool| -> f64 {
+        let on = WEIGHTS.iter().filter(|w| w.3(signals));
+        strength * on.map(|w| if death { w.2 } else { w.1 } * factors[w.0]).sum::<f64>()
     };
-    let (lp_recurrence, lp_death) = (sum(|w| w.1), sum(|w| w.2));
+    let (lp_recurrence, lp_death) = (sum(false), sum(true));
     outcomes(&mut row, lp_recurrence, lp_death, &mut seed.stream("outcome").rng());
     Generated { row, factors, lp_recurrence, lp_death }
 }
@@ -147,6 +156,8 @@ fn postoperative(row: &mut BTreeMap<String, f64>, rng: &mut impl Rng) {
 fn factors(image: &ImageFactors, row: &BTreeMap<String, f64>, cea: f64) -> BTreeMap<String, f64> {
     let binary = |column: &str, p: f64| (row[column] - p) / (p * (1.0 - p)).sqrt();
     let count = image.tumor_count as f64;
+    let density = (image.hypodensity - 45.0) / 13.0;
+    let node = binary("node_positive_primary", 0.35);
     [
         ("tumor_volume_ml", image.tumor_volume_ml),
         ("tumor_count", count),
@@ -158,11 +169,12 @@ fn factors(image: &ImageFactors, row: &BTreeMap<String, f64>, cea: f64) -> BTree
         ("cea", cea),
         ("z_volume", (image.tumor_volume_ml.max(1e-3).ln() - 2.45) / 1.58),
         ("z_count", (count.max(1.0).ln() - 0.65) / 0.65),
-        ("z_density", (image.hypodensity - 45.0) / 13.0),
+        ("z_density", density),
         ("z_texture", (image.texture - 12.0) / 6.0),
         ("z_remnant", (image.remnant_fraction - 0.58) / 0.18),
         ("z_cea", (cea.ln() - 1.95) / 1.4),
-        ("z_node", binary("node_positive_primary", 0.35)),
+        ("z_node", node),
+        ("z_interaction", density * node),
         ("z_synchronous", binary("synchronous_crlm", 0.56)),
         ("z_extrahepatic", binary("extrahep_disease", 0.09)),
         ("z_age", (row["age"] - 60.0) / 12.0),
@@ -210,6 +222,10 @@ mod tests {
     use super::*;
 
     fn cohort(n: u64, strength: f64) -> Vec<Generated> {
+        cohort_of(n, strength, PhantomSignals::default())
+    }
+
+    fn cohort_of(n: u64, strength: f64, signals: PhantomSignals) -> Vec<Generated> {
         let make = |i| {
             let seed = Seed::new(3).at(i);
             let rng = &mut seed.stream("test").rng();
@@ -224,7 +240,7 @@ mod tests {
                 bilobar: rng.random(),
                 body_mass_index: 27.0,
             };
-            generate(&image, strength, seed)
+            generate(&image, (strength, &signals), seed)
         };
         (0..n).map(make).collect()
     }
@@ -250,6 +266,22 @@ mod tests {
         assert!(cohort(50, 0.0).iter().all(|g| g.lp_death == 0.0 && g.lp_recurrence == 0.0));
         let double = cohort(3, 2.0);
         assert!((double[0].lp_death - 2.0 * all[0].lp_death).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_group_that_is_off_has_no_part_in_the_outcome() {
+        let all = cohort(200, 1.0);
+        let of = |names: &[&str]| cohort_of(200, 1.0, PhantomSignals::only(names).unwrap());
+        let (shape, rest) = (of(&["shape"]), of(&["density", "texture", "covariates"]));
+        let interaction = of(&["interaction"]);
+        for (at, g) in all.iter().enumerate() {
+            assert!((shape[at].lp_death + rest[at].lp_death - g.lp_death).abs() < 1e-12);
+            assert!((shape[at].lp_recurrence + rest[at].lp_recurrence - g.lp_recurrence).abs() < 1e-12);
+            let expected = 0.5 * g.factors["z_density"] * g.factors["z_node"];
+            assert!((interaction[at].lp_death - expected).abs() < 1e-12);
+            assert_eq!(shape[at].row["age"], g.row["age"], "covariates stay");
+        }
+        assert!(of(&[]).iter().all(|g| g.lp_death == 0.0));
     }
 
     #[test]

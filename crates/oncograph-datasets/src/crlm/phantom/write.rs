@@ -229,7 +229,7 @@ fn make(config: &PhantomConfig, index: usize) -> Result<(Rendered, PatientTruth)
         bilobar: rendered.bilobar,
         body_mass_index: anatomy.body_mass_index,
     };
-    let generated = generate(&image, config.strength, seed);
+    let generated = generate(&image, (config.strength, &config.signals), seed);
     let grid = rendered.ct.grid();
     let truth = PatientTruth {
         id: id_of(index),
