@@ -69,6 +69,10 @@ enum Task {
         /// Only the blocks whose name contains this; the others keep their tables.
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
+        /// Run nothing; write the tables of runs of one block that have ended, for example on another machine: the folder that
+        /// was their --out.
+        #[arg(long, value_name = "DIR", requires = "only")]
+        finished: Option<PathBuf>,
         /// Run nothing; list the blocks.
         #[arg(long)]
         list: bool,
@@ -99,8 +103,8 @@ fn main() -> ExitCode {
         Task::Bench { peers, only, runs, page } => {
             bench::run(&root, &bench::Options { peers, only, runs, page })
         }
-        Task::Study { data, only, list } => {
-            study::run(&root, &study::Options { only, data: root.join(data), list })
+        Task::Study { data, only, finished, list } => {
+            study::run(&root, &study::Options { only, data: root.join(data), finished, list })
         }
         Task::Mutate { kernels: true, only, .. } => mutate::kernels(&root, only.as_deref()),
         Task::Mutate { fixtures, only, .. } => mutate::parity(&root, &fixtures, only.as_deref()),

@@ -148,9 +148,11 @@ impl StgSystemConfig {
                 StgPreset::Paper => {
                     ImageScalerConfig { norm: FeatureNorm::ZScore, components: None, intensities: false }
                 }
-                StgPreset::Clinical | StgPreset::Quick => {
-                    ImageScalerConfig { norm: FeatureNorm::LogZScore, components: Some(2), intensities: true }
-                }
+                StgPreset::Clinical | StgPreset::Quick => ImageScalerConfig {
+                    norm: FeatureNorm::LogZScore,
+                    components: Some(2),
+                    intensities: false,
+                },
             },
             model: model(preset, architecture),
             training: TrainingConfig::new(epochs.min(MOVING)).loss(loss(preset)),

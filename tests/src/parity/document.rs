@@ -212,6 +212,28 @@ const OTHERS: &[(&str, &str, &str)] = &[
         "means, variances and logarithms by hand; patients that do not touch the fit",
     ),
     ("spatiotemporal", "StgPipeline", "patients that do not touch the fit"),
+    (
+        "spatiotemporal",
+        "EarlyFusion",
+        "its first layer against one convolution over the CT and channels of constant value; gradients reach every parameter",
+    ),
+    (
+        "spatiotemporal",
+        "missing_nodes",
+        "nothing missing scores as the study does; two draws differ; the shares and draws that it lists",
+    ),
+    (
+        "spatiotemporal",
+        "occlusions",
+        "all inputs score as the study does; each missing input changes predictions",
+    ),
+    (
+        "spatiotemporal",
+        "audit_tables",
+        "the sizes, the impossible row and the whole-year rows that the specification found by hand",
+    ),
+    ("spatiotemporal", "constant_rows", "four patients by hand"),
+    ("spatiotemporal", "parameter_ratios", "the networks themselves, counted"),
     ("omics", "OmicsPipeline", "one patient alone as in the cohort; patients that do not touch the fit"),
 ];
 

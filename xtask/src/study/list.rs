@@ -105,6 +105,9 @@ const PHANTOM_OMICS: &[Column] = &[
 const UCSF: &str = "glioma/UCSF-PDGM-metadata_v2.csv";
 const CECCARELLI: &str = "glioma/tcga_lgg_gbm_subtype_ceccarelli2016.csv";
 
+/// What the images of the phantom hold beyond the masks.
+const COX_HU: &str = "Cox, covariates, mask numbers and intensities";
+
 /// The blocks, in the order of the page.
 pub const BLOCKS: &[Block] = &[
     Block {
@@ -117,7 +120,18 @@ pub const BLOCKS: &[Block] = &[
             Above("survival", "C-index", "stg", "stg_without_images", 0.02),
             Above("recurrence", "C-index", "stg", "constant", 0.1),
             Above("survival", "C-index", "stg", "constant", 0.1),
+            Above("recurrence", "C-index", COX_HU, "Cox, covariates and mask numbers", 0.02),
+            Above("survival", "C-index", COX_HU, "Cox, covariates and mask numbers", 0.02),
         ],
+        ..BLOCK
+    },
+    Block {
+        name: "stg_tables",
+        program: "stg_crlm",
+        options: "--seed 1",
+        runs: &["--table 2", "--table 3", "--table 4", "--table 5"],
+        folder: Some("stg_crlm_tables"),
+        tables: STG_TABLES,
         ..BLOCK
     },
     Block {

@@ -7,7 +7,7 @@ mod metrics;
 mod page;
 
 use crate::{cargo, target};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use list::{BLOCKS, Block};
 use metrics::Metrics;
 use std::collections::BTreeMap;
@@ -21,8 +21,19 @@ pub struct Options {
     pub only: Option<String>,
     /// The folder of real data.
     pub data: PathBuf,
+    /// A folder of runs that have ended: their tables are written, and nothing is run.
+    pub finished: Option<PathBuf>,
     /// Keep the tables that are there; run nothing, and only check whether the page has a place for every block.
     pub list: bool,
+}
+
+/// What a run took, in seconds.
+#[derive(Clone, Copy)]
+pub struct Time {
+    /// Of all processors.
+    pub cpu: f64,
+    /// Of the clock.
+    pub wall: f64,
 }
 
 /// A run that has ended.
@@ -33,10 +44,8 @@ pub struct Run {
     pub label: String,
     /// The date on which it began, as the run's folder has it.
     pub date: String,
-    /// Processor seconds.
-    pub cpu: f64,
-    /// Wall seconds.
-    pub wall: f64,
+    /// What it took; none for a run that had ended before.
+    pub time: Option<Time>,
     /// Its metrics by the part of the run they belong to.
     pub metrics: BTreeMap<&'static str, Metrics>,
 }
@@ -57,8 +66,12 @@ pub fn run(root: &Path, options: &Options) -> Result<bool> {
     let chosen =
         || BLOCKS.iter().filter(|b| options.only.as_ref().is_none_or(|part| b.name.contains(part.as_str())));
     ensure!(chosen().next().is_some(), "no block has such a name; --list shows them");
-    let status = cargo(root).args(["build", "--release", "--workspace", "--examples"]).status()?;
-    ensure!(status.success(), "the build failed");
+    if options.finished.is_some() {
+        ensure!(chosen().count() == 1, "--finished is the folder of one block: choose it with --only");
+    } else {
+        let status = cargo(root).args(["build", "--release", "--workspace", "--examples"]).status()?;
+        ensure!(status.success(), "the build failed");
+    }
     let mut all_hold = true;
     for block in chosen() {
         if let Some(missing) = block.needs.iter().find(|file| !options.data.join(file).exists()) {
@@ -86,6 +99,9 @@ fn block_runs(root: &Path, block: &Block, options: &Options) -> Result<Vec<Run>>
     std::fs::remove_dir_all(&out).ok();
     let name = format!("{}{}", block.program, std::env::consts::EXE_SUFFIX);
     let program = target.join("release/examples").join(name);
+    if let Some(finished) = &options.finished {
+        return finished_runs(block, finished);
+    }
     let mut runs = vec![];
     for label in block.runs {
         let given = [block.options, label].join(" ");
@@ -97,19 +113,33 @@ fn block_runs(root: &Path, block: &Block, options: &Options) -> Result<Vec<Run>>
         let (began, before) = (Instant::now(), cpu()?);
         let status = command.stdout(Stdio::null()).status()?;
         ensure!(status.success(), "{} failed", block.program);
-        let (wall, cpu) = (began.elapsed().as_secs_f64(), cpu()? - before);
-        let folder = newest(&out.join(block.folder.unwrap_or(block.program)))?;
-        let parts = block.tables.iter().map(|t| t.part).chain(block.claims.iter().map(|c| c.part()));
-        let mut metrics = BTreeMap::new();
-        for part in parts {
-            metrics.insert(part, Metrics::read(&folder.join(part).join("metrics.csv"))?);
-        }
-        let date = folder.file_name().and_then(|n| n.to_str()).and_then(|n| n.get(..10));
-        let date = date.context("the run's folder has no date for a name")?.to_string();
-        let command = [block.program].into_iter().chain(given).collect::<Vec<_>>().join(" ");
-        runs.push(Run { command, label: label.to_string(), date, cpu, wall, metrics });
+        let time = Time { wall: began.elapsed().as_secs_f64(), cpu: cpu()? - before };
+        let folders = folders(&out.join(block.folder.unwrap_or(block.program)))?;
+        let newest = folders.last().with_context(|| format!("{} left no run", block.program))?;
+        runs.push(read_run(block, label, newest, Some(time))?);
     }
     Ok(runs)
+}
+
+/// The runs of a block that ended before, one for each line of its options, in the order in which they began.
+fn finished_runs(block: &Block, out: &Path) -> Result<Vec<Run>> {
+    let folders = folders(&out.join(block.folder.unwrap_or(block.program)))?;
+    let (found, wanted) = (folders.len(), block.runs.len());
+    ensure!(found == wanted, "{} holds {found} runs, the block has {wanted}", out.display());
+    block.runs.iter().zip(&folders).map(|(label, folder)| read_run(block, label, folder, None)).collect()
+}
+
+fn read_run(block: &Block, label: &str, folder: &Path, time: Option<Time>) -> Result<Run> {
+    let parts = block.tables.iter().map(|t| t.part).chain(block.claims.iter().map(|c| c.part()));
+    let mut metrics = BTreeMap::new();
+    for part in parts {
+        metrics.insert(part, Metrics::read(&folder.join(part).join("metrics.csv"))?);
+    }
+    let date = folder.file_name().and_then(|n| n.to_str()).and_then(|n| n.get(..10));
+    let date = date.context("the run's folder has no date for a name")?.to_string();
+    let words = [block.program].into_iter().chain(block.options.split_whitespace());
+    let command = words.chain(label.split_whitespace()).collect::<Vec<_>>().join(" ");
+    Ok(Run { command, label: label.to_string(), date, time, metrics })
 }
 
 /// The processor seconds of the programs that have ended so far; 0 where the system does not count them.
@@ -125,12 +155,10 @@ fn cpu() -> Result<f64> {
     Ok(0.0)
 }
 
-/// The newest folder in `dir`; runs have their date for a name.
-fn newest(dir: &Path) -> Result<PathBuf> {
+/// The folders in `dir` from the oldest on; runs have their date for a name.
+fn folders(dir: &Path) -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(dir).with_context(|| dir.display().to_string())?;
-    let folders = entries.map(|e| Ok(e?.path())).collect::<Result<Vec<_>>>()?;
-    match folders.into_iter().max() {
-        Some(folder) => Ok(folder),
-        None => bail!("{} has no run", dir.display()),
-    }
+    let mut folders = entries.map(|e| Ok(e?.path())).collect::<Result<Vec<_>>>()?;
+    folders.sort();
+    Ok(folders)
 }

@@ -1,8 +1,8 @@
 //! The text of a block, and its place in the page.
 
-use super::Run;
 use super::list::{Block, Column, Table};
 use super::metrics::Metrics;
+use super::{Run, Time};
 use anyhow::{Context, Result, ensure};
 use std::fmt::Write;
 use std::ops::Range;
@@ -21,15 +21,11 @@ pub fn place(page: &str, name: &str) -> Result<Range<usize>> {
 pub fn block(block: &Block, runs: &[Run]) -> Result<(String, bool)> {
     let mut text = String::new();
     for run in runs {
-        let _ = writeln!(
-            text,
-            "`{}` ({}, {:.0} CPU seconds, {:.0} s on {} threads)  ",
-            run.command,
-            run.date,
-            run.cpu,
-            run.wall,
-            std::thread::available_parallelism().map_or(1, |n| n.get())
-        );
+        let time = run.time.map_or_else(String::new, |Time { cpu, wall }| {
+            let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+            format!(", {cpu:.0} CPU seconds, {wall:.0} s on {threads} threads")
+        });
+        let _ = writeln!(text, "`{}` ({}{time})  ", run.command, run.date);
     }
     for shown in block.tables {
         let _ = write!(text, "\n**{}**\n\n", shown.caption);

@@ -178,9 +178,9 @@ impl StgCohort {
         (0..MASK_NUMBERS.len()).filter(enough).map(|n| MASK_NUMBERS[n]).collect()
     }
 
-    /// The columns of the structures' intensities, by the same rule, where the configuration gives them to the network.
+    /// The columns of the structures' mean and deviation in HU, by the same rule.
     pub fn intensities(&self) -> Vec<String> {
-        let images = self.images().filter(|_| self.config.image_scaling.intensities).unwrap_or_default();
+        let images = self.images().unwrap_or_default();
         let enough = |at: usize| 10 * images.iter().filter(|p| !p.empty[at / 2]).count() > images.len();
         intensity_columns().into_iter().enumerate().filter(|(at, _)| enough(*at)).map(|(_, c)| c).collect()
     }
