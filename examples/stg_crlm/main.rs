@@ -1,5 +1,6 @@
 //! STG on colorectal liver metastases: from images and a clinical table to a report and a bundle. See `--help`.
 
+mod baselines;
 mod cli;
 mod names;
 mod predict;
@@ -16,9 +17,7 @@ use oncograph_study::cli::{
     StudyProgress, device, in_precision, one_thread_per_tensor, open_run, parse, program, progress_bar,
     stop_on_ctrl_c, workers,
 };
-use oncograph_study::{
-    Constant, CoxLasso, CoxRidge, LeakageAudit, RidgeTime, RiskScore, ScoreOptions, Study, SurvivalForest,
-};
+use oncograph_study::{LeakageAudit, ScoreOptions, Study};
 use oncograph_train::{RunDir, StopFlag};
 // Its allocator keeps the big blocks of a training step for the next one.
 use allocator as _;
@@ -30,18 +29,6 @@ const STG: &str = "stg";
 const WITHOUT_IMAGES: &str = "stg_without_images";
 /// The control whose training outcomes were given to other patients.
 const PERMUTED: &str = "stg_outcomes_permuted";
-/// The baseline on the clinical covariates.
-const COX: &str = "Cox, clinical covariates";
-/// The baseline on what a segmentation gives without a network.
-const COX_MASKS: &str = "Cox, mask numbers";
-/// The baseline on both.
-const COX_BOTH: &str = "Cox, covariates and mask numbers";
-/// The baseline on all that the network is given but the features of the backbone.
-const COX_INTENSITIES: &str = "Cox, covariates, mask numbers and intensities";
-/// The clinical risk score of Fong et al., *Clinical score for predicting recurrence after hepatic resection for metastatic
-/// colorectal cancer*, Annals of Surgery 230, 1999.
-const FONG: &str = "clinrisk_score";
-
 fn main() -> ExitCode {
     let args: Args = parse(&["params", "table", "paper_audit"]);
     program(|| run(&args))
@@ -84,15 +71,9 @@ fn study(args: &Args, config: &RunConfig, run: &RunDir, stop: &StopFlag) -> anyh
     let without_images = stg.without_images();
 
     let main = if cohort.has_images() { STG } else { WITHOUT_IMAGES };
-    // The score is a column of the workbook that not every choice of covariates has.
-    let fong = cohort.clinical().columns().iter().any(|column| column == FONG);
-    let more = [cohort.has_images(), config.permutation_control, fong];
-    let (clinical, masks) = (cohort.clinical().columns(), cohort.mask_numbers());
-    let intensities = !cohort.intensities().is_empty();
-    let models = 6
-        + more.into_iter().map(usize::from).sum::<usize>()
-        + 2 * usize::from(!masks.is_empty())
-        + usize::from(intensities);
+    let models = 1 + baselines::count(&cohort);
+    let models =
+        models + [cohort.has_images(), config.permutation_control].map(usize::from).iter().sum::<usize>();
     let progress = StudyProgress::new(models * system.folds * system.repeats, system.fit.epochs);
     let mut study = Study::new(&cohort, run)
         .plan(system.plan(&cohort, seed)?)
@@ -111,25 +92,7 @@ fn study(args: &Args, config: &RunConfig, run: &RunDir, stop: &StopFlag) -> anyh
         let control = if cohort.has_images() { &stg } else { &without_images };
         study = study.permutation_control(PERMUTED, control);
     }
-    if fong {
-        study = study.baseline(RiskScore::new("Fong score", FONG));
-    }
-    if !masks.is_empty() {
-        let both = clinical.iter().cloned().chain(masks.iter().map(|m| m.to_string()));
-        study = study
-            .baseline(CoxRidge::by_inner_folds().named(COX_MASKS).columns(masks.clone()))
-            .baseline(CoxRidge::by_inner_folds().named(COX_BOTH).columns(both));
-    }
-    if intensities {
-        study = study.baseline(CoxRidge::by_inner_folds().named(COX_INTENSITIES));
-    }
-    let results = study
-        .baseline(CoxRidge::by_inner_folds().named(COX).columns(clinical.iter().cloned()))
-        .baseline(CoxLasso::new().named("Cox, lasso"))
-        .baseline(SurvivalForest::new())
-        .baseline(RidgeTime::by_inner_folds())
-        .baseline(Constant)
-        .run()?;
+    let results = baselines::beside(study, &cohort).run()?;
     progress.finish();
 
     let scores = results.score(&cohort, &ScoreOptions::default())?;

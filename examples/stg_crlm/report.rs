@@ -1,7 +1,8 @@
 //! The report of a run, as one HTML file and as tables on the terminal.
 
+use crate::baselines::COX;
 use crate::cli::RunConfig;
-use crate::{COX, PERMUTED, STG, WITHOUT_IMAGES, names};
+use crate::{PERMUTED, STG, WITHOUT_IMAGES, names};
 use names::endpoint;
 use oncograph_datasets::scaler::ScalerKind;
 use oncograph_report::chart::{LearningCurve, learning_curves, scatter};

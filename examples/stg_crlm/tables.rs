@@ -1,7 +1,8 @@
 //! The rows of the paper's tables on one cohort and the same folds, beside what the paper states.
 
+use crate::baselines::COX;
 use crate::cli::{Args, RunConfig};
-use crate::{COX, cohort_files, encoded};
+use crate::{cohort_files, encoded};
 use anyhow::{bail, ensure};
 use oncograph_core::Seed;
 use oncograph_report::{Banner, Cell, RESEARCH_ONLY, Report, ReportTable};

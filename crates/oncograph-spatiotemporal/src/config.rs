@@ -1,6 +1,6 @@
 use crate::encoder_config::{CELLS, CtNode};
 use crate::features::PYRAMID_LEVELS;
-use crate::{Error, NodeSet, Result};
+use crate::{Error, NodeSubset, Result};
 use serde::{Deserialize, Serialize};
 
 /// How space and time are joined (S-12).
@@ -189,7 +189,7 @@ pub struct StgConfig {
     pub architecture: Architecture,
     /// Which nodes a patient's graph has, where there are images.
     #[serde(default)]
-    pub nodes: NodeSet,
+    pub nodes: NodeSubset,
     /// The convolution.
     pub gnn: GnnKind,
     /// Features of a vector of an image node, and of every node unless `image_projection` sets others, d; 4096 with the
@@ -251,7 +251,7 @@ impl StgConfig {
     pub fn decoupled(clinical: usize) -> Self {
         StgConfig {
             architecture: Architecture::Decoupled,
-            nodes: NodeSet::All,
+            nodes: NodeSubset::All,
             gnn: GnnKind::Sage,
             features: 4096,
             levels: levels(),
@@ -295,7 +295,7 @@ impl StgConfig {
     }
 
     /// Sets which nodes a patient's graph has.
-    pub fn nodes(mut self, nodes: NodeSet) -> Self {
+    pub fn nodes(mut self, nodes: NodeSubset) -> Self {
         self.nodes = nodes;
         self
     }

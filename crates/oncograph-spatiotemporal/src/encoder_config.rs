@@ -47,7 +47,7 @@ pub enum InputScaling {
 /// How a feature map becomes the features of a node (S-01).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Pooling {
+pub enum MapPooling {
     /// The means of 1, 8 and 64 cells, each brought to 8 cells; the network learns three weights to mix them.
     #[default]
     Grid2Weighted,
@@ -61,15 +61,15 @@ pub enum Pooling {
     ConcatRp,
 }
 
-impl Pooling {
+impl MapPooling {
     /// The vectors of a node that the network mixes.
     pub fn levels(self) -> usize {
-        if self == Pooling::Grid2Weighted { PYRAMID_LEVELS } else { 1 }
+        if self == MapPooling::Grid2Weighted { PYRAMID_LEVELS } else { 1 }
     }
 
     /// Numbers of each vector, from the channels of the map.
     pub fn features(self, channels: usize) -> usize {
-        if self == Pooling::ConcatProject { 73 * channels } else { 8 * channels }
+        if self == MapPooling::ConcatProject { 73 * channels } else { 8 * channels }
     }
 }
 
@@ -118,7 +118,7 @@ pub struct CtEncoderConfig {
     pub input_scaling: InputScaling,
     /// How a feature map becomes the features of a node (S-01).
     #[serde(default)]
-    pub pooling: Pooling,
+    pub pooling: MapPooling,
     /// How a structure is cut out (S-03).
     #[serde(default)]
     pub roi: Roi,
@@ -133,7 +133,7 @@ impl CtEncoderConfig {
             weights: None,
             stem: Stem::Sum,
             input_scaling: InputScaling::AsTrained,
-            pooling: Pooling::Grid2Weighted,
+            pooling: MapPooling::Grid2Weighted,
             roi: Roi::MaskInput,
         }
     }
@@ -278,7 +278,7 @@ mod tests {
             default.clone().stem(Stem::Replicate),
             default.clone().roi(Roi::MaskPool),
         ];
-        for pooling in [Pooling::Pool2, Pooling::ConcatProject, Pooling::ConcatRp] {
+        for pooling in [MapPooling::Pool2, MapPooling::ConcatProject, MapPooling::ConcatRp] {
             others.push(CtEncoderConfig { pooling, ..default.clone() });
         }
         let mut keys: Vec<_> = others.iter().map(|c| key(c).unwrap()).collect();

@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(all[18..], map.flatten_all().unwrap().to_vec1::<f32>().unwrap());
     }
 
-    /// S-03: a mask of twice the resolution that fills voxel 5 by a half and voxel 42 whole.
+    /// A mask of twice the resolution that fills voxel 5 by a half and voxel 42 whole (S-03).
     #[test]
     fn cells_of_a_mask_are_weighed_by_its_share() {
         let map = Tensor::arange(0f32, 64.0, &Device::Cpu).unwrap().reshape((1, 1, 4, 4, 4)).unwrap();

@@ -40,7 +40,7 @@ mod learner;
 mod mask_numbers;
 mod missing;
 mod model;
-mod node_set;
+mod node_subset;
 mod node_table;
 mod nodes;
 mod paper;
@@ -67,7 +67,7 @@ pub use config::{
     Architecture, EdgeDirection, EdgeMode, GnnKind, NodeIdentity, StgConfig, SurvivalLoss, TaskWeighting,
     TemporalInput, Unify,
 };
-pub use encoder_config::{Backbone, CtEncoderConfig, CtNode, InputScaling, Pooling, Roi, Stem};
+pub use encoder_config::{Backbone, CtEncoderConfig, CtNode, InputScaling, MapPooling, Roi, Stem};
 pub use error::{Error, Result};
 pub use features::{PYRAMID_LEVELS, image_features};
 pub use figures::{missing_structures, parameter_table, slices_with_masks};
@@ -75,7 +75,7 @@ pub use learner::{StgData, StgLearner};
 pub use mask_numbers::{MASK_NUMBERS, mask_numbers};
 pub use missing::{MissingInput, missing_nodes, occlusions};
 pub use model::{Stg, StgOutput};
-pub use node_set::NodeSet;
+pub use node_subset::NodeSubset;
 pub use node_table::NodeTable;
 pub use nodes::NodeInputs;
 pub use paper::{
@@ -95,7 +95,7 @@ pub use split::HeldOut;
 pub use system::{FittedStg, StgExtras, StgSystem};
 pub use time_scale::TimeScale;
 pub use trained::TrainedStg;
-pub use training::{LossConfig, RiskSet, TimeLoss, TimeUnit, TrainingConfig, ViewContrast};
+pub use training::{LossConfig, RiskSet, TargetUnit, TimeLoss, TrainingConfig, ViewContrast};
 
 // The examples of the README are compiled and run as doctests.
 #[cfg(doctest)]

@@ -1,7 +1,7 @@
 //! What a model predicts for its held-out patients when a part of their inputs is missing.
 
 use crate::{
-    ANATOMY, AugmentConfig, CtFeatures, Error, NodeSet, Result, STG_TASKS, TimePrediction, TrainedStg,
+    ANATOMY, AugmentConfig, CtFeatures, Error, NodeSubset, Result, STG_TASKS, TimePrediction, TrainedStg,
 };
 use oncograph_core::{Seed, Table};
 use oncograph_graph::HeteroGraph;
@@ -35,7 +35,7 @@ pub(crate) fn missing_inputs(
     rows: &[usize],
     seed: Seed,
 ) -> Result<Vec<MissingInput>> {
-    let Some(images) = images.filter(|_| model.network().config().nodes == NodeSet::All) else {
+    let Some(images) = images.filter(|_| model.network().config().nodes == NodeSubset::All) else {
         return Ok(vec![]);
     };
     let inputs = model.pipeline.apply(clinical, Some(images), &model.device)?;

@@ -296,7 +296,7 @@ impl Variation<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{NodeSet, StgConfig};
+    use crate::{NodeSubset, StgConfig};
     use candle_core::DType;
     use oncograph_nn::ParamStore;
     use oncograph_nn::testing::device;
@@ -334,7 +334,7 @@ mod tests {
         }
     }
 
-    /// S-01: one vector per node is a pyramid whose levels are all that vector, noise and what encodes nodes included.
+    /// One vector per node is a pyramid whose levels are all that vector, noise and what encodes nodes included (S-01).
     #[test]
     fn nodes_of_one_vector_are_those_of_equal_levels() {
         let vectors: Vec<f32> = (0..2 * 6 * 2).map(|i| (i as f32 * 0.7).sin()).collect();
@@ -355,14 +355,14 @@ mod tests {
             }
         }
         // Without a clinical node.
-        let model = model(StgConfig::decoupled(1).nodes(NodeSet::Ct).image_nodes(1, None));
-        let graph = NodeSet::Ct.of(&one.graph(1, [[0.5; 3]; 5]).unwrap()).unwrap();
+        let model = model(StgConfig::decoupled(1).nodes(NodeSubset::Ct).image_nodes(1, None));
+        let graph = NodeSubset::Ct.of(&one.graph(1, [[0.5; 3]; 5]).unwrap()).unwrap();
         let x = rows(&one.assemble(&model, &[&graph], None).unwrap().x);
         assert_eq!(x, [&one.images.values[22..24]]);
         assert!(NodeTable::new(Some(vec![0.0; 2 * 24]), 2, vec![0.5, -1.0], 1, &device()).is_err());
     }
 
-    /// S-01 and S-04: image nodes, or the CT node alone, pass through a linear map that is trained.
+    /// Image nodes, or the CT node alone, pass through a linear map that is trained (S-01, S-04).
     #[test]
     fn learned_maps_of_image_nodes_by_hand() {
         const D: usize = 16;

@@ -1,7 +1,7 @@
 use crate::{
-    Architecture, CtEncoderConfig, CtNode, Error, FeatureNorm, HeldOut, LossConfig, MASK_NUMBERS,
-    NodeIdentity, NodeSet, Pooling, PreprocessConfig, Result, StgConfig, SurvivalLoss, TemporalInput,
-    TimeLoss, TrainingConfig,
+    Architecture, CtEncoderConfig, CtNode, Error, FeatureNorm, HeldOut, LossConfig, MASK_NUMBERS, MapPooling,
+    NodeIdentity, NodeSubset, PreprocessConfig, Result, StgConfig, SurvivalLoss, TemporalInput, TimeLoss,
+    TrainingConfig,
 };
 use oncograph_datasets::crlm::{Endpoint, FeatureSet, LoadOptions};
 use oncograph_datasets::scaler::{PipelineConfig, ScalerKind};
@@ -230,8 +230,8 @@ impl StgSystemConfig {
     }
 
     /// Sets how a feature map becomes the features of a node, in the encoder and in the network (S-01).
-    pub fn pooling(mut self, pooling: Pooling) -> Self {
-        let projection = (pooling == Pooling::ConcatProject).then(|| 8 * self.encoder.channels());
+    pub fn pooling(mut self, pooling: MapPooling) -> Self {
+        let projection = (pooling == MapPooling::ConcatProject).then(|| 8 * self.encoder.channels());
         self.encoder.pooling = pooling;
         self.model = self.model.image_nodes(pooling.levels(), projection);
         self
@@ -310,12 +310,12 @@ impl StgSystemConfig {
             let expected = format!("{} with this encoder.pooling", pooling.levels());
             return Err(Error::config(OP, "model.levels", expected, model.levels));
         }
-        if pooling == Pooling::ConcatProject && model.image_projection.is_none() {
+        if pooling == MapPooling::ConcatProject && model.image_projection.is_none() {
             let expected = "a number of features with encoder.pooling = concat_project";
             return Err(Error::config(OP, "model.image_projection", expected, "null"));
         }
         if model.ct_node == CtNode::Gap {
-            if pooling != Pooling::Grid2Weighted && pooling != Pooling::Pool2 {
+            if pooling != MapPooling::Grid2Weighted && pooling != MapPooling::Pool2 {
                 let expected = "grid2_weighted or pool2 where model.ct_node is gap";
                 return Err(Error::config(OP, "encoder.pooling", expected, format!("{pooling:?}")));
             }
@@ -344,7 +344,7 @@ fn model(preset: StgPreset, architecture: Architecture) -> StgConfig {
         Architecture::Decoupled => StgConfig::decoupled(1),
         Architecture::Static => StgConfig::decoupled(1).architecture(architecture),
         Architecture::Flat => {
-            StgConfig::decoupled(1).architecture(architecture).nodes(NodeSet::CtAndClinical)
+            StgConfig::decoupled(1).architecture(architecture).nodes(NodeSubset::CtAndClinical)
         }
     };
     match (preset, architecture) {
@@ -422,17 +422,17 @@ mod tests {
     #[test]
     fn poolings_set_encoder_and_network_alike() {
         let paper = || StgSystemConfig::new(StgPreset::Paper);
-        for pooling in [Pooling::Grid2Weighted, Pooling::Pool2, Pooling::ConcatRp] {
+        for pooling in [MapPooling::Grid2Weighted, MapPooling::Pool2, MapPooling::ConcatRp] {
             let config = paper().pooling(pooling);
             config.validate().unwrap();
             assert_eq!(config.model.node_width(), 4096);
         }
-        let project = paper().pooling(Pooling::ConcatProject);
+        let project = paper().pooling(MapPooling::ConcatProject);
         project.validate().unwrap();
         assert_eq!((project.model.image_projection, project.encoder.channels()), (Some(4096), 512));
         let error = |config: StgSystemConfig| config.validate().unwrap_err().to_string();
         let mut apart = paper();
-        apart.encoder.pooling = Pooling::Pool2;
+        apart.encoder.pooling = MapPooling::Pool2;
         assert!(error(apart).contains("model.levels must be 1"));
         let mut unmapped = project.clone();
         unmapped.model.image_projection = None;

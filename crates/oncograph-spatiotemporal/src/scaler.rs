@@ -278,7 +278,7 @@ mod tests {
         );
     }
 
-    /// S-01: nodes of one vector have three times the features in as many numbers.
+    /// Nodes of one vector have three times the features in as many numbers (S-01).
     #[test]
     fn a_node_can_have_one_vector() {
         let values: Vec<f32> = (0..4 * 36).map(|i| ((i * i * 7) % 31) as f32).collect();

@@ -150,7 +150,7 @@ mod tests {
     use candle_core::{DType, Device};
     use oncograph_nn::{ParamStore, Seed};
 
-    /// S-09: the share of zeros behind each layer, and the values of evaluation scaled in the others.
+    /// The share of zeros behind each layer, and the values of evaluation scaled in the others (S-09).
     #[test]
     fn every_layer_drops_the_configured_share() {
         const HIDDEN: usize = 4000;

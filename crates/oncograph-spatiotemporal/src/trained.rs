@@ -1,6 +1,6 @@
 use crate::intensities::IntensityScaler;
 use crate::{
-    CtFeatures, ImageScaler, NodeSet, Result, Stg, StgConfig, StgInputs, StgOutput, StgPipeline,
+    CtFeatures, ImageScaler, NodeSubset, Result, Stg, StgConfig, StgInputs, StgOutput, StgPipeline,
     TimePrediction, TimeScale, predict,
 };
 use candle_core::{DType, Device, Tensor};
@@ -129,7 +129,7 @@ impl TrainedStg {
             }
             _ => None,
         };
-        let nodes = if scaler.is_some() { description.model.nodes } else { NodeSet::All };
+        let nodes = if scaler.is_some() { description.model.nodes } else { NodeSubset::All };
         let (store, network) = build(&description.model, Seed::new(0), device)?;
         let own = tensors.into_iter().filter_map(|(n, t)| Some((n.strip_prefix("network/")?.to_string(), t)));
         store.restore(&own.collect()).map_err(|e| AtFile::new(path, e))?;
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
     use crate::{StgPreset, StgSystemConfig};
 
-    /// S-30: clamped to the horizon in predictions, while risks rank as before.
+    /// Clamped to the horizon in predictions, while risks rank as before (S-30).
     #[test]
     fn times_are_clamped_to_the_horizon() {
         let rows = (0..4).map(|p| vec![Some(p as f64)]).collect();

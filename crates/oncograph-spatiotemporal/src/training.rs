@@ -44,7 +44,7 @@ impl TimeLoss {
 /// What times are in where a loss compares them (S-19).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum TimeUnit {
+pub enum TargetUnit {
     /// The range of the training times, censored ones included, becomes 0 to 1.
     #[default]
     MinMax,
@@ -52,12 +52,12 @@ pub enum TimeUnit {
     Years,
 }
 
-impl TimeUnit {
+impl TargetUnit {
     /// The scale of one task, from the training times in years.
     pub(crate) fn scale(self, years: &[f64]) -> Result<TimeScale> {
         match self {
-            TimeUnit::MinMax => TimeScale::fit(years),
-            TimeUnit::Years => Ok(TimeScale::in_years()),
+            TargetUnit::MinMax => TimeScale::fit(years),
+            TargetUnit::Years => Ok(TimeScale::in_years()),
         }
     }
 }
@@ -170,7 +170,7 @@ pub struct TrainingConfig {
     pub epochs: usize,
     /// What times are in where a loss compares them (S-19).
     #[serde(default)]
-    pub time_unit: TimeUnit,
+    pub time_unit: TargetUnit,
 }
 
 impl TrainingConfig {
@@ -181,7 +181,7 @@ impl TrainingConfig {
             augment: AugmentConfig::default(),
             batch: 64,
             epochs,
-            time_unit: TimeUnit::MinMax,
+            time_unit: TargetUnit::MinMax,
         }
     }
 
@@ -198,7 +198,7 @@ impl TrainingConfig {
     }
 
     /// Sets what times are in where a loss compares them.
-    pub fn time_unit(mut self, unit: TimeUnit) -> Self {
+    pub fn time_unit(mut self, unit: TargetUnit) -> Self {
         self.time_unit = unit;
         self
     }

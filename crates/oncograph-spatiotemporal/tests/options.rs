@@ -7,8 +7,8 @@ mod small;
 use candle_core::{DType, Tensor};
 use oncograph_nn::optim::AdamWConfig;
 use oncograph_spatiotemporal::{
-    AugmentConfig, CtNode, EdgeDirection, LossConfig, NodeIdentity, NodeSet, RiskSet, StgConfig, StgLearner,
-    SurvivalLoss, TaskWeighting, TimeLoss, TimeUnit, TrainingConfig, Unify, ViewContrast,
+    AugmentConfig, CtNode, EdgeDirection, LossConfig, NodeIdentity, NodeSubset, RiskSet, StgConfig,
+    StgLearner, SurvivalLoss, TargetUnit, TaskWeighting, TimeLoss, TrainingConfig, Unify, ViewContrast,
 };
 use oncograph_train::{FitConfig, Learner, OptimizerConfig, StepLoss, StopFlag, fit};
 use small::{COVARIATES, FEATURES, Setup, model, small};
@@ -168,8 +168,8 @@ fn images_are_compared_with_the_clinical_node_before_the_graph_layers() {
     };
     assert!(error(0.0) && !error(0.1));
     // Nothing to compare.
-    let images = small::model(&decoupled().nodes(NodeSet::Images), DType::F32).1;
-    let graphs = setup.graphs.iter().map(|g| NodeSet::Images.of(g).unwrap()).collect();
+    let images = small::model(&decoupled().nodes(NodeSubset::Images), DType::F32).1;
+    let graphs = setup.graphs.iter().map(|g| NodeSubset::Images.of(g).unwrap()).collect();
     let alone = Setup { graphs, ..Setup::new(true) };
     let mut learner = alone.learner_with(&images, plain(loss.clone()), 1).unwrap();
     assert_eq!(part(&learner.train_step(0, 0).unwrap(), "contrast"), 0.0);
@@ -246,7 +246,7 @@ fn an_embedding_tells_organs_apart() {
 fn times_can_stay_in_years() {
     let setup = Setup::new(true);
     let (_, model) = model(&decoupled(), DType::F32);
-    let training = plain(LossConfig::default().contrast(None)).time_unit(TimeUnit::Years);
+    let training = plain(LossConfig::default().contrast(None)).time_unit(TargetUnit::Years);
     let mut learner = setup.learner_with(&model, training, 1).unwrap();
     let all: Vec<usize> = (0..7).collect();
     let predicted = values(&learner.output(&all).unwrap().recurrence);

@@ -9,8 +9,8 @@ use oncograph_nn::optim::AdamWConfig;
 use oncograph_nn::testing::{check_module, device, devices, pattern};
 use oncograph_nn::{ParamStore, Seed};
 use oncograph_spatiotemporal::{
-    Architecture, LossConfig, NodeIdentity, NodeSet, NodeTable, Stg, StgConfig, SurvivalLoss, TaskWeighting,
-    ViewContrast,
+    Architecture, LossConfig, NodeIdentity, NodeSubset, NodeTable, Stg, StgConfig, SurvivalLoss,
+    TaskWeighting, ViewContrast,
 };
 use oncograph_train::{FitConfig, Learner, OptimizerConfig, StopFlag, fit};
 use std::sync::Arc;
@@ -163,19 +163,21 @@ fn training_lowers_the_loss_with_and_without_images() {
 /// Nodes that a row of the ablation leaves out, and the weights that only they need, are not there.
 #[test]
 fn a_set_of_nodes_is_the_whole_input() {
-    let counts = |nodes: NodeSet| {
+    let counts = |nodes: NodeSubset| {
         let graph = &Setup::of(nodes).graphs[0];
         (graph.node_count(), graph.edge_count())
     };
-    let all = [NodeSet::All, NodeSet::Images, NodeSet::CtAndClinical, NodeSet::Ct].map(counts);
+    let all = [NodeSubset::All, NodeSubset::Images, NodeSubset::CtAndClinical, NodeSubset::Ct].map(counts);
     assert_eq!(all, [(7, 20), (6, 10), (2, 0), (1, 0)]);
     let names = |config: &StgConfig| -> Vec<String> {
         model(config, DType::F32).0.trainable().into_iter().map(|(name, _)| name).collect()
     };
     let flat = small(StgConfig::decoupled(COVARIATES)).architecture(Architecture::Flat);
-    let ct = names(&flat.clone().nodes(NodeSet::Ct));
+    let ct = names(&flat.clone().nodes(NodeSubset::Ct));
     assert!(ct.iter().all(|n| !n.starts_with("nodes.clinical") && !n.starts_with("time")), "{ct:?}");
-    assert!(names(&flat.clone().nodes(NodeSet::CtAndClinical)).iter().any(|n| n == "nodes.clinical.weight"));
+    assert!(
+        names(&flat.clone().nodes(NodeSubset::CtAndClinical)).iter().any(|n| n == "nodes.clinical.weight")
+    );
     let error = flat.validate().unwrap_err().to_string();
     assert!(error.starts_with("StgConfig: nodes must be ct or ct_and_clinical"), "{error}");
 }

@@ -9,7 +9,7 @@ use oncograph_deploy::{Bundle, BundleWriter};
 use oncograph_encoder::VideoResNetConfig;
 use oncograph_nn::ParamStore;
 use oncograph_spatiotemporal::{
-    Backbone, CrlmSource, CtEncoder, CtEncoderConfig, CtNode, Pooling, Roi, STG_TASKS, StgBundleParts,
+    Backbone, CrlmSource, CtEncoder, CtEncoderConfig, CtNode, MapPooling, Roi, STG_TASKS, StgBundleParts,
     StgCohort, StgPatient, StgPrediction, StgPredictor, StgPreset, StgSystem, StgSystemConfig, TrainedStg,
     missing_nodes, occlusions, stg_model_card, write_stg_bundle,
 };
@@ -125,8 +125,8 @@ fn weights_of_a_checkpoint_are_in_the_bundle() {
 fn options_of_the_encoder_are_in_the_bundle() {
     let encoder = CtEncoderConfig::new(4).backbone(Backbone::Medicalnet18).roi(Roi::MaskPool);
     let cases: [fn(StgSystemConfig) -> StgSystemConfig; 3] = [
-        |c| c.pooling(Pooling::ConcatProject),
-        |c| c.pooling(Pooling::ConcatRp),
+        |c| c.pooling(MapPooling::ConcatProject),
+        |c| c.pooling(MapPooling::ConcatRp),
         |mut c| {
             c.model.ct_node = CtNode::Gap;
             c

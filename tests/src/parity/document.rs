@@ -214,11 +214,6 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ("spatiotemporal", "StgPipeline", "patients that do not touch the fit"),
     (
         "spatiotemporal",
-        "EarlyFusion",
-        "its first layer against one convolution over the CT and channels of constant value; gradients reach every parameter",
-    ),
-    (
-        "spatiotemporal",
         "missing_nodes",
         "nothing missing scores as the study does; two draws differ; the shares and draws that it lists",
     ),

@@ -2,7 +2,7 @@ use super::published::{
     EARLY, GAT, GCN, LATE, PLUS_DECOUPLING, PLUS_FUSION, PLUS_GNN, PLUS_RECONSTRUCTION, Published, R2PLUS1D,
     SELF_BUILT, SINGLE, STG,
 };
-use crate::{Architecture, Backbone, GnnKind, NodeSet, StgSystemConfig};
+use crate::{Architecture, Backbone, GnnKind, NodeSubset, StgSystemConfig};
 use serde::{Deserialize, Serialize};
 
 /// A table of the paper whose rows can be run.
@@ -36,7 +36,7 @@ pub struct PaperRow {
 enum Variant {
     Convolution(GnnKind),
     Backbone(Backbone),
-    Network { architecture: Architecture, nodes: NodeSet, contrast: bool },
+    Network { architecture: Architecture, nodes: NodeSubset, contrast: bool },
     EarlyFusion,
 }
 
@@ -97,23 +97,28 @@ impl PaperTable {
                 row("MedicalNet-18", None, NOT_PUBLISHED, Variant::Backbone(Backbone::Medicalnet18)),
             ],
             PaperTable::Fusion => vec![
-                row("3D ResNet-18, CT alone", Some(SINGLE), IMPOSSIBLE, network(Flat, NodeSet::Ct, false)),
+                row("3D ResNet-18, CT alone", Some(SINGLE), IMPOSSIBLE, network(Flat, NodeSubset::Ct, false)),
                 row("3D CNN, early fusion", Some(EARLY), WHOLE_YEARS, Variant::EarlyFusion),
                 row(
                     "3D ResNet-18, late fusion",
                     Some(LATE),
                     WHOLE_YEARS_LATE,
-                    network(Flat, NodeSet::CtAndClinical, false),
+                    network(Flat, NodeSubset::CtAndClinical, false),
                 ),
-                row("STG", Some(STG), REPEATED, network(Decoupled, NodeSet::All, true)),
+                row("STG", Some(STG), REPEATED, network(Decoupled, NodeSubset::All, true)),
             ],
             PaperTable::Modules => vec![
-                row("CT alone", Some(SINGLE), IMPOSSIBLE, network(Flat, NodeSet::Ct, false)),
-                row("+GNN", Some(PLUS_GNN), OTHER_TEST, network(Static, NodeSet::Images, false)),
-                row("+Fusion", Some(PLUS_FUSION), OTHER_TEST, network(Static, NodeSet::All, false)),
-                row("+Reconstruction", Some(PLUS_RECONSTRUCTION), RISES, network(Full, NodeSet::All, false)),
-                row("+Decoupling", Some(PLUS_DECOUPLING), FALLS, network(Decoupled, NodeSet::All, false)),
-                row("+Contrastive", Some(STG), REPEATED, network(Decoupled, NodeSet::All, true)),
+                row("CT alone", Some(SINGLE), IMPOSSIBLE, network(Flat, NodeSubset::Ct, false)),
+                row("+GNN", Some(PLUS_GNN), OTHER_TEST, network(Static, NodeSubset::Images, false)),
+                row("+Fusion", Some(PLUS_FUSION), OTHER_TEST, network(Static, NodeSubset::All, false)),
+                row(
+                    "+Reconstruction",
+                    Some(PLUS_RECONSTRUCTION),
+                    RISES,
+                    network(Full, NodeSubset::All, false),
+                ),
+                row("+Decoupling", Some(PLUS_DECOUPLING), FALLS, network(Decoupled, NodeSubset::All, false)),
+                row("+Contrastive", Some(STG), REPEATED, network(Decoupled, NodeSubset::All, true)),
             ],
         }
     }

@@ -2,7 +2,7 @@ use super::backbone::{Backbone, read_weights};
 use crate::features::Cells;
 use crate::random_projection::RandomProjection;
 use crate::{
-    ANATOMY, CtEncoderConfig, Error, PatientMasks, Pooling, PreparedImages, PreprocessConfig, Result, Roi,
+    ANATOMY, CtEncoderConfig, Error, MapPooling, PatientMasks, PreparedImages, PreprocessConfig, Result, Roi,
     StgSystemConfig, preprocess,
 };
 use candle_core::{Device, Tensor};
@@ -20,7 +20,7 @@ const VERSION: &str = "stg_crlm image features 3";
 /// The features of one patient's image nodes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CtFeatures {
-    /// \[6 nodes, levels, d\], node by node; [`Pooling`] gives the levels and d.
+    /// \[6 nodes, levels, d\], node by node; [`MapPooling`] gives the levels and d.
     pub values: Vec<f32>,
     /// The centroid of each anatomical node, each coordinate in \[0, 1\] of the encoder's input.
     pub centroids: [[f32; 3]; 5],
@@ -73,7 +73,7 @@ impl CtEncoder {
         // With the same weights both are one.
         let ct = if weights.is_some() { None } else { Some(build("ct")?) };
         let (channels, pooling) = (config.encoder.channels(), config.encoder.pooling);
-        let projection = (pooling == Pooling::ConcatRp)
+        let projection = (pooling == MapPooling::ConcatRp)
             .then(|| RandomProjection::new(73 * channels, 8 * channels, seed.stream("projection")));
         Ok(CtEncoder {
             organs,
@@ -183,9 +183,9 @@ impl CtEncoder {
     /// The vectors of a node from the cells of its map (S-01).
     fn vectors(&self, cells: &Cells<'_>) -> Result<Vec<f32>> {
         let vectors = match self.config.pooling {
-            Pooling::Grid2Weighted => cells.pyramid()?,
-            Pooling::Pool2 => cells.octants()?,
-            Pooling::ConcatProject | Pooling::ConcatRp => cells.concatenated()?,
+            MapPooling::Grid2Weighted => cells.pyramid()?,
+            MapPooling::Pool2 => cells.octants()?,
+            MapPooling::ConcatProject | MapPooling::ConcatRp => cells.concatenated()?,
         };
         let values = vectors.flatten_all()?.to_vec1()?;
         Ok(match &self.projection {
@@ -305,24 +305,24 @@ mod tests {
         }
     }
 
-    fn encoder(edit: impl Fn(CtEncoderConfig) -> CtEncoderConfig, pooling: Pooling) -> CtEncoder {
+    fn encoder(edit: impl Fn(CtEncoderConfig) -> CtEncoderConfig, pooling: MapPooling) -> CtEncoder {
         let config = StgSystemConfig::new(StgPreset::Paper).encoder(edit(CtEncoderConfig::new(4)));
         let config = config.pooling(pooling);
         config.validate().unwrap();
         CtEncoder::new(&config, Seed::new(1), &device()).unwrap()
     }
 
-    /// S-01 and section 9: every backbone gives every kind of vectors, of the stated width; no two the same.
+    /// Every backbone gives every kind of vectors, of the stated width; no two the same (S-01, section 9).
     #[test]
     fn every_backbone_and_pooling_gives_vectors_of_its_width() {
         let images = prepared(|i, node| f32::from(u8::from(i[0] / 8 == node)));
         let backbones =
             [(Kind::R3d18, 32), (Kind::R2plus1d18, 32), (Kind::SelfBuilt, 2), (Kind::Medicalnet18, 32)];
         let poolings = [
-            (Pooling::Grid2Weighted, 3, 8),
-            (Pooling::Pool2, 1, 8),
-            (Pooling::ConcatProject, 1, 73),
-            (Pooling::ConcatRp, 1, 8),
+            (MapPooling::Grid2Weighted, 3, 8),
+            (MapPooling::Pool2, 1, 8),
+            (MapPooling::ConcatProject, 1, 73),
+            (MapPooling::ConcatRp, 1, 8),
         ];
         let mut all: Vec<Vec<f32>> = vec![];
         for (kind, channels) in backbones {
@@ -347,12 +347,12 @@ mod tests {
         assert!((0..all.len()).all(different));
     }
 
-    /// S-03: a mask that fills everything leaves the whole map, and the map is computed once.
+    /// A mask that fills everything leaves the whole map, and the map is computed once (S-03).
     #[test]
     fn a_mask_of_everything_is_the_whole_map() {
         let everything = prepared(|_, _| 1.0);
         let node = |roi: Roi, node: usize| {
-            let encoder = encoder(|c| c.roi(roi), Pooling::Grid2Weighted);
+            let encoder = encoder(|c| c.roi(roi), MapPooling::Grid2Weighted);
             let width = 3 * encoder.features();
             encoder.images(&everything).unwrap().values[node * width..][..width].to_vec()
         };

@@ -2,7 +2,7 @@ use super::CtFeatures;
 use crate::features::NODES;
 use crate::intensities::IntensityScaler;
 use crate::mask_numbers::with_mask_numbers;
-use crate::{Error, ImageScaler, MASK_NUMBERS, NodeSet, NodeTable, Result, StgSystemConfig};
+use crate::{Error, ImageScaler, MASK_NUMBERS, NodeSubset, NodeTable, Result, StgSystemConfig};
 use candle_core::Device;
 use oncograph_core::Table;
 use oncograph_datasets::scaler::{PipelineConfig, TabularPipeline};
@@ -15,7 +15,7 @@ pub struct StgPipeline {
     tabular: TabularPipeline,
     images: Option<ImageScaler>,
     intensities: Option<IntensityScaler>,
-    nodes: NodeSet,
+    nodes: NodeSubset,
 }
 
 /// Patients as the network takes them.
@@ -49,7 +49,7 @@ impl StgPipeline {
         };
         let tabular = fit_covariates(joined.as_ref().unwrap_or(clinical), train, &config.clinical_scaling)?;
         let Some(images) = images else {
-            return Ok(StgPipeline { tabular, images: None, intensities: None, nodes: NodeSet::All });
+            return Ok(StgPipeline { tabular, images: None, intensities: None, nodes: NodeSubset::All });
         };
         let values = flat(images);
         let there: Vec<[bool; NODES]> = images.iter().map(|p| nodes_of(p)).collect();
@@ -67,7 +67,7 @@ impl StgPipeline {
         tabular: TabularPipeline,
         images: Option<ImageScaler>,
         intensities: Option<IntensityScaler>,
-        nodes: NodeSet,
+        nodes: NodeSubset,
     ) -> Self {
         StgPipeline { tabular, images, intensities, nodes }
     }

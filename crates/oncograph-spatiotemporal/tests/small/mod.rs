@@ -8,7 +8,7 @@ use oncograph_graph::HeteroGraph;
 use oncograph_nn::testing::device;
 use oncograph_nn::{ParamStore, Seed};
 use oncograph_spatiotemporal::{
-    Architecture, EdgeDirection, GnnKind, NodeIdentity, NodeSet, NodeTable, Stg, StgConfig, StgData,
+    Architecture, EdgeDirection, GnnKind, NodeIdentity, NodeSubset, NodeTable, Stg, StgConfig, StgData,
     StgLearner, SurvivalLoss, TaskWeighting, TemporalInput, TrainingConfig, Unify,
 };
 
@@ -66,10 +66,10 @@ pub fn variants() -> Vec<StgConfig> {
 pub fn ablations() -> Vec<StgConfig> {
     let flat = |nodes| small(StgConfig::decoupled(COVARIATES)).architecture(Architecture::Flat).nodes(nodes);
     vec![
-        small(StgConfig::decoupled(COVARIATES)).architecture(Architecture::Static).nodes(NodeSet::Images),
-        small(StgConfig::full(COVARIATES)).nodes(NodeSet::Images).node_type(NodeIdentity::OneHot),
-        flat(NodeSet::CtAndClinical),
-        flat(NodeSet::Ct).node_type(NodeIdentity::OneHot),
+        small(StgConfig::decoupled(COVARIATES)).architecture(Architecture::Static).nodes(NodeSubset::Images),
+        small(StgConfig::full(COVARIATES)).nodes(NodeSubset::Images).node_type(NodeIdentity::OneHot),
+        flat(NodeSubset::CtAndClinical),
+        flat(NodeSubset::Ct).node_type(NodeIdentity::OneHot),
     ]
 }
 
@@ -85,7 +85,7 @@ impl Setup {
         Setup { graphs: graphs(&table), outcomes: outcomes(), table }
     }
 
-    pub fn of(nodes: NodeSet) -> Self {
+    pub fn of(nodes: NodeSubset) -> Self {
         let all = Setup::new(true);
         Setup { graphs: all.graphs.iter().map(|graph| nodes.of(graph).unwrap()).collect(), ..all }
     }

@@ -32,8 +32,10 @@ Times in months, U uniform on (0, 1), Weibull(k, scale, lp) = scale * exp(-lp / 
 Observed: overall survival min(T, C); recurrence min(R, T, C), so that it is the survival time where nothing recurs.
 62 of 100 recurrences are in the liver; where there is none, the liver is followed as long as survival.";
 
-/// Weights of the standardised factors in the two linear predictors, by groups.
-const WEIGHTS: [(&str, f64, f64, fn(&PhantomSignals) -> bool); 12] = [
+/// A standardised factor, its weights for recurrence and death, and whether its group is on.
+type Weight = (&'static str, f64, f64, fn(&PhantomSignals) -> bool);
+
+const WEIGHTS: [Weight; 12] = [
     ("z_volume", 0.60, 0.60, |s| s.shape),
     ("z_count", 0.40, 0.25, |s| s.shape),
     ("z_density", 0.50, 0.50, |s| s.density),
@@ -255,7 +257,7 @@ mod tests {
         };
         let image = ["z_volume", "z_count", "z_density", "z_texture", "z_remnant"];
         for death in [false, true] {
-            let weight = |w: &(&str, f64, f64)| if death { w.2 } else { w.1 };
+            let weight = |w: &Weight| if death { w.2 } else { w.1 };
             let part = |g: &Generated| -> f64 {
                 let terms = WEIGHTS.iter().filter(|w| image.contains(&w.0));
                 terms.map(|w| weight(w) * g.factors[w.0]).sum()

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Which of the seven nodes a patient's graph has, where there are images.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum NodeSet {
+pub enum NodeSubset {
     /// All seven.
     #[default]
     All,
@@ -17,15 +17,15 @@ pub enum NodeSet {
     Ct,
 }
 
-impl NodeSet {
+impl NodeSubset {
     /// Whether the anatomical nodes are among them.
     pub fn has_anatomy(self) -> bool {
-        matches!(self, NodeSet::All | NodeSet::Images)
+        matches!(self, NodeSubset::All | NodeSubset::Images)
     }
 
     /// Whether the clinical node is among them.
     pub fn has_clinical(self) -> bool {
-        matches!(self, NodeSet::All | NodeSet::CtAndClinical)
+        matches!(self, NodeSubset::All | NodeSubset::CtAndClinical)
     }
 
     /// A patient's graph with these nodes and the edges between them.
