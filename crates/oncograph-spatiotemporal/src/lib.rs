@@ -7,9 +7,12 @@
 //!   recommended one for real patients, `quick`, for the phantom.
 //! - [`CrlmSource`], [`StgCohort`], [`CtEncoder`], [`StgPipeline`]: from files to what the network takes, the same code
 //!   for a cohort and for one new patient.
-//! - [`Stg`]: both architectures (`full`, `decoupled`) under one [`StgConfig`]; [`StgLearner`]: its losses, augmentation and
+//! - [`Stg`]: every architecture (`full`, `decoupled`, and the parts of the ablation) under one [`StgConfig`]; [`StgLearner`]: its losses, augmentation and
 //!   contrastive views, for [`oncograph_train::fit`].
 //! - [`StgSystem`]: all of this for [`oncograph_study::Study`].
+//! - [`PaperTable`]: the rows of the paper's tables as configurations, beside the published numbers; [`audit_tables`]: what those
+//!   numbers allow; [`EarlyFusion`]: the one row that is no graph network.
+//! - [`missing_nodes`], [`occlusions`]: results of a finished study with a part of the inputs missing.
 //! - [`write_stg_bundle`] and [`StgPredictor`]: a finished study as a folder that predicts new patients by itself.
 //!
 //! The single steps, for use in other programs: [`preprocess`] (CT and masks to the encoder's inputs), [`image_features`] (from

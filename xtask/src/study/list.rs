@@ -142,6 +142,10 @@ pub const BLOCKS: &[Block] = &[
         runs: &["--seed 1", "--seed 2", "--seed 3"],
         needs: &["crlm/clinical/Colorectal-Liver-Metastases-Clinical-data-April-2023.xlsx"],
         tables: STG_TABLES,
+        claims: &[
+            Above("recurrence", "C-index", "stg_without_images", "constant", 0.09),
+            Above("survival", "C-index", "stg_without_images", "constant", 0.09),
+        ],
         ..BLOCK
     },
     Block {
