@@ -2,7 +2,7 @@
 
 use crate::cli::Args;
 use anyhow::{Context, bail};
-use oncograph_datasets::crlm::{ClinicalTable, ImageFiles};
+use oncograph_datasets::crlm::{CovariateTable, ImageFiles};
 use oncograph_deploy::Bundle;
 use oncograph_report::{Banner, Cell, RESEARCH_ONLY, Report, ReportTable};
 use oncograph_spatiotemporal::{STG_BUNDLE, StgPatient, StgPrediction, StgPredictor, slices_with_masks};
@@ -52,7 +52,7 @@ fn patient(args: &Args) -> anyhow::Result<StgPatient> {
             .with_context(|| format!("{}: no ct.nii.gz; a CT series needs --seg", ct.display()))?,
     };
     Ok(match args.row.as_deref() {
-        Some([file, id]) => StgPatient::new(id).clinical(ClinicalTable::read(file)?),
+        Some([file, id]) => StgPatient::new(id).clinical(CovariateTable::read(file)?),
         _ => StgPatient::new("new patient"),
     }
     .images(images))
