@@ -1,7 +1,7 @@
 //! The command line, and the settings that it makes of a preset.
 
-use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{ArgGroup, Parser};
 use oncograph_datasets::crlm::{FeatureSet, LoadOptions};
 use oncograph_spatiotemporal::{
     Architecture, CrlmSource, GnnKind, HeldOut, PaperTable, StgConfig, StgPreset, StgSystemConfig,
@@ -11,6 +11,30 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
+/// Options that only training takes: beside `--predict` they would have no effect.
+const OF_TRAINING: [&str; 20] = [
+    "resume",
+    "config",
+    "seed",
+    "folds",
+    "repeats",
+    "preset",
+    "epochs",
+    "learning_rate",
+    "patients",
+    "size",
+    "architecture",
+    "gnn",
+    "features",
+    "weights",
+    "no_images",
+    "empty_as_missing",
+    "single_split",
+    "permutation_control",
+    "params",
+    "paper_audit",
+];
+
 /// Predict recurrence and survival after resection of colorectal liver metastases from one pre-operative CT, its
 /// segmentation and a clinical row, with the spatio-temporal graph network STG.
 ///
@@ -19,6 +43,7 @@ use std::path::PathBuf;
 /// a medical device.
 #[derive(Debug, Parser)]
 #[command(name = "stg_crlm", version)]
+#[command(group(ArgGroup::new("patients_to_predict").args(["ct", "row", "data"]).multiple(true)))]
 pub struct Args {
     #[command(flatten)]
     pub study: StudyArgs,
@@ -27,7 +52,8 @@ pub struct Args {
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub data: Option<PathBuf>,
     /// Clinical table, if it is not in the folder of --data [.xlsx or .csv]
-    #[arg(long, value_name = "FILE", requires = "data")]
+    // A conflict of its own: what --data conflicts with would else lift the requirement.
+    #[arg(long, value_name = "FILE", requires = "data", conflicts_with_all = ["ct", "row"])]
     pub clinical: Option<PathBuf>,
     /// Choices that the paper leaves open: `paper` reads it literally, `clinical` is what we would run, `quick` is
     /// `clinical` with small images and few epochs. Default: quick for the phantom, clinical for --data
@@ -67,20 +93,22 @@ pub struct Args {
     /// 0.15 to either side of an accuracy
     #[arg(long, conflicts_with = "folds")]
     pub single_split: bool,
-    /// Leave out patients whose images cannot be used, and list them, instead of ending with the list
+    /// Leave out patients whose images cannot be used, and list them, instead of ending with the list; with --predict
+    /// those who cannot be predicted
     #[arg(long)]
     pub leave_out_faulty: bool,
     /// Also train on outcomes that were given to other patients: such a model ranks by chance
     #[arg(long)]
     pub permutation_control: bool,
-    /// Predict one patient with a bundle instead of training; needs --ct
-    #[arg(long, requires = "ct", conflicts_with_all = ["resume", "config"])]
+    /// Predict with a bundle instead of training: one patient of --ct and --row, or every patient of --data, who need no
+    /// outcomes. Models without image nodes need --row or --data alone
+    #[arg(long, requires = "patients_to_predict", conflicts_with_all = OF_TRAINING)]
     pub predict: bool,
     /// Folder of the patient's CT series, or of ct.nii.gz with one mask per structure
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", requires = "predict", conflicts_with = "data")]
     pub ct: Option<PathBuf>,
     /// The patient's DICOM SEG object, for a CT series
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "ct")]
     pub seg: Option<PathBuf>,
     /// The bundle that predicts, wherever it is. Default: that of the newest run in --out
     #[arg(long, value_name = "DIR", requires = "predict")]
@@ -89,7 +117,7 @@ pub struct Args {
     #[arg(long, value_name = "RUN", requires = "predict", conflicts_with = "bundle")]
     pub run: Option<PathBuf>,
     /// Table and identifier of the patient's clinical row; without them all covariates count as missing
-    #[arg(long, num_args = 2, value_names = ["FILE", "ID"], requires = "predict")]
+    #[arg(long, num_args = 2, value_names = ["FILE", "ID"], requires = "predict", conflicts_with = "data")]
     pub row: Option<Vec<String>>,
     /// Print the parameters of the network, group by group, and end
     #[arg(long)]

@@ -3,6 +3,7 @@
 mod cli;
 mod names;
 mod predict;
+mod predictions;
 mod report;
 mod tables;
 

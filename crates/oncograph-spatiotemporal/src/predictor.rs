@@ -120,6 +120,11 @@ impl StgPredictor {
         &self.card
     }
 
+    /// Whether the models have image nodes: then they need the images of every patient, else they take none.
+    pub fn has_images(&self) -> bool {
+        self.encoder.is_some()
+    }
+
     /// Predicts one patient.
     ///
     /// # Errors
