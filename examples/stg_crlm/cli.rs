@@ -86,6 +86,14 @@ pub struct Args {
     /// Leave out the image nodes even where there are images
     #[arg(long)]
     pub no_images: bool,
+    /// Write the image features of the cohort to a file, from which --features-in trains without any image
+    #[arg(long, value_name = "FILE.safetensors", conflicts_with_all = ["no_images", "table", "predict"])]
+    pub features_out: Option<PathBuf>,
+    /// Take the image features from a file of --features-out instead of images; of --data the table is enough. The encoder, the
+    /// preprocessing and the seed must be those that the file was made with
+    #[arg(long, value_name = "FILE.safetensors", requires = "data",
+          conflicts_with_all = ["no_images", "table", "predict", "features_out"])]
+    pub features_in: Option<PathBuf>,
     /// Treat an empty mask as a missing structure instead of an error
     #[arg(long)]
     pub empty_as_missing: bool,
@@ -165,6 +173,9 @@ pub struct RunConfig {
     /// The table of the paper whose rows are run; none for the system by itself.
     #[serde(default)]
     pub table: Option<PaperTable>,
+    /// The file that the image features are taken from; none for images.
+    #[serde(default)]
+    pub features_in: Option<PathBuf>,
     /// Everything else.
     #[serde(flatten)]
     pub system: StgSystemConfig,
@@ -190,6 +201,7 @@ impl RunConfig {
             device: args.study.device.clone(),
             permutation_control: args.permutation_control,
             table: args.table,
+            features_in: args.features_in.clone(),
             system: system(args),
         };
         config.system.validate()?;

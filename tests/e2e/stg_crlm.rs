@@ -22,6 +22,7 @@ fn main() {
         Trial::test("bad input is named in one line", bad_input_is_named_in_one_line),
         Trial::test("many patients are predicted at once", many_patients_are_predicted_at_once),
         Trial::test("models without images ask for none", models_without_images_ask_for_none),
+        Trial::test("a feature file is enough to train", a_feature_file_is_enough_to_train),
         full_disk(),
         trial("the real workbook alone", &["data/crlm/clinical"], the_real_workbook_alone),
         trial(
@@ -439,6 +440,47 @@ fn models_without_images_ask_for_none() -> Outcome {
         ensure_contains(&said, &[if more[0] == "--seg" { "--ct" } else { more[0] }])?;
     }
     refusal(&mut predict(&[])?).map(drop)
+}
+
+fn a_feature_file_is_enough_to_train() -> Outcome {
+    let (out, again) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let features = out.path().join("features.safetensors");
+    succeed(PROGRAM.small(out.path())?.arg("--features-out").arg(&features))?;
+    // The table of the generated cohort alone, where nothing says that it was generated.
+    let data = again.path().join("table");
+    std::fs::create_dir(&data)?;
+    std::fs::copy(out.path().join("phantom_crlm/seed_1/clinical.csv"), data.join("clinical.csv"))?;
+    let train = |more: &[&str]| -> Result<Command, Failed> {
+        let mut command = PROGRAM.command()?;
+        // The options of a quick run but for the number of patients.
+        command.args(["--preset", "quick", "--epochs", "4", "--folds", "2", "--learning-rate", "1e-3"]);
+        command.arg("--data").arg(&data).arg("--features-in").arg(&features).arg("--out").arg(again.path());
+        command.args(more);
+        Ok(command)
+    };
+    let size = ["--size", "4", "16"];
+    succeed(&mut train(&size)?)?;
+    same_results(out.path(), again.path(), "a feature file gives other numbers")?;
+    let run = PROGRAM.only_run(again.path())?;
+    let html = std::fs::read_to_string(run.join("report.html"))?;
+    ensure_contains(&html, &["PHANTOM DATA"])?;
+    // Its bundle predicts from images.
+    let patient = out.path().join("phantom_crlm/seed_1/PHANTOM-0002");
+    let mut predict = PROGRAM.command()?;
+    predict.arg("--predict").arg("--ct").arg(patient).arg("--run").arg(&run).arg("--out").arg(again.path());
+    succeed(&mut predict)?;
+    // Other settings, a patient without features, a damaged file.
+    let said = refusal(&mut train(&["--size", "4", "24"])?)?;
+    ensure_contains(only_error(&said)?, &["features.safetensors", "preprocess.", "another setting"])?;
+    edit_table(&data, |table| table.replace("PHANTOM-0003,", "SOMEBODY,"))?;
+    let said = refusal(&mut train(&size)?)?;
+    ensure_contains(only_error(&said)?, &["1 of 24 patients", "SOMEBODY: no features", "leave_out_faulty"])?;
+    let said = succeed(&mut train(&[&size[..], &["--leave-out-faulty"]].concat())?)?.stderr;
+    ensure_contains(&String::from_utf8(said)?, &["1 of 24 patients are left out", "SOMEBODY"])?;
+    let bytes = std::fs::read(&features)?;
+    std::fs::write(&features, &bytes[..bytes.len() / 2])?;
+    let said = refusal(&mut train(&size)?)?;
+    ensure_contains(only_error(&said)?, &["features.safetensors", "not a readable safetensors file"])
 }
 
 /// A series with a missing slice, one with a truncated slice, and the SEG of another patient.
