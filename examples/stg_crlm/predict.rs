@@ -39,6 +39,9 @@ fn one(args: &Args, predictor: &StgPredictor, bundle: &str) -> anyhow::Result<()
         }
         _ => {}
     }
+    if args.leave_out_faulty {
+        bail!("--leave-out-faulty would have no effect: it is for the patients of --data");
+    }
     let answer = predictor.predict(&patient(args)?)?;
     let out = RunDir::create(&args.study.out.join(FOLDER))?;
     write(&answer, &out, bundle)?;

@@ -439,6 +439,8 @@ fn models_without_images_ask_for_none() -> Outcome {
         // The conflict is named, or what the option is of use with.
         ensure_contains(&said, &[if more[0] == "--seg" { "--ct" } else { more[0] }])?;
     }
+    let said = refusal(&mut predict(&[&row[..], &["--leave-out-faulty"]].concat())?)?;
+    ensure_contains(only_error(&said)?, &["--leave-out-faulty would have no effect"])?;
     refusal(&mut predict(&[])?).map(drop)
 }
 
