@@ -1,7 +1,7 @@
 //! The command line, and the settings that it makes of a preset.
 
-use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{ArgGroup, Parser};
 use oncograph_datasets::crlm::{FeatureSet, LoadOptions, PhantomSignals};
 use oncograph_spatiotemporal::{
     Architecture, CrlmSource, GnnKind, HeldOut, PaperTable, StgConfig, StgPreset, StgSystemConfig,
@@ -11,6 +11,30 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
+/// Options that only training takes: beside `--predict` they would have no effect.
+const OF_TRAINING: [&str; 20] = [
+    "resume",
+    "config",
+    "seed",
+    "folds",
+    "repeats",
+    "preset",
+    "epochs",
+    "learning_rate",
+    "patients",
+    "size",
+    "architecture",
+    "gnn",
+    "features",
+    "weights",
+    "no_images",
+    "empty_as_missing",
+    "single_split",
+    "permutation_control",
+    "params",
+    "paper_audit",
+];
+
 /// Predict recurrence and survival after resection of colorectal liver metastases from one pre-operative CT, its
 /// segmentation and a clinical row, with the spatio-temporal graph network STG.
 ///
@@ -19,6 +43,7 @@ use std::path::PathBuf;
 /// a medical device.
 #[derive(Debug, Parser)]
 #[command(name = "stg_crlm", version)]
+#[command(group(ArgGroup::new("patients_to_predict").args(["ct", "row", "data"]).multiple(true)))]
 pub struct Args {
     #[command(flatten)]
     pub study: StudyArgs,
@@ -27,7 +52,8 @@ pub struct Args {
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub data: Option<PathBuf>,
     /// Clinical table, if it is not in the folder of --data [.xlsx or .csv]
-    #[arg(long, value_name = "FILE", requires = "data")]
+    // A conflict of its own: what --data conflicts with would else lift the requirement.
+    #[arg(long, value_name = "FILE", requires = "data", conflicts_with_all = ["ct", "row"])]
     pub clinical: Option<PathBuf>,
     /// Choices that the paper leaves open: `paper` reads it literally, `clinical` is what we would run, `quick` is
     /// `clinical` with small images and few epochs. Default: quick for the phantom, clinical for --data
@@ -64,6 +90,14 @@ pub struct Args {
     /// Leave out the image nodes even where there are images
     #[arg(long)]
     pub no_images: bool,
+    /// Write the image features of the cohort to a file, from which --features-in trains without any image
+    #[arg(long, value_name = "FILE.safetensors", conflicts_with_all = ["no_images", "table", "predict"])]
+    pub features_out: Option<PathBuf>,
+    /// Take the image features from a file of --features-out instead of images; of --data the table is enough. The encoder, the
+    /// preprocessing and the seed must be those that the file was made with
+    #[arg(long, value_name = "FILE.safetensors", requires = "data",
+          conflicts_with_all = ["no_images", "table", "predict", "features_out"])]
+    pub features_in: Option<PathBuf>,
     /// Treat an empty mask as a missing structure instead of an error
     #[arg(long)]
     pub empty_as_missing: bool,
@@ -71,20 +105,22 @@ pub struct Args {
     /// 0.15 to either side of an accuracy
     #[arg(long, conflicts_with = "folds")]
     pub single_split: bool,
-    /// Leave out patients whose images cannot be used, and list them, instead of ending with the list
+    /// Leave out patients whose images cannot be used, and list them, instead of ending with the list; with --predict
+    /// those who cannot be predicted
     #[arg(long)]
     pub leave_out_faulty: bool,
     /// Also train on outcomes that were given to other patients: such a model ranks by chance
     #[arg(long)]
     pub permutation_control: bool,
-    /// Predict one patient with a bundle instead of training; needs --ct
-    #[arg(long, requires = "ct", conflicts_with_all = ["resume", "config"])]
+    /// Predict with a bundle instead of training: one patient of --ct and --row, or every patient of --data, who need no
+    /// outcomes. Models without image nodes need --row or --data alone
+    #[arg(long, requires = "patients_to_predict", conflicts_with_all = OF_TRAINING)]
     pub predict: bool,
     /// Folder of the patient's CT series, or of ct.nii.gz with one mask per structure
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", requires = "predict", conflicts_with = "data")]
     pub ct: Option<PathBuf>,
     /// The patient's DICOM SEG object, for a CT series
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "ct")]
     pub seg: Option<PathBuf>,
     /// The bundle that predicts, wherever it is. Default: that of the newest run in --out
     #[arg(long, value_name = "DIR", requires = "predict")]
@@ -93,14 +129,14 @@ pub struct Args {
     #[arg(long, value_name = "RUN", requires = "predict", conflicts_with = "bundle")]
     pub run: Option<PathBuf>,
     /// Table and identifier of the patient's clinical row; without them all covariates count as missing
-    #[arg(long, num_args = 2, value_names = ["FILE", "ID"], requires = "predict")]
+    #[arg(long, num_args = 2, value_names = ["FILE", "ID"], requires = "predict", conflicts_with = "data")]
     pub row: Option<Vec<String>>,
     /// Print the parameters of the network, group by group, and end
     #[arg(long)]
     pub params: bool,
     /// Run the rows of a table of the paper on the same folds, beside what it states: 2 graph convolutions, 3 image
     /// backbones, 4 ways to join modalities, 5 one module after the other. Three repetitions unless --repeats says otherwise
-    #[arg(long, value_name = "N", value_parser = paper_table, conflicts_with = "predict")]
+    #[arg(long, value_name = "N", value_parser = paper_table, conflicts_with_all = ["predict", "features_in", "features_out"])]
     pub table: Option<PaperTable>,
     /// Print what the paper's numbers allow by themselves and, with --data, what a constant reaches, and end
     #[arg(long)]
@@ -141,6 +177,9 @@ pub struct RunConfig {
     /// The table of the paper whose rows are run; none for the system by itself.
     #[serde(default)]
     pub table: Option<PaperTable>,
+    /// The file that the image features are taken from; none for images.
+    #[serde(default)]
+    pub features_in: Option<PathBuf>,
     /// Everything else.
     #[serde(flatten)]
     pub system: StgSystemConfig,
@@ -170,6 +209,7 @@ impl RunConfig {
             device: args.study.device.clone(),
             permutation_control: args.permutation_control,
             table: args.table,
+            features_in: args.features_in.clone(),
             system: system(args),
         };
         config.system.validate()?;

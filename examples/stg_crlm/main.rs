@@ -4,6 +4,7 @@ mod baselines;
 mod cli;
 mod names;
 mod predict;
+mod predictions;
 mod report;
 mod tables;
 
@@ -30,7 +31,7 @@ const WITHOUT_IMAGES: &str = "stg_without_images";
 /// The control whose training outcomes were given to other patients.
 const PERMUTED: &str = "stg_outcomes_permuted";
 fn main() -> ExitCode {
-    let args: Args = parse(&["params", "table", "paper_audit"]);
+    let args: Args = parse(&["params", "table", "paper_audit", "features_out"]);
     program(|| run(&args))
 }
 
@@ -64,9 +65,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
 
 fn study(args: &Args, config: &RunConfig, run: &RunDir, stop: &StopFlag) -> anyhow::Result<()> {
     let (system, seed, device) = (&config.system, Seed::new(config.seed), device(&config.device)?);
-    let cohort = StgCohort::new(&cohort_files(args, config)?, &config.system)?;
-    cohort.notes().iter().for_each(|note| eprintln!("{note}"));
-    let cohort = encoded(args, config, cohort, stop)?;
+    let cohort = patients(args, config, stop)?;
     let stg = StgSystem::new(system.clone());
     let without_images = stg.without_images();
 
@@ -125,6 +124,25 @@ fn cohort_files(args: &Args, config: &RunConfig) -> anyhow::Result<CrlmCohort> {
     let files = config.source.open(&generated, workers(), |done| bar.set_position(done as u64))?;
     bar.finish_and_clear();
     Ok(files)
+}
+
+/// The patients with their image features, from images or from a file of them.
+fn patients(args: &Args, config: &RunConfig, stop: &StopFlag) -> anyhow::Result<StgCohort> {
+    let (files, system, seed) = (cohort_files(args, config)?, &config.system, Seed::new(config.seed));
+    let cohort = match &config.features_in {
+        Some(path) => StgCohort::with_features(&files, system, seed, path)?,
+        None => StgCohort::new(&files, system)?,
+    };
+    cohort.notes().iter().for_each(|note| eprintln!("{note}"));
+    let cohort = match config.features_in {
+        Some(_) => cohort,
+        None => encoded(args, config, cohort, stop)?,
+    };
+    if let Some(path) = &args.features_out {
+        cohort.write_features(seed, path)?;
+        println!("image features: {}", path.display());
+    }
+    Ok(cohort)
 }
 
 /// The cohort with its images encoded, as its configuration wants them, if it has any.

@@ -1,30 +1,61 @@
-//! One new patient, from files to a report, with a bundle alone.
+//! New patients, from files to reports, with a bundle alone.
 
 use crate::cli::Args;
+use crate::predictions;
 use anyhow::{Context, bail};
-use oncograph_datasets::crlm::{ClinicalTable, ImageFiles};
+use oncograph_datasets::crlm::{CovariateTable, ImageFiles};
 use oncograph_deploy::Bundle;
 use oncograph_report::{Banner, Cell, RESEARCH_ONLY, Report, ReportTable};
 use oncograph_spatiotemporal::{STG_BUNDLE, StgPatient, StgPrediction, StgPredictor, slices_with_masks};
-use oncograph_study::cli::{StudyArgs, device, in_precision};
+use oncograph_study::cli::{StudyArgs, device, in_precision, one_thread_per_tensor};
 use oncograph_train::RunDir;
 use std::path::PathBuf;
 
+/// The folder of all predictions below `--out`.
+pub const FOLDER: &str = "stg_crlm_predictions";
+
 pub fn run(args: &Args) -> anyhow::Result<()> {
+    if args.data.is_some() {
+        one_thread_per_tensor()?;
+    }
     let path = bundle(args)?;
     let bundle = Bundle::open(&path)?;
     let StudyArgs { device: name, precision, .. } = &args.study;
-    let answer = in_precision(name, *precision, || -> anyhow::Result<_> {
-        Ok(StgPredictor::open(&bundle, &device(name)?)?.predict(&patient(args)?)?)
-    })?;
-    let out = RunDir::create(&args.study.out.join("stg_crlm_predictions"))?;
-    out.write_json("prediction.json", &answer)?;
-    answer.report.write(out.path(), "clinical_report")?;
-    page(&answer, &path.display().to_string()).write(out.file("report.html"))?;
+    let path = path.display().to_string();
+    in_precision(name, *precision, || {
+        let predictor = StgPredictor::open(&bundle, &device(name)?)?;
+        match &args.data {
+            Some(root) => predictions::run(args, root, &predictor, &path),
+            None => one(args, &predictor, &path),
+        }
+    })
+}
+
+fn one(args: &Args, predictor: &StgPredictor, bundle: &str) -> anyhow::Result<()> {
+    match (predictor.has_images(), &args.ct, &args.row) {
+        (true, None, _) => bail!("--ct is missing: the models of {bundle} have image nodes"),
+        (false, Some(_), _) => {
+            bail!("--ct would have no effect: the models of {bundle} have no image nodes, they need --row")
+        }
+        _ => {}
+    }
+    if args.leave_out_faulty {
+        bail!("--leave-out-faulty would have no effect: it is for the patients of --data");
+    }
+    let answer = predictor.predict(&patient(args)?)?;
+    let out = RunDir::create(&args.study.out.join(FOLDER))?;
+    write(&answer, &out, bundle)?;
     println!("{}\n{RESEARCH_ONLY}", table(&answer).to_text());
     answer.cautions().iter().for_each(|line| println!("{line}"));
     println!("report: {}", out.file("report.html").display());
     Ok(())
+}
+
+/// Writes the files of one patient.
+pub fn write(answer: &StgPrediction, out: &RunDir, bundle: &str) -> anyhow::Result<()> {
+    out.write_json("prediction.json", answer)?;
+    answer.report.write(out.path(), "clinical_report")?;
+    Ok(page(answer, bundle).write(out.file("report.html"))?)
 }
 
 /// The bundle given on the command line, else that of the newest run.
@@ -45,17 +76,16 @@ fn bundle(args: &Args) -> anyhow::Result<PathBuf> {
 }
 
 fn patient(args: &Args) -> anyhow::Result<StgPatient> {
-    let Some(ct) = &args.ct else { bail!("--predict needs --ct") };
-    let images = match &args.seg {
+    let patient = match args.row.as_deref() {
+        Some([file, id]) => StgPatient::new(id).clinical(CovariateTable::read(file)?.of_patient(id)?),
+        _ => StgPatient::new("new patient"),
+    };
+    let Some(ct) = &args.ct else { return Ok(patient) };
+    Ok(patient.images(match &args.seg {
         Some(seg) => ImageFiles::Dicom { ct: ct.clone(), seg: Some(seg.clone()), series: None },
         None => ImageFiles::nifti_in(ct)?
             .with_context(|| format!("{}: no ct.nii.gz; a CT series needs --seg", ct.display()))?,
-    };
-    Ok(match args.row.as_deref() {
-        Some([file, id]) => StgPatient::new(id).clinical(ClinicalTable::read(file)?),
-        _ => StgPatient::new("new patient"),
-    }
-    .images(images))
+    }))
 }
 
 fn table(answer: &StgPrediction) -> ReportTable {

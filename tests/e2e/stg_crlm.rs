@@ -4,7 +4,9 @@
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use oncograph::imaging::{ResampleOptions, Volume, dicom, nifti, resample, seg};
-use oncograph_tests::e2e::{Outcome, Program, ensure, only_error, refusal, results, stdout, succeed};
+use oncograph_tests::e2e::{
+    Outcome, Program, ensure, ensure_contains, only_error, refusal, results, stdout, succeed,
+};
 use oncograph_tests::trial;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,6 +20,9 @@ fn main() {
         Trial::test("a table of the paper is run beside it", a_table_of_the_paper_is_run_beside_it),
         Trial::test("faulty patients are told at once", faulty_patients_are_told_at_once),
         Trial::test("bad input is named in one line", bad_input_is_named_in_one_line),
+        Trial::test("many patients are predicted at once", many_patients_are_predicted_at_once),
+        Trial::test("models without images ask for none", models_without_images_ask_for_none),
+        Trial::test("a feature file is enough to train", a_feature_file_is_enough_to_train),
         full_disk(),
         trial("the real workbook alone", &["data/crlm/clinical"], the_real_workbook_alone),
         trial(
@@ -316,6 +321,168 @@ fn one_patient_from_dicom(shared: &Path) -> Outcome {
     bad_series(shared, &ct, &seg, out.path())?;
     let left = out.path().join("stg_crlm_predictions").read_dir()?.count();
     ensure(left == 1, "a failed prediction leaves a folder")
+}
+
+/// The folders of all predictions below `out`, oldest first.
+fn predictions(out: &Path) -> Result<Vec<PathBuf>, Failed> {
+    let entries = out.join("stg_crlm_predictions").read_dir()?;
+    let mut folders = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, std::io::Error>>()?;
+    folders.sort();
+    Ok(folders)
+}
+
+/// A table as a hospital has it before anybody is operated on: no column of an outcome.
+fn without_outcomes(table: &str) -> String {
+    use oncograph::datasets::crlm::columns::OUTCOMES;
+    let header: Vec<&str> = table.lines().next().unwrap_or_default().split(',').collect();
+    let keep: Vec<usize> = (0..header.len()).filter(|&c| !OUTCOMES.contains(&header[c])).collect();
+    let line = |line: &str| {
+        let cells: Vec<&str> = line.split(',').collect();
+        keep.iter().map(|&c| cells[c]).collect::<Vec<_>>().join(",") + "\n"
+    };
+    table.lines().map(line).collect()
+}
+
+fn many_patients_are_predicted_at_once() -> Outcome {
+    let out = tempfile::tempdir()?;
+    succeed(&mut PROGRAM.small(out.path())?)?;
+    let data = out.path().join("new patients");
+    cohort(&data)?;
+    edit_table(&data, without_outcomes)?;
+    truncate_ct(&data)?;
+    let many = |threads: &str, more: &[&str]| -> Result<Command, Failed> {
+        let mut command = PROGRAM.command()?;
+        command.arg("--predict").arg("--data").arg(&data).arg("--out").arg(out.path()).args(more);
+        command.env("RAYON_NUM_THREADS", threads);
+        Ok(command)
+    };
+    let said = refusal(&mut many("2", &[])?)?;
+    ensure_contains(only_error(&said)?, &["1 of 10 patients", "PHANTOM-0001", "ct.nii.gz"])?;
+    let said = succeed(&mut many("1", &["--leave-out-faulty"])?)?.stderr;
+    ensure_contains(&String::from_utf8(said)?, &["not predicted: PHANTOM-0001"])?;
+    let folders = predictions(out.path())?;
+    let table = |folder: &Path| std::fs::read_to_string(folder.join("predictions.csv"));
+    let first = table(&folders[0])?;
+    ensure(folders.len() == 2 && first == table(&folders[1])?, "the threads change the numbers")?;
+    ensure(first.lines().count() == 1 + 2 * 9 && !first.contains("PHANTOM-0001"), &first)?;
+    let html = std::fs::read_to_string(folders[0].join("report.html"))?;
+    ensure_contains(&html, &["PHANTOM DATA", "Not predicted", "ct.nii.gz", "For research only"])?;
+    // Nine patients, the table and the page.
+    ensure(folders[0].read_dir()?.count() == 11, "other files than those of the patients")?;
+    // One of them alone, from the same files.
+    let id = "PHANTOM-0002";
+    let mut alone = PROGRAM.command()?;
+    alone.arg("--predict").arg("--ct").arg(data.join(id)).arg("--row").arg(data.join("clinical.csv")).arg(id);
+    succeed(alone.arg("--out").arg(out.path()))?;
+    let alone = predictions(out.path())?.pop().ok_or("no prediction")?;
+    for file in ["prediction.json", "clinical_report.json", "clinical_report.md", "report.html"] {
+        let same = std::fs::read(alone.join(file))? == std::fs::read(folders[0].join(id).join(file))?;
+        ensure(same, format!("{file} of one patient among many is another than that of one alone"))?;
+    }
+    interrupted(many("1", &[])?, out.path())
+}
+
+/// Ctrl-C after the first patient: what is written is whole.
+fn interrupted(mut command: Command, out: &Path) -> Outcome {
+    let before = predictions(out)?.len();
+    let mut child =
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn()?;
+    let newest = || predictions(out).ok().filter(|all| all.len() > before).and_then(|mut all| all.pop());
+    while !newest().is_some_and(|folder| folder.join("PHANTOM-0002").exists()) && child.try_wait()?.is_none()
+    {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    succeed(Command::new("kill").args(["-INT", &child.id().to_string()]))?;
+    let status = child.wait()?;
+    ensure(status.code() == Some(130), status)?;
+    let folder = newest().ok_or("no prediction")?;
+    let table = std::fs::read_to_string(folder.join("predictions.csv"))?;
+    let mut names = vec![];
+    for entry in folder.read_dir()? {
+        names.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    let patients = names.iter().filter(|name| name.starts_with("PHANTOM")).count();
+    ensure((1..9).contains(&patients) && names.len() == patients + 2, format!("{names:?}"))?;
+    ensure(table.lines().count() == 1 + 2 * patients, table)
+}
+
+fn models_without_images_ask_for_none() -> Outcome {
+    let out = tempfile::tempdir()?;
+    succeed(PROGRAM.small(out.path())?.arg("--no-images"))?;
+    let data = out.path().join("new patients");
+    cohort(&data)?;
+    edit_table(&data, without_outcomes)?;
+    let [images, table] =
+        ["PHANTOM-0001", "clinical.csv"].map(|name| data.join(name).to_string_lossy().into_owned());
+    let predict = |more: &[&str]| -> Result<Command, Failed> {
+        let mut command = PROGRAM.command()?;
+        command.arg("--predict").arg("--out").arg(out.path()).args(more);
+        Ok(command)
+    };
+    let row = ["--row", &table, "PHANTOM-0002"];
+    let said = stdout(&mut predict(&row)?)?;
+    ensure_contains(&said, &["Prediction for PHANTOM-0002", "recurrence", "PHANTOM cohort"])?;
+    // The table alone, without a folder of images.
+    let only = out.path().join("table");
+    std::fs::create_dir(&only)?;
+    std::fs::copy(&table, only.join("clinical.csv"))?;
+    let only = only.to_string_lossy().into_owned();
+    succeed(&mut predict(&["--data", &only])?)?;
+    let folder = predictions(out.path())?.pop().ok_or("no prediction")?;
+    let all = std::fs::read_to_string(folder.join("predictions.csv"))?;
+    ensure(all.lines().count() == 1 + 2 * 10, &all)?;
+    // What would have no effect is refused.
+    let said = refusal(&mut predict(&[&row[..], &["--ct", &images]].concat())?)?;
+    ensure_contains(only_error(&said)?, &["--ct would have no effect", "no image nodes"])?;
+    for more in [["--seg", &images], ["--clinical", &table], ["--epochs", "3"], ["--data", &only]] {
+        let said = refusal(&mut predict(&[&row[..], &more].concat())?)?;
+        // The conflict is named, or what the option is of use with.
+        ensure_contains(&said, &[if more[0] == "--seg" { "--ct" } else { more[0] }])?;
+    }
+    let said = refusal(&mut predict(&[&row[..], &["--leave-out-faulty"]].concat())?)?;
+    ensure_contains(only_error(&said)?, &["--leave-out-faulty would have no effect"])?;
+    refusal(&mut predict(&[])?).map(drop)
+}
+
+fn a_feature_file_is_enough_to_train() -> Outcome {
+    let (out, again) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let features = out.path().join("features.safetensors");
+    succeed(PROGRAM.small(out.path())?.arg("--features-out").arg(&features))?;
+    // The table of the generated cohort alone, where nothing says that it was generated.
+    let data = again.path().join("table");
+    std::fs::create_dir(&data)?;
+    std::fs::copy(out.path().join("phantom_crlm/seed_1/clinical.csv"), data.join("clinical.csv"))?;
+    let train = |more: &[&str]| -> Result<Command, Failed> {
+        let mut command = PROGRAM.command()?;
+        // The options of a quick run but for the number of patients.
+        command.args(["--preset", "quick", "--epochs", "4", "--folds", "2", "--learning-rate", "1e-3"]);
+        command.arg("--data").arg(&data).arg("--features-in").arg(&features).arg("--out").arg(again.path());
+        command.args(more);
+        Ok(command)
+    };
+    let size = ["--size", "4", "16"];
+    succeed(&mut train(&size)?)?;
+    same_results(out.path(), again.path(), "a feature file gives other numbers")?;
+    let run = PROGRAM.only_run(again.path())?;
+    let html = std::fs::read_to_string(run.join("report.html"))?;
+    ensure_contains(&html, &["PHANTOM DATA"])?;
+    // Its bundle predicts from images.
+    let patient = out.path().join("phantom_crlm/seed_1/PHANTOM-0002");
+    let mut predict = PROGRAM.command()?;
+    predict.arg("--predict").arg("--ct").arg(patient).arg("--run").arg(&run).arg("--out").arg(again.path());
+    succeed(&mut predict)?;
+    // Other settings, a patient without features, a damaged file.
+    let said = refusal(&mut train(&["--size", "4", "24"])?)?;
+    ensure_contains(only_error(&said)?, &["features.safetensors", "preprocess.", "another setting"])?;
+    edit_table(&data, |table| table.replace("PHANTOM-0003,", "SOMEBODY,"))?;
+    let said = refusal(&mut train(&size)?)?;
+    ensure_contains(only_error(&said)?, &["1 of 24 patients", "SOMEBODY: no features", "leave_out_faulty"])?;
+    let said = succeed(&mut train(&[&size[..], &["--leave-out-faulty"]].concat())?)?.stderr;
+    ensure_contains(&String::from_utf8(said)?, &["1 of 24 patients are left out", "SOMEBODY"])?;
+    let bytes = std::fs::read(&features)?;
+    std::fs::write(&features, &bytes[..bytes.len() / 2])?;
+    let said = refusal(&mut train(&size)?)?;
+    ensure_contains(only_error(&said)?, &["features.safetensors", "not a readable safetensors file"])
 }
 
 /// A series with a missing slice, one with a truncated slice, and the SEG of another patient.

@@ -61,6 +61,25 @@ impl Features {
         self.metadata.insert(name.into(), value.into());
         self
     }
+
+    /// Writes them to a file outside of a cache, whole or not at all; `kind` is what the file is, by which
+    /// [`Features::read`] knows it.
+    ///
+    /// # Errors
+    /// As [`FeatureCache::put`].
+    pub fn write(&self, path: impl AsRef<Path>, kind: &str) -> Result<()> {
+        Ok(write_file(path.as_ref(), &encode(self, kind)?)?)
+    }
+
+    /// Reads a file of this kind.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is damaged, or of another kind.
+    pub fn read(path: impl AsRef<Path>, kind: &str) -> Result<Self> {
+        let path = path.as_ref();
+        let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
+        decode(&bytes, kind).map_err(|e| Error::format(path, "safetensors", e))
+    }
 }
 
 /// Identifies an entry: BLAKE3 over input files, configuration and code version.
@@ -235,7 +254,7 @@ fn decode(bytes: &[u8], key: &str) -> Result<Features, String> {
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| e.to_string())?;
     let texts = header.metadata().clone().unwrap_or_default();
     if texts.get(KEY).map(String::as_str) != Some(key) {
-        return Err("the entry belongs to another key".to_owned());
+        return Err("it belongs to another key or is of another kind".to_owned());
     }
     let mut features = Features::new();
     for (name, text) in &texts {

@@ -4,8 +4,8 @@ use crate::{
     TrainedStg,
 };
 use candle_core::Device;
-use oncograph_core::{Argument, AtFile, Table};
-use oncograph_datasets::crlm::{ClinicalTable, ImageFiles, SubjectFiles};
+use oncograph_core::{Argument, Table};
+use oncograph_datasets::crlm::{CovariateTable, ImageFiles, SubjectFiles};
 use oncograph_deploy::{Bundle, ClinicalReport, ModelIdentity, Prediction, SurvivalAt};
 use oncograph_report::{ModelCard, RESEARCH_ONLY};
 use serde::Serialize;
@@ -27,7 +27,7 @@ pub struct StgPredictor {
 pub struct StgPatient {
     id: String,
     images: Option<ImageFiles>,
-    clinical: Option<ClinicalTable>,
+    clinical: Option<CovariateTable>,
 }
 
 impl StgPatient {
@@ -42,9 +42,9 @@ impl StgPatient {
         self
     }
 
-    /// Sets a table with a row of this patient; without one all covariates count as missing.
-    pub fn clinical(mut self, table: ClinicalTable) -> Self {
-        self.clinical = Some(table);
+    /// Sets a table with a row of this patient, with or without outcomes; without one all covariates count as missing.
+    pub fn clinical(mut self, table: impl Into<CovariateTable>) -> Self {
+        self.clinical = Some(table.into());
         self
     }
 }
@@ -120,6 +120,11 @@ impl StgPredictor {
         &self.card
     }
 
+    /// Whether the models have image nodes: then they need the images of every patient, else they take none.
+    pub fn has_images(&self) -> bool {
+        self.encoder.is_some()
+    }
+
     /// Predicts one patient.
     ///
     /// # Errors
@@ -167,11 +172,7 @@ impl StgPredictor {
     /// The patient's row, or one in which everything is missing.
     fn covariates(&self, patient: &StgPatient) -> Result<Table> {
         match &patient.clinical {
-            Some(table) => {
-                let unknown = || AtFile::new(&table.path, format!("no patient {}", patient.id));
-                let at = table.position(&patient.id).ok_or_else(unknown)?;
-                Ok(table.features(self.config.features)?.select(&[at]))
-            }
+            Some(table) => Ok(table.of_patient(&patient.id)?.features(self.config.features)?),
             None => {
                 let names: Vec<String> =
                     self.config.features.columns().into_iter().map(String::from).collect();

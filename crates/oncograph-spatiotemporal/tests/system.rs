@@ -4,7 +4,7 @@
 
 use candle_core::{DType, Device};
 use oncograph_core::Seed;
-use oncograph_datasets::crlm::{ClinicalTable, ImageFiles, PhantomConfig};
+use oncograph_datasets::crlm::{ClinicalTable, CrlmCohort, ImageFiles, PhantomConfig};
 use oncograph_deploy::{Bundle, BundleWriter};
 use oncograph_encoder::VideoResNetConfig;
 use oncograph_nn::ParamStore;
@@ -202,6 +202,44 @@ fn a_bundle_of_another_system_and_a_patient_without_images_are_refused() {
     let images = ImageFiles::nifti_in(all.folder.path().join("cohort/PHANTOM-0001")).unwrap().unwrap();
     let error = predictor.predict(&StgPatient::new("new").images(images).clinical(table)).unwrap_err();
     assert!(error.to_string().contains("no patient new"), "{error}");
+}
+
+#[test]
+fn a_feature_file_is_the_cohort_that_was_encoded() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, seed) = (config(), Seed::new(5));
+    let source = CrlmSource::Phantom(PhantomConfig::new(6, 3).matrix(32).slice_spacing(7.0, 7.5));
+    let files = source.open(&folder.path().join("cohort"), 2, |_| ()).unwrap();
+    let path = folder.path().join("features.safetensors");
+    let cohort = StgCohort::new(&files, &config).unwrap();
+    assert!(cohort.write_features(seed, &path).unwrap_err().to_string().contains("StgCohort::encode"));
+    let encoder = CtEncoder::new(&config, seed, &Device::Cpu).unwrap();
+    let cohort = cohort.encode(&encoder, 2, &StopFlag::new(), || ()).unwrap();
+    cohort.write_features(seed, &path).unwrap();
+    // The table alone, with its rows in another order.
+    let alone = folder.path().join("alone");
+    std::fs::create_dir(&alone).unwrap();
+    let text = std::fs::read_to_string(folder.path().join("cohort/clinical.csv")).unwrap();
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines[1..].reverse();
+    let table = |text: String| {
+        std::fs::write(alone.join("clinical.csv"), text).unwrap();
+        CrlmCohort::open(&alone).unwrap()
+    };
+    let read =
+        |files: &CrlmCohort, config: &StgSystemConfig| StgCohort::with_features(files, config, seed, &path);
+    let same = read(&table(text.clone()), &config).unwrap();
+    assert_eq!((same.fingerprint(), same.images()), (cohort.fingerprint(), cohort.images()));
+    assert!(same.phantom() && same.has_images() && same.notes().is_empty(), "{:?}", same.notes());
+    let reversed = read(&table(lines.join("\n")), &config).unwrap();
+    assert_eq!(reversed.images().unwrap()[5], cohort.images().unwrap()[0]);
+    // Somebody else instead of one of them.
+    let other = table(text.replace("PHANTOM-0003,", "SOMEBODY,"));
+    let error = read(&other, &config).unwrap_err().to_string();
+    assert!(error.contains("1 of 6 patients") && error.contains("SOMEBODY: no features in"), "{error}");
+    let five = read(&other, &config.clone().leave_out_faulty(true)).unwrap();
+    assert_eq!((five.len(), five.images().unwrap().len(), five.notes().len()), (5, 5, 3));
+    assert!(read(&files, &config.clone().images(false)).is_err());
 }
 
 fn copy(from: &Path, to: &Path) {

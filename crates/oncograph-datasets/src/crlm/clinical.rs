@@ -1,7 +1,8 @@
 //! The clinical table of the colorectal liver metastasis cohort: covariates and outcomes of each patient.
 
 use super::columns::FeatureSet;
-use crate::error::{Error, Result};
+use super::covariates::columns_of;
+use crate::error::Result;
 use oncograph_core::{FollowUp, Table, TimeUnit};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -131,7 +132,7 @@ impl ClinicalTable {
     /// The covariates of a feature set, as they are (no imputation, no scaling).
     ///
     /// # Errors
-    /// [`Error::MissingColumn`] where the file lacks a column of the set.
+    /// [`MissingColumn`](crate::Error::MissingColumn) where the file lacks a column of the set.
     pub fn features(&self, set: FeatureSet) -> Result<Table> {
         self.columns(&set.columns())
     }
@@ -139,20 +140,9 @@ impl ClinicalTable {
     /// The covariates of the given columns, as they are.
     ///
     /// # Errors
-    /// [`Error::MissingColumn`] for a name that is no covariate of this table; outcomes are none.
+    /// [`MissingColumn`](crate::Error::MissingColumn) for a name that is no covariate of this table; outcomes are none.
     pub fn columns(&self, columns: &[&str]) -> Result<Table> {
-        let place = |column: &&str| {
-            self.covariates.column(column).ok_or_else(|| Error::MissingColumn {
-                path: self.path.clone(),
-                sheet: None,
-                column: (*column).to_owned(),
-                found: self.covariates.columns().to_vec(),
-            })
-        };
-        let places = columns.iter().map(place).collect::<Result<Vec<_>>>()?;
-        let rows = self.covariates.rows().map(|row| places.iter().map(|&p| row[p]).collect()).collect();
-        let names = columns.iter().map(|c| (*c).to_owned()).collect();
-        Ok(Table::new(self.covariates.ids().to_vec(), names, rows)?)
+        columns_of(&self.path, &self.covariates, columns)
     }
 
     /// Contradictions between the outcome columns, one line for each; empty for a sound table.

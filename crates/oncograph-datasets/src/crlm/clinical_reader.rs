@@ -2,6 +2,7 @@
 
 use super::clinical::{ClinicalRecord, ClinicalTable, Outcomes};
 use super::columns::{Content, ID, MISSING, NOTES, OUTCOMES, POSTOPERATIVE, PREOPERATIVE};
+use super::covariates::CovariateTable;
 use crate::csv_table::CsvTable;
 use crate::error::{Error, Result};
 use calamine::{Data, Reader, Xlsx};
@@ -30,16 +31,39 @@ impl ClinicalTable {
     /// no number, an outcome that is missing, a time that is not positive, a patient without an identifier or with
     /// two rows, no rows at all, or another kind of file.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
-        let sheet = match extension.as_str() {
-            "xlsx" => read_xlsx(path)?,
-            "csv" => read_csv(path)?,
-            _ => {
-                return Err(Error::format(path, "clinical table", "the name ends in neither .xlsx nor .csv"));
-            }
-        };
-        parse(sheet)
+        let sheet = read_sheet(path.as_ref())?;
+        let required = PREOPERATIVE.iter().chain(&OUTCOMES);
+        let (covariates, rest) = rows(&sheet, required, |row| Ok((row.outcomes()?, row.text(NOTES))))?;
+        let record =
+            |(id, (outcomes, notes)): (&String, _)| ClinicalRecord { id: id.clone(), outcomes, notes };
+        let patients = covariates.ids().iter().zip(rest).map(record).collect();
+        Ok(ClinicalTable { path: sheet.path, patients, covariates })
+    }
+}
+
+impl CovariateTable {
+    /// Reads the covariates of a table whose patients have no outcomes yet: of the columns of [`ClinicalTable::read`] only the
+    /// identifier must be there, and outcome columns are not looked at, whether they are absent, empty or filled.
+    ///
+    /// Which covariates must be there depends on the model: [`CovariateTable::features`] refuses a set of which the table lacks a
+    /// column. A covariate that a hospital does not collect is a column with empty cells: an absent one may as well be
+    /// misspelt, and would then be taken for unknown of everybody.
+    ///
+    /// # Errors
+    /// As [`ClinicalTable::read`], but for outcomes.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        let sheet = read_sheet(path.as_ref())?;
+        let (covariates, _) = rows(&sheet, [], |_| Ok(()))?;
+        Ok(CovariateTable { path: sheet.path, covariates })
+    }
+}
+
+fn read_sheet(path: &Path) -> Result<Sheet> {
+    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
+    match extension.as_str() {
+        "xlsx" => read_xlsx(path),
+        "csv" => read_csv(path),
+        _ => Err(Error::format(path, "clinical table", "the name ends in neither .xlsx nor .csv")),
     }
 }
 
@@ -95,45 +119,52 @@ fn read_csv(path: &Path) -> Result<Sheet> {
     Ok(Sheet { path, name: None, header, rows })
 }
 
-fn parse(sheet: Sheet) -> Result<ClinicalTable> {
+/// The covariates of a sheet that has the identifier and all `required` columns, and what `more` reads of each row.
+fn rows<'c, R>(
+    sheet: &Sheet,
+    required: impl IntoIterator<Item = &'c &'static str>,
+    more: impl Fn(&Row<'_>) -> Result<R>,
+) -> Result<(Table, Vec<R>)> {
     let places: BTreeMap<String, usize> =
         sheet.header.iter().enumerate().rev().map(|(i, h)| (canonical(h), i)).collect();
     let place = |column: &str| places.get(&canonical(column)).copied();
-    for column in [ID].iter().chain(&PREOPERATIVE).chain(&OUTCOMES) {
-        if place(column).is_none() {
-            return Err(Error::MissingColumn {
-                path: sheet.path,
-                sheet: sheet.name,
-                column: (*column).to_owned(),
-                found: sheet.header,
-            });
-        }
+    if let Some(column) = [ID].iter().chain(required).find(|column| place(column).is_none()) {
+        return Err(Error::MissingColumn {
+            path: sheet.path.clone(),
+            sheet: sheet.name.clone(),
+            column: (*column).to_owned(),
+            found: sheet.header.clone(),
+        });
     }
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-    let covariates: Vec<&str> =
+    let columns: Vec<&str> =
         PREOPERATIVE.into_iter().chain(POSTOPERATIVE).filter(|c| place(c).is_some()).collect();
-    let (mut patients, mut values) = (Vec::with_capacity(sheet.rows.len()), Vec::new());
-    for (row, cells) in &sheet.rows {
+    let (mut ids, mut values, mut rest) = (Vec::with_capacity(sheet.rows.len()), Vec::new(), Vec::new());
+    for (number, cells) in &sheet.rows {
         if cells.iter().all(|c| c.trim().is_empty()) {
             continue;
         }
         let cell = |column: &str| place(column).and_then(|i| cells.get(i)).map_or("", |c| c.trim());
-        let row = Row { sheet: &sheet, number: *row, cell: &cell };
+        let row = Row { sheet, number: *number, cell: &cell };
         let id = row.id()?;
         if let Some(first) = seen.insert(id.clone(), row.number) {
             let (path, sheet) = (sheet.path.clone(), sheet.name.clone());
             return Err(Error::DuplicatePatient { path, sheet, id, first, second: row.number });
         }
-        values.push(covariates.iter().map(|c| row.covariate(c)).collect::<Result<Vec<_>>>()?);
-        patients.push(ClinicalRecord { id, outcomes: row.outcomes()?, notes: cell(NOTES).to_owned() });
+        ids.push(id);
+        values.push(columns.iter().map(|c| row.covariate(c)).collect::<Result<Vec<_>>>()?);
+        rest.push(more(&row)?);
     }
-    if patients.is_empty() {
+    if ids.is_empty() {
         return Err(Error::empty_table(&sheet.path, sheet.name.as_deref()));
     }
-    let ids = patients.iter().map(|p| p.id.clone()).collect();
-    let columns = covariates.into_iter().map(str::to_owned).collect();
-    let covariates = Table::new(ids, columns, values)?;
-    Ok(ClinicalTable { path: sheet.path, patients, covariates })
+    Ok((Table::new(ids, columns.into_iter().map(str::to_owned).collect(), values)?, rest))
+}
+
+/// Whether an identifier may name a folder and a file: letters, digits, spaces and `-_.`, and no dot in front.
+pub(super) fn is_plain(id: &str) -> bool {
+    let plain = |c: char| c.is_alphanumeric() || "-_. ".contains(c);
+    !id.is_empty() && !id.starts_with('.') && id.chars().all(plain)
 }
 
 struct Row<'a> {
@@ -156,12 +187,14 @@ impl Row<'_> {
 
     /// The identifier; it also names a folder, so that it must be a plain name.
     fn id(&self) -> Result<String> {
-        let id = (self.cell)(ID);
-        let plain = |c: char| c.is_alphanumeric() || "-_. ".contains(c);
-        if id.is_empty() || id.starts_with('.') || !id.chars().all(plain) {
-            return self.refuse(ID, "an identifier of letters, digits, spaces and -_.");
+        match (self.cell)(ID) {
+            id if is_plain(id) => Ok(id.to_owned()),
+            _ => self.refuse(ID, "an identifier of letters, digits, spaces and -_."),
         }
-        Ok(id.to_owned())
+    }
+
+    fn text(&self, column: &str) -> String {
+        (self.cell)(column).to_owned()
     }
 
     fn number(&self, column: &str) -> Result<Option<f64>> {

@@ -64,8 +64,10 @@ impl CrlmCohort {
     /// between images and table, and what [`ClinicalTable::read`] reports.
     pub fn open(root: impl AsRef<Path>) -> Result<Self> {
         let root = root.as_ref();
-        let table = find_table(root)?;
-        Self::open_with(root, &table)
+        match find_table(root)? {
+            Some(table) => Self::open_with(root, &table),
+            None => Err(no_table(root)?),
+        }
     }
 
     /// Opens a folder of images with a clinical table from elsewhere.
@@ -75,34 +77,8 @@ impl CrlmCohort {
     pub fn open_with(root: impl AsRef<Path>, table: impl AsRef<Path>) -> Result<Self> {
         let root = root.as_ref();
         let clinical = ClinicalTable::read(table)?;
-        let metadata = root.join("metadata.csv");
-        let nifti = nifti_subjects(root)?;
-        let dicom = match metadata.is_file() {
-            true => tcia::from_metadata(root, &metadata)?,
-            // A folder of NIfTI subjects is not searched for DICOM files.
-            false if nifti.is_empty() => tcia::from_folders(root, &clinical.ids())?,
-            false => BTreeMap::new(),
-        };
-        let (layout, mut files) = match (nifti.is_empty(), dicom.is_empty()) {
-            (false, false) => {
-                let detail = "both metadata.csv of DICOM series and subjects with ct.nii.gz: keep one layout";
-                return Err(Error::at(root, detail));
-            }
-            (false, true) => (Layout::Nifti, nifti),
-            (true, false) => (Layout::Tcia, dicom),
-            (true, true) => (Layout::ClinicalOnly, BTreeMap::new()),
-        };
-        let example = files.keys().next().cloned();
-        let take = |id: &str| SubjectFiles { id: id.to_owned(), images: files.remove(id) };
-        let subjects: Vec<SubjectFiles> = clinical.ids().into_iter().map(take).collect();
-        if let Some(example) = example.filter(|_| subjects.iter().all(|s| s.images.is_none())) {
-            let first = &clinical.patients[0].id;
-            let detail = format!(
-                "no subject with images (e.g. {example}) is in {} (e.g. {first})",
-                clinical.path.display()
-            );
-            return Err(Error::at(root, detail));
-        }
+        let (layout, mut files) = find_images(root, &clinical.ids())?;
+        let subjects = take_images(root, &clinical.path, &clinical.ids(), &mut files)?;
         let without_clinical: Vec<String> = files.into_keys().collect();
         if !without_clinical.is_empty() {
             let subjects = without_clinical.join(", ");
@@ -113,19 +89,60 @@ impl CrlmCohort {
     }
 }
 
-fn find_table(root: &Path) -> Result<PathBuf> {
+/// The images in a folder by subject, and the layout in which they lie; `ids` are the subjects that are looked for.
+pub(super) fn find_images(root: &Path, ids: &[&str]) -> Result<(Layout, BTreeMap<String, ImageFiles>)> {
+    let metadata = root.join("metadata.csv");
+    let nifti = nifti_subjects(root)?;
+    let dicom = match metadata.is_file() {
+        true => tcia::from_metadata(root, &metadata)?,
+        // A folder of NIfTI subjects is not searched for DICOM files.
+        false if nifti.is_empty() => tcia::from_folders(root, ids)?,
+        false => BTreeMap::new(),
+    };
+    match (nifti.is_empty(), dicom.is_empty()) {
+        (false, false) => {
+            let detail = "both metadata.csv of DICOM series and subjects with ct.nii.gz: keep one layout";
+            Err(Error::at(root, detail))
+        }
+        (false, true) => Ok((Layout::Nifti, nifti)),
+        (true, false) => Ok((Layout::Tcia, dicom)),
+        (true, true) => Ok((Layout::ClinicalOnly, BTreeMap::new())),
+    }
+}
+
+/// The subjects of a table with their images, which are taken out of `files`.
+pub(super) fn take_images(
+    root: &Path,
+    table: &Path,
+    ids: &[&str],
+    files: &mut BTreeMap<String, ImageFiles>,
+) -> Result<Vec<SubjectFiles>> {
+    let example = files.keys().next().cloned();
+    let take = |id: &&str| SubjectFiles { id: (*id).to_owned(), images: files.remove(*id) };
+    let subjects: Vec<SubjectFiles> = ids.iter().map(take).collect();
+    match example {
+        Some(example) if subjects.iter().all(|s| s.images.is_none()) => {
+            let (table, first) = (table.display(), ids.first().copied().unwrap_or_default());
+            let detail = format!("no subject with images (e.g. {example}) is in {table} (e.g. {first})");
+            Err(Error::at(root, detail))
+        }
+        _ => Ok(subjects),
+    }
+}
+
+/// The clinical table of a folder, if it has one.
+pub(super) fn find_table(root: &Path) -> Result<Option<PathBuf>> {
     if !root.is_dir() {
         let source = std::io::Error::new(std::io::ErrorKind::NotFound, "no such folder");
         return Err(Error::io("open", root, source));
     }
-    let all = entries(root)?;
-    if all.is_empty() {
+    if entries(root)?.is_empty() {
         return Err(Error::at(root, "the folder is empty"));
     }
     for folder in [root.to_owned(), root.join("clinical")] {
         let exact = folder.join("clinical.csv");
         if exact.is_file() {
-            return Ok(exact);
+            return Ok(Some(exact));
         }
         if !folder.is_dir() {
             continue;
@@ -141,17 +158,23 @@ fn find_table(root: &Path) -> Result<PathBuf> {
                 return Err(Error::at(&folder, detail));
             }
             if let Some(table) = tables.pop() {
-                return Ok(table);
+                return Ok(Some(table));
             }
         }
     }
+    Ok(None)
+}
+
+/// The error of a folder without a clinical table.
+pub(super) fn no_table(root: &Path) -> Result<Error> {
+    let all = entries(root)?;
     let names: Vec<String> = all.iter().take(8).map(|p| name_of(p)).collect();
     let detail = format!(
         "no clinical table (clinical.csv, or an .xlsx or .csv file with a column `Patient-ID`); found {}{}",
         names.join(", "),
         if all.len() > names.len() { " ..." } else { "" }
     );
-    Err(Error::at(root, detail))
+    Ok(Error::at(root, detail))
 }
 
 /// Subjects with `ct.nii.gz` (or `ct.nii`).

@@ -1,13 +1,16 @@
+use super::encoder_settings::EncoderSettings;
+use super::feature_file::FeatureFile;
 use super::inputs::fit_covariates;
 use super::{CtEncoder, CtFeatures, STG_TASKS, prepare_images};
 use crate::intensities::{intensity_columns, with_intensities};
 use crate::mask_numbers::with_mask_numbers;
 use crate::{Error, MASK_NUMBERS, PreparedImages, Result, StgSystemConfig};
-use oncograph_core::{Argument, FollowUp, Table};
+use oncograph_core::{Argument, FollowUp, Seed, Table};
 use oncograph_datasets::crlm::{CrlmCohort, Endpoint, SubjectFiles};
 use oncograph_datasets::scaler::Matrix;
 use oncograph_study::{Cohort, DisturbInputs, PermuteOutcomes, Target, Task, side_by_side};
 use oncograph_train::StopFlag;
+use std::path::Path;
 use std::sync::Arc;
 
 /// The patients of a study: clinical covariates, outcomes and, where there are images, the features of their nodes.
@@ -46,13 +49,83 @@ impl StgCohort {
         } else if keep.len() < all {
             notes.push(format!("{} of {all} patients have no images and are left out.", all - keep.len()));
         }
+        Self::of(cohort, config, with_images, (&keep, notes))
+    }
+
+    /// The patients of a cohort whose image features are in a file that [`StgCohort::write_features`] wrote: no image is read, and
+    /// the folder may hold the table alone. `seed` is that of the encoder of the run.
+    ///
+    /// # Errors
+    /// A covariate that the table does not have; a file that is damaged, of another version, or made with another encoder,
+    /// preprocessing or seed than those of `config`; [`Error::Patients`] with everybody of the table who is not in the file,
+    /// unless the configuration leaves them out, which the [`StgCohort::notes`] then list; a configuration without images.
+    pub fn with_features(
+        cohort: &CrlmCohort,
+        config: &StgSystemConfig,
+        seed: Seed,
+        path: &Path,
+    ) -> Result<Self> {
+        if !config.images {
+            return Err(Error::config("StgCohort::with_features", "images", true, false));
+        }
+        let mut file = FeatureFile::read(path, &EncoderSettings::new(config, seed)?)?;
+        let (mut keep, mut images, mut faults) = (vec![], vec![], vec![]);
+        for (row, subject) in cohort.subjects.iter().enumerate() {
+            match file.patients.remove(&subject.id) {
+                Some(features) => {
+                    keep.push(row);
+                    images.push(features);
+                }
+                None => faults.push(format!("{}: no features in {}", subject.id, path.display())),
+            }
+        }
+        let (out, of) = (faults.len(), cohort.subjects.len());
+        if out > 0 && (!config.leave_out_faulty || images.is_empty()) {
+            return Err(Error::Patients { of, faults });
+        }
+        let mut notes = vec![];
+        if out > 0 {
+            notes
+                .push(format!("{out} of {of} patients are left out, as their features are not in the file:"));
+            notes.extend(faults);
+        }
+        if !file.patients.is_empty() {
+            let (others, path) = (file.patients.len(), path.display());
+            notes.push(format!("{others} patients of {path} are not in the table and are left out."));
+        }
+        let this = Self::of(cohort, config, true, (&keep, notes))?;
+        Ok(StgCohort { images: Some(Arc::new(images)), phantom: this.phantom || file.phantom, ..this })
+    }
+
+    /// Writes the image features of all patients, made by the encoder of the configuration with this `seed`, to a `.safetensors`
+    /// file: for each patient the values of the nodes, centroids, which structures are there and how much of each is kept, and
+    /// mask numbers; as texts the identifiers and all that the features depend on.
+    ///
+    /// # Errors
+    /// A cohort whose images are not encoded, or a file that cannot be written.
+    pub fn write_features(&self, seed: Seed, path: &Path) -> Result<()> {
+        let Some(images) = self.images() else {
+            let expected = "one with images, after StgCohort::encode";
+            return Err(Argument::new("StgCohort::write_features", "cohort", expected, "one without").into());
+        };
+        let settings = EncoderSettings::new(&self.config, seed)?;
+        FeatureFile::write(path, &settings, self.phantom, (self.clinical.ids(), images))
+    }
+
+    /// Some of the patients, with remarks on the data.
+    fn of(
+        cohort: &CrlmCohort,
+        config: &StgSystemConfig,
+        with_images: bool,
+        (keep, mut notes): (&[usize], Vec<String>),
+    ) -> Result<Self> {
         notes
             .extend(cohort.clinical.audit().iter().map(|line| format!("Contradiction in the table: {line}")));
         let ends = [config.endpoint, Endpoint::OverallSurvival].map(|e| cohort.clinical.outcomes(e));
         let outcomes: Vec<[FollowUp; 2]> = keep.iter().map(|&i| [ends[0][i], ends[1][i]]).collect();
         let strata = cohort.clinical.strata();
         Ok(StgCohort {
-            clinical: cohort.clinical.features(config.features)?.select(&keep),
+            clinical: cohort.clinical.features(config.features)?.select(keep),
             tasks: tasks(&outcomes),
             outcomes,
             strata: keep.iter().map(|&i| strata[i]).collect(),

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// Changes with every change to what is computed here.
-const VERSION: &str = "stg_crlm image features 3";
+pub(super) const VERSION: &str = "stg_crlm image features 3";
 
 /// The features of one patient's image nodes.
 #[derive(Debug, Clone, PartialEq)]
@@ -124,12 +124,12 @@ impl CtEncoder {
             (precision, Some(options)) => CacheKey::new(&inputs, &(key, precision, options), VERSION)?,
         };
         if let Ok(Some(stored)) = cache.get(&key)
-            && let Some(features) = from_stored(&stored)
+            && let Some(features) = from_arrays(&stored)
         {
             return Ok(features);
         }
         let features = self.images(&self.prepare(subject)?)?;
-        cache.put(&key, &to_stored(&features, self.config.pooling.levels(), self.features)?)?;
+        cache.put(&key, &to_arrays(&features, self.config.pooling.levels(), self.features)?)?;
         Ok(features)
     }
 
@@ -248,7 +248,7 @@ fn files(subject: &SubjectFiles) -> Result<Vec<PathBuf>> {
 /// What stands in a file for the share of a structure that was not segmented.
 const NOT_SEGMENTED: f32 = -1.0;
 
-fn to_stored(features: &CtFeatures, levels: usize, width: usize) -> Result<Features> {
+pub(super) fn to_arrays(features: &CtFeatures, levels: usize, width: usize) -> Result<Features> {
     let empty = features.empty.iter().map(|&e| f32::from(u8::from(e))).collect();
     Ok(Features::new()
         .array("features", &[6, levels, width], features.values.clone())?
@@ -260,7 +260,7 @@ fn to_stored(features: &CtFeatures, levels: usize, width: usize) -> Result<Featu
         .text("nodes", ANATOMY.join(", ")))
 }
 
-fn from_stored(stored: &Features) -> Option<CtFeatures> {
+pub(super) fn from_arrays(stored: &Features) -> Option<CtFeatures> {
     let array = |name: &str| stored.arrays.get(name).map(|a| a.data.clone());
     let (centroids, empty) = (array("centroids")?, array("empty")?);
     let kept: [f32; 5] = array("kept")?.try_into().ok()?;
@@ -337,8 +337,8 @@ mod tests {
                         assert!(vectors.iter().all(|v| v.is_finite()));
                         assert_eq!(vectors.iter().all(|v| *v == 0.0), at == 2, "{kind:?} {pooling:?} {at}");
                     }
-                    let stored = to_stored(&features, levels, encoder.features()).unwrap();
-                    assert_eq!(from_stored(&stored).unwrap().values, features.values);
+                    let stored = to_arrays(&features, levels, encoder.features()).unwrap();
+                    assert_eq!(from_arrays(&stored).unwrap().values, features.values);
                     all.push(features.values);
                 }
             }

@@ -3,6 +3,8 @@
 mod backbone;
 mod cohort;
 mod encoder;
+mod encoder_settings;
+mod feature_file;
 mod inputs;
 mod source;
 
