@@ -276,11 +276,12 @@ fn the_original_can_be_left_out() {
 /// S-01 and S-04: a cohort without images has nothing to map, and trains all the same.
 #[test]
 fn learned_maps_of_images_rest_without_images() {
-    let setup = Setup::new(false);
     for config in
         [decoupled().features(16).ct_node(CtNode::Gap), decoupled().features(16).image_nodes(1, Some(4))]
     {
         let (store, model) = model(&config, DType::F32);
+        // A table on a device is one of nodes of one width.
+        let setup = Setup::new(false);
         let mut learner = setup.learner(&model, 30, 1);
         let options = FitConfig::new(30, OptimizerConfig::AdamW(AdamWConfig::new(5e-3)));
         let outcome = fit(&mut learner, &store, &options, None, &StopFlag::new(), |_| ()).unwrap();
