@@ -73,7 +73,7 @@ fn study(args: &Args, config: &RunConfig, run: &RunDir, stop: &StopFlag) -> anyh
     let models = 1 + baselines::count(&cohort);
     let models =
         models + [cohort.has_images(), config.permutation_control].map(usize::from).iter().sum::<usize>();
-    let progress = StudyProgress::new(models * system.folds * system.repeats, system.fit.epochs);
+    let progress = StudyProgress::new(models * system.split_count(), system.fit.epochs);
     let mut study = Study::new(&cohort, run)
         .plan(system.plan(&cohort, seed)?)
         .settings(system)?

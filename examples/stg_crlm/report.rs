@@ -217,10 +217,6 @@ fn facts(config: &RunConfig, cohort: &StgCohort) -> Vec<(&'static str, String)> 
         }
     };
     let system = &config.system;
-    let backbone = match &system.encoder.weights {
-        Some(path) => path.display().to_string(),
-        None => "r3d_18 with random weights drawn from the seed, frozen".into(),
-    };
     vec![
         ("Data", source),
         ("Patients", cohort.len().to_string()),
@@ -228,8 +224,8 @@ fn facts(config: &RunConfig, cohort: &StgCohort) -> Vec<(&'static str, String)> 
         ("Seed", config.seed.to_string()),
         ("Preset", format!("{:?}", system.preset).to_lowercase()),
         ("Version", format!("oncograph {}", config.version)),
-        ("Backbone", backbone),
-        ("Cross-validation", format!("{} folds, {} repetition(s)", system.folds, system.repeats)),
+        ("Backbone", system.encoder.to_string()),
+        ("Held out", system.held_out_words()),
     ]
 }
 

@@ -92,7 +92,7 @@ fn results(
             None => groups.push((own.clone(), vec![(row.name, model)])),
         }
     }
-    let jobs = (rows.len() + 2) * system.folds * system.repeats;
+    let jobs = (rows.len() + 2) * system.split_count();
     let progress = StudyProgress::new(jobs, system.fit.epochs);
     let mut all: Option<(StudyResults, StgCohort)> = None;
     for (at, (own, members)) in groups.into_iter().enumerate() {
@@ -222,7 +222,7 @@ fn report(
         ("Seed", config.seed.to_string()),
         ("Preset", format!("{:?}", system.preset).to_lowercase()),
         ("Version", format!("oncograph {}", config.version)),
-        ("Cross-validation", format!("{} folds, {} repetition(s)", system.folds, system.repeats)),
+        ("Held out", system.held_out_words()),
     ];
     report = report.banner(Banner::Notice(RESEARCH_ONLY.into())).facts(&facts);
     for task in STG_TASKS {

@@ -30,15 +30,12 @@ pub fn stg_model_card(
     .outcome("Time to recurrence or progression, and overall survival, in years from resection.")
     .predictors(format!("Covariates: {}.", cohort.clinical().columns().join(", ")))
     .sample_size(format!("{} patients, {recurrences} recurrences, {deaths} deaths", cohort.len()))
-    .missing_data("Training median and a flag; a missing structure is a node whose image is all zeros.")
+    .missing_data("Training median and a flag; a structure that is missing is no node of the graph.")
     .method(format!(
         "{:?} architecture, {:?}, hidden width {}, loss {:?}.",
         network.architecture, network.gnn, network.hidden, network.survival_loss
     ))
-    .validation(format!(
-        "{}-fold cross-validation, {} repetition(s); no external data.",
-        config.folds, config.repeats
-    ))
+    .validation(format!("{}; no external data.", config.held_out_words()))
     .performance(performance.join("; "))
     .limitations(
         "Image features come from a frozen backbone, with random weights unless a checkpoint was given. No external \

@@ -42,6 +42,29 @@ impl StgSystemConfig {
     }
 }
 
+impl StgSystemConfig {
+    /// How many splits [`StgSystemConfig::plan`] makes.
+    pub fn split_count(&self) -> usize {
+        match self.held_out {
+            HeldOut::CrossValidation => self.folds * self.repeats,
+            HeldOut::Single => 1,
+        }
+    }
+
+    /// Who is held out, in words.
+    pub fn held_out_words(&self) -> String {
+        match self.held_out {
+            HeldOut::CrossValidation => {
+                format!("{}-fold cross-validation, {} repetition(s)", self.folds, self.repeats)
+            }
+            HeldOut::Single => {
+                let [train, validation, test] = SHARES.map(|share| format!("{:.0} %", 100.0 * share));
+                format!("one split: {train} to train on, {validation} to stop by, {test} held out")
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
