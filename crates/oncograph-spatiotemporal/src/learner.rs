@@ -2,7 +2,7 @@ use crate::augment::Drawn;
 use crate::batch_nodes::Nodes;
 use crate::config::SurvivalLoss;
 use crate::node_table::Variation;
-use crate::step_losses::{KnownRisks, infonce, task_loss, value};
+use crate::step_losses::{KnownRisks, infonce, task_loss, validation};
 use crate::training::{RiskSet, TimeLoss, ViewContrast};
 use crate::{Error, NodeTable, Result, Stg, StgOutput, TimeScale, TrainingConfig};
 use candle_core::{DType, Tensor};
@@ -78,8 +78,7 @@ impl<'a> StgLearner<'a> {
             }
         }
         config.loss.fits(model.config())?;
-        let years = |task: usize| train.iter().map(|&i| outcomes[i][task].in_years()).collect::<Vec<_>>();
-        let scales = [config.time_unit.scale(&years(0))?, config.time_unit.scale(&years(1))?];
+        let scales = config.time_unit.scales(outcomes, train)?;
         let (train, validation) = (train.clone(), validation.clone());
         let units = table.deviations(&train)?;
         Ok(StgLearner {
@@ -292,12 +291,8 @@ impl Learner for StgLearner<'_> {
         Ok(self.step(epoch, step)?)
     }
 
-    /// The two task losses with equal weights: the schedule moves weights, which must not look like progress.
     fn validate(&mut self, _epoch: usize) -> oncograph_train::Result<Validation> {
         let output = self.output(&self.validation)?;
-        let [recurrence, survival] = self.task_losses(&output, &self.validation, None)?;
-        let (recurrence, survival) = (value(&recurrence)?, value(&survival)?);
-        let parts = vec![("recurrence", recurrence), ("survival", survival)];
-        Ok(Validation { score: 0.5 * (recurrence + survival), parts })
+        Ok(validation(&self.task_losses(&output, &self.validation, None)?)?)
     }
 }

@@ -33,6 +33,9 @@ impl NodeSubset {
     /// # Errors
     /// A graph of another schema.
     pub fn of(self, graph: &HeteroGraph) -> Result<HeteroGraph> {
+        if self == NodeSubset::All {
+            return Ok(graph.clone());
+        }
         let anatomy = vec![self.has_anatomy(); graph.nodes("anatomy")?.count];
         let clinical = vec![self.has_clinical(); graph.nodes("clinical")?.count];
         Ok(graph.retain_nodes("anatomy", &anatomy)?.retain_nodes("clinical", &clinical)?)

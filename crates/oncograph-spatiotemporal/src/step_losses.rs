@@ -7,6 +7,7 @@ use oncograph_core::FollowUp;
 use oncograph_losses::{
     CoxCohort, Denominator, Ties, censored_hinge, cox, cox_in_cohort, cross_view, discrete_hazard, mse,
 };
+use oncograph_train::Validation;
 
 /// InfoNCE between views, in which a patient's other copies are no negatives of it; 0 where all are of one patient.
 pub(crate) fn infonce(own: &Tensor, other: &Tensor, temperature: f64, patients: &[usize]) -> Result<Tensor> {
@@ -19,6 +20,14 @@ pub(crate) fn infonce(own: &Tensor, other: &Tensor, temperature: f64, patients: 
 
 pub(crate) fn value(scalar: &Tensor) -> Result<f64> {
     Ok(scalar.to_dtype(candle_core::DType::F64)?.to_scalar()?)
+}
+
+/// The losses of both tasks on the validation patients as one score, with equal weights: the schedule moves weights, which must
+/// not look like progress.
+pub(crate) fn validation([recurrence, survival]: &[Tensor; 2]) -> Result<Validation> {
+    let (recurrence, survival) = (value(recurrence)?, value(survival)?);
+    let parts = vec![("recurrence", recurrence), ("survival", survival)];
+    Ok(Validation { score: 0.5 * (recurrence + survival), parts })
 }
 
 /// The patients beyond a batch whom its risk sets hold, as they were when the epoch began (S-16).

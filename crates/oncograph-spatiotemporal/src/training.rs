@@ -1,4 +1,5 @@
 use crate::{AugmentConfig, Error, Result, StgConfig, TimeScale};
+use oncograph_core::FollowUp;
 use oncograph_losses::{TaskWeights, TemporalKind};
 use serde::{Deserialize, Serialize};
 
@@ -53,12 +54,15 @@ pub enum TargetUnit {
 }
 
 impl TargetUnit {
-    /// The scale of one task, from the training times in years.
-    pub(crate) fn scale(self, years: &[f64]) -> Result<TimeScale> {
-        match self {
-            TargetUnit::MinMax => TimeScale::fit(years),
+    /// The scales of recurrence and survival, from the times of the training patients.
+    pub(crate) fn scales(self, outcomes: &[[FollowUp; 2]], train: &[usize]) -> Result<[TimeScale; 2]> {
+        let of = |task: usize| match self {
+            TargetUnit::MinMax => {
+                TimeScale::fit(&train.iter().map(|&i| outcomes[i][task].in_years()).collect::<Vec<_>>())
+            }
             TargetUnit::Years => Ok(TimeScale::in_years()),
-        }
+        };
+        Ok([of(0)?, of(1)?])
     }
 }
 

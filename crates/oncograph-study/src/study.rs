@@ -44,7 +44,8 @@ pub struct Study<'a, D: Cohort> {
     device: Device,
     stop: StopFlag,
     workers: usize,
-    settings: Option<serde_json::Value>,
+    /// A hash of what the models are made by.
+    settings: Option<String>,
     models: Vec<(String, Box<dyn Model<D> + 'a>)>,
     progress: Box<dyn Fn(&JobProgress<'_>) + Sync + 'a>,
 }
@@ -119,7 +120,9 @@ impl<'a, D: Cohort> Study<'a, D> {
     /// # Errors
     /// Settings that JSON cannot hold.
     pub fn settings(mut self, settings: &impl Serialize) -> Result<Self> {
-        self.settings = Some(serde_json::to_value(settings).map_err(Error::system)?);
+        // Through a value, whose keys are in order.
+        let settings = serde_json::to_value(settings).map_err(Error::system)?;
+        self.settings = Some(blake3::hash(settings.to_string().as_bytes()).to_hex().to_string());
         Ok(self)
     }
 
@@ -254,10 +257,7 @@ impl<'a, D: Cohort> Study<'a, D> {
         let now = Identity {
             version: env!("CARGO_PKG_VERSION").into(),
             inputs: blake3::hash(&bytes).to_hex().to_string(),
-            settings: self
-                .settings
-                .as_ref()
-                .map(|s| blake3::hash(s.to_string().as_bytes()).to_hex().to_string()),
+            settings: self.settings.clone(),
         };
         match folder.read_json::<Identity>(FILE)? {
             None => Ok(folder.write_json(FILE, &now)?),

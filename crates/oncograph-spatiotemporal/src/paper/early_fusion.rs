@@ -1,4 +1,4 @@
-use crate::step_losses::{task_loss, value};
+use crate::step_losses::{task_loss, validation};
 use crate::trained::times;
 use crate::{Result, STG_TASKS, StgCohort, StgPipeline, StgSystemConfig, TimePrediction, TimeScale};
 use candle_core::{DType, Device, Tensor};
@@ -35,7 +35,7 @@ pub struct EarlyFusion {
 
 impl EarlyFusion {
     /// Reads the CTs of a cohort by `workers` threads, as the encoder takes them; scaling, losses and training are those of
-    /// `config`.
+    /// `config`, but for learned loss weights, and risk sets are those of a batch.
     ///
     /// # Errors
     /// The first patient whose images cannot be loaded; a request to stop.
@@ -67,9 +67,7 @@ impl EarlyFusion {
         let network = Network::new(pipeline.covariates(), outputs, vb)?;
         let patients = Patients::new(self, &pipeline, data.clinical(), &device)?;
         let outcomes = data.outcomes();
-        let years =
-            |task: usize| -> Vec<f64> { split.train.iter().map(|&i| outcomes[i][task].in_years()).collect() };
-        let scales = [TimeScale::fit(&years(0))?, TimeScale::fit(&years(1))?];
+        let scales = self.config.training.time_unit.scales(outcomes, &split.train)?;
         // A patient is shown once an epoch, in as many steps as the copies of the other rows take.
         let batch = (self.config.training.batch / self.config.training.augment.expansion.max(1)).max(1);
         let mut learner = VolumeLearner {
@@ -277,10 +275,7 @@ impl VolumeLearner<'_> {
     fn validation(&self) -> Result<Validation> {
         let rows = &self.split.validation;
         let heads = self.network.output(self.patients, rows, self.batch)?;
-        let [recurrence, survival] = self.losses(&heads, rows)?;
-        let (recurrence, survival) = (value(&recurrence)?, value(&survival)?);
-        let parts = vec![("recurrence", recurrence), ("survival", survival)];
-        Ok(Validation { score: 0.5 * (recurrence + survival), parts })
+        validation(&self.losses(&heads, rows)?)
     }
 }
 

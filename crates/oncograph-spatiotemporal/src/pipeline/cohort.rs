@@ -79,16 +79,9 @@ impl StgCohort {
                 None => faults.push(format!("{}: no features in {}", subject.id, path.display())),
             }
         }
-        let (out, of) = (faults.len(), cohort.subjects.len());
-        if out > 0 && (!config.leave_out_faulty || images.is_empty()) {
-            return Err(Error::Patients { of, faults });
-        }
-        let mut notes = vec![];
-        if out > 0 {
-            notes
-                .push(format!("{out} of {of} patients are left out, as their features are not in the file:"));
-            notes.extend(faults);
-        }
+        let allowed = config.leave_out_faulty && !images.is_empty();
+        let why = "their features are not in the file";
+        let mut notes = left_out(faults, cohort.subjects.len(), allowed, why)?;
         if !file.patients.is_empty() {
             let (others, path) = (file.patients.len(), path.display());
             notes.push(format!("{others} patients of {path} are not in the table and are left out."));
@@ -176,12 +169,9 @@ impl StgCohort {
             }
         }
         if !faults.is_empty() {
-            if !self.config.leave_out_faulty || images.is_empty() {
-                return Err(Error::Patients { of: self.subjects.len(), faults });
-            }
-            let (out, of) = (faults.len(), self.subjects.len());
-            self.notes.push(format!("{out} of {of} patients are left out, as their images cannot be used:"));
-            self.notes.extend(faults);
+            let allowed = self.config.leave_out_faulty && !images.is_empty();
+            let why = "their images cannot be used";
+            self.notes.extend(left_out(faults, self.subjects.len(), allowed, why)?);
             self = self.select(&keep);
         }
         self.images = Some(Arc::new(images));
@@ -292,6 +282,18 @@ impl StgCohort {
     pub fn events(&self) -> [usize; 2] {
         [0, 1].map(|task| self.outcomes.iter().filter(|o| o[task].event()).count())
     }
+}
+
+/// The remarks on patients who are left out, if that is allowed; without such patients there are none.
+fn left_out(faults: Vec<String>, of: usize, allowed: bool, why: &str) -> Result<Vec<String>> {
+    if faults.is_empty() {
+        return Ok(faults);
+    }
+    if !allowed {
+        return Err(Error::Patients { of, faults });
+    }
+    let first = format!("{} of {of} patients are left out, as {why}:", faults.len());
+    Ok(std::iter::once(first).chain(faults).collect())
 }
 
 fn tasks(outcomes: &[[FollowUp; 2]]) -> Vec<Task> {
