@@ -33,7 +33,7 @@ pub fn beside<'a>(mut study: Study<'a, StgCohort>, cohort: &StgCohort) -> Study<
         study = study.baseline(RiskScore::new("Fong score", FONG));
     }
     if !masks.is_empty() {
-        let both = clinical.iter().cloned().chain(masks.iter().map(ToString::to_string));
+        let both = clinical.iter().chain(&masks).cloned();
         study = study.baseline(cox(COX_MASKS).columns(masks.clone())).baseline(cox(COX_BOTH).columns(both));
     }
     if !cohort.intensities().is_empty() {

@@ -42,9 +42,21 @@ pub fn covariate(column: &str) -> String {
         "preoperative_pve" => "portal vein embolisation",
         "steatosis_yesno" => "steatosis",
         "presence_sinusoidal_dilata" => "sinusoidal dilatation",
-        other => return other.replace("_yesno", "").replace('_', " "),
+        "tumour_volume_ml" => "tumour volume (ml)",
+        "tumour_count" => "number of tumours",
+        "tumour_diameter_cm" => "largest tumour diameter (cm)",
+        "remnant_share" => "share of the liver that remains",
+        other => return measured(other).unwrap_or_else(|| other.replace("_yesno", "").replace('_', " ")),
     };
     known.to_string()
+}
+
+/// The mean or the deviation of a structure's voxels.
+fn measured(column: &str) -> Option<String> {
+    let words =
+        |structure: &str, what: &str| format!("{} ({what} of its voxels, HU)", structure.replace('_', " "));
+    let mean = column.strip_suffix("_hu").map(|structure| words(structure, "mean"));
+    mean.or_else(|| column.strip_suffix("_hu_sd").map(|structure| words(structure, "standard deviation")))
 }
 
 /// A code of a column.

@@ -236,9 +236,16 @@ fn data(section: &mut Section, config: &RunConfig, cohort: &StgCohort) {
         ScalerKind::ZScore => "as z-scores",
         _ => "in no way",
     };
-    let numbers = match cohort.has_images() && config.system.mask_numbers {
-        true => "; the network is given the numbers of the masks beside them",
-        false => "",
+    let numbers = match (config.system.mask_numbers, config.system.intensities) {
+        _ if !cohort.has_images() => "",
+        (true, true) => {
+            "; with images the network is given the numbers of the masks and each structure's mean and deviation in HU beside them"
+        }
+        (true, false) => "; with images the network is given the numbers of the masks beside them",
+        (false, true) => {
+            "; with images the network is given each structure's mean and deviation in HU beside them"
+        }
+        (false, false) => "",
     };
     let kind = if cohort.phantom() { "phantom (generated)" } else { "real" };
     let columns: Vec<String> = cohort.clinical().columns().iter().map(|c| names::covariate(c)).collect();

@@ -38,6 +38,7 @@ mod encoder_config;
 mod error;
 mod features;
 mod figures;
+mod image_numbers;
 mod intensities;
 mod learner;
 mod mask_numbers;

@@ -1,6 +1,4 @@
-use crate::pipeline::CtFeatures;
 use crate::{PatientMasks, Result};
-use oncograph_core::Table;
 use oncograph_imaging::Mask;
 use oncograph_imaging::morphology::{Connectivity, components};
 
@@ -65,24 +63,6 @@ fn largest_extent(labels: &[i32], [nx, ny, _]: [usize; 3], spacing: [f64; 2], co
         }
     }
     largest
-}
-
-/// A table of covariates with those of the [`MASK_NUMBERS`] behind them that are wanted.
-///
-/// # Errors
-/// A column of the table that is called like one of them.
-pub(crate) fn with_mask_numbers(
-    clinical: &Table,
-    images: &[&CtFeatures],
-    wanted: impl Fn(usize) -> bool,
-) -> Result<Table> {
-    let numbers: Vec<usize> = (0..MASK_NUMBERS.len()).filter(|n| wanted(*n)).collect();
-    let names = numbers.iter().map(|&n| MASK_NUMBERS[n].to_string());
-    let columns = clinical.columns().iter().cloned().chain(names).collect();
-    let row = |(row, images): (&[Option<f64>], &&CtFeatures)| -> Vec<Option<f64>> {
-        row.iter().copied().chain(numbers.iter().map(|&n| images.numbers[n])).collect()
-    };
-    Ok(Table::new(clinical.ids().to_vec(), columns, clinical.rows().zip(images).map(row).collect())?)
 }
 
 #[cfg(test)]

@@ -27,7 +27,8 @@ pub struct MissingInput {
     pub predicted: [Vec<Predicted>; 2],
 }
 
-/// All that a model is asked with: shares of anatomical nodes, in several draws; each node; each kind of input. Nothing for a
+/// All that a model is asked with: shares of anatomical nodes, in several draws; each node; each kind of input, of which
+/// covariates are those of the table and numbers of the images are what was measured in them without a network. Nothing for a
 /// model that is given some of the nodes only.
 pub(crate) fn missing_inputs(
     model: &TrainedStg,
@@ -76,7 +77,16 @@ pub(crate) fn missing_inputs(
         let none = vec![false; graph.nodes("anatomy")?.count];
         Ok(graph.retain_nodes("anatomy", &none)?.retain_nodes("ct", &[false])?)
     })?;
-    ask("without image nodes".into(), 0, &inputs, no_images)?;
+    ask("without image nodes".into(), 0, &inputs, no_images.clone())?;
+    // Numbers of the images are covariates: images are missing where these are unknown, too.
+    let unmeasured: Vec<CtFeatures> = images
+        .iter()
+        .map(|p| CtFeatures { numbers: [None; 4], intensities: [None; 5], ..(*p).clone() })
+        .collect();
+    let unmeasured: Vec<&CtFeatures> = unmeasured.iter().collect();
+    let unmeasured = model.pipeline.apply(clinical, Some(&unmeasured), &model.device)?;
+    ask("without image numbers".into(), 0, &unmeasured, unmeasured.graphs.clone())?;
+    ask("without images".into(), 0, &unmeasured, no_images)?;
     let unknown = vec![vec![None; clinical.columns().len()]; clinical.len()];
     let unknown = Table::numbered(clinical.columns().to_vec(), unknown)?;
     let average = model.pipeline.apply(&unknown, Some(images), &model.device)?;

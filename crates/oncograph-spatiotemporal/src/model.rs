@@ -306,9 +306,14 @@ impl Stg {
             }
             (_, None) => {
                 let space = spatial.forward(x, graph, None, p)?;
-                let repeated = space.unsqueeze(1)?.broadcast_as((n, t, self.config.hidden))?;
-                let time = embedded.unsqueeze(0)?.broadcast_as((n, t, self.config.time_dim))?;
-                (pooled(&space)?, seen(Tensor::cat(&[repeated, time], D::Minus1)?)?)
+                let pooled = pooled(&space)?;
+                // What is the same at every step can be averaged before it is repeated.
+                let rows = if self.config.pool_first { &pooled } else { &space };
+                let count = rows.dim(0)?;
+                let repeated = rows.unsqueeze(1)?.broadcast_as((count, t, self.config.hidden))?;
+                let time = embedded.unsqueeze(0)?.broadcast_as((count, t, self.config.time_dim))?;
+                let sequence = Tensor::cat(&[repeated, time], D::Minus1)?;
+                (pooled, sequence)
             }
         };
         let output = lstm.forward(&sequence.contiguous()?)?.output;

@@ -165,8 +165,8 @@ pub struct PreparedImages {
     pub kept: [Option<f32>; 5],
     /// The [`MASK_NUMBERS`](crate::MASK_NUMBERS) of the patient.
     pub numbers: [Option<f64>; 4],
-    /// The mean and the standard deviation in HU of each structure's voxels, as they were scanned; 0 where it is missing.
-    pub intensities: [[f32; 2]; 5],
+    /// The mean and the standard deviation in HU of each structure's voxels, as they were scanned; `None` where it is missing.
+    pub intensities: [Option<[f32; 2]>; 5],
 }
 
 impl PreparedImages {
@@ -226,7 +226,7 @@ pub fn preprocess(
     }
     let structures = [Some(parenchyma), remnant, hepatic, portal, tumour];
     let intensity = |mask: &Option<Mask>| mask.as_ref().and_then(|mask| intensities(&ct, mask));
-    let intensities = structures.each_ref().map(|mask| intensity(mask).unwrap_or_default());
+    let intensities = structures.each_ref().map(intensity);
     let structures = structures.iter().map(|mask| Structure::new(mask.as_ref(), &target, config.sampling));
     let structures = structures.collect::<Result<Vec<_>>>()?;
     if structures[0].centroid.is_none() {

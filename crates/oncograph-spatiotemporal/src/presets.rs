@@ -1,7 +1,7 @@
 use crate::{
-    Architecture, CtEncoderConfig, CtNode, Error, FeatureNorm, HeldOut, LossConfig, MASK_NUMBERS, MapPooling,
-    NodeIdentity, NodeSubset, PreprocessConfig, Result, StgConfig, SurvivalLoss, TemporalInput, TimeLoss,
-    TrainingConfig,
+    Architecture, AugmentConfig, CtEncoderConfig, CtNode, Error, FeatureNorm, HeldOut, LossConfig,
+    MASK_NUMBERS, MapPooling, NodeIdentity, NodeSubset, PreprocessConfig, Result, StgConfig, SurvivalLoss,
+    TemporalInput, TimeLoss, TrainingConfig,
 };
 use oncograph_datasets::crlm::{Endpoint, FeatureSet, LoadOptions};
 use oncograph_datasets::scaler::{PipelineConfig, ScalerKind};
@@ -21,7 +21,8 @@ pub enum StgPreset {
     Paper,
     /// What a clinical user should run.
     Clinical,
-    /// `Clinical` with small images, narrow layers and few epochs, for the phantom.
+    /// `Clinical` with small images, narrow layers, few epochs of two copies of each graph, and without a contrastive loss, for the
+    /// phantom.
     Quick,
 }
 
@@ -33,10 +34,6 @@ pub struct ImageScalerConfig {
     pub norm: FeatureNorm,
     /// Principal components that are kept of each image node; none keeps all features, as published.
     pub components: Option<usize>,
-    /// Whether the node of a structure also has the mean and the deviation of its voxels in HU, as they were scanned. Only
-    /// beside components: among thousands of features they would be lost.
-    #[serde(default)]
-    pub intensities: bool,
 }
 
 /// Epochs over which loss weights move, where more are trained (S-21): with early stopping most runs end soon after.
@@ -69,6 +66,9 @@ pub struct StgSystemConfig {
     /// Whether the [`MASK_NUMBERS`](crate::MASK_NUMBERS) join the covariates of the network, where images are used.
     #[serde(default)]
     pub mask_numbers: bool,
+    /// Whether the mean and the deviation of each structure's voxels in HU, as they were scanned, join them, too.
+    #[serde(default)]
+    pub intensities: bool,
     /// Whether the network is trained once more, on the patients of training and validation together, for the epochs and at
     /// the learning rates that validation chose: on all patients that a baseline is fitted on.
     #[serde(default)]
@@ -123,7 +123,8 @@ impl StgSystemConfig {
             repeats,
             validation: 0.2,
             mask_numbers: preset != StgPreset::Paper,
-            refit: preset == StgPreset::Clinical,
+            intensities: preset != StgPreset::Paper,
+            refit: preset != StgPreset::Paper,
             features: FeatureSet::PreopOnly,
             clinical_scaling: match preset {
                 StgPreset::Paper => PipelineConfig::new(),
@@ -145,17 +146,13 @@ impl StgSystemConfig {
             // Random weights lose little by being fewer.
             encoder: CtEncoderConfig::new(if preset == StgPreset::Quick { 32 } else { 64 }),
             image_scaling: match preset {
-                StgPreset::Paper => {
-                    ImageScalerConfig { norm: FeatureNorm::ZScore, components: None, intensities: false }
+                StgPreset::Paper => ImageScalerConfig { norm: FeatureNorm::ZScore, components: None },
+                StgPreset::Clinical | StgPreset::Quick => {
+                    ImageScalerConfig { norm: FeatureNorm::LogZScore, components: Some(2) }
                 }
-                StgPreset::Clinical | StgPreset::Quick => ImageScalerConfig {
-                    norm: FeatureNorm::LogZScore,
-                    components: Some(2),
-                    intensities: false,
-                },
             },
             model: model(preset, architecture),
-            training: TrainingConfig::new(epochs.min(MOVING)).loss(loss(preset)),
+            training: training(preset, epochs.min(MOVING)),
             fit: FitConfig::new(epochs, OptimizerConfig::AdamW(optimizer))
                 .early_stop(patience)
                 .at_least(epochs.min(MOVING))
@@ -262,6 +259,11 @@ impl StgSystemConfig {
         self
     }
 
+    /// Whether a number of the images, by its column, is given to the network as a covariate.
+    pub(crate) fn is_covariate(&self, column: &str) -> bool {
+        if MASK_NUMBERS.contains(&column) { self.mask_numbers } else { self.intensities }
+    }
+
     /// Checks the ranges of every part.
     ///
     /// # Errors
@@ -279,10 +281,6 @@ impl StgSystemConfig {
         self.image_nodes_fit()?;
         if self.image_scaling.components == Some(0) {
             return Err(Error::config(OP, "image_scaling.components", "at least 1", 0));
-        }
-        if self.image_scaling.intensities && self.image_scaling.components.is_none() {
-            let expected = "false without image_scaling.components";
-            return Err(Error::config(OP, "image_scaling.intensities", expected, true));
         }
         if let (FeatureNorm::None, Some(count)) = (self.image_scaling.norm, self.image_scaling.components) {
             let expected =
@@ -365,15 +363,18 @@ fn model(preset: StgPreset, architecture: Architecture) -> StgConfig {
     }
 }
 
-fn loss(preset: StgPreset) -> LossConfig {
+fn training(preset: StgPreset, epochs: usize) -> TrainingConfig {
+    let paper = TrainingConfig::new(epochs);
+    if preset == StgPreset::Paper {
+        return paper;
+    }
+    // A contrastive loss starts at ln(batch), forty times the squared errors: at the published weight it leads the training.
+    let weights = TaskWeights { gamma: LinearSchedule::constant(0.01), ..TaskWeights::default() };
+    let loss = LossConfig::default().temporal(TimeLoss::L2).weights(weights);
     match preset {
-        StgPreset::Paper => LossConfig::default(),
-        StgPreset::Clinical | StgPreset::Quick => {
-            // A contrastive loss starts at ln(batch), forty times the squared errors: at the published weight it
-            // leads the training.
-            let weights = TaskWeights { gamma: LinearSchedule::constant(0.01), ..TaskWeights::default() };
-            LossConfig::default().temporal(TimeLoss::L2).weights(weights)
-        }
+        // Views double the work, and on the phantom they change nothing.
+        StgPreset::Quick => paper.loss(loss.contrast(None)).augment(AugmentConfig::default().expansion(2)),
+        _ => paper.loss(loss),
     }
 }
 

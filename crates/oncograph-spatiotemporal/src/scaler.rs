@@ -3,6 +3,7 @@ use crate::features::{NODES, PYRAMID_LEVELS};
 use crate::{Error, Result};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// What is done to image features, each number of each node on its own (S-10).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -53,51 +54,36 @@ impl ImageScaler {
                 format!("{train:?}"),
             ));
         }
-        // What a column of a node is fitted on.
-        let of_node = |node: usize| train.iter().copied().filter(move |&p| there[p][node]);
-        let node_of = |column: usize| column * NODES / width;
-        let column = |c: usize| of_node(node_of(c)).map(move |p| values[p * width + c]);
-        let mean = |values: &mut dyn Iterator<Item = f64>| {
-            let (sum, n) = values.fold((0.0, 0), |(sum, n), v| (sum + v, n + 1));
-            if n > 0 { sum / f64::from(n) } else { 0.0 }
+        if norm == FeatureNorm::None {
+            return Ok(ImageScaler {
+                unit: vec![],
+                mean: vec![0.0; width],
+                inverse: vec![1.0; width],
+                components: None,
+                levels: PYRAMID_LEVELS,
+            });
+        }
+        // What each node is fitted on.
+        let patients =
+            std::array::from_fn(|node| train.iter().copied().filter(|&p| there[p][node]).collect());
+        let means = |values: &[f32], of: &(dyn Fn(usize, f64) -> f64 + Sync)| {
+            node_means(values, width, &patients, of)
         };
         let unit: Vec<f32> = match norm {
-            FeatureNorm::LogZScore => {
-                (0..width).map(|c| mean(&mut column(c).map(f64::from)) as f32).collect()
-            }
-            FeatureNorm::ZScore => vec![],
-            FeatureNorm::None => {
-                return Ok(ImageScaler {
-                    unit: vec![],
-                    mean: vec![0.0; width],
-                    inverse: vec![1.0; width],
-                    components: None,
-                    levels: PYRAMID_LEVELS,
-                });
-            }
+            FeatureNorm::LogZScore => means(values, &|_, v| v).into_iter().map(|m| m as f32).collect(),
+            _ => vec![],
         };
-        let scaled = |c: usize| {
-            let unit = unit.get(c).copied();
-            column(c).map(move |v| f64::from(unit.map_or(v, |u| compress(v, u))))
-        };
-        let moments = |c: usize| {
-            let m = mean(&mut scaled(c));
-            (mean(&mut scaled(c).map(|v| (v - m).powi(2))), m)
-        };
-        let moments: Vec<(f64, f64)> = (0..width).into_par_iter().map(moments).collect();
+        let scaled = compressed(values, &unit);
+        let mean = means(&scaled, &|_, v| v);
+        let variance = means(&scaled, &|at, v| (v - mean[at]).powi(2));
         // A deviation at the rounding of the values themselves is no variation.
-        let invert = |(v, m): &(f64, f64)| {
+        let invert = |(v, m): (&f64, &f64)| {
             let deviation = v.sqrt();
             if deviation > 1e-6 * m.abs().max(1e-12) { (1.0 / deviation) as f32 } else { 0.0 }
         };
-        let inverse = moments.iter().map(invert).collect();
-        Ok(ImageScaler {
-            unit,
-            mean: moments.iter().map(|(_, m)| *m as f32).collect(),
-            inverse,
-            components: None,
-            levels: PYRAMID_LEVELS,
-        })
+        let inverse = variance.iter().zip(&mean).map(invert).collect();
+        let mean = mean.iter().map(|m| *m as f32).collect();
+        Ok(ImageScaler { unit, mean, inverse, components: None, levels: PYRAMID_LEVELS })
     }
 
     /// Sets how many vectors a node has that the network mixes, before any components (S-01).
@@ -142,13 +128,11 @@ impl ImageScaler {
     pub fn transform(&self, values: &[f32]) -> Result<Vec<f32>> {
         let width = self.mean.len();
         patients(values, width)?;
-        let scale = |row: &[f32]| -> Vec<f32> {
-            let unit = |at: usize| self.unit.get(at).copied();
-            let value = |(at, &v): (usize, &f32)| unit(at).map_or(v, |u| compress(v, u));
-            let values = row.iter().enumerate().map(value);
-            values.zip(&self.mean).zip(&self.inverse).map(|((v, m), i)| (v - m) * i).collect()
-        };
-        let scaled: Vec<f32> = values.chunks(width).flat_map(scale).collect();
+        let mut scaled = compressed(values, &self.unit).into_owned();
+        scaled.par_chunks_mut(width).for_each(|row| {
+            let fitted = self.mean.iter().zip(&self.inverse);
+            row.iter_mut().zip(fitted).for_each(|(v, (m, i))| *v = (*v - m) * i);
+        });
         Ok(match &self.components {
             Some(components) => components.transform(&scaled),
             None => scaled,
@@ -161,11 +145,6 @@ impl ImageScaler {
             Some(components) => NODES * components.count(),
             None => self.mean.len() / (NODES * self.levels),
         }
-    }
-
-    /// Vectors of a node that the network mixes.
-    pub(crate) fn levels(&self) -> usize {
-        self.levels
     }
 
     /// Units of the logarithm (empty without one), means, inverse deviations and axes of the components (empty
@@ -193,8 +172,39 @@ impl ImageScaler {
     }
 }
 
-fn compress(value: f32, unit: f32) -> f32 {
-    if unit > 0.0 { (value / unit).max(0.0).ln_1p() } else { 0.0 }
+/// The mean of what `of` makes of a column's values, over those patients who have the column's node.
+fn node_means(
+    values: &[f32],
+    width: usize,
+    patients: &[Vec<usize>; NODES],
+    of: impl Fn(usize, f64) -> f64 + Sync,
+) -> Vec<f64> {
+    let start = |node: usize| (node * width).div_ceil(NODES);
+    let of_node = |node: usize| {
+        let columns = start(node)..start(node + 1);
+        let mut sums = vec![0.0; columns.len()];
+        // Patient by patient, as the values lie in memory.
+        for &p in &patients[node] {
+            let own = values[p * width..][columns.clone()].iter().zip(columns.clone());
+            sums.iter_mut().zip(own).for_each(|(sum, (&v, at))| *sum += of(at, f64::from(v)));
+        }
+        let n = patients[node].len().max(1) as f64;
+        sums.into_iter().map(move |sum| sum / n)
+    };
+    (0..NODES).into_par_iter().flat_map_iter(of_node).collect()
+}
+
+/// Rows of values as `ln(1 + v / unit)`, or as they are without units.
+fn compressed<'a>(values: &'a [f32], unit: &[f32]) -> Cow<'a, [f32]> {
+    if unit.is_empty() {
+        return values.into();
+    }
+    let compress = |(&v, &unit): (&f32, &f32)| if unit > 0.0 { (v / unit).max(0.0).ln_1p() } else { 0.0 };
+    values
+        .par_chunks(unit.len())
+        .flat_map_iter(|row| row.iter().zip(unit).map(compress))
+        .collect::<Vec<_>>()
+        .into()
 }
 
 fn patients(values: &[f32], width: usize) -> Result<usize> {

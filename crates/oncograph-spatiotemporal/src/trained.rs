@@ -1,4 +1,3 @@
-use crate::intensities::IntensityScaler;
 use crate::{
     CtFeatures, ImageScaler, NodeSubset, Result, Stg, StgConfig, StgInputs, StgOutput, StgPipeline,
     TimePrediction, TimeScale, predict,
@@ -34,8 +33,6 @@ pub struct TrainedStg {
 struct Description {
     model: StgConfig,
     pipeline: TabularPipeline,
-    #[serde(default)]
-    intensities: Option<IntensityScaler>,
     scales: [TimeScale; 2],
     training: Vec<[FollowUp; 2]>,
     training_outputs: [Vec<f64>; 2],
@@ -94,7 +91,7 @@ impl TrainedStg {
     /// # Errors
     /// An error of candle, or numbers that JSON cannot hold.
     pub fn to_bytes(&self) -> Result<(Vec<u8>, Vec<u8>)> {
-        let (tabular, scaler, intensities) = self.pipeline.parts();
+        let (tabular, scaler) = self.pipeline.parts();
         let mut tensors: HashMap<String, Tensor> =
             self.store.snapshot()?.into_iter().map(|(n, t)| (format!("network/{n}"), t)).collect();
         if let Some(scaler) = scaler {
@@ -105,7 +102,6 @@ impl TrainedStg {
         let description = Description {
             model: self.network.config().clone(),
             pipeline: tabular.clone(),
-            intensities: intensities.cloned(),
             scales: self.scales,
             training: self.training.clone(),
             training_outputs: self.training_outputs.clone(),
@@ -134,7 +130,7 @@ impl TrainedStg {
         let own = tensors.into_iter().filter_map(|(n, t)| Some((n.strip_prefix("network/")?.to_string(), t)));
         store.restore(&own.collect()).map_err(|e| AtFile::new(path, e))?;
         Ok(TrainedStg {
-            pipeline: StgPipeline::from_parts(description.pipeline, scaler, description.intensities, nodes),
+            pipeline: StgPipeline::from_parts(description.pipeline, scaler, nodes),
             network,
             store,
             scales: description.scales,

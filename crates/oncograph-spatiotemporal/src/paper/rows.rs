@@ -2,7 +2,7 @@ use super::published::{
     EARLY, GAT, GCN, LATE, PLUS_DECOUPLING, PLUS_FUSION, PLUS_GNN, PLUS_RECONSTRUCTION, Published, R2PLUS1D,
     SELF_BUILT, SINGLE, STG,
 };
-use crate::{Architecture, Backbone, GnnKind, NodeSubset, StgSystemConfig};
+use crate::{Architecture, Backbone, GnnKind, LossConfig, NodeSubset, StgSystemConfig};
 use serde::{Deserialize, Serialize};
 
 /// A table of the paper whose rows can be run.
@@ -38,6 +38,17 @@ enum Variant {
     Backbone(Backbone),
     Network { architecture: Architecture, nodes: NodeSubset, contrast: bool },
     EarlyFusion,
+}
+
+impl Variant {
+    /// Whether views are compared, in the network of the row.
+    fn has_contrast(self) -> bool {
+        match self {
+            Variant::Convolution(_) | Variant::Backbone(_) => true,
+            Variant::Network { contrast, .. } => contrast,
+            Variant::EarlyFusion => false,
+        }
+    }
 }
 
 /// What a row is run by.
@@ -151,17 +162,18 @@ impl PaperRow {
                 config.training.loss.contrast = None;
                 return RowModel::EarlyFusion(config);
             }
-            Variant::Network { architecture, nodes, contrast } => {
+            Variant::Network { architecture, nodes, .. } => {
                 if architecture != base.model.architecture {
                     let preset = StgSystemConfig::with_architecture(base.preset, architecture);
                     config.model = preset.model.gnn(base.model.gnn);
                 }
                 config.model.nodes = nodes;
-                if !contrast {
-                    config.training.loss.contrast = None;
-                }
             }
         }
+        let loss = &mut config.training.loss;
+        // The published model has it, whatever the configuration.
+        let published = loss.contrast.or(LossConfig::default().contrast);
+        loss.contrast = published.filter(|_| self.variant.has_contrast());
         RowModel::Stg(config)
     }
 }

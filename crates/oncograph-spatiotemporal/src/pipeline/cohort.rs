@@ -2,8 +2,7 @@ use super::encoder_settings::EncoderSettings;
 use super::feature_file::FeatureFile;
 use super::inputs::fit_covariates;
 use super::{CtEncoder, CtFeatures, STG_TASKS, prepare_images};
-use crate::intensities::{intensity_columns, with_intensities};
-use crate::mask_numbers::with_mask_numbers;
+use crate::image_numbers::{image_number_columns, image_numbers, with_image_numbers};
 use crate::{Error, MASK_NUMBERS, PreparedImages, Result, StgSystemConfig};
 use oncograph_core::{Argument, FollowUp, Seed, Table};
 use oncograph_datasets::crlm::{CrlmCohort, Endpoint, SubjectFiles};
@@ -232,20 +231,23 @@ impl StgCohort {
         self.images.as_ref().map(|i| i.as_slice())
     }
 
-    /// The columns of the [`MASK_NUMBERS`] that a tenth of the patients or more have: those that baselines are given behind
+    /// Numbers of the images that no network made and a tenth of the patients or more have: those that baselines are given behind
     /// the clinical covariates. None without images.
-    pub fn mask_numbers(&self) -> Vec<&'static str> {
-        let images = self.images().unwrap_or_default();
-        let known = |n: &usize| images.iter().filter(|p| p.numbers[*n].is_some()).count();
-        let enough = |n: &usize| known(n) > 0 && 10 * known(n) >= images.len();
-        (0..MASK_NUMBERS.len()).filter(enough).map(|n| MASK_NUMBERS[n]).collect()
+    fn image_numbers(&self) -> Vec<String> {
+        let images: Vec<_> = self.images().unwrap_or_default().iter().map(image_numbers).collect();
+        let known = |at: usize| images.iter().filter(|numbers| numbers[at].is_some()).count();
+        let enough = |at: usize| known(at) > 0 && 10 * known(at) >= images.len();
+        image_number_columns().into_iter().enumerate().filter(|(at, _)| enough(*at)).map(|(_, c)| c).collect()
+    }
+
+    /// The columns of the [`MASK_NUMBERS`] that baselines are given: those that a tenth of the patients or more have.
+    pub fn mask_numbers(&self) -> Vec<String> {
+        self.image_numbers().into_iter().filter(|c| MASK_NUMBERS.contains(&c.as_str())).collect()
     }
 
     /// The columns of the structures' mean and deviation in HU, by the same rule.
     pub fn intensities(&self) -> Vec<String> {
-        let images = self.images().unwrap_or_default();
-        let enough = |at: usize| 10 * images.iter().filter(|p| !p.empty[at / 2]).count() > images.len();
-        intensity_columns().into_iter().enumerate().filter(|(at, _)| enough(*at)).map(|(_, c)| c).collect()
+        self.image_numbers().into_iter().filter(|c| !MASK_NUMBERS.contains(&c.as_str())).collect()
     }
 
     /// The image features of some patients.
@@ -315,11 +317,10 @@ impl Cohort for StgCohort {
     }
 
     fn design(&self, train: &[usize]) -> oncograph_study::Result<Matrix> {
-        let columns = self.mask_numbers();
+        let columns = self.image_numbers();
         let measured = self.images().map(|images| {
             let images: Vec<&CtFeatures> = images.iter().collect();
-            let numbers = with_mask_numbers(&self.clinical, &images, |n| columns.contains(&MASK_NUMBERS[n]))?;
-            with_intensities(&numbers, &images, &self.intensities())
+            with_image_numbers(&self.clinical, &images, |name| columns.iter().any(|c| c == name))
         });
         let measured = measured.transpose()?;
         let all = measured.as_ref().unwrap_or(&self.clinical);
@@ -341,10 +342,7 @@ impl Cohort for StgCohort {
             patient.centroids.as_flattened().iter().for_each(|v| {
                 hash.update(&v.to_le_bytes());
             });
-            patient.intensities.as_flattened().iter().for_each(|v| {
-                hash.update(&v.to_le_bytes());
-            });
-            patient.numbers.iter().for_each(|v| {
+            image_numbers(patient).iter().for_each(|v| {
                 hash.update(&v.unwrap_or(f64::NAN).to_le_bytes());
             });
         }
@@ -364,8 +362,8 @@ impl DisturbInputs for StgCohort {
         if let Some(images) = images.as_mut().map(Arc::make_mut) {
             for &row in rows {
                 images[row].numbers = images[row].numbers.map(|n| n.map(other));
-                images[row].intensities =
-                    images[row].intensities.map(|numbers| numbers.map(|v| 3.0 * v + 7.0));
+                let other = |numbers: [f32; 2]| numbers.map(|v| 3.0 * v + 7.0);
+                images[row].intensities = images[row].intensities.map(|numbers| numbers.map(other));
             }
         }
         let (ids, columns) = (self.clinical.ids().to_vec(), self.clinical.columns().to_vec());

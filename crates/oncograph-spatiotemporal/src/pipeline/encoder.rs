@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// Changes with every change to what is computed here.
-pub(super) const VERSION: &str = "stg_crlm image features 3";
+pub(super) const VERSION: &str = "stg_crlm image features 4";
 
 /// The features of one patient's image nodes.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,8 +30,8 @@ pub struct CtFeatures {
     pub kept: [Option<f32>; 5],
     /// The [`MASK_NUMBERS`](crate::MASK_NUMBERS).
     pub numbers: [Option<f64>; 4],
-    /// The mean and the standard deviation in HU of each structure's voxels, as they were scanned; 0 where it is missing.
-    pub intensities: [[f32; 2]; 5],
+    /// The mean and the standard deviation in HU of each structure's voxels, as they were scanned; `None` where it is missing.
+    pub intensities: [Option<[f32; 2]>; 5],
 }
 
 /// Two frozen backbones, one for masked organs and one for the CT node (S-04), with the preprocessing before them.
@@ -245,18 +245,19 @@ fn files(subject: &SubjectFiles) -> Result<Vec<PathBuf>> {
     }
 }
 
-/// What stands in a file for the share of a structure that was not segmented.
+/// What stands in a file for the share, or for the deviation in HU, of a structure that was not segmented.
 const NOT_SEGMENTED: f32 = -1.0;
 
 pub(super) fn to_arrays(features: &CtFeatures, levels: usize, width: usize) -> Result<Features> {
     let empty = features.empty.iter().map(|&e| f32::from(u8::from(e))).collect();
+    let intensities = features.intensities.map(|numbers| numbers.unwrap_or([0.0, NOT_SEGMENTED]));
     Ok(Features::new()
         .array("features", &[6, levels, width], features.values.clone())?
         .array("centroids", &[5, 3], features.centroids.as_flattened().to_vec())?
         .array("empty", &[5], empty)?
         .array("kept", &[5], features.kept.map(|kept| kept.unwrap_or(NOT_SEGMENTED)).to_vec())?
         .array("numbers", &[4], features.numbers.map(|n| n.map_or(NOT_SEGMENTED, |n| n as f32)).to_vec())?
-        .array("intensities", &[5, 2], features.intensities.as_flattened().to_vec())?
+        .array("intensities", &[5, 2], intensities.as_flattened().to_vec())?
         .text("nodes", ANATOMY.join(", ")))
 }
 
@@ -265,15 +266,16 @@ pub(super) fn from_arrays(stored: &Features) -> Option<CtFeatures> {
     let (centroids, empty) = (array("centroids")?, array("empty")?);
     let kept: [f32; 5] = array("kept")?.try_into().ok()?;
     let numbers: [f32; 4] = array("numbers")?.try_into().ok()?;
+    let mut intensities = [[0f32; 2]; 5];
+    intensities.as_flattened_mut().copy_from_slice(array("intensities")?.get(..10)?);
     let mut features = CtFeatures {
         values: array("features")?,
         centroids: [[0.0; 3]; 5],
         empty: [false; 5],
         kept: kept.map(|kept| (kept != NOT_SEGMENTED).then_some(kept)),
         numbers: numbers.map(|n| (n != NOT_SEGMENTED).then_some(f64::from(n))),
-        intensities: [[0.0; 2]; 5],
+        intensities: std::array::from_fn(|s| (intensities[s][1] >= 0.0).then_some(intensities[s])),
     };
-    features.intensities.as_flattened_mut().copy_from_slice(array("intensities")?.get(..10)?);
     features.centroids.as_flattened_mut().copy_from_slice(centroids.get(..15)?);
     features.empty.iter_mut().zip(&empty).for_each(|(e, v)| *e = *v != 0.0);
     Some(features)
@@ -301,7 +303,7 @@ mod tests {
             empty,
             kept: [Some(1.0); 5],
             numbers: [None; 4],
-            intensities: [[0.0; 2]; 5],
+            intensities: [None; 5],
         }
     }
 

@@ -144,7 +144,7 @@ mod tests {
             empty: [p == 1, false, false, true, false],
             kept: [None, Some(1.0), Some(0.5), None, Some(0.0)],
             numbers: [Some(12.5), None, Some(0.0), Some(f64::from(0.1_f32))],
-            intensities: [[p as f32, 0.5]; 5],
+            intensities: [Some([p as f32 - 1.0, 0.5]), None, Some([-0.0, 0.0]), None, Some([-90.0, 1e-3])],
         }
     }
 

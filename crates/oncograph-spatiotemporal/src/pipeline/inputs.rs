@@ -1,8 +1,7 @@
 use super::CtFeatures;
 use crate::features::NODES;
-use crate::intensities::IntensityScaler;
-use crate::mask_numbers::with_mask_numbers;
-use crate::{Error, ImageScaler, MASK_NUMBERS, NodeSubset, NodeTable, Result, StgSystemConfig};
+use crate::image_numbers::{image_number_columns, image_numbers, with_image_numbers};
+use crate::{Error, ImageScaler, NodeSubset, NodeTable, Result, StgSystemConfig};
 use candle_core::Device;
 use oncograph_core::Table;
 use oncograph_datasets::scaler::{PipelineConfig, TabularPipeline};
@@ -14,7 +13,6 @@ use oncograph_graph::HeteroGraph;
 pub struct StgPipeline {
     tabular: TabularPipeline,
     images: Option<ImageScaler>,
-    intensities: Option<IntensityScaler>,
     nodes: NodeSubset,
 }
 
@@ -39,17 +37,18 @@ impl StgPipeline {
         train: &[usize],
         config: &StgSystemConfig,
     ) -> Result<Self> {
-        let joined = match images {
-            Some(images) if config.mask_numbers => {
-                // Of a structure that nobody has there is nothing to learn.
-                let known = |n: usize| train.iter().any(|&p| images[p].numbers[n].is_some());
-                Some(with_mask_numbers(clinical, images, known)?)
-            }
-            _ => None,
-        };
+        let joined = images.map(|images| {
+            // Of what nobody has there is nothing to learn.
+            let known: Vec<_> = train.iter().map(|&p| image_numbers(images[p])).collect();
+            let names = image_number_columns();
+            let known =
+                |name: &str| known.iter().any(|p| names.iter().zip(p).any(|(n, v)| n == name && v.is_some()));
+            with_image_numbers(clinical, images, |name| config.is_covariate(name) && known(name))
+        });
+        let joined = joined.transpose()?;
         let tabular = fit_covariates(joined.as_ref().unwrap_or(clinical), train, &config.clinical_scaling)?;
         let Some(images) = images else {
-            return Ok(StgPipeline { tabular, images: None, intensities: None, nodes: NodeSubset::All });
+            return Ok(StgPipeline { tabular, images: None, nodes: NodeSubset::All });
         };
         let values = flat(images);
         let there: Vec<[bool; NODES]> = images.iter().map(|p| nodes_of(p)).collect();
@@ -58,22 +57,20 @@ impl StgPipeline {
         if let Some(count) = config.image_scaling.components {
             scaler = scaler.with_components(&values, &there, train, count)?;
         }
-        let intensities = config.image_scaling.intensities.then(|| IntensityScaler::fit(images, train));
-        Ok(StgPipeline { tabular, images: Some(scaler), intensities, nodes: config.model.nodes })
+        Ok(StgPipeline { tabular, images: Some(scaler), nodes: config.model.nodes })
     }
 
     /// From parts that were fitted elsewhere.
     pub(crate) fn from_parts(
         tabular: TabularPipeline,
         images: Option<ImageScaler>,
-        intensities: Option<IntensityScaler>,
         nodes: NodeSubset,
     ) -> Self {
-        StgPipeline { tabular, images, intensities, nodes }
+        StgPipeline { tabular, images, nodes }
     }
 
-    pub(crate) fn parts(&self) -> (&TabularPipeline, Option<&ImageScaler>, Option<&IntensityScaler>) {
-        (&self.tabular, self.images.as_ref(), self.intensities.as_ref())
+    pub(crate) fn parts(&self) -> (&TabularPipeline, Option<&ImageScaler>) {
+        (&self.tabular, self.images.as_ref())
     }
 
     /// Whether it was fitted with images: then it needs those of every patient.
@@ -92,8 +89,7 @@ impl StgPipeline {
 
     /// How many features each image node has; `None` without images.
     pub fn features(&self) -> Option<usize> {
-        let more = if self.intensities.is_some() { IntensityScaler::WIDTH } else { 0 };
-        self.images.as_ref().map(|images| images.features() + more)
+        self.images.as_ref().map(ImageScaler::features)
     }
 
     /// The covariates of patients, imputed and scaled, row by row: what a network without images is given.
@@ -103,14 +99,6 @@ impl StgPipeline {
     pub fn covariates_of(&self, clinical: &Table) -> Result<Vec<Vec<f32>>> {
         let (rows, width) = (self.tabular.transform(clinical)?.to_f32(), self.covariates());
         Ok(rows.chunks(width).map(<[f32]>::to_vec).collect())
-    }
-
-    fn image_values(&self, scaler: &ImageScaler, images: &[&CtFeatures]) -> Result<Vec<f32>> {
-        let values = scaler.transform(&flat(images))?;
-        Ok(match &self.intensities {
-            Some(intensities) => intensities.beside(&values, images, scaler.levels()),
-            None => values,
-        })
     }
 
     /// Applies it to patients, those of the cohort that it was fitted on or any others.
@@ -130,11 +118,11 @@ impl StgPipeline {
             (Some(_), Some(images)) => return Err(Error::input("images", clinical.len(), images.len())),
         };
         let joined = match images {
-            Some((_, images)) => Some(with_mask_numbers(clinical, images, |n| self.has(MASK_NUMBERS[n]))?),
+            Some((_, images)) => Some(with_image_numbers(clinical, images, |name| self.has(name))?),
             None => None,
         };
         let rows = self.tabular.transform(joined.as_ref().unwrap_or(clinical))?.to_f32();
-        let values = images.map(|(scaler, images)| self.image_values(scaler, images)).transpose()?;
+        let values = images.map(|(scaler, images)| scaler.transform(&flat(images))).transpose()?;
         let width = self.features().unwrap_or(0);
         let table = NodeTable::new(values, width, rows, self.covariates(), device)?;
         let graph = |p: usize| match images {
@@ -177,7 +165,7 @@ mod tests {
 
     fn config(norm: FeatureNorm, components: Option<usize>) -> StgSystemConfig {
         StgSystemConfig {
-            image_scaling: ImageScalerConfig { norm, components, intensities: false },
+            image_scaling: ImageScalerConfig { norm, components },
             ..StgSystemConfig::new(StgPreset::Clinical)
         }
     }
@@ -191,7 +179,7 @@ mod tests {
             empty: [false; 5],
             kept: [Some(1.0); 5],
             numbers: [Some(p as f64), Some(1.0), (p != 3).then_some(2.0 * p as f64), Some(0.5)],
-            intensities: [[(p * p % 5) as f32, 3.0]; 5],
+            intensities: [Some([(p * p % 5) as f32, 3.0]); 5],
         };
         let table = Table::numbered(columns, (0..n).map(row).collect()).unwrap();
         (table, (0..n).map(features).collect())
@@ -243,13 +231,31 @@ mod tests {
         );
     }
 
+    /// Each kind of number joins the covariates by its option, with a flag where some of the training patients lack it.
+    #[test]
+    fn numbers_of_images_are_covariates_by_option() {
+        let (table, mut images) = patients(7);
+        images.iter_mut().for_each(|p| p.intensities[2] = None);
+        let all: Vec<&CtFeatures> = images.iter().collect();
+        let covariates = |mask_numbers, intensities| {
+            let config = StgSystemConfig { mask_numbers, intensities, ..config(FeatureNorm::ZScore, None) };
+            StgPipeline::fit(&table, Some(&all), &[0, 1, 2, 3], &config).unwrap().covariates()
+        };
+        let plain = 3;
+        assert_eq!(covariates(false, false), plain);
+        assert_eq!(covariates(true, false), plain + 4 + 1);
+        // Of a structure that nobody has there are none.
+        assert_eq!(covariates(false, true), plain + 8);
+        assert_eq!(covariates(true, true), plain + 5 + 8);
+    }
+
     #[test]
     fn images_are_asked_for_where_they_were_fitted() {
         let (table, images) = patients(7);
         let config = config(FeatureNorm::ZScore, None);
         let all: Vec<&CtFeatures> = images.iter().collect();
         let pipeline = StgPipeline::fit(&table, Some(&all), &[0, 1, 2, 3], &config).unwrap();
-        assert_eq!((pipeline.features(), pipeline.covariates()), (Some(4), 3 + 5));
+        assert_eq!(pipeline.features(), Some(4));
         let error = |images| pipeline.apply(&table, images, &Device::Cpu).unwrap_err().to_string();
         assert_eq!(error(None), "images: expected those of every patient, got none");
         assert_eq!(error(Some(&all[1..])), "images: expected 7, got 6");
