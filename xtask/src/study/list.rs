@@ -1,6 +1,6 @@
 //! What the page of results shows, block by block.
 
-use super::claim::Claim::{self, Above, AtLeast, AtMost};
+use super::claim::Claim::{self, Above, AtLeast, AtMost, Between};
 
 /// A block of the page: some runs of one program, tables of their metrics and what is claimed of them.
 pub struct Block {
@@ -12,6 +12,9 @@ pub struct Block {
     pub options: &'static str,
     /// The options of each run; the first column of the tables where there are several.
     pub runs: &'static [&'static str],
+    /// The seeds with which each run is repeated: tables have the mean over them, the smallest and the largest value. None: each
+    /// run once, with its intervals.
+    pub seeds: &'static [u64],
     /// Where a run writes, if not into a folder of the program's name.
     pub folder: Option<&'static str>,
     /// Files of the folder of real data without which the block is skipped.
@@ -22,11 +25,23 @@ pub struct Block {
     pub claims: &'static [Claim],
 }
 
+impl Block {
+    /// Every run by its own options, and its seed where each is repeated.
+    pub fn all_runs(&self) -> Vec<(&'static str, Option<u64>)> {
+        let seeds: Vec<Option<u64>> = match self.seeds {
+            [] => vec![None],
+            seeds => seeds.iter().copied().map(Some).collect(),
+        };
+        self.runs.iter().flat_map(|run| seeds.iter().map(move |seed| (*run, *seed))).collect()
+    }
+}
+
 const BLOCK: Block = Block {
     name: "",
     program: "",
     options: "",
     runs: &[""],
+    seeds: &[],
     folder: None,
     needs: &[],
     tables: &[],
@@ -105,6 +120,21 @@ const PHANTOM_OMICS: &[Column] = &[
 const UCSF: &str = "glioma/UCSF-PDGM-metadata_v2.csv";
 const CECCARELLI: &str = "glioma/tcga_lgg_gbm_subtype_ceccarelli2016.csv";
 
+/// What a segmentation gives for nothing, beside the covariates.
+const COX_MASKS: &str = "Cox, covariates and mask numbers";
+const ALL_BUT_INTERACTION: &str = "--signals shape,density,texture,covariates";
+const MASKS_SAY_ALL: &str = "--signals shape,covariates";
+const MASKS_SAY_NOTHING: &str = "--signals density,texture";
+const COVARIATES_ALONE: &str = "--signals covariates";
+const INTERACTION: &str = "--signals interaction";
+const RANKED: &[&str] = &["stg", "stg_without_images", COX_MASKS, COX_HU, "random survival forest"];
+const SIGNALS: &[Table] = &[Table {
+    caption: "C-index within folds, the mean over the seeds (smallest to largest)",
+    part: "",
+    columns: &[Metric("recurrence", "C-index"), Metric("survival", "C-index")],
+    models: RANKED,
+}];
+
 /// What the images of the phantom hold beyond the masks.
 const COX_HU: &str = "Cox, covariates, mask numbers and intensities";
 
@@ -120,8 +150,30 @@ pub const BLOCKS: &[Block] = &[
             Above("survival", "C-index", "stg", "stg_without_images", 0.02),
             Above("recurrence", "C-index", "stg", "constant", 0.1),
             Above("survival", "C-index", "stg", "constant", 0.1),
-            Above("recurrence", "C-index", COX_HU, "Cox, covariates and mask numbers", 0.02),
-            Above("survival", "C-index", COX_HU, "Cox, covariates and mask numbers", 0.02),
+            Above("recurrence", "C-index", COX_HU, COX_MASKS, 0.02),
+            Above("survival", "C-index", COX_HU, COX_MASKS, 0.02),
+        ],
+        ..BLOCK
+    },
+    Block {
+        name: "stg_signals",
+        program: "stg_crlm",
+        runs: &[ALL_BUT_INTERACTION, MASKS_SAY_ALL, MASKS_SAY_NOTHING, COVARIATES_ALONE, INTERACTION],
+        seeds: &[31, 32, 33, 34, 35],
+        tables: SIGNALS,
+        claims: &[
+            Between(ALL_BUT_INTERACTION, "recurrence", "stg", COX_MASKS, 0.02, 1.0),
+            Between(ALL_BUT_INTERACTION, "survival", "stg", COX_MASKS, 0.02, 1.0),
+            Between(ALL_BUT_INTERACTION, "recurrence", "stg", "stg_without_images", 0.05, 1.0),
+            Between(ALL_BUT_INTERACTION, "survival", "stg", "stg_without_images", 0.05, 1.0),
+            Between(MASKS_SAY_ALL, "recurrence", "stg", COX_MASKS, -1.0, 0.01),
+            Between(MASKS_SAY_ALL, "survival", "stg", COX_MASKS, -1.0, 0.01),
+            Between(MASKS_SAY_NOTHING, "recurrence", "stg", COX_MASKS, 0.05, 1.0),
+            Between(MASKS_SAY_NOTHING, "survival", "stg", COX_MASKS, 0.05, 1.0),
+            Between(MASKS_SAY_NOTHING, "recurrence", "stg_without_images", "constant", -0.05, 0.05),
+            Between(MASKS_SAY_NOTHING, "survival", "stg_without_images", "constant", -0.05, 0.05),
+            Between(COVARIATES_ALONE, "recurrence", "stg", "stg_without_images", -1.0, 0.01),
+            Between(COVARIATES_ALONE, "survival", "stg", "stg_without_images", -1.0, 0.01),
         ],
         ..BLOCK
     },

@@ -42,6 +42,8 @@ pub struct Run {
     pub command: String,
     /// Its own options, by which the tables tell the runs of a block apart.
     pub label: String,
+    /// Its seed, where runs with several are one row.
+    pub seed: Option<u64>,
     /// The date on which it began, as the run's folder has it.
     pub date: String,
     /// What it took; none for a run that had ended before.
@@ -103,8 +105,8 @@ fn block_runs(root: &Path, block: &Block, options: &Options) -> Result<Vec<Run>>
         return finished_runs(block, finished);
     }
     let mut runs = vec![];
-    for label in block.runs {
-        let given = [block.options, label].join(" ");
+    for of_block in block.all_runs() {
+        let given = options_of(block, of_block);
         let given = given.split_whitespace().collect::<Vec<_>>();
         println!("{}: {} {}", block.name, block.program, given.join(" "));
         let data = options.data.to_string_lossy();
@@ -116,7 +118,7 @@ fn block_runs(root: &Path, block: &Block, options: &Options) -> Result<Vec<Run>>
         let time = Time { wall: began.elapsed().as_secs_f64(), cpu: cpu()? - before };
         let folders = folders(&out.join(block.folder.unwrap_or(block.program)))?;
         let newest = folders.last().with_context(|| format!("{} left no run", block.program))?;
-        runs.push(read_run(block, label, newest, Some(time))?);
+        runs.push(read_run(block, of_block, newest, Some(time))?);
     }
     Ok(runs)
 }
@@ -124,12 +126,24 @@ fn block_runs(root: &Path, block: &Block, options: &Options) -> Result<Vec<Run>>
 /// The runs of a block that ended before, one for each line of its options, in the order in which they began.
 fn finished_runs(block: &Block, out: &Path) -> Result<Vec<Run>> {
     let folders = folders(&out.join(block.folder.unwrap_or(block.program)))?;
-    let (found, wanted) = (folders.len(), block.runs.len());
+    let all = block.all_runs();
+    let (found, wanted) = (folders.len(), all.len());
     ensure!(found == wanted, "{} holds {found} runs, the block has {wanted}", out.display());
-    block.runs.iter().zip(&folders).map(|(label, folder)| read_run(block, label, folder, None)).collect()
+    all.into_iter().zip(&folders).map(|(of_block, folder)| read_run(block, of_block, folder, None)).collect()
 }
 
-fn read_run(block: &Block, label: &str, folder: &Path, time: Option<Time>) -> Result<Run> {
+/// All options of a run.
+fn options_of(block: &Block, (label, seed): (&str, Option<u64>)) -> String {
+    let seed = seed.map(|seed| format!("--seed {seed}")).unwrap_or_default();
+    [block.options, label, &seed].join(" ")
+}
+
+fn read_run(
+    block: &Block,
+    of_block: (&'static str, Option<u64>),
+    folder: &Path,
+    time: Option<Time>,
+) -> Result<Run> {
     let parts = block.tables.iter().map(|t| t.part).chain(block.claims.iter().map(|c| c.part()));
     let mut metrics = BTreeMap::new();
     for part in parts {
@@ -137,9 +151,11 @@ fn read_run(block: &Block, label: &str, folder: &Path, time: Option<Time>) -> Re
     }
     let date = folder.file_name().and_then(|n| n.to_str()).and_then(|n| n.get(..10));
     let date = date.context("the run's folder has no date for a name")?.to_string();
-    let words = [block.program].into_iter().chain(block.options.split_whitespace());
-    let command = words.chain(label.split_whitespace()).collect::<Vec<_>>().join(" ");
-    Ok(Run { command, label: label.to_string(), date, time, metrics })
+    let given = options_of(block, of_block);
+    let words = [block.program].into_iter().chain(given.split_whitespace());
+    let command = words.collect::<Vec<_>>().join(" ");
+    let (label, seed) = of_block;
+    Ok(Run { command, label: label.to_string(), seed, date, time, metrics })
 }
 
 /// The processor seconds of the programs that have ended so far; 0 where the system does not count them.

@@ -33,18 +33,12 @@ pub fn block(block: &Block, runs: &[Run]) -> Result<(String, bool)> {
     }
     let mut all_hold = true;
     if !block.claims.is_empty() {
-        text.push_str("\nWhat is claimed of each run, with the figures of each in turn:\n\n");
+        let of =
+            if block.seeds.is_empty() { "each run, with the figures of each in turn" } else { "these runs" };
+        let _ = write!(text, "\nWhat is claimed of {of}:\n\n");
     }
     for claim in block.claims {
-        let mut figures = vec![];
-        let mut holds = true;
-        for run in runs {
-            // A row that is not there is no reason to lose the runs.
-            let checked = claim.check(&run.metrics[claim.part()]);
-            let (here, shown) = checked.unwrap_or_else(|error| (false, error.to_string()));
-            figures.push(if here { shown } else { format!("**not** {shown}") });
-            holds &= here;
-        }
+        let (holds, figures) = claim.of_runs(runs);
         let verdict = if holds { "holds" } else { "**does not hold**" };
         let _ = writeln!(text, "- {}: {verdict} ({})", claim.text(), figures.join("; "));
         all_hold &= holds;
@@ -68,8 +62,9 @@ fn table(table: &Table, runs: &[Run]) -> Result<String> {
         Column::Parameters => "parameters".into(),
     }));
     let mut text = format!("| {} |\n|{}\n", header.join(" | "), "---|".repeat(header.len()));
-    for run in runs {
-        let metrics = &run.metrics[table.part];
+    for seeds in runs.chunk_by(|a, b| a.seed.is_some() && a.label == b.label) {
+        let (run, of_seeds) = (&seeds[0], seeds.iter().map(|r| &r.metrics[table.part]).collect::<Vec<_>>());
+        let metrics = of_seeds[0];
         let models = metrics.models();
         for wanted in table.models {
             ensure!(models.contains(wanted), "no model {wanted}");
@@ -80,7 +75,10 @@ fn table(table: &Table, runs: &[Run]) -> Result<String> {
             // A vector's name, `<u^T,u^B>`, would be read as a tag.
             let name = model.replace('<', "&lt;").replace('|', "&#124;");
             cells.push(if trivial { format!("**{name}**") } else { name });
-            cells.extend(table.columns.iter().map(|column| cell(metrics, model, column)));
+            cells.extend(table.columns.iter().map(|column| match of_seeds.as_slice() {
+                [one] => cell(one, model, column),
+                several => over_seeds(several, model, column),
+            }));
             let _ = writeln!(text, "| {} |", cells.join(" | "));
         }
     }
@@ -109,6 +107,17 @@ fn cell(metrics: &Metrics, model: &str, column: &Column) -> String {
             lead.map_or_else(String::new, |(v, low, high)| interval(v, low, high, 3))
         }
     }
+}
+
+/// The mean over seeds, the smallest and the largest value.
+fn over_seeds(runs: &[&Metrics], model: &str, column: &Column) -> String {
+    let Column::Metric(task, metric) = column else { return String::new() };
+    let values: Vec<f64> = runs.iter().filter_map(|m| m.value(model, task, metric).ok()).collect();
+    if values.len() < runs.len() {
+        return String::new();
+    }
+    let (low, high) = values.iter().fold((f64::MAX, f64::MIN), |(l, h), v| (l.min(*v), h.max(*v)));
+    interval(values.iter().sum::<f64>() / values.len() as f64, low, high, 3)
 }
 
 /// `0.701 (0.650 to 0.752)`.
