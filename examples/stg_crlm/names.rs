@@ -2,6 +2,7 @@
 
 use crate::{PERMUTED, STG, WITHOUT_IMAGES};
 use oncograph_datasets::crlm::FeatureSet;
+use oncograph_spatiotemporal::InputKind;
 
 /// Models whose name in files is no name for a page.
 pub const MODELS: [(&str, &str); 3] =
@@ -40,11 +41,39 @@ pub fn covariate(column: &str) -> String {
         "extrahep_disease" => "extrahepatic disease",
         "chemo_before_liver_resection" => "chemotherapy before resection",
         "preoperative_pve" => "portal vein embolisation",
+        "tumour_volume_ml" => "tumour volume (ml)",
+        "tumour_count" => "number of tumours",
+        "tumour_diameter_cm" => "largest tumour diameter (cm)",
+        "remnant_share" => "share of the liver that remains",
         "steatosis_yesno" => "steatosis",
         "presence_sinusoidal_dilata" => "sinusoidal dilatation",
         other => return other.replace("_yesno", "").replace('_', " "),
     };
     known.to_string()
+}
+
+/// An input of the network.
+pub fn input(name: &str, kind: InputKind) -> String {
+    match kind {
+        InputKind::Image => format!("{name} (image)"),
+        _ => covariate(name),
+    }
+}
+
+pub fn kind(kind: InputKind) -> &'static str {
+    match kind {
+        InputKind::Covariate => "covariate",
+        InputKind::MaskNumber => "mask number",
+        InputKind::Image => "image",
+    }
+}
+
+pub fn kinds(kind: InputKind) -> &'static str {
+    match kind {
+        InputKind::Covariate => "covariates",
+        InputKind::MaskNumber => "numbers of the masks",
+        InputKind::Image => "images",
+    }
 }
 
 /// A code of a column.
