@@ -2,6 +2,7 @@
 
 mod baselines;
 mod cli;
+mod explanation;
 mod names;
 mod predict;
 mod predictions;
@@ -12,13 +13,14 @@ use cli::{Args, RunConfig};
 use oncograph_core::Seed;
 use oncograph_datasets::crlm::{CrlmCohort, FeatureSet};
 use oncograph_spatiotemporal::{
-    CtEncoder, StgBundleParts, StgCohort, StgSystem, parameter_table, stg_model_card, write_stg_bundle,
+    CtEncoder, StgBundleParts, StgCohort, StgSystem, parameter_table, stg_model_card, write_attributions,
+    write_stg_bundle,
 };
 use oncograph_study::cli::{
     StudyProgress, device, in_precision, one_thread_per_tensor, open_run, parse, program, progress_bar,
     stop_on_ctrl_c, workers,
 };
-use oncograph_study::{LeakageAudit, ScoreOptions, Study};
+use oncograph_study::{Cohort, LeakageAudit, ScoreOptions, Study};
 use oncograph_train::{RunDir, StopFlag};
 // Its allocator keeps the big blocks of a training step for the next one.
 use allocator as _;
@@ -98,6 +100,7 @@ fn study(args: &Args, config: &RunConfig, run: &RunDir, stop: &StopFlag) -> anyh
     scores.write_metrics(&run.file("metrics.csv"))?;
     results.write_predictions(&cohort, &run.file("predictions.csv"))?;
     results.write_patients(&cohort, &run.file("patients.csv"))?;
+    write_attributions(&results, cohort.ids(), main, &run.file("attributions.csv"))?;
     let card = stg_model_card(system, &cohort, &scores, main);
     let parts =
         StgBundleParts { config: system, seed, cohort: &cohort, results: &results, model: main, card: &card };

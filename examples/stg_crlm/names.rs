@@ -2,6 +2,7 @@
 
 use crate::{PERMUTED, STG, WITHOUT_IMAGES};
 use oncograph_datasets::crlm::FeatureSet;
+use oncograph_spatiotemporal::InputKind;
 
 /// Models whose name in files is no name for a page.
 pub const MODELS: [(&str, &str); 3] =
@@ -57,6 +58,32 @@ fn measured(column: &str) -> Option<String> {
         |structure: &str, what: &str| format!("{} ({what} of its voxels, HU)", structure.replace('_', " "));
     let mean = column.strip_suffix("_hu").map(|structure| words(structure, "mean"));
     mean.or_else(|| column.strip_suffix("_hu_sd").map(|structure| words(structure, "standard deviation")))
+}
+
+/// An input of the network.
+pub fn input(name: &str, kind: InputKind) -> String {
+    match kind {
+        InputKind::Image => format!("{name} (image)"),
+        _ => covariate(name),
+    }
+}
+
+pub fn kind(kind: InputKind) -> &'static str {
+    match kind {
+        InputKind::Covariate => "covariate",
+        InputKind::MaskNumber => "mask number",
+        InputKind::Intensity => "intensity",
+        InputKind::Image => "image",
+    }
+}
+
+pub fn kinds(kind: InputKind) -> &'static str {
+    match kind {
+        InputKind::Covariate => "covariates",
+        InputKind::MaskNumber => "numbers of the masks",
+        InputKind::Intensity => "intensities in HU",
+        InputKind::Image => "images",
+    }
 }
 
 /// A code of a column.

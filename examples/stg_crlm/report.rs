@@ -2,7 +2,7 @@
 
 use crate::baselines::COX;
 use crate::cli::RunConfig;
-use crate::{PERMUTED, STG, WITHOUT_IMAGES, names};
+use crate::{PERMUTED, STG, WITHOUT_IMAGES, explanation, names};
 use names::endpoint;
 use oncograph_datasets::scaler::ScalerKind;
 use oncograph_report::chart::{LearningCurve, learning_curves, scatter};
@@ -131,12 +131,18 @@ pub fn write(
     report = report.try_section("Subgroups", |s| subgroups(s, cohort, found))?;
     for task in STG_TASKS {
         report = report.section(endpoint(task), |s| {
-            s.columns(|s| figures(s, (results, cohort), main, task));
+            s.columns(|s| {
+                figures(s, (results, cohort), main, task);
+                explanation::trajectories(s, (results, cohort), main, task);
+            });
+            s.paragraph(explanation::STEPS);
         });
     }
     report = report.section("Training", |s| {
         s.figure_or_reason("Learning curves", learning_curve(results, main));
     });
+    report = report
+        .try_section("What the risk depends on", |s| explanation::attributions(s, config, results, main))?;
     if cohort.has_images() {
         let lost = missing_nodes(results, main)?.score(cohort, &ScoreOptions::default().replicates(FEWER))?;
         let occluded =

@@ -49,6 +49,9 @@ pub enum Error {
     /// An error of the study that the system is trained in.
     #[error("{0}")]
     Study(#[source] Box<oncograph_study::Error>),
+    /// An error of an explanation.
+    #[error(transparent)]
+    Explain(Box<oncograph_explain::Error>),
     /// An error of a bundle or of a clinical report.
     #[error(transparent)]
     Deploy(#[from] oncograph_deploy::Error),
@@ -123,6 +126,12 @@ impl Error {
 impl From<oncograph_datasets::Error> for Error {
     fn from(error: oncograph_datasets::Error) -> Self {
         Error::Datasets(Box::new(error))
+    }
+}
+
+impl From<oncograph_explain::Error> for Error {
+    fn from(error: oncograph_explain::Error) -> Self {
+        Error::Explain(Box::new(error))
     }
 }
 

@@ -12,7 +12,8 @@
 //! - [`StgSystem`]: all of this for [`oncograph_study::Study`].
 //! - [`PaperTable`]: the rows of the paper's tables as configurations, beside the published numbers; [`audit_tables`]: what those
 //!   numbers allow; [`EarlyFusion`]: the one row that is no graph network.
-//! - [`missing_nodes`], [`occlusions`]: results of a finished study with a part of the inputs missing.
+//! - [`missing_nodes`], [`occlusions`]: results of a finished study with a part of the inputs missing; [`attribution_summary`]: what
+//!   its risks depend on; [`risk_by_step`]: how they go over the steps.
 //! - [`write_stg_bundle`] and [`StgPredictor`]: a finished study as a folder that predicts new patients by itself.
 //!
 //! The single steps, for use in other programs: [`preprocess`] (CT and masks to the encoder's inputs), [`image_features`] (from
@@ -28,6 +29,7 @@
 pub mod decisions {}
 
 mod assemble;
+mod attribution;
 mod augment;
 mod batch_nodes;
 mod bundle;
@@ -39,6 +41,7 @@ mod error;
 mod features;
 mod figures;
 mod image_numbers;
+mod importance;
 mod intensities;
 mod learner;
 mod mask_numbers;
@@ -63,7 +66,9 @@ mod system;
 mod time_scale;
 mod trained;
 mod training;
+mod trajectory;
 
+pub use attribution::{Attributions, InputKind};
 pub use augment::{AugmentConfig, Removal};
 pub use bundle::{STG_BUNDLE, STG_SYSTEM, StgBundleParts, write_stg_bundle};
 pub use card::stg_model_card;
@@ -75,6 +80,9 @@ pub use encoder_config::{Backbone, CtEncoderConfig, CtNode, InputScaling, MapPoo
 pub use error::{Error, Result};
 pub use features::{PYRAMID_LEVELS, image_features};
 pub use figures::{missing_structures, parameter_table, slices_with_masks};
+pub use importance::{
+    AttributionSummary, InputImportance, KindShare, attribution_summary, write_attributions,
+};
 pub use learner::{StgData, StgLearner};
 pub use mask_numbers::{MASK_NUMBERS, mask_numbers};
 pub use missing::{MissingInput, missing_nodes, occlusions};
@@ -100,6 +108,7 @@ pub use system::{FittedStg, StgExtras, StgSystem};
 pub use time_scale::TimeScale;
 pub use trained::TrainedStg;
 pub use training::{LossConfig, RiskSet, TargetUnit, TimeLoss, TrainingConfig, ViewContrast};
+pub use trajectory::risk_by_step;
 
 // The examples of the README are compiled and run as doctests.
 #[cfg(doctest)]

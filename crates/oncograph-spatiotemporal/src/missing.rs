@@ -1,7 +1,8 @@
 //! What a model predicts for its held-out patients when a part of their inputs is missing.
 
 use crate::{
-    ANATOMY, AugmentConfig, CtFeatures, Error, NodeSubset, Result, STG_TASKS, TimePrediction, TrainedStg,
+    ANATOMY, AugmentConfig, CtFeatures, Error, NodeSubset, Result, STG_TASKS, StgExtras, TimePrediction,
+    TrainedStg,
 };
 use oncograph_core::{Seed, Table};
 use oncograph_graph::HeteroGraph;
@@ -107,7 +108,7 @@ fn share_name(share: f64) -> String {
 pub fn missing_nodes(results: &StudyResults, model: &str) -> Result<StudyResults> {
     let mut all: Vec<JobResult> = vec![];
     for job in results.of_model(model) {
-        let missing = of_job(job)?;
+        let missing = extras(job)?.missing;
         if missing.is_empty() {
             continue;
         }
@@ -136,7 +137,7 @@ pub fn missing_nodes(results: &StudyResults, model: &str) -> Result<StudyResults
 pub fn occlusions(results: &StudyResults, model: &str) -> Result<StudyResults> {
     let mut all: Vec<JobResult> = vec![];
     for job in results.of_model(model) {
-        let missing = of_job(job)?;
+        let missing = extras(job)?.missing;
         let named = missing.iter().filter(|m| m.what.starts_with("without "));
         let occluded: Vec<JobResult> =
             named.map(|m| JobResult { model: m.what.clone(), answers: answers(m), ..job.clone() }).collect();
@@ -160,10 +161,9 @@ fn in_order(mut jobs: Vec<JobResult>, first: &str) -> Vec<JobResult> {
     jobs
 }
 
-fn of_job(job: &JobResult) -> Result<Vec<MissingInput>> {
-    let extras: crate::StgExtras = serde_json::from_value(job.extras.clone())
-        .map_err(|e| Error::from(oncograph_study::Error::system(e)))?;
-    Ok(extras.missing)
+/// What a model left beside its answers.
+pub(crate) fn extras(job: &JobResult) -> Result<StgExtras> {
+    serde_json::from_value(job.extras.clone()).map_err(|e| Error::from(oncograph_study::Error::system(e)))
 }
 
 fn answers(missing: &MissingInput) -> Answers {

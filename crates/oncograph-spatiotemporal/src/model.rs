@@ -232,6 +232,16 @@ impl Stg {
         Ok(risks.reshape((b, t, 2))?)
     }
 
+    /// The risks of recurrence and death that predictions rank by \[patients, 2\], with their gradients.
+    pub(crate) fn risks(&self, output: &StgOutput) -> Result<Tensor> {
+        let risks = Tensor::cat(&[self.risk(&output.recurrence)?, self.risk(&output.survival)?], 1)?;
+        Ok(match self.config.survival_loss {
+            // Predictions rank by the sum of the curve, the heads see its mean.
+            SurvivalLoss::DiscreteHazard => (risks * self.config.steps as f64)?,
+            _ => risks,
+        })
+    }
+
     /// What both heads give for fused vectors.
     fn heads(&self, fused: &Tensor) -> Result<(Tensor, Tensor)> {
         let recurrence = self.recurrence.forward(fused)?;

@@ -80,6 +80,11 @@ impl NodeTable {
         !self.images.values.is_empty()
     }
 
+    /// The covariates of the clinical nodes \[patients, covariates\].
+    pub(crate) fn covariates(&self) -> &Tensor {
+        &self.clinical
+    }
+
     /// The graph of `patient` over this table.
     ///
     /// # Errors

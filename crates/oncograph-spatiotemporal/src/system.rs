@@ -1,5 +1,7 @@
+use crate::attribution::{Attributions, AveragePatient, attributions};
 use crate::missing::{MissingInput, missing_inputs};
 use crate::trained::{build, head_values};
+use crate::trajectory::{StepRisks, step_risks};
 use crate::{
     CtFeatures, Result, STG_TASKS, StgCohort, StgData, StgLearner, StgPipeline, StgSystemConfig, TrainedStg,
 };
@@ -81,8 +83,9 @@ impl StgSystem {
         let scales = learner.scales();
         let training_outputs = head_values(&learner.output(train)?)?;
         let training = train.iter().map(|&i| outcomes[i]).collect();
+        let average = AveragePatient::of(&network, &inputs, train)?;
         let model = TrainedStg { pipeline, network, store, scales, training, training_outputs, device };
-        Ok((FittedStg { model, seed }, outcome))
+        Ok((FittedStg { model, average, seed }, outcome))
     }
 }
 
@@ -99,14 +102,20 @@ impl System for StgSystem {
 #[derive(Debug)]
 pub struct FittedStg {
     model: TrainedStg,
+    average: AveragePatient,
     seed: Seed,
 }
 
 /// What a model leaves for the report beside its answers.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct StgExtras {
     /// Its predictions for the held-out patients when a part of the inputs is missing; empty without image nodes.
     pub missing: Vec<MissingInput>,
+    /// What their inputs contribute to their risks.
+    pub attributions: Attributions,
+    /// Their risks by task, patient and step; empty for a network without a risk per step.
+    pub step_risks: StepRisks,
 }
 
 impl FittedStg {
@@ -131,8 +140,12 @@ impl Fitted<StgCohort> for FittedStg {
     fn extras(&self, data: &StgCohort, rows: &[usize]) -> oncograph_study::Result<serde_json::Value> {
         let images = self.images(data, rows)?;
         let clinical = data.clinical().select(rows);
-        let missing = missing_inputs(&self.model, (&clinical, images.as_deref()), rows, self.seed)?;
-        let extras = StgExtras { missing };
+        let inputs = self.model.pipeline.apply(&clinical, images.as_deref(), &self.model.device)?;
+        let extras = StgExtras {
+            missing: missing_inputs(&self.model, (&clinical, images.as_deref()), rows, self.seed)?,
+            attributions: attributions(&self.model, &inputs, &self.average)?,
+            step_risks: step_risks(&self.model, &inputs)?,
+        };
         serde_json::to_value(extras).map_err(oncograph_study::Error::system)
     }
 

@@ -9,9 +9,10 @@ use oncograph_deploy::{Bundle, BundleWriter};
 use oncograph_encoder::VideoResNetConfig;
 use oncograph_nn::ParamStore;
 use oncograph_spatiotemporal::{
-    Backbone, CrlmSource, CtEncoder, CtEncoderConfig, CtNode, MapPooling, Roi, STG_TASKS, StgBundleParts,
-    StgCohort, StgPatient, StgPrediction, StgPredictor, StgPreset, StgSystem, StgSystemConfig, TrainedStg,
-    missing_nodes, occlusions, stg_model_card, write_stg_bundle,
+    Attributions, Backbone, CrlmSource, CtEncoder, CtEncoderConfig, CtNode, InputKind, MapPooling, Roi,
+    STG_TASKS, StgBundleParts, StgCohort, StgPatient, StgPrediction, StgPredictor, StgPreset, StgSystem,
+    StgSystemConfig, TrainedStg, attribution_summary, missing_nodes, occlusions, risk_by_step,
+    stg_model_card, write_attributions, write_stg_bundle,
 };
 use oncograph_study::{Answer, Cohort, ScoreOptions, Study, StudyResults};
 use oncograph_train::{RunDir, StopFlag};
@@ -195,6 +196,61 @@ fn inputs_that_are_missing_are_scored_beside_the_whole() {
         assert_ne!(occluded.held(missing, task), occluded.held("all inputs", task), "{missing}");
     }
     assert!(missing_nodes(&all.results, "none").unwrap().jobs().is_empty());
+}
+
+/// By job and input of the network with image nodes; sums are held to the network beside the code.
+#[test]
+fn a_study_has_what_its_risks_depend_on() {
+    let all = finished(|config, _| config);
+    let summary = attribution_summary(&all.results, "stg", STG_TASKS[1]).unwrap().unwrap();
+    let kinds: Vec<InputKind> = summary.kinds.iter().map(|k| k.kind).collect();
+    assert_eq!(kinds, [InputKind::Covariate, InputKind::MaskNumber, InputKind::Intensity, InputKind::Image]);
+    for shares in
+        [summary.kinds.iter().map(|k| k.share).sum::<f64>(), summary.inputs.iter().map(|i| i.share).sum()]
+    {
+        approx::assert_relative_eq!(shares, 1.0, max_relative = 1e-9);
+    }
+    assert!(summary.inputs.is_sorted_by(|a, b| a.value >= b.value));
+    assert!(summary.error < 0.05, "{}", summary.error);
+    assert!(summary.inputs.iter().any(|i| i.input == "CT" && i.range[0] > 0.0));
+    let path = all.folder.path().join("attributions.csv");
+    write_attributions(&all.results, all.cohort.ids(), "stg", &path).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let of_ct = text.lines().filter(|line| line.contains(",survival,CT,")).count();
+    assert_eq!(of_ct, all.cohort.len());
+    assert!(risk_by_step(&all.results, &all.cohort, "stg", STG_TASKS[0]).unwrap().is_some());
+    // A run of before has neither.
+    let mut jobs = all.results.jobs().to_vec();
+    jobs.iter_mut().for_each(|job| job.extras = serde_json::json!({ "missing": [] }));
+    let before = all.results.with_only(jobs);
+    assert_eq!(attribution_summary(&before, "stg", STG_TASKS[1]).unwrap(), None);
+    assert!(risk_by_step(&before, &all.cohort, "stg", STG_TASKS[0]).unwrap().is_none());
+}
+
+#[test]
+fn importance_by_hand() {
+    let all = finished(|config, _| config);
+    let inputs =
+        |node: &str| vec![("age".to_string(), InputKind::Covariate), (node.to_string(), InputKind::Image)];
+    // Sums of 2 and 4 in the first job, of 1 in the second, whose other node nobody of the first has.
+    let values =
+        [vec![vec![Some(-1.0), None], vec![Some(1.0), Some(-2.0)]], vec![vec![Some(0.5), Some(0.5)]]];
+    let nodes = ["tumour", "CT"];
+    let mut jobs = all.results.jobs().to_vec();
+    for (job, (values, node)) in jobs.iter_mut().zip(values.into_iter().zip(nodes)) {
+        let remainder = [vec![0.0; values.len()], vec![]];
+        let attributions = Attributions { inputs: inputs(node), values: [values, vec![]], remainder };
+        job.extras = serde_json::json!({ "attributions": attributions });
+    }
+    let results = all.results.with_only(jobs);
+    let summary = attribution_summary(&results, "stg", STG_TASKS[0]).unwrap().unwrap();
+    let found: Vec<_> =
+        summary.inputs.iter().map(|i| (i.input.as_str(), i.value, i.range, i.share)).collect();
+    let expected =
+        [("age", 0.75, [0.5, 1.0], 0.5), ("tumour", 0.5, [0.0, 1.0], 0.25), ("CT", 0.25, [0.0, 0.5], 0.25)];
+    assert_eq!((found, summary.jobs, summary.error), (expected.to_vec(), 2, 0.0));
+    assert_eq!(summary.kinds[1].range, [0.5, 0.5]);
+    assert!(attribution_summary(&results, "stg", "response").is_err());
 }
 
 #[test]

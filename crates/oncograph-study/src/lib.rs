@@ -24,6 +24,7 @@ mod model;
 mod nested;
 mod permutation;
 mod plan;
+mod predicted_survival;
 mod results;
 mod score;
 mod study;
@@ -48,6 +49,7 @@ pub use job::{Job, JobProgress, JobResult};
 pub use nested::Nested;
 pub use permutation::PermuteOutcomes;
 pub use plan::{Centres, FoldSplit, Plan};
+pub use predicted_survival::predicted_survival;
 pub use results::{Held, StudyResults};
 pub use score::{
     Estimate, FoldScore, Grouping, Metric, ScoreOptions, ScoreRow, Scores, SubgroupScore, subgroup_table,

@@ -224,6 +224,17 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ),
     (
         "spatiotemporal",
+        "attribution_summary",
+        "attributions: sums beside the risks of the network itself on an average patient; means, ranges and shares by hand",
+    ),
+    ("spatiotemporal", "write_attributions", "the lines of a node, one per patient"),
+    (
+        "spatiotemporal",
+        "risk_by_step",
+        "`monotone_risk`: the mean over steps is the risk; a study without steps has none",
+    ),
+    (
+        "spatiotemporal",
         "audit_tables",
         "the sizes, the impossible row and the whole-year rows that the specification found by hand",
     ),

@@ -84,7 +84,12 @@ impl StgPipeline {
 
     /// How many clinical covariates the network is given, flags of missing ones included.
     pub fn covariates(&self) -> usize {
-        self.tabular.output_names().len()
+        self.covariate_names().len()
+    }
+
+    /// What they are called, column by column.
+    pub(crate) fn covariate_names(&self) -> Vec<String> {
+        self.tabular.output_names()
     }
 
     /// How many features each image node has; `None` without images.
