@@ -32,7 +32,9 @@ pub fn nested_stg(
     folds: usize,
 ) -> Result<Nested<StgSystem>> {
     for (name, other) in others {
-        let refused = |expected: String, got: &str| Error::config("nested_stg", name.clone(), expected, got);
+        let refused = |expected: String, got: &str| {
+            Error::config("nested_stg", format!("candidate {name}"), expected, got)
+        };
         if other == base {
             return Err(refused("a setting that differs from the run's".into(), "none"));
         }

@@ -278,8 +278,11 @@ fn importance_by_hand() {
     let summary = attribution_summary(&results, "stg", STG_TASKS[0]).unwrap().unwrap();
     let found: Vec<_> =
         summary.inputs.iter().map(|i| (i.input.as_str(), i.value, i.range, i.share)).collect();
-    let expected =
-        [("age", 0.75, [0.5, 1.0], 0.5), ("tumour", 0.5, [0.0, 1.0], 0.25), ("CT", 0.25, [0.0, 0.5], 0.25)];
+    let expected = [
+        ("age", 0.75, [0.5, 1.0], 0.5),
+        ("tumour", 0.5, [0.0, 1.0], 0.5 / 1.5),
+        ("CT", 0.25, [0.0, 0.5], 0.25 / 1.5),
+    ];
     assert_eq!((found, summary.jobs, summary.error), (expected.to_vec(), 2, 0.0));
     assert_eq!(summary.kinds[1].range, [0.5, 0.5]);
     assert!(attribution_summary(&results, "stg", "response").is_err());
