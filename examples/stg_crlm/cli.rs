@@ -1,18 +1,21 @@
 //! The command line, and the settings that it makes of a preset.
 
+use anyhow::Context;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Parser};
 use oncograph_datasets::crlm::{FeatureSet, LoadOptions, PhantomSignals};
 use oncograph_spatiotemporal::{
-    Architecture, CrlmSource, GnnKind, HeldOut, PaperTable, StgConfig, StgPreset, StgSystemConfig,
+    Architecture, CrlmSource, GnnKind, HeldOut, PaperTable, StgConfig, StgPreset, StgSystem, StgSystemConfig,
+    nested_stg,
 };
-use oncograph_study::cli::{StudyArgs, read_config};
+use oncograph_study::Nested;
+use oncograph_study::cli::{StudyArgs, patched, read_config};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Options that only training takes: beside `--predict` they would have no effect.
-const OF_TRAINING: [&str; 20] = [
+const OF_TRAINING: [&str; 21] = [
     "resume",
     "config",
     "seed",
@@ -31,6 +34,7 @@ const OF_TRAINING: [&str; 20] = [
     "empty_as_missing",
     "single_split",
     "permutation_control",
+    "candidate",
     "params",
     "paper_audit",
 ];
@@ -112,6 +116,10 @@ pub struct Args {
     /// Also train on outcomes that were given to other patients: such a model ranks by chance
     #[arg(long)]
     pub permutation_control: bool,
+    /// Another configuration, which may be given several times: a JSON merge patch over the settings of the run (config.json). In
+    /// each fold the best on 3 inner folds of its training patients is trained, the unpatched settings being one of them
+    #[arg(long, value_name = "FILE.json", conflicts_with_all = ["table", "params", "paper_audit"])]
+    pub candidate: Vec<PathBuf>,
     /// Predict with a bundle instead of training: one patient of --ct and --row, or every patient of --data, who need no
     /// outcomes. Models without image nodes need --row or --data alone
     #[arg(long, requires = "patients_to_predict", conflicts_with_all = OF_TRAINING)]
@@ -160,6 +168,27 @@ fn choice<T: DeserializeOwned + Clone + Send + Sync + 'static>(
 /// Repetitions of a table of the paper: its rows differ by less than two runs of one of them.
 const TABLE_REPEATS: usize = 3;
 
+/// Inner folds on which candidates are compared.
+const INNER_FOLDS: usize = 3;
+
+/// A named change of the settings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// The stem of its file.
+    pub name: String,
+    /// A JSON merge patch over the settings of the run.
+    pub patch: serde_json::Value,
+}
+
+impl Candidate {
+    fn read(path: &Path) -> anyhow::Result<Self> {
+        let at = || path.display().to_string();
+        let patch = serde_json::from_slice(&std::fs::read(path).with_context(at)?).with_context(at)?;
+        let name = path.file_stem().with_context(at)?.to_string_lossy().into_owned();
+        Ok(Candidate { name, patch })
+    }
+}
+
 /// A whole run, as it is written into the run's folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunConfig {
@@ -180,6 +209,9 @@ pub struct RunConfig {
     /// The file that the image features are taken from; none for images.
     #[serde(default)]
     pub features_in: Option<PathBuf>,
+    /// The configurations that are tried beside this one within the training patients of each fold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<Candidate>,
     /// Everything else.
     #[serde(flatten)]
     pub system: StgSystemConfig,
@@ -191,6 +223,7 @@ impl RunConfig {
         if let Some(path) = &args.study.config {
             let config: RunConfig = read_config(path)?;
             config.system.validate()?;
+            config.nested()?;
             return Ok(config);
         }
         let seed = args.study.seed.unwrap_or(1);
@@ -210,10 +243,30 @@ impl RunConfig {
             permutation_control: args.permutation_control,
             table: args.table,
             features_in: args.features_in.clone(),
+            candidates: args.candidate.iter().map(|path| Candidate::read(path)).collect::<Result<_, _>>()?,
             system: system(args),
         };
         config.system.validate()?;
+        config.nested()?;
         Ok(config)
+    }
+
+    /// The system, with its configuration chosen within each fold where there are candidates.
+    pub fn nested(&self) -> anyhow::Result<Nested<StgSystem>> {
+        let other = |candidate: &Candidate| {
+            let system = patched(&self.system, &candidate.patch);
+            Ok((candidate.name.clone(), system.with_context(|| format!("candidate {}", candidate.name))?))
+        };
+        let others = self.candidates.iter().map(other).collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(nested_stg(&self.system, &others, INNER_FOLDS)?)
+    }
+
+    /// In words, how the configuration is chosen.
+    pub fn chosen_words(&self) -> Option<String> {
+        (!self.candidates.is_empty()).then(|| {
+            let candidates = self.candidates.len() + 1;
+            format!("the best of {candidates} on {INNER_FOLDS} inner folds of each fold's training patients")
+        })
     }
 
     /// How many patients are generated; none for a folder.

@@ -25,8 +25,9 @@ pub fn attributions(
          features of an input. The average patient has the training patients' mean of every input, which is 0 for z-scores, and \
          of each structure the mean features of those who have it; a structure that a patient lacks is missing on both sides and \
          contributes nothing. Attributions show what the network used, not what causes the outcome: inputs that go together share \
-         what they have in common in no particular way.",
-        names::model(main)
+         what they have in common in no particular way. The unit is that of the risk: {}.",
+        names::model(main),
+        unit(config.system.model.survival_loss)
     ));
     let mut found = vec![];
     for task in STG_TASKS {
@@ -40,24 +41,23 @@ pub fn attributions(
             let bar = |i: &InputImportance| {
                 Bar::new(names::input(&i.input, i.kind), i.value).interval(i.range[0], i.range[1])
             };
-            let label = format!("mean absolute attribution, {}", unit(config.system.model.survival_loss));
-            let figure = bars(&shown.map(bar).collect::<Vec<_>>(), &label);
+            let bars = bars(&shown.map(bar).collect::<Vec<_>>(), "Mean absolute attribution");
             let title = format!("{}: what the risk depends on", endpoint(task));
-            s.figure_or_reason("Attributions", figure.map(|f| f.titled(title)));
+            s.figure_or_reason("Attributions", bars.map(|f| f.titled(title)));
+        }
+        for (task, summary) in &found {
+            s.table(table(task, summary));
         }
     });
-    for (task, summary) in &found {
-        section.table(table(task, summary));
-    }
     Ok(())
 }
 
 /// The unit of a risk.
 fn unit(loss: SurvivalLoss) -> &'static str {
     match loss {
-        SurvivalLoss::DiscreteHazard => "years free of the event",
-        SurvivalLoss::Cox | SurvivalLoss::MseCox => "log hazard",
-        _ => "time as it is trained on",
+        SurvivalLoss::DiscreteHazard => "years of expected time without the event, within the horizon",
+        SurvivalLoss::Cox | SurvivalLoss::MseCox => "the logarithm of a hazard",
+        _ => "time in the unit that it is trained in",
     }
 }
 

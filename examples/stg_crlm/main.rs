@@ -68,8 +68,8 @@ fn run(args: &Args) -> anyhow::Result<()> {
 fn study(args: &Args, config: &RunConfig, run: &RunDir, stop: &StopFlag) -> anyhow::Result<()> {
     let (system, seed, device) = (&config.system, Seed::new(config.seed), device(&config.device)?);
     let cohort = patients(args, config, stop)?;
-    let stg = StgSystem::new(system.clone());
-    let without_images = stg.without_images();
+    let stg = config.nested()?;
+    let without_images = stg.map(StgSystem::without_images);
 
     let main = if cohort.has_images() { STG } else { WITHOUT_IMAGES };
     let models = 1 + baselines::count(&cohort);
@@ -78,13 +78,16 @@ fn study(args: &Args, config: &RunConfig, run: &RunDir, stop: &StopFlag) -> anyh
     let progress = StudyProgress::new(models * system.split_count(), system.fit.epochs);
     let mut study = Study::new(&cohort, run)
         .plan(system.plan(&cohort, seed)?)
-        .settings(system)?
         .inner(system.validation)
         .seed(seed)
         .device(device)
         .stop(stop)
         .workers(workers())
         .on_progress(|p| progress.update(p));
+    study = match config.candidates.as_slice() {
+        [] => study.settings(system)?,
+        candidates => study.settings(&(system, candidates))?,
+    };
     if cohort.has_images() {
         study = study.model(STG, &stg);
     }
@@ -102,6 +105,10 @@ fn study(args: &Args, config: &RunConfig, run: &RunDir, stop: &StopFlag) -> anyh
     results.write_patients(&cohort, &run.file("patients.csv"))?;
     write_attributions(&results, cohort.ids(), main, &run.file("attributions.csv"))?;
     let card = stg_model_card(system, &cohort, &scores, main);
+    let card = match config.chosen_words() {
+        Some(words) => card.method(format!("STG; of its configurations {words}.")),
+        None => card,
+    };
     let parts =
         StgBundleParts { config: system, seed, cohort: &cohort, results: &results, model: main, card: &card };
     let bundle = write_stg_bundle(run, parts)?;

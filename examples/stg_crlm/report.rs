@@ -123,6 +123,9 @@ pub fn write(
             s.paragraph(sentence);
         });
     });
+    if let Some(words) = config.chosen_words() {
+        report = report.try_section("Choice of the configuration", |s| choice(s, &words, results))?;
+    }
     report = report.section("Further metrics", |s| {
         for task in STG_TASKS {
             s.table(ranking(scores, task)).table(times(scores, task)).table(probabilities(scores, task));
@@ -160,6 +163,17 @@ pub fn write(
         s.table(audit.table());
     });
     Ok(report.model_card(card).write(path)?)
+}
+
+/// Which configurations were chosen, where there was a choice.
+fn choice(section: &mut Section, words: &str, results: &StudyResults) -> anyhow::Result<()> {
+    section.paragraph(format!("Trained in each fold: {words}."));
+    for model in [STG, WITHOUT_IMAGES] {
+        if let Some(table) = results.selection_table(model, names::model(model))? {
+            section.table(table);
+        }
+    }
+    Ok(())
 }
 
 /// The figures of one task.

@@ -23,7 +23,7 @@ pub struct InputImportance {
     pub value: f64,
     /// The least and the largest of the jobs.
     pub range: [f64; 2],
-    /// The part of the sum over all inputs, in each job by itself; the mean over jobs.
+    /// The part of `value` in its sum over all inputs.
     pub share: f64,
 }
 
@@ -32,9 +32,9 @@ pub struct InputImportance {
 pub struct KindShare {
     /// Which inputs.
     pub kind: InputKind,
-    /// The sum of their shares, the mean over jobs.
+    /// The sum of their shares.
     pub share: f64,
-    /// The least and the largest of the jobs.
+    /// The least and the largest of the jobs by themselves.
     pub range: [f64; 2],
 }
 
@@ -81,6 +81,7 @@ pub fn attribution_summary(
     let totals: Vec<f64> = values.iter().map(|v| v.iter().sum::<f64>().max(f64::MIN_POSITIVE)).collect();
     let jobs = all.len();
     let average = |of: &dyn Fn(usize) -> f64| (0..jobs).map(of).sum::<f64>() / jobs as f64;
+    let total = average(&|job| totals[job]);
     let range = |of: &dyn Fn(usize) -> f64| {
         [(0..jobs).map(of).fold(f64::INFINITY, f64::min), (0..jobs).map(of).fold(f64::NEG_INFINITY, f64::max)]
     };
@@ -89,18 +90,18 @@ pub fn attribution_summary(
         kind: *kind,
         value: average(&|job| values[job][at]),
         range: range(&|job| values[job][at]),
-        share: average(&|job| values[job][at] / totals[job]),
+        share: average(&|job| values[job][at]) / total,
     };
     let mut inputs: Vec<InputImportance> = names.iter().enumerate().map(input).collect();
     inputs.sort_by(|a, b| b.value.total_cmp(&a.value));
     let kinds =
         [InputKind::Covariate, InputKind::MaskNumber, InputKind::Intensity, InputKind::Image].into_iter();
     let kinds = kinds.filter(|kind| names.iter().any(|(_, own)| own == kind)).map(|kind| {
-        let part = |job: usize| {
+        let sum = |job: usize| {
             let own = names.iter().zip(&values[job]).filter(|((_, own), _)| *own == kind);
-            own.map(|(_, v)| v).sum::<f64>() / totals[job]
+            own.map(|(_, v)| v).sum::<f64>()
         };
-        KindShare { kind, share: average(&part), range: range(&part) }
+        KindShare { kind, share: average(&sum) / total, range: range(&|job| sum(job) / totals[job]) }
     });
     Ok(Some(AttributionSummary {
         kinds: kinds.collect(),

@@ -9,7 +9,7 @@
 //!   for a cohort and for one new patient.
 //! - [`Stg`]: every architecture (`full`, `decoupled`, and the parts of the ablation) under one [`StgConfig`]; [`StgLearner`]: its losses, augmentation and
 //!   contrastive views, for [`oncograph_train::fit`].
-//! - [`StgSystem`]: all of this for [`oncograph_study::Study`].
+//! - [`StgSystem`]: all of this for [`oncograph_study::Study`]; [`nested_stg`]: with its configuration chosen within each fold.
 //! - [`PaperTable`]: the rows of the paper's tables as configurations, beside the published numbers; [`audit_tables`]: what those
 //!   numbers allow; [`EarlyFusion`]: the one row that is no graph network.
 //! - [`missing_nodes`], [`occlusions`]: results of a finished study with a part of the inputs missing; [`attribution_summary`]: what
@@ -59,6 +59,7 @@ mod preprocess;
 mod presets;
 mod random_projection;
 mod scaler;
+mod selection;
 mod split;
 mod stack;
 mod step_losses;
@@ -103,6 +104,7 @@ pub use predictor::{StgPatient, StgPrediction, StgPredictor, StgTaskPrediction};
 pub use preprocess::{CropCentre, PatientMasks, PreparedImages, PreprocessConfig, Sampling, preprocess};
 pub use presets::{ImageScalerConfig, StgPreset, StgSystemConfig};
 pub use scaler::{FeatureNorm, ImageScaler};
+pub use selection::{AS_CONFIGURED, nested_stg};
 pub use split::HeldOut;
 pub use system::{FittedStg, StgExtras, StgSystem};
 pub use time_scale::TimeScale;

@@ -62,5 +62,5 @@ pub fn risk_by_step(
     };
     let curves: Vec<LearningCurve> =
         ["low risk", "middle", "high risk"].into_iter().zip(&sums).map(curve).collect();
-    Ok(Some(learning_curves(&curves, "step", "risk above the fold's mean")?))
+    Ok(Some(learning_curves(&curves, "Step", "Risk above the fold's mean")?))
 }

@@ -9,10 +9,10 @@ use oncograph_deploy::{Bundle, BundleWriter};
 use oncograph_encoder::VideoResNetConfig;
 use oncograph_nn::ParamStore;
 use oncograph_spatiotemporal::{
-    Attributions, Backbone, CrlmSource, CtEncoder, CtEncoderConfig, CtNode, InputKind, MapPooling, Roi,
-    STG_TASKS, StgBundleParts, StgCohort, StgPatient, StgPrediction, StgPredictor, StgPreset, StgSystem,
-    StgSystemConfig, TrainedStg, attribution_summary, missing_nodes, occlusions, risk_by_step,
-    stg_model_card, write_attributions, write_stg_bundle,
+    AS_CONFIGURED, Attributions, Backbone, CrlmSource, CtEncoder, CtEncoderConfig, CtNode, InputKind,
+    MapPooling, Roi, STG_TASKS, StgBundleParts, StgCohort, StgPatient, StgPrediction, StgPredictor,
+    StgPreset, StgSystem, StgSystemConfig, TrainedStg, attribution_summary, missing_nodes, nested_stg,
+    occlusions, risk_by_step, stg_model_card, write_attributions, write_stg_bundle,
 };
 use oncograph_study::{Answer, Cohort, ScoreOptions, Study, StudyResults};
 use oncograph_train::{RunDir, StopFlag};
@@ -44,6 +44,14 @@ fn config() -> StgSystemConfig {
 }
 
 fn finished(edit: impl Fn(StgSystemConfig, &Path) -> StgSystemConfig) -> Finished {
+    finished_among(edit, |_| vec![])
+}
+
+/// With the configuration chosen in each fold.
+fn finished_among(
+    edit: impl Fn(StgSystemConfig, &Path) -> StgSystemConfig,
+    others: impl Fn(&StgSystemConfig) -> Vec<(String, StgSystemConfig)>,
+) -> Finished {
     let folder = tempfile::tempdir().unwrap();
     let config = edit(config(), folder.path());
     let seed = Seed::new(5);
@@ -53,7 +61,7 @@ fn finished(edit: impl Fn(StgSystemConfig, &Path) -> StgSystemConfig) -> Finishe
     let cohort =
         StgCohort::new(&files, &config).unwrap().encode(&encoder, 2, &StopFlag::new(), || ()).unwrap();
     let run = RunDir::create(&folder.path().join("runs")).unwrap();
-    let stg = StgSystem::new(config.clone());
+    let stg = nested_stg(&config, &others(&config), 2).unwrap();
     let study = Study::new(&cohort, &run).cross_validation(2, 1).seed(seed).workers(2);
     let results = study.model("stg", &stg).run().unwrap();
     let scores = results.score(&cohort, &ScoreOptions::default().replicates(50)).unwrap();
@@ -168,6 +176,39 @@ fn one_new_patient_is_predicted_as_in_the_study() {
 }
 
 #[test]
+fn a_bundle_holds_the_network_that_each_fold_chose() {
+    let wide = |config: &StgSystemConfig| {
+        let mut other = config.clone();
+        (other.model.hidden, other.mask_numbers) = (config.model.hidden + 3, false);
+        vec![("wide".to_string(), other)]
+    };
+    let all = finished_among(|config, _| config, wide);
+    let selections = all.results.selections("stg").unwrap();
+    assert_eq!(selections.len(), 2);
+    let configured = config().model.hidden;
+    for (job, selection) in selections.iter().enumerate() {
+        let hidden = if selection.chosen == "wide" { configured + 3 } else { configured };
+        assert_eq!(all.model(job).network().config().hidden, hidden);
+        let names: Vec<&str> = selection.candidates.iter().map(|c| c.name.as_str()).collect();
+        assert_eq!(names, [AS_CONFIGURED, "wide"]);
+        assert!(selection.candidates.iter().all(|c| c.score > 0.0 && c.tasks.len() == 2));
+    }
+    // The choice is beside what else a model leaves.
+    assert!(attribution_summary(&all.results, "stg", STG_TASKS[0]).unwrap().is_some());
+    let row = 4;
+    let images = [&all.cohort.images().unwrap()[row]];
+    let clinical = all.cohort.clinical().select(&[row]);
+    let risk = |job| all.model(job).predict(&clinical, Some(&images)).unwrap()[1][0].risk;
+    let mean = [0, 1].map(risk).iter().sum::<f64>() / 2.0;
+    let prediction = predict(&all.bundle, &all.folder.path().join("cohort"), &all.cohort.ids()[row]);
+    assert_eq!(prediction.tasks[1].risk, mean);
+    // Inner folds leave nothing behind but what they decided.
+    let left = std::fs::read_dir(all.run.file("folds")).unwrap();
+    let left: Vec<String> = left.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(left.iter().all(|name| !name.contains("checkpoint") && !name.contains("answers")), "{left:?}");
+}
+
+#[test]
 fn inputs_that_are_missing_are_scored_beside_the_whole() {
     let all = finished(|config, _| config);
     let task = &all.cohort.tasks()[1];
@@ -246,8 +287,11 @@ fn importance_by_hand() {
     let summary = attribution_summary(&results, "stg", STG_TASKS[0]).unwrap().unwrap();
     let found: Vec<_> =
         summary.inputs.iter().map(|i| (i.input.as_str(), i.value, i.range, i.share)).collect();
-    let expected =
-        [("age", 0.75, [0.5, 1.0], 0.5), ("tumour", 0.5, [0.0, 1.0], 0.25), ("CT", 0.25, [0.0, 0.5], 0.25)];
+    let expected = [
+        ("age", 0.75, [0.5, 1.0], 0.5),
+        ("tumour", 0.5, [0.0, 1.0], 0.5 / 1.5),
+        ("CT", 0.25, [0.0, 0.5], 0.25 / 1.5),
+    ];
     assert_eq!((found, summary.jobs, summary.error), (expected.to_vec(), 2, 0.0));
     assert_eq!(summary.kinds[1].range, [0.5, 0.5]);
     assert!(attribution_summary(&results, "stg", "response").is_err());

@@ -1,8 +1,9 @@
 use crate::{Answers, Result};
 use candle_core::Device;
-use oncograph_core::Seed;
+use oncograph_core::{AtFile, Seed};
 use oncograph_nn::ParamStore;
 use oncograph_train::{EpochRecord, FitConfig, FitOutcome, Learner, Parameters, RunDir, StopFlag, fit_each};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -107,6 +108,21 @@ impl<'a> Job<'a> {
     /// A file of this job in the folder of all jobs.
     pub fn file(&self, suffix: &str) -> PathBuf {
         self.folder.file(&format!("{}.{suffix}", self.name))
+    }
+
+    /// What this job left in the file `suffix` before it was interrupted, else what `compute` gives, which is kept there. It has been
+    /// through JSON either way.
+    pub(crate) fn once<T: Serialize + DeserializeOwned>(
+        &self,
+        suffix: &str,
+        compute: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let name = format!("{}.{suffix}", self.name);
+        if self.folder.read_json::<T>(&name)?.is_none() {
+            self.folder.write_json(&name, &compute()?)?;
+        }
+        let gone = || AtFile::new(self.folder.file(&name), "deleted while it was in use");
+        Ok(self.folder.read_json(&name)?.ok_or_else(gone)?)
     }
 
     /// Trains `store` by [`oncograph_train::fit_each`] with a checkpoint of this job, so that a run that was killed goes on

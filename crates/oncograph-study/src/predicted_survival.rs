@@ -59,7 +59,8 @@ pub fn predicted_survival(
         let observed = LearningCurve::new(format!("{name}, Kaplan-Meier"), observed.collect());
         curves.push(observed.colour(third).dashed());
     }
-    let figure = learning_curves(&curves, "years", "probability to be free of the event")?;
+    let figure = learning_curves(&curves, "Years", "Event-free probability")?;
+    let figure = figure.with_remark("Dashed: the Kaplan-Meier estimate of the same rows.");
     Ok(figure
         .titled(format!("Predicted and observed curves, {task}: tertiles of the held-out risk of {model}")))
 }

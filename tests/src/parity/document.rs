@@ -227,6 +227,11 @@ const OTHERS: &[(&str, &str, &str)] = &[
         "attribution_summary",
         "attributions: sums beside the risks of the network itself on an average patient; means, ranges and shares by hand",
     ),
+    (
+        "spatiotemporal",
+        "nested_stg",
+        "the networks of a bundle are those that each fold chose; what candidates may not change",
+    ),
     ("spatiotemporal", "write_attributions", "the lines of a node, one per patient"),
     (
         "spatiotemporal",

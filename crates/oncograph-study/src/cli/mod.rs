@@ -33,4 +33,4 @@ pub use process::{
     STOPPED, command_line, device, in_precision, one_thread_per_tensor, program, stop_on_ctrl_c, workers,
 };
 pub use progress::{StudyProgress, progress_bar};
-pub use run::{open_run, read_config};
+pub use run::{open_run, patched, read_config};

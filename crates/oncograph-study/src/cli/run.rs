@@ -1,9 +1,9 @@
 use crate::{Error, Result};
-use oncograph_core::AtFile;
+use oncograph_core::{Argument, AtFile};
 use oncograph_train::RunDir;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
 /// The file of a run that holds every setting of it.
@@ -60,6 +60,46 @@ pub fn read_config<C: Serialize + DeserializeOwned>(path: &Path) -> Result<C> {
     Ok(config)
 }
 
+/// Settings changed by a JSON merge patch (RFC 7396): what the patch has replaces what is there, object by object, and `null` takes
+/// a value away.
+///
+/// # Errors
+/// A patch that is no object or names a setting that does not exist, or settings that cannot be read with it.
+pub fn patched<C: Serialize + DeserializeOwned>(settings: &C, patch: &Value) -> Result<C> {
+    const OP: &str = "patched";
+    if !patch.is_object() {
+        return Err(Argument::new(OP, "patch", "an object of settings", patch).into());
+    }
+    let mut changed = serde_json::to_value(settings).map_err(Error::system)?;
+    merge(&mut changed, patch);
+    let changed: C =
+        serde_json::from_value(changed).map_err(|e| Argument::new(OP, "patch", "settings", e))?;
+    let known = serde_json::to_value(&changed).map_err(Error::system)?;
+    match unknown(patch, &known, "") {
+        Some((name, there)) => {
+            Err(Argument::new(OP, "patch", format!("among {}", there.join(", ")), name).into())
+        }
+        None => Ok(changed),
+    }
+}
+
+fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Value::Object(target) = target else { return };
+    for (key, value) in patch {
+        match value {
+            Value::Null => drop(target.remove(key)),
+            _ => merge(target.entry(key.clone()).or_insert(Value::Null), value),
+        }
+    }
+}
+
 /// The first key of `given` that `known` lacks, with its place, and the keys that are there; entries that are null are none.
 fn unknown(given: &Value, known: &Value, place: &str) -> Option<(String, Vec<String>)> {
     match (given, known) {
@@ -104,6 +144,49 @@ mod tests {
             error.contains("config.json: there is no setting `[1].rates`; there are clip, rate"),
             "{error}"
         );
+    }
+
+    /// The cases of RFC 7396, appendix A.
+    #[test]
+    fn patches_are_merged_as_the_standard_says() {
+        for (target, patch, expected) in [
+            (r#"{"a":"b"}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#),
+            (r#"{"a":"b"}"#, r#"{"b":"c"}"#, r#"{"a":"b","b":"c"}"#),
+            (r#"{"a":"b"}"#, r#"{"a":null}"#, r#"{}"#),
+            (r#"{"a":"b","b":"c"}"#, r#"{"a":null}"#, r#"{"b":"c"}"#),
+            (r#"{"a":["b"]}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#),
+            (r#"{"a":"c"}"#, r#"{"a":["b"]}"#, r#"{"a":["b"]}"#),
+            (r#"{"a":{"b":"c"}}"#, r#"{"a":{"b":"d","c":null}}"#, r#"{"a":{"b":"d"}}"#),
+            (r#"{"a":[{"b":"c"}]}"#, r#"{"a":[1]}"#, r#"{"a":[1]}"#),
+            (r#"["a","b"]"#, r#"["c","d"]"#, r#"["c","d"]"#),
+            (r#"{"a":"b"}"#, r#"["c"]"#, r#"["c"]"#),
+            (r#"{"a":"foo"}"#, "null", "null"),
+            (r#"{"a":"foo"}"#, r#""bar""#, r#""bar""#),
+            (r#"{"e":null}"#, r#"{"a":1}"#, r#"{"e":null,"a":1}"#),
+            ("[1,2]", r#"{"a":"b","c":null}"#, r#"{"a":"b"}"#),
+            ("{}", r#"{"a":{"bb":{"ccc":null}}}"#, r#"{"a":{"bb":{}}}"#),
+        ] {
+            let [mut target, patch, expected] =
+                [target, patch, expected].map(|text| serde_json::from_str::<Value>(text).unwrap());
+            merge(&mut target, &patch);
+            assert_eq!(target, expected, "{patch}");
+        }
+    }
+
+    #[test]
+    fn a_patch_of_what_does_not_exist_is_refused() {
+        #[derive(Debug, Clone, PartialEq, Serialize, serde::Deserialize)]
+        struct Settings {
+            rate: f64,
+            clip: Option<f64>,
+        }
+        let settings = Settings { rate: 0.5, clip: Some(1.0) };
+        let of = |patch: &str| patched(&settings, &serde_json::from_str(patch).unwrap());
+        assert_eq!(of(r#"{"rate": 2}"#).unwrap(), Settings { rate: 2.0, ..settings.clone() });
+        assert_eq!(of(r#"{"clip": null}"#).unwrap(), Settings { clip: None, ..settings.clone() });
+        let error = |patch: &str| of(patch).unwrap_err().to_string();
+        assert!(error(r#"{"rats": 2}"#).contains("among clip, rate, got rats"));
+        assert!(error(r#"{"rate": "x"}"#).contains("must be settings") && error("[1]").contains("an object"));
     }
 
     #[test]
