@@ -8,8 +8,8 @@ use serde_json::Value;
 pub const AS_CONFIGURED: &str = "as configured";
 
 /// What candidates may differ in. The rest is of the cohort, its images and the study, which are the same for all of them.
-const FREE: [&str; 7] =
-    ["model", "training", "fit", "refit", "image_scaling", "mask_numbers", "clinical_scaling"];
+const FREE: [&str; 8] =
+    ["model", "training", "fit", "refit", "image_scaling", "mask_numbers", "intensities", "clinical_scaling"];
 /// Parts of these that they have in common nevertheless: the networks of all folds are one bundle, which averages their risks and
 /// curves, and numbers are of one precision in a run.
 const COMMON: [(&str, &str); 5] = [
