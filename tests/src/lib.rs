@@ -5,6 +5,7 @@
 //! test runner, with the reason printed, never as passed.
 
 pub mod bench;
+pub mod cases;
 pub mod e2e;
 pub mod fixture;
 pub mod parity;
