@@ -46,7 +46,7 @@ pub use figure::{
     calibration_plot, decision_curves, learning_curve, risk_tertiles, roc_curves, survival_calibration_plot,
 };
 pub use job::{Job, JobProgress, JobResult};
-pub use nested::{CandidateScore, Nested, Selected, Selection};
+pub use nested::{CandidateScore, InnerSelection, Nested, Selected};
 pub use permutation::PermuteOutcomes;
 pub use plan::{Centres, FoldSplit, Plan};
 pub use predicted_survival::predicted_survival;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashSet};
 
-/// The key of a model's extras that its [`Selection`] is kept under.
+/// The key of a model's extras that its [`InnerSelection`] is kept under.
 const EXTRAS: &str = "selection";
 
 /// Nested cross-validation: of several configurations of a system the one is taken that scores best on folds of the
@@ -28,7 +28,7 @@ pub struct Nested<S> {
 
 /// What [`Nested`] chose in one fold, and why.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Selection {
+pub struct InnerSelection {
     /// The name of the candidate that was fitted.
     pub chosen: String,
     /// All candidates.
@@ -50,7 +50,7 @@ pub struct CandidateScore {
 #[derive(Debug)]
 pub struct Selected<F> {
     fitted: F,
-    selection: Option<Selection>,
+    selection: Option<InnerSelection>,
 }
 
 impl<S> Nested<S> {
@@ -95,7 +95,7 @@ where
     S::Data: Cohort + Sized,
 {
     /// Scores all candidates on folds of the training and validation rows of `split`.
-    fn select(&self, data: &S::Data, split: &Split, job: &Job<'_>) -> Result<Selection> {
+    fn select(&self, data: &S::Data, split: &Split, job: &Job<'_>) -> Result<InnerSelection> {
         let mut learnt = [split.train.clone(), split.validation.clone()].concat();
         learnt.sort_unstable();
         let plan = Plan::CrossValidation { folds: self.folds, repeats: 1 };
@@ -105,7 +105,7 @@ where
         // The first of equals: candidates are listed in the order of preference.
         let best = candidates.iter().reduce(|best, next| if next.score > best.score { next } else { best });
         match best {
-            Some(best) => Ok(Selection { chosen: best.name.clone(), candidates }),
+            Some(best) => Ok(InnerSelection { chosen: best.name.clone(), candidates }),
             None => Err(Argument::new("Nested", "candidates", "one with a score", "none").into()),
         }
     }
@@ -191,7 +191,7 @@ impl<D: ?Sized, F: Fitted<D>> Fitted<D> for Selected<F> {
         self.fitted.answer(data, rows)
     }
 
-    /// Those of the model, an object or nothing, with the [`Selection`] among them.
+    /// Those of the model, an object or nothing, with the [`InnerSelection`] among them.
     fn extras(&self, data: &D, rows: &[usize]) -> Result<Value> {
         let extras = self.fitted.extras(data, rows)?;
         let Some(selection) = &self.selection else { return Ok(extras) };
@@ -218,9 +218,9 @@ impl StudyResults {
     ///
     /// # Errors
     /// A result that is not whole.
-    pub fn selections(&self, model: &str) -> Result<Vec<Selection>> {
+    pub fn selections(&self, model: &str) -> Result<Vec<InnerSelection>> {
         let found = self.of_model(model).filter_map(|job| job.extras.get(EXTRAS));
-        found.map(|value| Selection::deserialize(value).map_err(Error::system)).collect()
+        found.map(|value| InnerSelection::deserialize(value).map_err(Error::system)).collect()
     }
 
     /// The candidates of a model with how often each was chosen and its scores on the inner folds; `None` where there was nothing
@@ -234,7 +234,8 @@ impl StudyResults {
         let table = ReportTable::new(caption, ["Configuration", "Chosen", "Score on inner folds"]);
         let table = first.candidates.iter().fold(table, |table, candidate| {
             let chosen = all.iter().filter(|s| s.chosen == candidate.name).count();
-            let own = |s: &Selection| s.candidates.iter().find(|c| c.name == candidate.name).map(|c| c.score);
+            let own =
+                |s: &InnerSelection| s.candidates.iter().find(|c| c.name == candidate.name).map(|c| c.score);
             let scores: Vec<f64> = all.iter().filter_map(own).collect();
             let mean = scores.iter().sum::<f64>() / scores.len() as f64;
             let least = scores.iter().copied().fold(f64::INFINITY, f64::min);
