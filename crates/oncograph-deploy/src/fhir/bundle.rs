@@ -1,53 +1,38 @@
+use super::code_map::{CodeMap, Coded};
+use super::moment::moment;
+use super::resource::{BUNDLE, Codings, Resource, codings};
 use super::units::convert;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// What a code means to a model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Coded {
-    /// The code system, `http://loinc.org` for observations.
-    pub system: String,
-    /// The code.
-    pub code: String,
-    /// The feature that it is the value of.
-    pub feature: String,
-    /// The unit of that feature in UCUM; `None` for what has none: a condition or a medication, which is 1 where it is there.
-    #[serde(default)]
-    pub unit: Option<String>,
+/// On which side of a number the true value lies, where a laboratory could not tell it: below or above what it can measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Bound {
+    /// Less than the number.
+    #[serde(rename = "<")]
+    Less,
+    /// At most the number.
+    #[serde(rename = "<=")]
+    AtMost,
+    /// At least the number.
+    #[serde(rename = ">=")]
+    AtLeast,
+    /// More than the number.
+    #[serde(rename = ">")]
+    More,
 }
 
-/// The codes that a model reads.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct CodeMap(pub Vec<Coded>);
-
-impl CodeMap {
-    /// Reads a list of [`Coded`] in JSON.
-    ///
-    /// # Errors
-    /// [`Error::Document`] for other text, or a code with two meanings.
-    pub fn from_json(text: &str) -> Result<Self> {
-        let map: Self = serde_json::from_str(text).map_err(|e| Error::document("code map", "JSON", e))?;
-        for (i, a) in map.0.iter().enumerate() {
-            if map.0[..i].iter().any(|b| a.system == b.system && a.code == b.code) {
-                return Err(Error::document(
-                    "code map",
-                    format!("{}|{}", a.system, a.code),
-                    "stands there twice",
-                ));
-            }
-        }
-        Ok(map)
-    }
-
-    /// The first of some codings that is known.
-    fn of(&self, codings: &[(String, String)]) -> Option<&Coded> {
-        codings
-            .iter()
-            .find_map(|(system, code)| self.0.iter().find(|c| c.system == *system && c.code == *code))
+impl Bound {
+    fn of(comparator: &str) -> Option<Self> {
+        Some(match comparator {
+            "<" => Bound::Less,
+            "<=" => Bound::AtMost,
+            ">=" => Bound::AtLeast,
+            ">" => Bound::More,
+            _ => return None,
+        })
     }
 }
 
@@ -56,9 +41,12 @@ impl CodeMap {
 pub struct Measured {
     /// In the unit of the [`CodeMap`].
     pub value: f64,
+    /// On which side of `value` the true one lies, where it is a bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comparator: Option<Bound>,
     /// When it was taken, as recorded in the resource.
     pub when: Option<String>,
-    /// The resource, for example `Observation/7`.
+    /// The resource, for example `Observation/7`, or its place in the bundle where it has no identifier.
     pub source: String,
 }
 
@@ -101,17 +89,18 @@ pub struct FhirPatient {
     pub left_out: Vec<LeftOut>,
 }
 
-const BUNDLE: &str = "FHIR bundle";
-
-/// The patients of a bundle in R4 JSON with the values of mapped observations, conditions and medications.
+/// The patients of a bundle in R4 JSON with the values of mapped observations and their components, conditions and medications
+/// (statements, requests, administrations and dispenses).
 ///
-/// Of several observations of a feature the latest counts; those that are preliminary, cancelled or entered in error do not, nor
-/// do conditions that are refuted, inactive or entered in error. What is not mapped, cannot be converted or has no number is
-/// listed in [`FhirPatient::left_out`]. Other resources are passed over.
+/// References are resolved by an entry's `fullUrl`, `urn:uuid:` ones too, else by type and identifier, whatever the version. Of several
+/// observations of a feature the latest counts, by the moment that its time means; those that are preliminary, cancelled or
+/// entered in error do not, nor do conditions that are refuted, inactive or entered in error. A value with a comparator
+/// stays a bound ([`Measured::comparator`]). What is not mapped, cannot be converted, has no number, is about a group, or
+/// is of another type though its code is mapped, is listed in [`FhirPatient::left_out`]; other resources are passed over.
 ///
 /// # Errors
-/// [`Error::Document`] names the entry that is no resource, has no identifier or belongs to a patient who is not in the bundle,
-/// two patients with one identifier, or a bundle without patients.
+/// [`Error::Document`] names the entry that is no resource or belongs to a patient who is not in the bundle, a patient without an
+/// identifier, two patients with one, or a bundle without patients.
 ///
 /// # Example
 /// ```
@@ -129,157 +118,127 @@ const BUNDLE: &str = "FHIR bundle";
 /// # Ok::<(), oncograph_deploy::Error>(())
 /// ```
 pub fn read_bundle(text: &str, map: &CodeMap) -> Result<Vec<FhirPatient>> {
+    let text = text.trim_start_matches('\u{feff}');
     let bundle: Value = serde_json::from_str(text).map_err(|e| Error::document(BUNDLE, "JSON", e))?;
     if bundle["resourceType"] != "Bundle" {
         let got = format!("expected Bundle, got {}", bundle["resourceType"]);
         return Err(Error::document(BUNDLE, "resourceType", got));
     }
-    let empty = vec![];
-    let entries = bundle["entry"].as_array().unwrap_or(&empty);
-    let mut patients: Vec<FhirPatient> = vec![];
-    for (i, entry) in entries.iter().enumerate() {
-        let resource = Resource::of(entry, i)?;
-        if resource.kind == "Patient" {
-            if patients.iter().any(|p| p.id == resource.id) {
-                return Err(Error::document(BUNDLE, resource.source(), "stands there twice"));
-            }
-            let text = |field: &str| resource.body[field].as_str().map(str::to_owned);
-            let (birth_date, gender) = (text("birthDate"), text("gender"));
-            patients.push(FhirPatient { id: resource.id.into(), birth_date, gender, ..Default::default() });
-        }
+    let entries = bundle["entry"].as_array().map_or(&[][..], Vec::as_slice);
+    let all = entries.iter().enumerate().map(|(i, entry)| Resource::of(entry, i));
+    let all: Vec<Resource<'_>> = all.filter_map(Result::transpose).collect::<Result<_>>()?;
+    let persons: Vec<&Resource<'_>> = all.iter().filter(|r| r.kind == "Patient").collect();
+    let mut patients = persons.iter().map(|p| patient(p)).collect::<Result<Vec<_>>>()?;
+    if let Some(twice) = (1..patients.len()).find(|&i| patients[..i].iter().any(|p| p.id == patients[i].id)) {
+        return Err(Error::document(BUNDLE, persons[twice].source(), "stands there twice"));
     }
     if patients.is_empty() {
         return Err(Error::document(BUNDLE, "entry", "there is no Patient"));
     }
-    for (i, entry) in entries.iter().enumerate() {
-        let resource = Resource::of(entry, i)?;
-        if matches!(resource.kind, "Observation" | "Condition" | "MedicationStatement") {
-            let subject = resource.body["subject"]["reference"].as_str().unwrap_or_default();
-            let Some(patient) = patients.iter_mut().find(|p| refers_to(subject, &p.id)) else {
+    for resource in &all {
+        let (subject, codings) = (resource.subject(), resource.codings(&all));
+        let whose = persons.iter().position(|person| person.is_meant_by(subject));
+        match (resource.is_read(), whose) {
+            (true, Some(at)) => patients[at].take(resource, codings, map),
+            (true, None) if subject.contains("Group/") => {
+                let reason = format!("its subject {subject:?} is no single patient");
+                let left = left_out(resource, &codings, reason);
+                patients.iter_mut().for_each(|patient| patient.left_out.push(left.clone()));
+            }
+            (true, None) => {
                 let detail = format!("its subject {subject:?} is no patient of the bundle");
                 return Err(Error::document(BUNDLE, resource.source(), detail));
-            };
-            patient.take(&resource, map);
+            }
+            (false, Some(at)) if map.of(&codings).is_some() => {
+                let reason = format!("resources of type {} are not read", resource.kind);
+                patients[at].left_out.push(left_out(resource, &codings, reason));
+            }
+            (false, _) => {}
         }
     }
     Ok(patients)
 }
 
-/// `Patient/ID`, with or without what stands before it.
-fn refers_to(reference: &str, id: &str) -> bool {
-    let mut parts = reference.rsplit('/');
-    parts.next() == Some(id) && parts.next() == Some("Patient")
+fn patient(resource: &Resource<'_>) -> Result<FhirPatient> {
+    let text = |field: &str| resource.body[field].as_str().map(str::to_owned);
+    let (birth_date, gender) = (text("birthDate"), text("gender"));
+    Ok(FhirPatient { id: resource.required_id()?.into(), birth_date, gender, ..Default::default() })
 }
 
-struct Resource<'a> {
-    kind: &'a str,
-    id: &'a str,
-    body: &'a Value,
-}
-
-impl<'a> Resource<'a> {
-    fn of(entry: &'a Value, number: usize) -> Result<Self> {
-        let body = &entry["resource"];
-        let text = |field: &str| {
-            let bad =
-                || Error::document(BUNDLE, format!("entry[{number}].resource.{field}"), "expected a text");
-            body[field].as_str().ok_or_else(bad)
-        };
-        Ok(Resource { kind: text("resourceType")?, id: text("id")?, body })
-    }
-
-    fn source(&self) -> String {
-        format!("{}/{}", self.kind, self.id)
-    }
-
-    fn codings(&self) -> Vec<(String, String)> {
-        let concept = if self.kind == "MedicationStatement" { "medicationCodeableConcept" } else { "code" };
-        let codings = self.body[concept]["coding"].as_array().map_or(&[][..], Vec::as_slice);
-        let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
-        codings.iter().map(|c| (text(&c["system"]), text(&c["code"]))).collect()
-    }
-
-    /// Why the resource has no usable value, if so.
-    fn void(&self) -> Option<String> {
-        let code = |field: &str| self.body[field]["coding"][0]["code"].as_str().unwrap_or_default();
-        let status = self.body["status"].as_str().unwrap_or_default();
-        let (field, value, good): (_, _, &[&str]) = match self.kind {
-            "Observation" => ("status", status, &["final", "amended", "corrected"]),
-            "MedicationStatement" => ("status", status, &["active", "completed", "intended", "on-hold"]),
-            _ => match code("verificationStatus") {
-                bad @ ("refuted" | "entered-in-error") => ("verificationStatus", bad, &[]),
-                _ => ("clinicalStatus", code("clinicalStatus"), &["active", "recurrence", "relapse"]),
-            },
-        };
-        (!good.contains(&value)).then(|| format!("{field} is {value:?}"))
-    }
-
-    fn when(&self) -> Option<String> {
-        let fields = [
-            "effectiveDateTime",
-            "effectiveInstant",
-            "issued",
-            "onsetDateTime",
-            "recordedDate",
-            "dateAsserted",
-        ];
-        let period = self.body["effectivePeriod"]["start"].as_str();
-        fields.iter().find_map(|f| self.body[*f].as_str()).or(period).map(str::to_owned)
-    }
+fn left_out(resource: &Resource<'_>, codings: &Codings, reason: String) -> LeftOut {
+    let codes = codings.iter().map(|(system, code)| format!("{system}|{code}")).collect();
+    LeftOut { source: resource.source(), codes, reason }
 }
 
 impl FhirPatient {
-    fn take(&mut self, resource: &Resource, map: &CodeMap) {
-        let codings = resource.codings();
-        let left_out = |reason: String| {
-            let codes = codings.iter().map(|(s, c)| format!("{s}|{c}")).collect();
-            LeftOut { source: resource.source(), codes, reason }
-        };
-        let Some(meaning) = map.of(&codings) else {
-            self.left_out.push(left_out("no code of it is mapped".into()));
-            return;
-        };
-        if let Some(reason) = resource.void() {
-            self.left_out.push(left_out(reason));
+    /// Takes the value of a resource, and those of its components.
+    fn take(&mut self, resource: &Resource<'_>, own: Codings, map: &CodeMap) {
+        let components = resource.body["component"].as_array().map_or(&[][..], Vec::as_slice);
+        let parts = components.iter().map(|part| (codings(&part["code"]), part));
+        let all: Vec<(Codings, &Value)> = std::iter::once((own, resource.body)).chain(parts).collect();
+        let known = all.iter().filter_map(|(codings, body)| Some((codings, *body, map.of(codings)?)));
+        let known: Vec<_> = known.collect();
+        if known.is_empty() {
+            let codings = all.into_iter().flat_map(|(codings, _)| codings).collect();
+            self.left_out.push(left_out(resource, &codings, "no code of it is mapped".into()));
             return;
         }
-        let source = resource.source();
-        let value = match &meaning.unit {
-            None => 1.0,
-            Some(unit) => {
-                let quantity = &resource.body["valueQuantity"];
-                let Some(number) = quantity["value"].as_f64() else {
-                    self.left_out.push(left_out("it has no valueQuantity with a number".into()));
-                    return;
-                };
-                let given = quantity["code"].as_str().or(quantity["unit"].as_str()).unwrap_or_default();
-                let Some(value) = convert(number, given, unit) else {
-                    self.left_out.push(left_out(format!("{given:?} cannot be converted to {unit:?}")));
-                    return;
-                };
-                if given != unit {
-                    self.converted.push(Converted {
-                        source: source.clone(),
-                        from: given.into(),
-                        to: unit.clone(),
-                    });
-                }
-                value
+        for (codings, body, meaning) in known {
+            let value = match resource.void() {
+                Some(reason) => Err(reason),
+                None => self.value(resource, body, meaning),
+            };
+            match value {
+                Ok(value) => self.keep(value, (resource, codings), meaning),
+                Err(reason) => self.left_out.push(left_out(resource, codings, reason)),
+            }
+        }
+    }
+
+    /// The value of a resource or a component, or why there is none.
+    fn value(
+        &mut self,
+        resource: &Resource<'_>,
+        body: &Value,
+        meaning: &Coded,
+    ) -> std::result::Result<Measured, String> {
+        let (source, when) = (resource.source(), resource.when().map(str::to_owned));
+        let Some(unit) = &meaning.unit else {
+            return Ok(Measured { value: 1.0, comparator: None, when, source });
+        };
+        let quantity = &body["valueQuantity"];
+        let Some(number) = quantity["value"].as_f64() else {
+            return Err("it has no valueQuantity with a number".into());
+        };
+        let comparator = match quantity["comparator"].as_str() {
+            None => None,
+            Some(text) => {
+                Some(Bound::of(text).ok_or_else(|| format!("its comparator {text:?} is not known"))?)
             }
         };
-        let new = Measured { value, when: resource.when(), source };
-        match self.values.get(&meaning.feature) {
-            // ISO dates sort as text; what has none is older than what has one.
-            Some(old) if old.when >= new.when => {
-                let reason = format!("{} is of the same date or later", old.source);
-                self.left_out.push(left_out(reason));
-            }
-            _ => {
-                if let Some(old) = self.values.insert(meaning.feature.clone(), new) {
-                    let reason = format!("{} is later", resource.source());
-                    self.left_out.push(LeftOut { source: old.source, codes: vec![], reason });
-                }
-            }
+        let given = quantity["code"].as_str().or(quantity["unit"].as_str()).unwrap_or_default();
+        let Some(value) = convert(number, given, unit) else {
+            return Err(format!("{given:?} cannot be converted to {unit:?}"));
+        };
+        if given != unit {
+            self.converted.push(Converted { source: source.clone(), from: given.into(), to: unit.clone() });
+        }
+        Ok(Measured { value, comparator, when, source })
+    }
+
+    /// Keeps the later of two values of a feature; what has no time is older than what has one.
+    fn keep(&mut self, new: Measured, (resource, codings): (&Resource<'_>, &Codings), meaning: &Coded) {
+        let at = |value: &Measured| value.when.as_deref().and_then(moment);
+        if let Some(old) = self.values.get(&meaning.feature)
+            && at(old) >= at(&new)
+        {
+            let reason = format!("{} is of the same date or later", old.source);
+            self.left_out.push(left_out(resource, codings, reason));
+            return;
+        }
+        if let Some(old) = self.values.insert(meaning.feature.clone(), new) {
+            let reason = format!("{} is later", resource.source());
+            self.left_out.push(LeftOut { source: old.source, codes: vec![], reason });
         }
     }
 }
@@ -370,8 +329,11 @@ mod tests {
         entries.push(observation("1", "1751-7", 3.0, "g/dL", "2026-01-02", "final"));
         let said = message(&foreign.to_string());
         assert!(said.contains("Observation/1") && said.contains("no patient of the bundle"), "{said}");
-        let nameless = bundle(vec![json!({"resource": {"resourceType": "Observation"}})]);
-        assert!(message(&nameless).contains("entry[0].resource.id"));
+        let typeless = bundle(vec![json!({"resource": {"id": "1"}})]);
+        assert!(message(&typeless).contains("entry[0].resource.resourceType"));
+        let nameless =
+            json!({"resourceType": "Bundle", "entry": [{"resource": {"resourceType": "Patient"}}]});
+        assert!(message(&nameless.to_string()).contains("entry[0].resource.id"));
         let twice =
             r#"[{"system": "a", "code": "1", "feature": "x"}, {"system": "a", "code": "1", "feature": "y"}]"#;
         assert!(CodeMap::from_json(twice).unwrap_err().to_string().contains("a|1"));

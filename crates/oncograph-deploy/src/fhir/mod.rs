@@ -5,13 +5,18 @@
 //! Only the elements that are used are read; a bundle is not validated against its profile.
 //!
 //! # Reference
-//! HL7 FHIR R4 (4.0.1): Bundle, Patient, Observation, Condition, MedicationStatement, RiskAssessment; UCUM.
+//! HL7 FHIR R4 (4.0.1): Bundle, Patient, Observation, Condition, MedicationStatement, MedicationRequest,
+//! MedicationAdministration, MedicationDispense, RiskAssessment; UCUM.
 
 mod bundle;
+mod code_map;
+mod moment;
+mod resource;
 mod risk;
 mod units;
 
-pub use bundle::{CodeMap, Coded, Converted, FhirPatient, LeftOut, Measured, read_bundle};
+pub use bundle::{Bound, Converted, FhirPatient, LeftOut, Measured, read_bundle};
+pub use code_map::{CodeMap, Coded};
 pub use risk::{
     CodeableConcept, Note, Quantity, Reference, RiskAssessment, RiskPrediction, WhenRange, append_audit,
 };

@@ -122,7 +122,9 @@ impl RiskAssessment {
         let model = &report.model;
         let phantom = report.phantom.then(|| "PHANTOM DATA: the patient was generated.".to_owned());
         let texts = std::iter::once(report.notice.clone()).chain(phantom).chain(report.notes.iter().cloned());
-        let mut basis: Vec<String> = patient.values.values().map(|v| v.source.clone()).collect();
+        // A resource without an identifier cannot be referred to.
+        let sources = patient.values.values().map(|v| v.source.clone());
+        let mut basis: Vec<String> = sources.filter(|source| source.contains('/')).collect();
         basis.sort();
         basis.dedup();
         Ok(RiskAssessment {
@@ -258,7 +260,10 @@ mod tests {
     fn patient() -> FhirPatient {
         let mut patient = FhirPatient { id: "p1".into(), ..Default::default() };
         for (feature, source) in [("albumin", "Observation/2"), ("haemoglobin", "Observation/1")] {
-            patient.values.insert(feature.into(), Measured { value: 1.0, when: None, source: source.into() });
+            patient.values.insert(
+                feature.into(),
+                Measured { value: 1.0, comparator: None, when: None, source: source.into() },
+            );
         }
         patient
     }
