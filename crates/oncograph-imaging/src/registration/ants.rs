@@ -74,11 +74,10 @@ impl Registrar for Ants {
         let (fixed_path, moving_path) = (folder.join("fixed.nii.gz"), folder.join("moving.nii.gz"));
         nifti::write(&fixed_path, fixed)?;
         nifti::write(&moving_path, moving)?;
-        let pair = format!("{},{}", fixed_path.display(), moving_path.display());
-        let prefix = folder.join("transform");
+        let pair = "fixed.nii.gz,moving.nii.gz";
         let arguments: Vec<String> = [
             "--dimensionality 3 --float 1 --random-seed 42 --collapse-output-transforms 1",
-            &format!("--output {}", prefix.display()),
+            "--output transform",
             &format!("--initial-moving-transform [{pair},1]"),
             &format!("--transform Affine[0.1] --metric MI[{pair},1,32,Regular,0.25]"),
             "--convergence [1000x500x250,1e-6,10] --shrink-factors 8x4x2 --smoothing-sigmas 3x2x1vox",
@@ -89,25 +88,20 @@ impl Registrar for Ants {
         .flat_map(|line| line.split(' ').map(String::from))
         .collect();
         TOOL.run(&self.program("antsRegistration"), &arguments, folder, "ants.out", self.limit)?;
-        let warp = folder.join("transform1Warp.nii.gz");
-        let affine = folder.join("transform0GenericAffine.mat");
-        TOOL.written(&warp)?;
-        TOOL.written(&affine)?;
+        for file in FILES {
+            TOOL.written(&folder.join(file))?;
+        }
         let fixed = fixed.map(|_| 0);
-        Ok(Box::new(AntsTransform {
-            ants: self.clone(),
-            folder: folder.into(),
-            files: [warp, affine],
-            fixed,
-        }))
+        Ok(Box::new(AntsTransform { ants: self.clone(), folder: folder.into(), fixed }))
     }
 }
+
+/// The parts of a transform, applied from the last to the first.
+const FILES: [&str; 2] = ["transform1Warp.nii.gz", "transform0GenericAffine.mat"];
 
 struct AntsTransform {
     ants: Ants,
     folder: PathBuf,
-    /// Applied from the last to the first.
-    files: [PathBuf; 2],
     /// Its grid and frame are those of every result.
     fixed: Mask,
 }
@@ -119,17 +113,12 @@ impl AntsTransform {
         std::fs::create_dir(&out).map_err(|e| Error::io("create", &out, e))?;
         let (input, result) = (out.join("input.nii.gz"), out.join("result.nii.gz"));
         nifti::write(&input, moving)?;
-        let option = |flag: &str, path: &Path| [flag.to_string(), path.to_string_lossy().into_owned()];
-        let arguments = [
-            ["-d".into(), "3".into()],
-            option("-i", &input),
-            option("-r", &self.folder.join("fixed.nii.gz")),
-            option("-o", &result),
-            option("-t", &self.files[0]),
-            option("-t", &self.files[1]),
-            ["-n".into(), interpolation.into()],
-        ]
-        .concat();
+        let mut arguments = "-d 3 -i input.nii.gz -r ../fixed.nii.gz -o result.nii.gz".to_string();
+        for file in FILES {
+            arguments += &format!(" -t ../{file}");
+        }
+        arguments += &format!(" -n {interpolation}");
+        let arguments: Vec<String> = arguments.split(' ').map(String::from).collect();
         let program = self.ants.program("antsApplyTransforms");
         TOOL.run(&program, &arguments, &out, "apply.out", self.ants.limit)?;
         TOOL.written(&result)?;

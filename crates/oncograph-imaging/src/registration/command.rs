@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -37,8 +37,8 @@ impl Tool {
         }
     }
 
-    /// Runs `program` to its end; the arguments are appended to `commands.txt` of the folder, and what it prints goes to
-    /// `log` there.
+    /// Runs `program` within `folder` to its end; the arguments are appended to `commands.txt` there, and what it prints goes to
+    /// `log`. Files are named by their names in the folder: some programs change a path that has spaces, commas or brackets.
     pub(super) fn run(
         &self,
         program: &Path,
@@ -54,8 +54,8 @@ impl Tool {
         let log = folder.join(log);
         let file = File::create(&log).map_err(|e| Error::io("write", &log, e))?;
         let errors = file.try_clone().map_err(|e| Error::io("write", &log, e))?;
-        let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).stdout(file).stderr(errors);
+        let mut command = Command::new(absolute(program)?);
+        command.current_dir(folder).args(arguments).stdin(Stdio::null()).stdout(file).stderr(errors);
         let mut child = command.spawn().map_err(|e| self.not_started(program, &e))?;
         let begun = Instant::now();
         let status = loop {
@@ -75,11 +75,9 @@ impl Tool {
             }
         };
         if !status.success() {
-            return Err(self.error(format!(
-                "{} failed ({status}); see {}",
-                program.display(),
-                log.display()
-            )));
+            let said = last_words(&log).map(|words| format!(": {words}")).unwrap_or_default();
+            let detail = format!("{} failed ({status}){said}; see {}", program.display(), log.display());
+            return Err(self.error(detail));
         }
         Ok(())
     }
@@ -91,6 +89,29 @@ impl Tool {
             _ => Err(self.error(format!("it ended well but left no {}", path.display()))),
         }
     }
+}
+
+/// A program by a path that holds in every folder; a name alone is looked up on the PATH.
+fn absolute(program: &Path) -> Result<PathBuf> {
+    if program.components().count() < 2 {
+        return Ok(program.into());
+    }
+    std::path::absolute(program).map_err(|e| Error::io("find", program, e))
+}
+
+/// What a program said of its failure: the last line that names an error with what follows, else the last lines.
+fn last_words(log: &Path) -> Option<String> {
+    /// More is in the log.
+    const LINES: usize = 3;
+    let text = String::from_utf8_lossy(&std::fs::read(log).ok()?).into_owned();
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let names_error = |line: &&str| {
+        let line = line.to_lowercase();
+        line.contains("error") || line.contains("exception")
+    };
+    let from = lines.iter().rposition(names_error).unwrap_or(lines.len().saturating_sub(LINES));
+    let words = lines[from..].iter().take(LINES).copied().collect::<Vec<_>>().join(" ");
+    (!words.is_empty()).then_some(words)
 }
 
 #[cfg(test)]
@@ -115,6 +136,31 @@ mod tests {
         assert!(SHELL.written(&folder.path().join("sh.log")).is_ok());
         let absent = SHELL.written(&folder.path().join("absent")).unwrap_err().to_string();
         assert!(absent.starts_with("shell: it ended well but left no "), "{absent}");
+    }
+
+    #[test]
+    fn what_it_said_of_its_failure_is_in_the_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = |script: &str| run(folder.path(), script, 60).unwrap_err().to_string();
+        let said = error("echo begin; echo 'ERROR: no such image'; echo '  \"a b\"'; exit 2");
+        assert!(said.contains("failed (exit status: 2): ERROR: no such image \"a b\"; see "), "{said}");
+        let last = error("for i in 1 2 3 4 5; do echo line $i; done; exit 2");
+        assert!(last.contains(": line 3 line 4 line 5; see "), "{last}");
+    }
+
+    /// Also where its name has a space.
+    #[test]
+    fn it_runs_within_the_folder() {
+        let outer = tempfile::tempdir().unwrap();
+        let folder = outer.path().join("a b, [c]");
+        std::fs::create_dir(&folder).unwrap();
+        run(&folder, "echo here > file", 60).unwrap();
+        assert!(folder.join("file").is_file());
+        let program = outer.path().join("program");
+        std::fs::copy("/bin/sh", &program).unwrap();
+        let relative = program.strip_prefix("/").unwrap();
+        assert!(absolute(relative).unwrap().is_absolute());
+        assert_eq!(absolute(Path::new("elastix")).unwrap(), Path::new("elastix"));
     }
 
     #[test]

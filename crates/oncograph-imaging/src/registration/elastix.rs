@@ -146,11 +146,6 @@ impl Elastix {
     }
 }
 
-/// The path as an argument of a program.
-fn argument(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
-}
-
 impl Registrar for Elastix {
     fn version(&self) -> Result<String> {
         TOOL.version(&self.program("elastix"), "--version")
@@ -179,13 +174,13 @@ impl Registrar for Elastix {
         let (fixed_path, moving_path) = (folder.join("fixed.nii.gz"), folder.join("moving.nii.gz"));
         nifti::write(&fixed_path, fixed)?;
         nifti::write(&moving_path, moving)?;
-        let mut arguments = vec!["-f".into(), argument(&fixed_path), "-m".into(), argument(&moving_path)];
+        let mut arguments = ["-f", "fixed.nii.gz", "-m", "moving.nii.gz"].map(String::from).to_vec();
         for (i, stage) in self.stages.iter().enumerate() {
             let name = format!("parameters.{i}.txt");
             write(&name, &stage.parameters())?;
-            arguments.extend(["-p".into(), argument(&folder.join(name))]);
+            arguments.extend(["-p".into(), name]);
         }
-        arguments.extend(["-out".into(), argument(folder), "-threads".into(), self.threads.to_string()]);
+        arguments.extend(["-out".into(), ".".into(), "-threads".into(), self.threads.to_string()]);
         TOOL.run(&self.program("elastix"), &arguments, folder, "elastix.out", self.limit)?;
         for i in 0..self.stages.len() {
             TOOL.written(&folder.join(format!("TransformParameters.{i}.txt")))?;
@@ -207,9 +202,9 @@ struct ElastixTransform {
 }
 
 impl ElastixTransform {
-    /// The parameter files with another interpolation order, each of which names the one before it.
-    fn parameters(&self, out: &Path, order: usize) -> Result<PathBuf> {
-        let mut last = PathBuf::from("NoInitialTransform");
+    /// Writes the parameter files with another interpolation order, each of which names the one before it; the name of the last.
+    fn parameters(&self, out: &Path, order: usize) -> Result<String> {
+        let mut last = String::from("NoInitialTransform");
         for i in 0..self.elastix.stages.len() {
             let path = self.folder.join(format!("TransformParameters.{i}.txt"));
             let text = std::fs::read_to_string(&path).map_err(|e| Error::io("read", &path, e))?;
@@ -220,15 +215,14 @@ impl ElastixTransform {
                         format!("(FinalBSplineInterpolationOrder {order})")
                     }
                     Some("InitialTransformParametersFileName" | "InitialTransformParameterFileName") => {
-                        format!("(InitialTransformParametersFileName \"{}\")", last.display())
+                        format!("(InitialTransformParametersFileName \"{last}\")")
                     }
                     _ => line.to_string(),
                 }
             };
             let text: Vec<String> = text.lines().map(replaced).collect();
-            let to = out.join(format!("TransformParameters.{i}.txt"));
-            write_file(&to, (text.join("\n") + "\n").as_bytes())?;
-            last = to;
+            last = format!("TransformParameters.{i}.txt");
+            write_file(out.join(&last), (text.join("\n") + "\n").as_bytes())?;
         }
         Ok(last)
     }
@@ -239,14 +233,9 @@ impl ElastixTransform {
         std::fs::create_dir(&out).map_err(|e| Error::io("create", &out, e))?;
         let (input, result) = (out.join("input.nii.gz"), out.join("result.nii.gz"));
         nifti::write(&input, moving)?;
-        let parameters = self.parameters(&out, order)?;
-        let arguments = [
-            ["-in".into(), argument(&input)],
-            ["-tp".into(), argument(&parameters)],
-            ["-out".into(), argument(&out)],
-            ["-threads".into(), self.elastix.threads.to_string()],
-        ]
-        .concat();
+        let (parameters, threads) = (self.parameters(&out, order)?, self.elastix.threads.to_string());
+        let arguments = ["-in", "input.nii.gz", "-tp", &parameters, "-out", ".", "-threads", &threads];
+        let arguments = arguments.map(String::from);
         let program = self.elastix.program("transformix");
         TOOL.run(&program, &arguments, &out, "transformix.out", self.elastix.limit)?;
         TOOL.written(&result)?;

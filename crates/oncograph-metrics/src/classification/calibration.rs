@@ -132,9 +132,25 @@ pub fn calibration_slope(label: &[bool], probability: &[f64]) -> Result<Calibrat
     if logit.iter().all(|x| *x == logit[0]) {
         return Err(Error::undefined(operation, "all predictions are equal"));
     }
+    if is_separated(label, &logit) {
+        return Err(Error::undefined(operation, "the predictions separate the classes"));
+    }
     let (intercept, slope) = logistic(operation, label, &logit, true)?;
     let (in_the_large, _) = logistic(operation, label, &logit, false)?;
     Ok(CalibrationSlope { slope, intercept, in_the_large })
+}
+
+/// Whether no prediction of one class lies beyond one of the other: the likelihood then grows without end.
+///
+/// # Reference
+/// Albert and Anderson, *On the existence of maximum likelihood estimates in logistic regression models*, Biometrika 71, 1984.
+fn is_separated(label: &[bool], x: &[f64]) -> bool {
+    let range = |class: bool| {
+        let own = label.iter().zip(x).filter(move |(l, _)| **l == class).map(|(_, x)| *x);
+        own.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)))
+    };
+    let (events, others) = (range(true), range(false));
+    others.1 <= events.0 || events.1 <= others.0
 }
 
 /// Newton's method with step halving for `logit P = a + b x`; where `free` is false b stays 1.
@@ -188,6 +204,18 @@ fn logistic(operation: &'static str, label: &[bool], x: &[f64], free: bool) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Completely, at one value, the wrong way round, and not.
+    #[test]
+    fn separated_classes_have_no_slope() {
+        let slope = |label: &[bool], p: &[f64]| calibration_slope(label, p).map(|c| c.slope);
+        let (f, t) = (false, true);
+        for p in [[0.1, 0.2, 0.8, 0.9], [0.1, 0.5, 0.5, 0.9], [0.9, 0.8, 0.2, 0.1], [0.4, 0.41, 0.42, 0.43]] {
+            let error = slope(&[f, f, t, t], &p).unwrap_err().to_string();
+            assert!(error.contains("separate the classes"), "{p:?}: {error}");
+        }
+        assert!(slope(&[f, t, f, t], &[0.1, 0.4, 0.6, 0.9]).unwrap().is_finite());
+    }
 
     #[test]
     fn edges_and_quantiles() {

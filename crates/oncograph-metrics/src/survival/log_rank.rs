@@ -164,10 +164,20 @@ pub fn log_rank_with(
         .cholesky()
         .map(|c| excess.dot(&c.solve(&excess)))
         .filter(|x| x.is_finite())
-        .ok_or_else(|| Error::undefined(operation, "some groups are never at risk together"))?;
+        .ok_or_else(|| Error::undefined(operation, without_variance(&sums.variance)))?;
     let p_value = distribution::chi_squared_tail(chi_squared, (k - 1) as f64);
     let Sums { observed, expected, .. } = sums;
     Ok(LogRank { chi_squared, degrees_of_freedom: k - 1, p_value, groups: labels, observed, expected })
+}
+
+/// Why there is no statistic.
+fn without_variance(variance: &DMatrix<f64>) -> &'static str {
+    match variance.iter().all(|v| *v == 0.0) {
+        true => {
+            "the variance is 0: at every event time all who are at risk have the event, or are of one group"
+        }
+        false => "some groups are never at risk together",
+    }
 }
 
 /// What is summed over event times and strata.
@@ -280,6 +290,21 @@ mod tests {
         assert_eq!(log_rank_with(&survival, &group, None, &flat).unwrap(), plain);
         let negative = options.weight(LogRankWeight::FlemingHarrington { p: -1.0, q: 0.0 });
         assert!(log_rank_with(&survival, &group, None, &negative).is_err());
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        let error = |time: &[f64], event: &[bool], group: &[usize]| {
+            log_rank(&Survival::new(time, event).unwrap(), group).unwrap_err().to_string()
+        };
+        let (all, pairs) = ([true; 4], [0, 0, 1, 1]);
+        assert!(error(&[2.0; 4], &all, &pairs).contains("the variance is 0"));
+        // The second group is followed from after the last event of the first.
+        assert!(
+            error(&[2.0, 2.0, 9.0, 9.0], &[false, false, true, true], &pairs).contains("the variance is 0")
+        );
+        let three = error(&[1.0, 2.0, 3.0, 0.5], &[true, true, true, false], &[0, 1, 0, 2]);
+        assert!(three.contains("some groups are never at risk together"), "{three}");
     }
 
     #[test]
