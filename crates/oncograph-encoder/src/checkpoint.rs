@@ -1,15 +1,13 @@
-use crate::{Error, Result, legacy};
+use crate::{Error, Result, pth};
 use candle_core::{DType, Device, Tensor};
 use oncograph_core::AtFile;
 use oncograph_nn::ParamStore;
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
-/// Where trainers put the weights inside a `.pth` file, in the order in which they are looked for.
-const WRAPPERS: [&str; 3] = ["state_dict", "model", "model_state_dict"];
-
-/// Prefixes that wrappers such as `DataParallel` put before every name.
-const PREFIXES: [&str; 3] = ["module.", "_orig_mod.", "backbone."];
+/// Prefixes that wrappers such as `DataParallel`, compilers and trainers put before every name.
+const PREFIXES: [&str; 7] =
+    ["module.", "_orig_mod.", "backbone.", "model.", "net.", "network.", "_forward_module."];
 
 /// Which names [`Checkpoint::load_into`] set and which it could not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,39 +58,58 @@ impl LoadReport {
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     tensors: HashMap<String, Tensor>,
+    notes: Vec<String>,
 }
 
 impl Checkpoint {
-    /// Reads a `.safetensors` file or a PyTorch file (`.pth`, `.pt`, `.pth.tar`), of the zip format or the one before 1.6.
+    /// Reads a file of safetensors or of PyTorch (`.pth`, `.pt`, `.ckpt`, `.pth.tar`), of the zip format or the one before 1.6, with
+    /// pickles of any protocol; the content tells which.
     ///
-    /// Inside a PyTorch file the weights may lie at the top or under `state_dict`, `model` or `model_state_dict`;
-    /// a prefix `module.` on every name is taken off.
+    /// Inside a PyTorch file the weights may lie at the top or in a dictionary: the first of `state_dict`, `model_state_dict`,
+    /// `model`, `network_weights` and the like, else the only one with tensors. Prefixes that every name has, `module.` of
+    /// `DataParallel`, `model.` of Lightning and their like, are taken off. What was found where, and what was left out, is in
+    /// [`Checkpoint::notes`].
     ///
     /// # Errors
-    /// [`Error::AtFile`] with the path for a file that is neither or holds no tensors.
+    /// [`Error::AtFile`] with the path and the cause: a pointer of Git LFS, a web page, a file that is cut off, a whole module instead
+    /// of weights by name, no tensors (with the keys that there are), or several dictionaries of which it is not clear which
+    /// are the weights.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let is_safetensors = path.extension().is_some_and(|e| e == "safetensors");
-        let tensors = if is_safetensors {
-            candle_core::safetensors::load(path, &Device::Cpu).map_err(|e| AtFile::new(path, e))?
+        let at = |e: candle_core::Error| AtFile::new(path, e);
+        if let Some(what) = pth::other_than_weights(path).map_err(at)? {
+            return Err(AtFile::new(path, format!("not a checkpoint: {what}")).into());
+        }
+        let (tensors, notes) = if pth::is_safetensors(path).map_err(at)? {
+            (candle_core::safetensors::load(path, &Device::Cpu).map_err(at)?, vec![])
         } else {
-            read_pth(path).map_err(|e| AtFile::new(path, e))?
+            let found = pth::read(path).map_err(at)?;
+            (found.tensors, found.notes)
         };
         if tensors.is_empty() {
-            return Err(AtFile::new(path, "no tensors found, at the top or under state_dict").into());
+            return Err(AtFile::new(path, "no tensors found").into());
         }
-        Ok(Checkpoint::from_tensors(tensors))
+        let mut checkpoint = Checkpoint::from_tensors(tensors);
+        checkpoint.notes = notes.into_iter().chain(checkpoint.notes).collect();
+        Ok(checkpoint)
     }
 
     /// Weights that are in memory already; prefixes as for [`Checkpoint::read`].
     pub fn from_tensors(mut tensors: HashMap<String, Tensor>) -> Self {
-        for prefix in PREFIXES {
-            if !tensors.is_empty() && tensors.keys().all(|name| name.starts_with(prefix)) {
-                tensors =
-                    tensors.into_iter().map(|(name, t)| (name[prefix.len()..].to_string(), t)).collect();
-            }
+        let mut notes = vec![];
+        let common = |tensors: &HashMap<String, Tensor>| {
+            PREFIXES.into_iter().find(|p| tensors.len() > 1 && tensors.keys().all(|name| name.starts_with(p)))
+        };
+        while let Some(prefix) = common(&tensors) {
+            notes.push(format!("the prefix `{prefix}` of every name was taken off"));
+            tensors = tensors.into_iter().map(|(name, t)| (name[prefix.len()..].to_string(), t)).collect();
         }
-        Checkpoint { tensors }
+        Checkpoint { tensors, notes }
+    }
+
+    /// Where in the file the weights were, what was taken off their names, and what was left out.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The names, in order.
@@ -170,26 +187,6 @@ impl Checkpoint {
         report.unexpected = unexpected.map(String::from).collect();
         report
     }
-}
-
-fn read_pth(path: &Path) -> candle_core::Result<HashMap<String, Tensor>> {
-    let mut start = [0; 16];
-    let read = std::io::Read::read(&mut std::fs::File::open(path)?, &mut start)?;
-    if legacy::is_legacy(&start[..read]) {
-        return legacy::read(&std::fs::read(path)?, &WRAPPERS);
-    }
-    let top = candle_core::pickle::read_all(path)?;
-    if !top.is_empty() {
-        return Ok(top.into_iter().collect());
-    }
-    for key in WRAPPERS {
-        // A wrapper that the file does not have is an error of candle, not an empty list.
-        match candle_core::pickle::read_all_with_key(path, Some(key)) {
-            Ok(tensors) if !tensors.is_empty() => return Ok(tensors.into_iter().collect()),
-            _ => {}
-        }
-    }
-    Ok(HashMap::new())
 }
 
 /// The weight of a first convolution for another number of input channels.

@@ -23,7 +23,10 @@ pub enum Error {
     AtFile(#[from] AtFile),
     /// A checkpoint does not fit the model.
     #[error(
-        "the checkpoint does not fit: missing {missing:?}, unexpected {unexpected:?}, wrong shape {misshaped:?}"
+        "the checkpoint does not fit: missing {}, unexpected {}, wrong shape {}",
+        few(missing),
+        few(unexpected),
+        few(misshaped)
     )]
     Mismatch {
         /// Names that the model has and the checkpoint lacks.
@@ -64,5 +67,16 @@ impl Error {
         got: impl ToString,
     ) -> Self {
         Argument::new(op, field, expected, got).into()
+    }
+}
+
+/// The first names of a list, and how many others there are.
+fn few(names: &[String]) -> String {
+    /// More does not help a reader.
+    const LISTED: usize = 5;
+    match names.len() {
+        0 => "none".into(),
+        n if n > LISTED => format!("{} and {} more", names[..LISTED].join(", "), n - LISTED),
+        _ => names.join(", "),
     }
 }

@@ -26,8 +26,8 @@ mod chain;
 mod checkpoint;
 mod dense_net;
 mod error;
-mod legacy;
 mod monai_resnet;
+mod pth;
 mod self_built_cnn;
 mod video_resnet;
 
