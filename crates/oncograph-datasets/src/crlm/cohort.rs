@@ -90,27 +90,57 @@ impl CrlmCohort {
 }
 
 /// The images in a folder by subject, and the layout in which they lie; `ids` are the subjects that are looked for.
+///
+/// # Errors
+/// Both layouts at once, and images in a folder that has neither.
 pub(super) fn find_images(root: &Path, ids: &[&str]) -> Result<(Layout, BTreeMap<String, ImageFiles>)> {
     let metadata = root.join("metadata.csv");
-    let nifti = nifti_subjects(root)?;
+    let nifti = nifti_subjects(root, ids)?;
     let dicom = match metadata.is_file() {
         true => tcia::from_metadata(root, &metadata)?,
-        // A folder of NIfTI subjects is not searched for DICOM files.
-        false if nifti.is_empty() => tcia::from_folders(root, ids)?,
-        false => BTreeMap::new(),
+        false => tcia::from_folders(root, ids, &nifti)?,
     };
-    match (nifti.is_empty(), dicom.is_empty()) {
+    let (layout, mut files) = match (nifti.is_empty(), dicom.is_empty()) {
         (false, false) => {
-            let detail = "both metadata.csv of DICOM series and subjects with ct.nii.gz: keep one layout";
-            Err(Error::at(root, detail))
+            let first =
+                |files: &BTreeMap<String, ImageFiles>| files.keys().next().cloned().unwrap_or_default();
+            let detail = format!(
+                "both DICOM series (e.g. of {}) and subjects with NIfTI files (e.g. {}): keep one layout",
+                first(&dicom),
+                first(&nifti)
+            );
+            return Err(Error::at(root, detail));
         }
-        (false, true) => Ok((Layout::Nifti, nifti)),
-        (true, false) => Ok((Layout::Tcia, dicom)),
-        (true, true) => Ok((Layout::ClinicalOnly, BTreeMap::new())),
+        (false, true) => (Layout::Nifti, nifti),
+        (true, false) => (Layout::Tcia, dicom),
+        (true, true) => {
+            if let Some(path) = tcia::any_image(root, 0)? {
+                let detail = format!(
+                    "there are images (e.g. {}), but in no known layout: DICOM series belong below {root}/<id>/, NIfTI files are {root}/<id>/ct.nii.gz and {root}/<id>/<structure>.nii.gz",
+                    path.display(),
+                    root = root.display()
+                );
+                return Err(Error::at(root, detail));
+            }
+            return Ok((Layout::ClinicalOnly, BTreeMap::new()));
+        }
+    };
+    // A subject whose images lie elsewhere than those of the others must not pass for one without images.
+    for folder in subfolders(root)? {
+        let id = name_of(&folder);
+        if ids.contains(&id.as_str())
+            && !files.contains_key(&id)
+            && let Some(path) = tcia::any_image(&folder, 0)?
+        {
+            let cause = "an image that lies where those of the other subjects do not".to_owned();
+            files.insert(id, ImageFiles::Unclear { path, cause });
+        }
     }
+    Ok((layout, files))
 }
 
-/// The subjects of a table with their images, which are taken out of `files`.
+/// The subjects of a table with their images, which are taken out of `files`; upper and lower case are alike where that is not
+/// ambiguous, as file systems and tables differ in it.
 pub(super) fn take_images(
     root: &Path,
     table: &Path,
@@ -118,7 +148,15 @@ pub(super) fn take_images(
     files: &mut BTreeMap<String, ImageFiles>,
 ) -> Result<Vec<SubjectFiles>> {
     let example = files.keys().next().cloned();
-    let take = |id: &&str| SubjectFiles { id: (*id).to_owned(), images: files.remove(*id) };
+    let take = |id: &&str| {
+        let images = files.remove(*id).or_else(|| {
+            let alike = |name: &&String| name.eq_ignore_ascii_case(id) && !ids.contains(&name.as_str());
+            let mut found = files.keys().filter(alike);
+            let name = found.next().filter(|_| found.next().is_none()).cloned()?;
+            files.remove(&name)
+        });
+        SubjectFiles { id: (*id).to_owned(), images }
+    };
     let subjects: Vec<SubjectFiles> = ids.iter().map(take).collect();
     match example {
         Some(example) if subjects.iter().all(|s| s.images.is_none()) => {
@@ -177,33 +215,48 @@ pub(super) fn no_table(root: &Path) -> Result<Error> {
     Ok(Error::at(root, detail))
 }
 
-/// Subjects with `ct.nii.gz` (or `ct.nii`).
-fn nifti_subjects(root: &Path) -> Result<BTreeMap<String, ImageFiles>> {
+/// Subjects with `ct.nii.gz` (or `ct.nii`), and those who are looked for whose NIfTI files have other names.
+fn nifti_subjects(root: &Path, ids: &[&str]) -> Result<BTreeMap<String, ImageFiles>> {
     let mut subjects = BTreeMap::new();
     for folder in subfolders(root)? {
+        let id = name_of(&folder);
         if let Some(files) = ImageFiles::nifti_in(&folder)? {
-            subjects.insert(name_of(&folder), files);
+            subjects.insert(id, files);
+        } else if ids.contains(&id.as_str()) {
+            let nifti: Vec<String> = entries(&folder)?
+                .iter()
+                .map(|p| name_of(p))
+                .filter(|name| nifti_stem(name).is_some())
+                .collect();
+            if !nifti.is_empty() {
+                let cause = format!("no ct.nii.gz among the images: {}", nifti.join(", "));
+                subjects.insert(id, ImageFiles::Unclear { path: folder, cause });
+            }
         }
     }
     Ok(subjects)
 }
 
+/// A name without `.nii.gz` or `.nii`, in small letters; `None` for other files.
+fn nifti_stem(name: &str) -> Option<String> {
+    let name = name.to_ascii_lowercase();
+    name.strip_suffix(".nii.gz").or_else(|| name.strip_suffix(".nii")).map(str::to_owned)
+}
+
 impl ImageFiles {
-    /// The images of one subject in a folder, `ct.nii.gz` and `<structure>.nii.gz`; `None` if there is no CT.
+    /// The images of one subject in a folder, `ct.nii.gz` and `<structure>.nii.gz` in small or capital letters; `None` if
+    /// there is no CT.
     ///
     /// # Errors
-    /// A folder that cannot be listed, or an image that is there as `.nii` and as `.nii.gz`.
+    /// A folder that cannot be listed, or an image that is there twice, as `.nii` and as `.nii.gz` or in two spellings.
     pub fn nifti_in(folder: impl AsRef<Path>) -> Result<Option<Self>> {
         let folder = folder.as_ref();
         let mut ct = None;
         let mut masks: BTreeMap<Structure, PathBuf> = BTreeMap::new();
         let mut unknown = Vec::new();
         for path in entries(folder)? {
-            let name = name_of(&path);
-            let Some(stem) = name.strip_suffix(".nii.gz").or_else(|| name.strip_suffix(".nii")) else {
-                continue;
-            };
-            let twice = match Structure::from_label(stem) {
+            let Some(stem) = nifti_stem(&name_of(&path)) else { continue };
+            let twice = match Structure::from_label(&stem) {
                 _ if stem == "ct" => ct.replace(path).is_some(),
                 Some(structure) => masks.insert(structure, path).is_some(),
                 None => {
@@ -212,7 +265,7 @@ impl ImageFiles {
                 }
             };
             if twice {
-                let detail = format!("`{stem}` exists twice, as .nii and as .nii.gz");
+                let detail = format!("`{stem}` exists twice, as .nii and as .nii.gz or in two spellings");
                 return Err(Error::subject(&name_of(folder), folder, detail));
             }
         }
@@ -224,6 +277,7 @@ impl ImageFiles {
 mod tests {
     use super::super::load::LoadOptions;
     use super::super::phantom::{PhantomConfig, write_phantom};
+    use super::super::testing::Kind;
     use super::*;
     use oncograph_imaging::{Mask, Volume, crop_pad, nifti, resize};
 
@@ -273,6 +327,74 @@ mod tests {
             std::fs::remove_dir_all(folder.path().join(name)).unwrap();
         }
         assert_eq!(CrlmCohort::open(folder.path()).unwrap().layout, Layout::ClinicalOnly);
+    }
+
+    #[test]
+    fn names_in_any_case_are_known_and_other_images_are_never_passed_over() {
+        let folder = phantom();
+        let subject = folder.path().join("PHANTOM-0001");
+        let whole = CrlmCohort::open(folder.path()).unwrap().subjects[0].load(&LoadOptions::new()).unwrap();
+        for (from, to) in
+            [("ct.nii.gz", "CT.nii.gz"), ("liver.nii.gz", "Liver.NII.GZ"), ("portal.nii.gz", "PORTAL.nii.GZ")]
+        {
+            std::fs::rename(subject.join(from), subject.join(to)).unwrap();
+        }
+        let cohort = CrlmCohort::open(folder.path()).unwrap();
+        assert_eq!(cohort.subjects[0].load(&LoadOptions::new()).unwrap(), whole);
+        std::fs::write(subject.join("ct.nii"), "twice").unwrap();
+        assert!(open_error(folder.path()).contains("exists twice"));
+        std::fs::remove_file(subject.join("ct.nii")).unwrap();
+        // The folder in other letters than the table.
+        let small = folder.path().join("phantom-0001");
+        std::fs::rename(&subject, &small).unwrap();
+        assert!(CrlmCohort::open(folder.path()).unwrap().subjects[0].images.is_some());
+        std::fs::rename(&small, &subject).unwrap();
+        // Under another name, then in a folder within: one subject of two, then both.
+        std::fs::rename(subject.join("CT.nii.gz"), subject.join("scan.nii.gz")).unwrap();
+        let text = load_error(folder.path());
+        assert!(text.contains("no ct.nii.gz") && text.contains("scan.nii.gz"), "{text}");
+        let nest = |id: &str| {
+            let inner = folder.path().join(id).join("session");
+            std::fs::create_dir(&inner).unwrap();
+            for path in entries(&folder.path().join(id)).unwrap().into_iter().filter(|p| p.is_file()) {
+                std::fs::rename(&path, inner.join(name_of(&path))).unwrap();
+            }
+        };
+        nest("PHANTOM-0001");
+        let text = load_error(folder.path());
+        assert!(text.contains("PHANTOM-0001") && text.contains("lies where"), "{text}");
+        nest("PHANTOM-0002");
+        let text = open_error(folder.path());
+        assert!(text.contains("no known layout") && text.contains(".nii.gz"), "{text}");
+        for name in ["PHANTOM-0001", "PHANTOM-0002"] {
+            std::fs::remove_dir_all(folder.path().join(name)).unwrap();
+        }
+        for (name, bytes) in [
+            ("a/b/c/scan.nrrd", &b"NRRD"[..]),
+            ("x.mha", b"ObjectType"),
+            ("ct1/7", &Kind::ct("1.2.3.4").bytes(0)),
+        ] {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, bytes).unwrap();
+            let refused = CrlmCohort::open(folder.path());
+            assert!(refused.is_err(), "{name}: {refused:?}");
+            std::fs::remove_file(path).unwrap();
+        }
+        assert_eq!(CrlmCohort::open(folder.path()).unwrap().layout, Layout::ClinicalOnly);
+    }
+
+    #[test]
+    fn subjects_in_both_layouts_are_refused() {
+        let folder = phantom();
+        std::fs::remove_dir_all(folder.path().join("PHANTOM-0002")).unwrap();
+        Kind::ct("1.2.3.4").write(&folder.path().join("PHANTOM-0002/ct"), "{}", 3);
+        let text = open_error(folder.path());
+        assert!(text.contains("PHANTOM-0002") && text.contains("keep one layout"), "{text}");
+        // What a NIfTI subject was made of may lie beside it.
+        std::fs::rename(folder.path().join("PHANTOM-0002"), folder.path().join("PHANTOM-0001/dicom"))
+            .unwrap();
+        assert_eq!(CrlmCohort::open(folder.path()).unwrap().layout, Layout::Nifti);
     }
 
     #[test]

@@ -2,6 +2,9 @@
 
 use super::structure::Structure;
 use crate::error::{Error, Result};
+use oncograph_imaging::dicom::SeriesOptions;
+use oncograph_imaging::nifti::ReadOptions;
+use oncograph_imaging::seg::DecodeOptions;
 use oncograph_imaging::{Mask, ResampleOptions, Volume, dicom, nifti, resample, seg};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -17,8 +20,11 @@ pub enum ImageFiles {
         ct: PathBuf,
         /// The SEG file, if there is one.
         seg: Option<PathBuf>,
-        /// SeriesInstanceUID of the CT and its number of images, where `metadata.csv` lists them.
+        /// SeriesInstanceUID of the CT and its number of images, where `metadata.csv` lists them or where the folder holds
+        /// other images as well.
         series: Option<(String, usize)>,
+        /// Files in other folders of the subject that cannot be read, with the cause.
+        unreadable: Vec<(PathBuf, String)>,
     },
     /// A CT and one mask for each structure.
     Nifti {
@@ -49,13 +55,18 @@ pub struct SubjectFiles {
 }
 
 /// What to let pass when images are loaded. The default is strict.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct LoadOptions {
     /// Pass over segments and mask files that are no [`Structure`], with a warning, instead of failing.
     pub skip_unknown_labels: bool,
     /// Treat a mask without voxels as missing, with a warning, instead of failing.
     pub empty_as_missing: bool,
+    /// How a DICOM series is read: which acquisition, how even, without unreadable files.
+    pub series: SeriesOptions,
+    /// Whether a SEG object on another grid than the CT is resampled.
+    pub segmentation: DecodeOptions,
 }
 
 impl LoadOptions {
@@ -75,6 +86,18 @@ impl LoadOptions {
         self.empty_as_missing = missing;
         self
     }
+
+    /// Sets [`series`](Self::series); of several series the one is found by itself.
+    pub fn series(mut self, options: SeriesOptions) -> Self {
+        self.series = options;
+        self
+    }
+
+    /// Sets [`segmentation`](Self::segmentation).
+    pub fn segmentation(mut self, options: DecodeOptions) -> Self {
+        self.segmentation = options;
+        self
+    }
 }
 
 /// One subject's images, all on the CT's grid.
@@ -87,7 +110,12 @@ pub struct CrlmImages {
     pub masks: BTreeMap<Structure, Mask>,
     /// [`Structure::EXPECTED`] that are absent.
     pub missing: Vec<Structure>,
+    /// Remarks that have to be shown beside results: files that were left out, masks that were resampled.
+    pub notes: Vec<String>,
 }
+
+/// The CT, the masks, and what is to be remarked.
+type Loaded = (Volume<f32>, BTreeMap<Structure, Mask>, Vec<String>);
 
 impl CrlmImages {
     /// The tumours, in order.
@@ -115,15 +143,17 @@ impl SubjectFiles {
 
     /// Loads the CT and the masks onto the CT's grid.
     ///
-    /// Masks that cover another box or another grid are laid onto the CT by their position in the patient, nearest
-    /// neighbour. Absent structures are listed in [`CrlmImages::missing`].
+    /// Planes of a SEG object go to the slices that they lie on; one on another grid is an error unless
+    /// [`LoadOptions::segmentation`] resamples it. NIfTI masks that cover another box or another grid are laid onto the CT by
+    /// their position in the patient, nearest neighbour. Absent structures are listed in [`CrlmImages::missing`], what was
+    /// left out or resampled in [`CrlmImages::notes`].
     ///
     /// # Errors
     /// Names subject, file and cause: no images at all; a file that is truncated or has no orientation; NaN or
     /// infinite voxels; a series with fewer images than `metadata.csv` lists; a SEG of another series or of another
     /// frame of reference; an unknown or repeated label; an empty mask, or one that lies outside the CT.
     pub fn load(&self, options: &LoadOptions) -> Result<CrlmImages> {
-        let (ct, masks) = match &self.images {
+        let (ct, masks, notes) = match &self.images {
             None => {
                 let detail = "only the clinical table is present, there are no images to load";
                 return Err(Error::subject(&self.id, Path::new(""), detail));
@@ -137,12 +167,15 @@ impl SubjectFiles {
                 }
                 self.load_nifti(ct, masks, options)?
             }
-            Some(ImageFiles::Dicom { ct, seg, series }) => {
-                self.load_dicom(ct, seg.as_deref(), series.as_ref(), options)?
+            Some(ImageFiles::Dicom { ct, seg, series, unreadable }) => {
+                let left_out = self.left_out(unreadable, options)?;
+                let mut loaded = self.load_dicom(ct, seg.as_deref(), series.as_ref(), options)?;
+                loaded.2.extend(left_out);
+                loaded
             }
         };
         let missing = Structure::EXPECTED.into_iter().filter(|s| !masks.contains_key(s)).collect();
-        Ok(CrlmImages { ct, masks, missing })
+        Ok(CrlmImages { ct, masks, missing, notes })
     }
 
     fn image<T>(&self, result: oncograph_imaging::Result<T>) -> Result<T> {
@@ -154,12 +187,20 @@ impl SubjectFiles {
         path: &Path,
         files: &BTreeMap<Structure, PathBuf>,
         options: &LoadOptions,
-    ) -> Result<(Volume<f32>, BTreeMap<Structure, Mask>)> {
-        let ct: Volume<f32> = self.image(nifti::read(path))?;
+    ) -> Result<Loaded> {
+        let (ct, remarks) = self.image(nifti::read_noted::<f32>(path, &ReadOptions::new()))?;
+        let mut notes = about(path, remarks);
         let mut masks = BTreeMap::new();
         for (structure, path) in files {
-            let read: Mask = self.image(nifti::read(path))?;
-            let mask = match read.grid().approx_eq(ct.grid(), 1e-3) {
+            let (read, remarks) = self.image(nifti::read_noted::<u8>(path, &ReadOptions::new()))?;
+            notes.extend(about(path, remarks));
+            let same = read.grid().approx_eq(ct.grid(), 1e-3);
+            if !same {
+                let remark =
+                    "the mask has another grid than the CT and was brought onto it by nearest neighbour";
+                notes.extend(about(path, vec![remark.into()]));
+            }
+            let mask = match same {
                 // The CT's own frame: the two files may describe theirs in different words.
                 true => Mask::new(ct.grid().clone(), ct.frame().clone(), read.as_slice().to_vec())?,
                 false => self
@@ -175,7 +216,7 @@ impl SubjectFiles {
                 self.empty(path, *structure, options)?;
             }
         }
-        Ok((ct, masks))
+        Ok((ct, masks, notes))
     }
 
     fn load_dicom(
@@ -184,8 +225,8 @@ impl SubjectFiles {
         seg_path: Option<&Path>,
         listed: Option<&(String, usize)>,
         options: &LoadOptions,
-    ) -> Result<(Volume<f32>, BTreeMap<Structure, Mask>)> {
-        let mut series_options = dicom::SeriesOptions::new();
+    ) -> Result<Loaded> {
+        let mut series_options = options.series.clone();
         if let Some((uid, _)) = listed {
             series_options = series_options.series_uid(uid);
         }
@@ -194,14 +235,21 @@ impl SubjectFiles {
             let detail = format!("the series is of modality {}, not CT", series.modality);
             return Err(Error::subject(&self.id, folder, detail));
         }
-        if let Some((_, images)) = listed.filter(|(_, images)| *images != series.slices.len()) {
+        // A chosen acquisition has fewer.
+        let whole = |&&(_, images): &&(String, usize)| {
+            options.series.select.is_empty()
+                && !options.series.skip_unreadable
+                && images != series.slices.len()
+        };
+        if let Some((_, images)) = listed.filter(whole) {
             let detail = format!(
                 "{} images, but metadata.csv lists {images}: the download is incomplete",
                 series.slices.len()
             );
             return Err(Error::subject(&self.id, folder, detail));
         }
-        let Some(path) = seg_path else { return Ok((series.volume, BTreeMap::new())) };
+        let mut notes = series.notes.clone();
+        let Some(path) = seg_path else { return Ok((series.volume, BTreeMap::new(), notes)) };
         let object = self.image(seg::read(path))?;
         let refers = &object.referenced_series;
         if !refers.is_empty() && !refers.contains(&series.series_uid) {
@@ -212,7 +260,19 @@ impl SubjectFiles {
             );
             return Err(Error::subject(&self.id, path, detail));
         }
-        let decoded = self.image(object.decode_onto(series.volume.grid(), series.volume.frame()))?;
+        let decoded = self.image(object.decode_onto_series(&series, &options.segmentation))?;
+        if decoded.iter().any(|found| found.resampled) {
+            let remark =
+                "the segmentation has another grid than the CT and was brought onto it by nearest neighbour";
+            notes.extend(about(path, vec![remark.into()]));
+        }
+        for lost in decoded.iter().filter(|found| found.outside > 0 && !found.is_empty()) {
+            let remark = format!(
+                "{} pixels of `{}` lie outside the CT and are lost",
+                lost.outside, lost.segment.label
+            );
+            notes.extend(about(path, vec![remark]));
+        }
         let mut masks = BTreeMap::new();
         for found in decoded {
             let label = &found.segment.label;
@@ -230,7 +290,21 @@ impl SubjectFiles {
                 return Err(Error::subject(&self.id, path, format!("two segments are labelled `{label}`")));
             }
         }
-        Ok((series.volume, masks))
+        Ok((series.volume, masks, notes))
+    }
+
+    /// Refuses unreadable files, or remarks that they are left out.
+    fn left_out(&self, unreadable: &[(PathBuf, String)], options: &LoadOptions) -> Result<Vec<String>> {
+        match unreadable.first() {
+            Some((path, cause)) if !options.series.skip_unreadable => {
+                let detail = format!("{cause}; to leave such files out, choose skip_unreadable");
+                Err(Error::subject(&self.id, path, detail))
+            }
+            _ => Ok(unreadable
+                .iter()
+                .flat_map(|(path, cause)| about(path, vec![format!("left out: {cause}")]))
+                .collect()),
+        }
     }
 
     fn empty(&self, path: &Path, structure: Structure, options: &LoadOptions) -> Result<()> {
@@ -250,6 +324,11 @@ impl SubjectFiles {
         tracing::warn!(subject = self.id, path = %path.display(), label, "unknown label passed over");
         Ok(())
     }
+}
+
+/// Remarks with the file that they are about.
+fn about(path: &Path, remarks: Vec<String>) -> Vec<String> {
+    remarks.into_iter().map(|remark| format!("{}: {remark}", path.display())).collect()
 }
 
 /// The name of a file or folder without its place.

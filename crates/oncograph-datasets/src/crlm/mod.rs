@@ -10,6 +10,8 @@ mod patients;
 mod phantom;
 mod structure;
 mod tcia;
+#[cfg(test)]
+mod testing;
 
 pub use clinical::{ClinicalRecord, ClinicalTable, Endpoint, Outcomes};
 pub use cohort::{CrlmCohort, Layout};

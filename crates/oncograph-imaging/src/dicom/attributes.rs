@@ -36,6 +36,13 @@ impl<'a> Attributes<'a> {
         (!text.is_empty()).then(|| text.to_owned())
     }
 
+    /// The values of a text without padding; none where absent.
+    pub fn texts(&self, tag: Tag) -> Vec<String> {
+        let Some(values) = self.element(tag).and_then(|e| e.to_multi_str().ok()) else { return vec![] };
+        let padding = |c: char| c.is_whitespace() || c == '\0';
+        values.iter().map(|v| v.trim_matches(padding).to_owned()).filter(|v| !v.is_empty()).collect()
+    }
+
     pub fn required_text(&self, tag: Tag) -> Result<String> {
         self.text(tag).ok_or_else(|| self.missing(tag))
     }

@@ -1,44 +1,66 @@
-//! One slice's stored values, decoded and rescaled.
+//! Stored values, decoded and rescaled.
 
 use super::attributes::{Attributes, with_causes};
+use super::encoding;
+use super::frames::is_ct;
+use super::part10::{self, Until};
 use crate::error::{Error, Result};
 use dicom_dictionary_std::tags;
-use dicom_object::{DefaultDicomObject, from_reader};
-use dicom_pixeldata::{DecodedPixelData, PixelDecoder};
+use dicom_object::DefaultDicomObject;
+use dicom_pixeldata::{DecodedPixelData, PixelDecoder, PixelRepresentation};
+use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-/// Reads the slice's pixels into `out` (row by row) as `stored * slope + intercept`.
-pub(super) fn read_into(path: &Path, out: &mut [f32]) -> Result<()> {
+/// A frame that is wanted: its place in the file, how its numbers are scaled, and where they go, row by row.
+pub(super) struct Wanted<'a> {
+    pub frame: usize,
+    pub rescale: Rescale,
+    pub out: &'a mut [f32],
+}
+
+/// Reads frames of a file as `stored * slope + intercept`; `padding` takes the place of pixels outside of the image
+/// (PixelPaddingValue). Returns how many bytes follow the pixels.
+pub(super) fn read_into(
+    path: &Path,
+    frames: usize,
+    wanted: Vec<Wanted<'_>>,
+    padding: Option<f32>,
+) -> Result<usize> {
     let object = open(path)?;
-    let rescale = rescale(Attributes::new(&object, path))?;
     let decoded = decode(&object, path)?;
-    let bits = (decoded.bits_allocated(), decoded.bits_stored(), decoded.high_bit());
-    let (allocated, stored, high) = bits;
-    if !matches!(allocated, 8 | 16 | 32) || stored == 0 || stored > allocated || high + 1 != stored {
-        let detail = format!("bits allocated {allocated}, stored {stored}, high bit {high}");
-        return Err(Error::unsupported(path, "DICOM", detail));
-    }
+    let format = Format::of(&decoded, path)?;
     let bytes = decoded.data();
-    let needed = out.len() * usize::from(allocated / 8);
-    // One padding byte makes an odd length even.
-    if bytes.len() < needed || bytes.len() > needed + 1 {
-        return Err(bad(path, format!("{} bytes of pixels where {needed} are needed", bytes.len())));
+    let Some(size) = wanted.first().map(|w| w.out.len() * format.width()) else { return Ok(0) };
+    if bytes.len() < size * frames {
+        return Err(bad(path, format!("{} bytes of pixels where {} are needed", bytes.len(), size * frames)));
     }
-    let signed = decoded.pixel_representation() == dicom_pixeldata::PixelRepresentation::Signed;
-    let convert = |raw: u32| rescale.apply(extend_sign(raw, stored, signed));
-    match allocated {
-        8 => out.iter_mut().zip(bytes).for_each(|(v, b)| *v = convert(u32::from(*b))),
-        16 => {
-            let (words, _) = bytes.as_chunks::<2>();
-            out.iter_mut().zip(words).for_each(|(v, w)| *v = convert(u32::from(u16::from_le_bytes(*w))));
-        }
-        _ => {
-            let (words, _) = bytes.as_chunks::<4>();
-            out.iter_mut().zip(words).for_each(|(v, w)| *v = convert(u32::from_le_bytes(*w)));
+    let outside =
+        padding.and_then(|value| Some((padding_of(Attributes::new(&object, path), format)?, value)));
+    for Wanted { frame, rescale, out } in wanted {
+        let convert = |raw: u32| {
+            let stored = format.extend_sign(raw);
+            match &outside {
+                Some((range, value)) if range.contains(&stored) => *value,
+                _ => rescale.apply(stored),
+            }
+        };
+        let bytes = &bytes[frame * size..(frame + 1) * size];
+        match format.allocated {
+            8 => out.iter_mut().zip(bytes).for_each(|(v, b)| *v = convert(u32::from(*b))),
+            16 => {
+                let (words, _) = bytes.as_chunks::<2>();
+                out.iter_mut().zip(words).for_each(|(v, w)| *v = convert(u32::from(u16::from_le_bytes(*w))));
+            }
+            _ => {
+                let (words, _) = bytes.as_chunks::<4>();
+                out.iter_mut().zip(words).for_each(|(v, w)| *v = convert(u32::from_le_bytes(*w)));
+            }
         }
     }
-    Ok(())
+    let extra = bytes.len() - size * frames;
+    // One byte makes an odd length even.
+    Ok(if extra > 1 { extra } else { 0 })
 }
 
 /// Reads a whole object.
@@ -47,14 +69,27 @@ pub(super) fn read_into(path: &Path, out: &mut [f32]) -> Result<()> {
 /// truncated file would pass for a good one. A complete one has a closing mark behind the last fragment.
 pub(crate) fn open(path: &Path) -> Result<DefaultDicomObject> {
     let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
-    let object = from_reader(bytes.as_slice()).map_err(|e| bad(path, with_causes(&e)))?;
+    let end = bytes[bytes.len().saturating_sub(1 << 16)..].to_vec();
+    let object = part10::parse(bytes, path, Until::End)?;
     let fragments = object.get(tags::PIXEL_DATA).and_then(|e| e.value().fragments());
     match fragments.map(<[_]>::last) {
         Some(None) => Err(bad(path, "truncated: no compressed pixel data")),
-        Some(Some(last)) if bytes.ends_with(last) => {
+        Some(Some(last)) if end.ends_with(&last[last.len().saturating_sub(end.len())..]) => {
             Err(bad(path, "truncated within the compressed pixel data"))
         }
         _ => Ok(object),
+    }
+}
+
+/// Reads an object's pixels and forgets them.
+pub(super) fn check(path: &Path) -> Result<()> {
+    let object = open(path)?;
+    let (a, decoded) = (Attributes::new(&object, path), decode(&object, path)?);
+    let pixels = a.required_size(tags::ROWS)? * a.required_size(tags::COLUMNS)?;
+    let needed = pixels * Format::of(&decoded, path)?.width();
+    match decoded.data().len() {
+        n if n < needed => Err(bad(path, format!("{n} bytes of pixels where {needed} are needed"))),
+        _ => Ok(()),
     }
 }
 
@@ -64,19 +99,54 @@ pub(crate) fn open(path: &Path) -> Result<DefaultDicomObject> {
 pub(crate) fn decode<'a>(object: &'a DefaultDicomObject, path: &Path) -> Result<DecodedPixelData<'a>> {
     match catch_unwind(AssertUnwindSafe(|| object.decode_pixel_data())) {
         Ok(Ok(decoded)) => Ok(decoded),
-        Ok(Err(e)) => Err(bad(path, with_causes(&e))),
+        Ok(Err(e)) => Err(encoding::refusal(object, path, with_causes(&e))),
         Err(_) => Err(bad(path, "the pixel data are damaged: their decoder gave up")),
     }
 }
 
-/// The low `stored` bits as a number; the bits above may hold overlays.
-fn extend_sign(raw: u32, stored: u16, signed: bool) -> i64 {
-    let shift = 32 - u32::from(stored);
-    let raw = raw << shift;
-    if signed { i64::from(raw.cast_signed() >> shift) } else { i64::from(raw >> shift) }
+/// How a pixel is stored.
+#[derive(Debug, Clone, Copy)]
+struct Format {
+    allocated: u16,
+    stored: u16,
+    signed: bool,
 }
 
-struct Rescale {
+impl Format {
+    fn of(decoded: &DecodedPixelData<'_>, path: &Path) -> Result<Self> {
+        let (allocated, stored, high) = (decoded.bits_allocated(), decoded.bits_stored(), decoded.high_bit());
+        if !matches!(allocated, 8 | 16 | 32) || stored == 0 || stored > allocated || high + 1 != stored {
+            let detail = format!("bits allocated {allocated}, stored {stored}, high bit {high}");
+            return Err(Error::unsupported(path, "DICOM", detail));
+        }
+        Ok(Self { allocated, stored, signed: decoded.pixel_representation() == PixelRepresentation::Signed })
+    }
+
+    /// Bytes of a pixel.
+    fn width(self) -> usize {
+        usize::from(self.allocated / 8)
+    }
+
+    /// The low `stored` bits as a number; the bits above may hold overlays.
+    fn extend_sign(self, raw: u32) -> i64 {
+        let shift = 32 - u32::from(self.stored);
+        let raw = raw << shift;
+        if self.signed { i64::from(raw.cast_signed() >> shift) } else { i64::from(raw >> shift) }
+    }
+}
+
+/// The stored numbers of pixels outside of the image: PixelPaddingValue, to PixelPaddingRangeLimit where there is one.
+fn padding_of(a: Attributes<'_>, format: Format) -> Option<RangeInclusive<i64>> {
+    // Written as a signed or as an unsigned number, whatever the pixels are: the same bits.
+    let number = |tag| Some(format.extend_sign(a.integer(tag)? as u32));
+    let value = number(tags::PIXEL_PADDING_VALUE)?;
+    let limit = number(tags::PIXEL_PADDING_RANGE_LIMIT).unwrap_or(value);
+    Some(value.min(limit)..=value.max(limit))
+}
+
+/// From stored numbers to values.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rescale {
     slope: f64,
     intercept: f64,
 }
@@ -87,21 +157,21 @@ impl Rescale {
     }
 }
 
-/// Slope and intercept. A CT without them has no Hounsfield units; other modalities may leave them out.
-fn rescale(a: Attributes<'_>) -> Result<Rescale> {
-    if a.first_item(tags::MODALITY_LUT_SEQUENCE).is_some() {
+/// Slope and intercept that stand in `values` for an object: those of a CT must be there, other images may do without.
+pub(super) fn rescale(object: Attributes<'_>, values: Attributes<'_>) -> Result<Rescale> {
+    if object.first_item(tags::MODALITY_LUT_SEQUENCE).is_some() {
         let detail = "a modality look-up table instead of rescale slope and intercept".to_owned();
-        return Err(Error::unsupported(a.path, "DICOM", detail));
+        return Err(Error::unsupported(object.path, "DICOM", detail));
     }
-    let slope = a.floats::<1>(tags::RESCALE_SLOPE)?;
-    let intercept = a.floats::<1>(tags::RESCALE_INTERCEPT)?;
-    if a.text(tags::MODALITY).as_deref() == Some("CT") {
-        slope.ok_or_else(|| a.missing(tags::RESCALE_SLOPE))?;
-        intercept.ok_or_else(|| a.missing(tags::RESCALE_INTERCEPT))?;
+    let slope = values.floats::<1>(tags::RESCALE_SLOPE)?;
+    let intercept = values.floats::<1>(tags::RESCALE_INTERCEPT)?;
+    if is_ct(object) {
+        slope.ok_or_else(|| object.missing(tags::RESCALE_SLOPE))?;
+        intercept.ok_or_else(|| object.missing(tags::RESCALE_INTERCEPT))?;
     }
     let (slope, intercept) = (slope.map_or(1.0, |v| v[0]), intercept.map_or(0.0, |v| v[0]));
     if slope == 0.0 {
-        return Err(bad(a.path, "RescaleSlope is 0"));
+        return Err(bad(object.path, "RescaleSlope is 0"));
     }
     Ok(Rescale { slope, intercept })
 }
@@ -116,11 +186,47 @@ mod tests {
 
     #[test]
     fn signs_extend_from_the_stored_bits() {
-        assert_eq!(extend_sign(0x0fff, 12, true), -1);
-        assert_eq!(extend_sign(0x0fff, 12, false), 4095);
-        assert_eq!(extend_sign(0xf001, 12, false), 1);
-        assert_eq!(extend_sign(0x8000, 16, true), -32768);
-        assert_eq!(extend_sign(0xffff_ffff, 32, true), -1);
-        assert_eq!(extend_sign(0x80, 8, true), -128);
+        let extend = |raw, stored, signed| Format { allocated: 32, stored, signed }.extend_sign(raw);
+        assert_eq!(extend(0x0fff, 12, true), -1);
+        assert_eq!(extend(0x0fff, 12, false), 4095);
+        assert_eq!(extend(0xf001, 12, false), 1);
+        assert_eq!(extend(0x8000, 16, true), -32768);
+        assert_eq!(extend(0xffff_ffff, 32, true), -1);
+        assert_eq!(extend(0x80, 8, true), -128);
+    }
+
+    #[test]
+    fn padding_is_masked_on_request_and_bytes_behind_the_pixels_are_ignored() {
+        use crate::dicom::testing::{Phantom, deform};
+        use crate::dicom::{SeriesOptions, read_series};
+        use dicom_core::{DataElement, PrimitiveValue, VR};
+        for (signed, limit) in [(false, None), (true, None), (false, Some(2_u16))] {
+            let phantom = if signed { Phantom::axial().signed() } else { Phantom::axial() };
+            let folder = tempfile::tempdir().unwrap();
+            let stored = if signed { -700_i16 } else { 0 };
+            for path in phantom.write(folder.path()) {
+                deform(&path, |o| {
+                    // As an unsigned number, whatever the pixels are.
+                    let value = PrimitiveValue::from(stored.cast_unsigned());
+                    o.put(DataElement::new(tags::PIXEL_PADDING_VALUE, VR::US, value));
+                    if let Some(limit) = limit {
+                        let value = PrimitiveValue::from(limit);
+                        o.put(DataElement::new(tags::PIXEL_PADDING_RANGE_LIMIT, VR::US, value));
+                    }
+                    let pixels = o.get(tags::PIXEL_DATA).unwrap().to_multi_int::<u16>().unwrap();
+                    let longer: Vec<u16> = pixels.into_iter().chain([0; 9]).collect();
+                    o.put(DataElement::new(tags::PIXEL_DATA, VR::OW, PrimitiveValue::U16(longer.into())));
+                });
+            }
+            let plain = read_series(folder.path(), &SeriesOptions::new()).unwrap();
+            assert_eq!(plain.volume.as_slice(), phantom.expected());
+            assert!(
+                plain.notes[0].contains("5 files have bytes behind") && plain.notes[0].contains("(18 in")
+            );
+            let options = SeriesOptions::new().padding(-9999.0);
+            let masked = read_series(folder.path(), &options).unwrap().volume;
+            let count = masked.as_slice().iter().filter(|v| **v == -9999.0).count();
+            assert_eq!(count, if limit.is_some() { 3 } else { 1 }, "{signed} {limit:?}");
+        }
     }
 }

@@ -1,65 +1,21 @@
 //! From files to one volume.
 
-use super::header::{self, Header, Plane, dot};
-use super::pixels;
+use super::choose::{choose, select};
+use super::folder::{headers, refuse_or_note};
+use super::frames::{self, Image, dot};
+use super::header::{self, Header};
+use super::options::SeriesOptions;
+use super::part10;
+use super::pixels::{self, Wanted};
+use super::stack::{grid_of, require_uniform, slice_step};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
-use crate::grid::Grid;
 use crate::volume::Volume;
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
-use nalgebra::Matrix4;
-use oncograph_core::AtFile;
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-/// Which series is read and how even its slices must be.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct SeriesOptions {
-    /// SeriesInstanceUID; needed only where there are several.
-    pub series_uid: Option<String>,
-    /// Largest deviation of a slice from its even place, as a fraction of the slice spacing. Default 0.01.
-    pub spacing_tolerance: f64,
-}
-
-impl Default for SeriesOptions {
-    fn default() -> Self {
-        Self { series_uid: None, spacing_tolerance: 0.01 }
-    }
-}
-
-impl SeriesOptions {
-    /// The only series, slices even to 1 %.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Chooses a series.
-    pub fn series_uid(mut self, uid: impl Into<String>) -> Self {
-        self.series_uid = Some(uid.into());
-        self
-    }
-
-    /// Sets the tolerated deviation as a fraction of the spacing.
-    pub fn spacing_tolerance(mut self, fraction: f64) -> Self {
-        self.spacing_tolerance = fraction;
-        self
-    }
-
-    /// Checks the tolerance.
-    ///
-    /// # Errors
-    /// A fraction outside 0 to 0.5.
-    pub fn validate(&self) -> Result<()> {
-        if (0.0..=0.5).contains(&self.spacing_tolerance) {
-            return Ok(());
-        }
-        Err(Error::argument("dicom::read_series", "spacing_tolerance", "0 to 0.5", self.spacing_tolerance))
-    }
-}
+use std::sync::Arc;
 
 /// One slice of a [`Series`], in the order of the volume's z axis.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,6 +27,8 @@ pub struct Slice {
     pub instance_uid: String,
     /// ImagePositionPatient, LPS+ mm.
     pub position: [f64; 3],
+    /// The number of the frame in an enhanced object, from 1; `None` for a file that is one slice.
+    pub frame: Option<u32>,
 }
 
 /// A series as a volume, with what derived objects need to refer to it.
@@ -89,32 +47,23 @@ pub struct Series {
     pub patient_id: String,
     /// The slices, first z first.
     pub slices: Vec<Slice>,
+    /// Remarks that have to be shown beside results: files and images that were left out, bytes that were ignored.
+    pub notes: Vec<String>,
     /// The first slice's attributes without the pixels.
     pub(crate) attributes: InMemDicomObject,
 }
 
-/// A series that a folder holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SeriesSummary {
-    /// SeriesInstanceUID.
-    pub series_uid: String,
-    /// Modality, e.g. `CT`.
-    pub modality: String,
-    /// SeriesDescription, possibly empty.
-    pub description: String,
-    /// Number of image files.
-    pub images: usize,
-}
-
 /// Reads the image series of a folder (its own files, not those of folders within).
 ///
-/// Files that are not DICOM and DICOM objects that are no images (SEG, RTSTRUCT, reports) are passed over.
+/// Which files belong to it is decided by their content. DICOM objects that are no images (SEG, RTSTRUCT, reports) and
+/// files that are neither DICOM nor named so are passed over; localizers and secondary captures beside other images are
+/// left out, with a note. Of a folder without images of its own, those that its DICOMDIR refers to are read. An enhanced
+/// (multi-frame) object gives one slice for each frame.
 ///
 /// # Errors
-/// Several series and none chosen (the message lists them); no image; a damaged file; a missing attribute; and
-/// every irregularity that the slices can have: a gap, two slices in one place, another orientation, pixel
-/// spacing, size or frame of reference. The message names the files.
+/// Several series and none chosen (the message lists them); no image; a damaged or empty file; a missing attribute; and
+/// every irregularity that the slices can have: a gap, two slices in one place (with the attributes that would tell them
+/// apart), another orientation, pixel spacing, size or frame of reference. The message names the files.
 ///
 /// # Example
 /// ```no_run
@@ -127,8 +76,11 @@ pub struct SeriesSummary {
 pub fn read_series(folder: impl AsRef<Path>, options: &SeriesOptions) -> Result<Series> {
     let folder = folder.as_ref();
     options.validate()?;
-    let series = choose(folder, headers(folder)?, options)?;
-    assemble(series, options)
+    let (found, unreadable) = headers(folder, options.skip_unreadable)?;
+    let mut notes: Vec<String> = vec![];
+    notes.extend(refuse_or_note(&unreadable, options.skip_unreadable)?);
+    let series = choose(folder, found, options, &mut notes)?;
+    assemble(series, options, notes)
 }
 
 /// Reads the image series among the given files; see [`read_series`].
@@ -139,205 +91,87 @@ pub fn read_series_files<P: AsRef<Path>>(files: &[P], options: &SeriesOptions) -
     options.validate()?;
     let mut found = Vec::with_capacity(files.len());
     for path in files.iter().map(AsRef::as_ref) {
-        if !header::is_dicom(path)? {
-            let detail = "no DICM mark at byte 128".to_owned();
-            return Err(Error::format(path, "DICOM", detail));
+        let start = part10::start_of(path)?;
+        if !part10::is_dicom(&start) {
+            return Err(Error::format(path, "DICOM", part10::why_not(&start)));
         }
         found.extend(header::read(path)?);
     }
     let first = files.first().map_or(Path::new(""), AsRef::as_ref);
-    let series = choose(first, found, options)?;
-    assemble(series, options)
-}
-
-/// The image series of a folder, by SeriesInstanceUID.
-///
-/// # Errors
-/// A folder that cannot be read or a damaged DICOM file in it.
-pub fn list_series(folder: impl AsRef<Path>) -> Result<Vec<SeriesSummary>> {
-    let mut found: BTreeMap<String, SeriesSummary> = BTreeMap::new();
-    for header in headers(folder.as_ref())? {
-        let summary = found.entry(header.series_uid.clone()).or_insert_with(|| SeriesSummary {
-            series_uid: header.series_uid,
-            modality: header.modality,
-            description: header.description,
-            images: 0,
-        });
-        summary.images += 1;
-    }
-    Ok(found.into_values().collect())
-}
-
-/// The headers of all images in a folder, by file name.
-fn headers(folder: &Path) -> Result<Vec<Header>> {
-    let list = || -> std::io::Result<Vec<PathBuf>> {
-        let entries = std::fs::read_dir(folder)?.collect::<std::io::Result<Vec<_>>>()?;
-        let mut files: Vec<PathBuf> = entries.iter().map(|e| e.path()).filter(|p| p.is_file()).collect();
-        files.sort();
-        Ok(files)
-    };
-    let files = list().map_err(|e| Error::io("read", folder, e))?;
-    let read = |path: &PathBuf| if header::is_dicom(path)? { header::read(path) } else { Ok(None) };
-    // Collected before the first error is taken, so that the same file is named with any number of threads.
-    let results: Vec<Result<Option<Header>>> = files.par_iter().map(read).collect();
-    results.into_iter().filter_map(Result::transpose).collect()
-}
-
-/// The headers of the requested series, or of the only one.
-fn choose(path: &Path, headers: Vec<Header>, options: &SeriesOptions) -> Result<Vec<Header>> {
-    let mut groups: BTreeMap<String, Vec<Header>> = BTreeMap::new();
-    for header in headers {
-        groups.entry(header.series_uid.clone()).or_default().push(header);
-    }
-    let list = |groups: &BTreeMap<String, Vec<Header>>| -> Vec<(String, usize)> {
-        groups.iter().map(|(uid, g)| (uid.clone(), g.len())).collect()
-    };
-    let found = list(&groups);
-    let none = |detail: String| Error::from(AtFile::new(path, detail));
-    match &options.series_uid {
-        Some(uid) => {
-            groups.remove(uid).ok_or_else(|| none(format!("no image of series {uid}; found {found:?}")))
-        }
-        None if groups.len() > 1 => Err(Error::SeveralSeries { path: path.to_owned(), found }),
-        None => groups.into_values().next().ok_or_else(|| none("no DICOM image".to_owned())),
-    }
+    let mut notes = vec![];
+    let series = choose(first, found, options, &mut notes)?;
+    assemble(series, options, notes)
 }
 
 /// Checks the slices, sorts them and decodes them in parallel.
-fn assemble(headers: Vec<Header>, options: &SeriesOptions) -> Result<Series> {
-    let mut slices = Vec::with_capacity(headers.len());
+fn assemble(headers: Vec<Header>, options: &SeriesOptions, mut notes: Vec<String>) -> Result<Series> {
+    let mut slices = vec![];
     for header in headers {
-        slices.push((header.plane()?, header));
+        slices.extend(frames::images(Arc::new(header))?);
     }
+    let mut slices = select(slices, options)?;
     require_uniform(&slices)?;
-    let normal = slices[0].0.normal();
-    slices.sort_by(|a, b| dot(a.0.position, normal).total_cmp(&dot(b.0.position, normal)));
+    let normal = slices[0].plane.normal();
+    slices.sort_by(|a, b| dot(a.plane.position, normal).total_cmp(&dot(b.plane.position, normal)));
     let step = slice_step(&slices, normal, options)?;
     let grid = grid_of(&slices, step)?;
+    let mut data = vec![0.0_f32; grid.len()];
+    notes.extend(decode(&slices, options, &mut data)?);
 
-    let [nx, ny, nz] = grid.shape();
-    let mut data = vec![0.0_f32; nx * ny * nz];
-    let results: Vec<Result<()>> = data
-        .par_chunks_mut(nx * ny)
-        .zip(&slices)
-        .map(|(out, (_, h))| pixels::read_into(&h.path, out))
-        .collect();
-    results.into_iter().collect::<Result<()>>()?;
-
-    let frame = slices[0].1.frame_uid.clone().map_or_else(|| Frame::described("scanner"), Frame::from_uid);
-    let kept = |(plane, header): &(Plane, Header)| Slice {
-        path: header.path.clone(),
-        instance_uid: header.instance_uid.clone(),
-        position: plane.position,
+    let first = slices[0].file.clone();
+    let frame = first.frame_uid.clone().map_or_else(|| Frame::described("scanner"), Frame::from_uid);
+    let kept = |image: &Image| Slice {
+        path: image.file.path.clone(),
+        instance_uid: image.file.instance_uid.clone(),
+        position: image.plane.position,
+        frame: (image.file.frames() > 1).then_some(image.frame as u32 + 1),
     };
     let list = slices.iter().map(kept).collect();
-    let first = slices.swap_remove(0).1;
+    drop(slices);
+    let attributes = first.attributes();
+    let patient_id = attributes.text(tags::PATIENT_ID).unwrap_or_default();
+    let first = Arc::unwrap_or_clone(first);
     Ok(Series {
         volume: Volume::new(grid, frame, data)?,
-        patient_id: first.attributes().text(tags::PATIENT_ID).unwrap_or_default(),
+        patient_id,
         series_uid: first.series_uid,
         class_uid: first.class_uid,
         modality: first.modality,
         slices: list,
+        notes,
         attributes: first.set,
     })
 }
 
-/// The slices must agree in all that a grid assumes; the message lists the files that differ from the first.
-fn require_uniform(slices: &[(Plane, Header)]) -> Result<()> {
-    type Same = fn(&(Plane, Header), &(Plane, Header)) -> bool;
-    fn near(a: &[f64], b: &[f64], tolerance: f64) -> bool {
-        a.iter().zip(b).all(|(a, b)| (a - b).abs() <= tolerance)
-    }
-    let checks: [(&str, Same); 5] = [
-        ("image size (rows x columns)", |a, b| (a.0.rows, a.0.columns) == (b.0.rows, b.0.columns)),
-        ("orientation", |a, b| near(&a.0.orientation, &b.0.orientation, 1e-4)),
-        ("pixel spacing", |a, b| near(&a.0.spacing, &b.0.spacing, 1e-4 * a.0.spacing[0])),
-        ("frame of reference", |a, b| a.1.frame_uid == b.1.frame_uid),
-        ("SOP class", |a, b| a.1.class_uid == b.1.class_uid),
-    ];
-    let first = &slices[0];
-    for (what, same) in checks {
-        let others: Vec<PathBuf> =
-            slices.iter().filter(|s| !same(first, s)).map(|s| s.1.path.clone()).collect();
-        if !others.is_empty() {
-            let detail = format!("{} of {} slices have another {what}", others.len(), slices.len());
-            let detail = format!("{detail} than {}", first.1.path.display());
-            return Err(Error::Series { series: first.1.series_uid.clone(), detail, files: others });
+/// Reads the pixels of all slices into `data`, file by file; a note where there is something to say.
+fn decode(slices: &[Image], options: &SeriesOptions, data: &mut [f32]) -> Result<Option<String>> {
+    let size = data.len() / slices.len();
+    let mut files: Vec<(&Arc<Header>, Vec<Wanted<'_>>)> = vec![];
+    let mut order: Vec<(&Image, &mut [f32])> = slices.iter().zip(data.chunks_mut(size)).collect();
+    order.sort_by(|a, b| a.0.file.path.cmp(&b.0.file.path));
+    for (image, out) in order {
+        let wanted = Wanted { frame: image.frame, rescale: image.rescale, out };
+        match files.last_mut() {
+            Some((file, list)) if Arc::ptr_eq(file, &image.file) => list.push(wanted),
+            _ => files.push((&image.file, vec![wanted])),
         }
     }
-    Ok(())
-}
-
-/// The vector from one slice's origin to the next, after checking that the slices are evenly placed.
-fn slice_step(slices: &[(Plane, Header)], normal: [f64; 3], options: &SeriesOptions) -> Result<[f64; 3]> {
-    let (first, last) = (&slices[0], &slices[slices.len() - 1]);
-    let fail = |detail: String, pair: &[(Plane, Header)]| {
-        let files = pair.iter().map(|s| s.1.path.clone()).collect();
-        Err(Error::Series { series: first.1.series_uid.clone(), detail, files })
+    let read = |(file, wanted): (&Arc<Header>, Vec<Wanted<'_>>)| {
+        let extra = pixels::read_into(&file.path, file.frames(), wanted, options.padding)?;
+        Ok((extra, file.path.clone()))
     };
-    if slices.len() == 1 {
-        let a = first.1.attributes();
-        let [thickness] = a.required_floats(tags::SLICE_THICKNESS)?;
-        if thickness <= 0.0 {
-            return Err(a.missing(tags::SLICE_THICKNESS));
-        }
-        return Ok(normal.map(|v| v * thickness));
-    }
-    let heights: Vec<f64> = slices.iter().map(|s| dot(s.0.position, normal)).collect();
-    let mut gaps: Vec<f64> = heights.windows(2).map(|w| w[1] - w[0]).collect();
-    if let Some(i) = gaps.iter().position(|g| *g < 1e-3) {
-        return fail(
-            format!("two slices at the same position {:?}", slices[i].0.position),
-            &slices[i..i + 2],
-        );
-    }
-    let listed = gaps.clone();
-    gaps.sort_by(f64::total_cmp);
-    let usual = gaps[gaps.len() / 2];
-    // Positions are often rounded to micrometres in the file.
-    let tolerance = (options.spacing_tolerance * usual).max(2e-3);
-    if let Some(i) = listed.iter().position(|g| (g - usual).abs() > tolerance) {
-        let detail =
-            format!("uneven spacing: {:.4} mm between two slices, {usual:.4} mm elsewhere", listed[i]);
-        return fail(detail, &slices[i..i + 2]);
-    }
-    let count = (slices.len() - 1) as f64;
-    let step: [f64; 3] = std::array::from_fn(|a| (last.0.position[a] - first.0.position[a]) / count);
-    for (i, slice) in slices.iter().enumerate() {
-        let off = (0..3).map(|a| slice.0.position[a] - first.0.position[a] - step[a] * i as f64);
-        let off = off.map(|d| d * d).sum::<f64>().sqrt();
-        if off > tolerance.max(1e-2) {
-            return fail(
-                format!("slice {i} lies {off:.3} mm off the line through the first and last"),
-                &slices[i..=i],
-            );
-        }
-    }
-    let along = dot(step, normal) / dot(step, step).sqrt();
-    if along < 0.9999 {
-        tracing::warn!(series = first.1.series_uid, "slices are sheared against each other (tilted gantry)");
-    }
-    Ok(step)
-}
-
-/// The grid in RAS+: the first two world axes of DICOM's LPS+ change sign.
-fn grid_of(slices: &[(Plane, Header)], step: [f64; 3]) -> Result<Grid> {
-    let plane = &slices[0].0;
-    let [x, y] = plane.axes();
-    let mut affine = Matrix4::identity();
-    for row in 0..3 {
-        let sign = if row < 2 { -1.0 } else { 1.0 };
-        affine[(row, 0)] = sign * x[row] * plane.spacing[1];
-        affine[(row, 1)] = sign * y[row] * plane.spacing[0];
-        affine[(row, 2)] = sign * step[row];
-        affine[(row, 3)] = sign * plane.position[row];
-    }
-    Grid::new([plane.columns, plane.rows, slices.len()], affine)
+    let results: Vec<Result<(usize, PathBuf)>> = files.into_par_iter().map(read).collect();
+    let results = results.into_iter().collect::<Result<Vec<_>>>()?;
+    let longer: Vec<&(usize, PathBuf)> = results.iter().filter(|(extra, _)| *extra > 0).collect();
+    Ok(longer.first().map(|(extra, path)| {
+        let (count, path) = (longer.len(), path.display());
+        format!("{count} files have bytes behind their pixels, which are ignored ({extra} in {path})")
+    }))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::list_series;
     use super::super::testing::{Phantom, deform};
     use super::*;
     use dicom_core::{DataElement, VR};

@@ -1,8 +1,8 @@
 //! A small synthetic series, written with shuffled file names, for the tests of the readers.
 
 use crate::grid::Grid;
-use dicom_core::value::PixelFragmentSequence;
-use dicom_core::{DataElement, PrimitiveValue, VR};
+use dicom_core::value::{DataSetSequence, PixelFragmentSequence};
+use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::{FileMetaTableBuilder, InMemDicomObject, open_file};
 use nalgebra::Matrix4;
@@ -153,6 +153,51 @@ impl Phantom {
     }
 }
 
+/// Makes one enhanced object of the slices of a series: geometry and rescaling in functional groups, those of a frame or, where
+/// `shared`, the shared ones as far as they can be; the frames are in the order of the shuffled files.
+pub(crate) fn enhance(files: &[PathBuf], class: &str, shared: bool) -> PathBuf {
+    let mut sorted = files.to_vec();
+    sorted.sort();
+    let slices: Vec<_> = sorted.iter().map(|p| open_file(p).unwrap().into_inner()).collect();
+    let wrap =
+        |tag, items: Vec<InMemDicomObject>| DataElement::new(tag, VR::SQ, DataSetSequence::from(items));
+    let pick = |from: &InMemDicomObject, picked: &[Tag]| {
+        InMemDicomObject::from_element_iter(picked.iter().filter_map(|t| from.get(*t).cloned()))
+    };
+    let [position, orientation, measures, values] = [
+        (tags::PLANE_POSITION_SEQUENCE, vec![tags::IMAGE_POSITION_PATIENT]),
+        (tags::PLANE_ORIENTATION_SEQUENCE, vec![tags::IMAGE_ORIENTATION_PATIENT]),
+        (tags::PIXEL_MEASURES_SEQUENCE, vec![tags::PIXEL_SPACING, tags::SLICE_THICKNESS]),
+        (tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE, vec![tags::RESCALE_SLOPE, tags::RESCALE_INTERCEPT]),
+    ];
+    let groups = |from: &InMemDicomObject, wanted: &[&(Tag, Vec<Tag>)]| {
+        let elements = wanted.iter().map(|(tag, picked)| wrap(*tag, vec![pick(from, picked)]));
+        InMemDicomObject::from_element_iter(elements)
+    };
+    let per_frame =
+        if shared { vec![&position, &values] } else { vec![&position, &orientation, &measures, &values] };
+    let mut object = slices[0].clone();
+    for tag in [&position, &orientation, &measures, &values].into_iter().flat_map(|g| &g.1) {
+        object.remove_element(*tag);
+    }
+    if shared {
+        let groups = groups(&slices[0], &[&orientation, &measures]);
+        object.put(wrap(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, vec![groups]));
+    }
+    let frames = slices.iter().map(|s| groups(s, &per_frame)).collect();
+    object.put(wrap(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frames));
+    object.put_str(tags::SOP_CLASS_UID, VR::UI, class);
+    object.put_str(tags::NUMBER_OF_FRAMES, VR::IS, slices.len().to_string());
+    let words: Vec<u16> =
+        slices.iter().flat_map(|s| s.get(tags::PIXEL_DATA).unwrap().to_multi_int::<u16>().unwrap()).collect();
+    object.put(DataElement::new(tags::PIXEL_DATA, VR::OW, PrimitiveValue::U16(words.into())));
+    let path = files[0].with_file_name("enhanced");
+    let meta = FileMetaTableBuilder::new().transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN);
+    object.with_meta(meta).unwrap().write_to_file(&path).unwrap();
+    files.iter().for_each(|p| std::fs::remove_file(p).unwrap());
+    path
+}
+
 fn encapsulated(frame: Vec<u8>) -> DataElement<InMemDicomObject> {
     DataElement::new(tags::PIXEL_DATA, VR::OB, PixelFragmentSequence::new_fragments(vec![frame]))
 }
@@ -207,6 +252,31 @@ fn rle_frame(words: &[u16]) -> Vec<u8> {
     frame.extend(high);
     frame.extend(low);
     frame
+}
+
+/// Cuts a written file into preamble and mark, file meta information, and data set.
+pub(crate) fn parts(path: &Path) -> [Vec<u8>; 3] {
+    let bytes = std::fs::read(path).unwrap();
+    let length = u32::from_le_bytes(bytes[140..144].try_into().unwrap()) as usize;
+    [&bytes[..132], &bytes[132..144 + length], &bytes[144 + length..]].map(<[u8]>::to_vec)
+}
+
+/// The bytes of an explicit element with a length of four bytes.
+pub(crate) fn element(tag: (u16, u16), vr: &[u8; 2], length: u32, value: &[u8]) -> Vec<u8> {
+    let mut bytes = [tag.0.to_le_bytes(), tag.1.to_le_bytes()].concat();
+    bytes.extend(vr);
+    bytes.extend([0, 0]);
+    bytes.extend(length.to_le_bytes());
+    bytes.extend(value);
+    bytes
+}
+
+/// The bytes of an implicit element.
+pub(crate) fn implicit(tag: (u16, u16), length: u32, value: &[u8]) -> Vec<u8> {
+    let mut bytes = [tag.0.to_le_bytes(), tag.1.to_le_bytes()].concat();
+    bytes.extend(length.to_le_bytes());
+    bytes.extend(value);
+    bytes
 }
 
 /// Changes the attributes of a written file.

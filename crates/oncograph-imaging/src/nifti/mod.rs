@@ -1,7 +1,7 @@
-//! NIfTI-1 files (`.nii`, `.nii.gz`): reading and writing with their geometry.
+//! NIfTI-1 files (`.nii`, `.nii.gz`, pairs of `.hdr` and `.img`): reading and writing with their geometry.
 //!
 //! - [`read`] gives a three-dimensional volume in any [`Voxel`](crate::Voxel) type, [`read_4d`] the frames of a
-//!   four-dimensional one.
+//!   four-dimensional one, [`read_noted`] also the remarks that belong beside results.
 //! - [`write()`](fn@write) stores a volume in its own type, [`write_with`] with options.
 //!
 //! The geometry is the sform where its code is positive, else the qform (with qfac), else an error: a file
@@ -9,7 +9,8 @@
 
 mod header;
 mod read;
+mod source;
 mod write;
 
-pub use read::{ReadOptions, read, read_4d, read_with};
+pub use read::{ReadOptions, read, read_4d, read_noted, read_with};
 pub use write::{WriteOptions, write, write_4d, write_with};

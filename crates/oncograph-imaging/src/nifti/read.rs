@@ -1,18 +1,17 @@
 //! Reading.
 
 use super::header::{DATA_OFFSET, frame_of_code, pixdim_affine, qform_affine, sform_affine};
+use super::source;
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::grid::Grid;
 use crate::volume::Volume;
 use crate::voxel::Voxel;
-use flate2::bufread::MultiGzDecoder;
-use libdeflater::Decompressor;
+use nalgebra::Matrix4;
 use nifti::{Endianness, NiftiHeader, NiftiType};
 use oncograph_core::AtFile;
 use serde::{Deserialize, Serialize};
-use std::fs::File;
-use std::io::{BufRead, BufReader, Cursor, Read};
+use std::io::Read;
 use std::path::Path;
 
 /// What a NIfTI reader lets pass. The default is strict.
@@ -69,18 +68,39 @@ pub fn read<T: Voxel>(path: impl AsRef<Path>) -> Result<Volume<T>> {
 /// Reads a three-dimensional volume; a four-dimensional file with a single frame counts as one.
 ///
 /// The stored numbers are scaled by `scl_slope` and `scl_inter` and converted to `T`. A floating `T` rounds, an
-/// integer `T` must hold every value exactly.
+/// integer `T` must hold every value, to 1e-3 (labels that went through floating-point arithmetic). What
+/// [`read_noted`] remarks is logged.
+///
+/// A pair of `.hdr` and `.img` is read by the name of either.
 ///
 /// # Units
 /// Positions in mm: a header in metres or micrometres is converted.
 ///
 /// # Errors
-/// A file that cannot be opened, is truncated or not NIfTI-1; more than one frame; no sform nor qform; NaN or
-/// infinite voxels; a value that an integer `T` cannot hold. Each names the path.
+/// A file that cannot be opened, is truncated or not NIfTI-1; more than one frame; no sform nor qform, or a qform with
+/// negative voxel sizes; NaN or infinite voxels; a value that an integer `T` cannot hold. Each names the path.
 pub fn read_with<T: Voxel>(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Volume<T>> {
     let path = path.as_ref();
-    let (volumes, dims) = Reader::open(path)?.volumes("nifti::read", 1, options)?;
-    volumes.into_iter().next().ok_or_else(|| dimensions(path, "nifti::read", "3 dimensions", &dims))
+    let (volume, notes) = read_noted(path, options)?;
+    notes.iter().for_each(|note| tracing::warn!(path = %path.display(), "{note}"));
+    Ok(volume)
+}
+
+/// As [`read_with`], with remarks that have to be shown beside results: a broken sform in whose place the qform was taken,
+/// numbers that were rounded to labels.
+///
+/// # Errors
+/// As [`read_with`].
+pub fn read_noted<T: Voxel>(
+    path: impl AsRef<Path>,
+    options: &ReadOptions,
+) -> Result<(Volume<T>, Vec<String>)> {
+    let path = path.as_ref();
+    let mut reader = Reader::open(path)?;
+    let (volumes, dims) = reader.volumes("nifti::read", 1, options)?;
+    let volume = volumes.into_iter().next();
+    let volume = volume.ok_or_else(|| dimensions(path, "nifti::read", "3 dimensions", &dims))?;
+    Ok((volume, reader.notes))
 }
 
 /// Reads all frames of a three- or four-dimensional file, in order.
@@ -88,24 +108,29 @@ pub fn read_with<T: Voxel>(path: impl AsRef<Path>, options: &ReadOptions) -> Res
 /// # Errors
 /// As [`read_with`], save for the number of frames.
 pub fn read_4d<T: Voxel>(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Vec<Volume<T>>> {
-    Ok(Reader::open(path.as_ref())?.volumes("nifti::read_4d", usize::MAX, options)?.0)
+    let path = path.as_ref();
+    let mut reader = Reader::open(path)?;
+    let volumes = reader.volumes("nifti::read_4d", usize::MAX, options)?.0;
+    reader.notes.iter().for_each(|note| tracing::warn!(path = %path.display(), "{note}"));
+    Ok(volumes)
 }
 
 struct Reader<'a> {
     path: &'a Path,
     header: NiftiHeader,
     source: Box<dyn Read>,
+    /// Bytes of the source before the one that comes next.
+    at: u64,
+    /// Where the voxels begin at the earliest, and where they do if the header does not tell.
+    data: u64,
+    notes: Vec<String>,
 }
 
 impl<'a> Reader<'a> {
-    /// Opens the file and reads the header; gzip is recognised by its first bytes, not by the name.
+    /// Opens the file and reads the header.
     fn open(path: &'a Path) -> Result<Self> {
-        let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
-        let mut file = BufReader::with_capacity(1 << 18, file);
-        let start = file.fill_buf().map_err(|e| Error::io("read", path, e))?;
-        let gzip = start.starts_with(&[0x1f, 0x8b]);
-        let mut source: Box<dyn Read> =
-            if gzip { gunzip(file).map_err(|e| Error::io("read", path, e))? } else { Box::new(file) };
+        let header_file = source::header_file(path)?;
+        let mut source = source::open(&header_file)?;
         let mut bytes = [0_u8; 348];
         source
             .read_exact(&mut bytes)
@@ -116,20 +141,27 @@ impl<'a> Reader<'a> {
             540 | 469_893_120 => return Err(unsupported(path, "NIfTI-2 (64-bit header)")),
             other => return Err(malformed(path, format!("the header size is {other}, not 348"))),
         }
-        match &bytes[344..348] {
-            b"n+1\0" => {}
-            b"ni1\0" => return Err(unsupported(path, "a pair of .hdr and .img files; convert it to .nii")),
+        let (at, data) = match &bytes[344..348] {
+            b"n+1\0" => (348, DATA_OFFSET as u64),
+            b"ni1\0" => {
+                source = source::open(&source::image_file(&header_file)?)?;
+                (0, 0)
+            }
+            [0, 0, 0, 0] => {
+                let detail = "an Analyze 7.5 header, which has no orientation; convert it to .nii with a tool that knows it";
+                return Err(unsupported(path, detail));
+            }
             magic => {
                 return Err(malformed(path, format!("the magic is {:?}", String::from_utf8_lossy(magic))));
             }
-        }
+        };
         let header =
             NiftiHeader::from_reader(bytes.as_slice()).map_err(|e| malformed(path, e.to_string()))?;
-        Ok(Self { path, header, source })
+        Ok(Self { path, header, source, at, data, notes: vec![] })
     }
 
     fn volumes<T: Voxel>(
-        mut self,
+        &mut self,
         operation: &'static str,
         most: usize,
         options: &ReadOptions,
@@ -162,13 +194,18 @@ impl<'a> Reader<'a> {
         Ok((volumes, dims))
     }
 
-    fn geometry(&self, shape: [usize; 3], options: &ReadOptions) -> Result<(Grid, Frame)> {
+    fn geometry(&mut self, shape: [usize; 3], options: &ReadOptions) -> Result<(Grid, Frame)> {
         let header = &self.header;
-        let (mut affine, frame) = if header.sform_code > 0 {
-            (sform_affine(header), frame_of_code(header.sform_code))
+        let (sform, qform) = (sform_affine(header), qform_affine(header));
+        let invertible = |affine: &Matrix4<f64>| affine.try_inverse().is_some();
+        let broken = header.sform_code > 0 && !invertible(&sform);
+        let (mut affine, frame) = if header.sform_code > 0 && !(broken && header.qform_code > 0) {
+            (sform, frame_of_code(header.sform_code))
         } else if header.qform_code > 0 {
-            (qform_affine(header), frame_of_code(header.qform_code))
+            self.require_positive_sizes()?;
+            (qform, frame_of_code(header.qform_code))
         } else if options.allow_pixdim_geometry {
+            self.require_positive_sizes()?;
             tracing::warn!(path = %self.path.display(), "neither sform nor qform: left and right are a guess");
             (pixdim_affine(header, shape), Frame::described("unknown"))
         } else {
@@ -181,19 +218,39 @@ impl<'a> Reader<'a> {
             _ => 1.0,
         };
         affine.fixed_view_mut::<3, 4>(0, 0).scale_mut(millimetres);
-        let grid = Grid::new(shape, affine).map_err(|e| malformed(self.path, e.to_string()))?;
+        let grid = Grid::new(shape, affine).map_err(|e| {
+            let which = if broken { "the sform is set, and there is no qform in its place: " } else { "" };
+            malformed(self.path, format!("{which}{e}"))
+        })?;
+        if broken {
+            let zero = sform.fixed_view::<3, 3>(0, 0).iter().all(|v| *v == 0.0);
+            let what = if zero { "is all zero" } else { "cannot be inverted" };
+            self.notes.push(format!("the sform {what} though its code is set: the qform was taken"));
+        }
         Ok((grid, frame))
+    }
+
+    /// Readers disagree on a negative voxel size beside a qform: nibabel mirrors the axis, ITK does not.
+    fn require_positive_sizes(&self) -> Result<()> {
+        let sizes = [1, 2, 3].map(|axis| self.header.pixdim[axis]);
+        let Some(axis) = sizes.iter().position(|size| *size < 0.0) else { return Ok(()) };
+        let detail = format!(
+            "pixdim[{}] is {}, where the standard wants a positive size: nibabel mirrors the axis, ITK does not. Write the file anew with the orientation that is meant",
+            axis + 1,
+            sizes[axis]
+        );
+        Err(malformed(self.path, detail))
     }
 
     /// Skips extensions between the header and the voxels.
     fn skip_to_data(&mut self) -> Result<()> {
         let offset = f64::from(self.header.vox_offset);
         // Some writers leave the field at 0.
-        let offset = if offset == 0.0 { DATA_OFFSET as f64 } else { offset };
-        if !(offset >= DATA_OFFSET as f64 && offset.fract() == 0.0 && offset < 1e9) {
+        let offset = if offset == 0.0 { self.data as f64 } else { offset };
+        if !(offset >= self.data as f64 && offset.fract() == 0.0 && offset < 1e9) {
             return Err(malformed(self.path, format!("the voxel offset is {offset}")));
         }
-        let skip = offset as u64 - 348;
+        let skip = offset as u64 - self.at;
         let skipped = std::io::copy(&mut self.source.by_ref().take(skip), &mut std::io::sink());
         match skipped {
             Ok(n) if n == skip => Ok(()),
@@ -213,6 +270,7 @@ impl<'a> Reader<'a> {
         // A damaged header must not reserve more memory than the file can fill: grow as data arrive.
         let mut values: Vec<T> = Vec::with_capacity(count.min(1 << 26));
         let mut buffer = vec![0_u8; width << 16];
+        let mut noise = Noise::default();
         while values.len() < count {
             let want = (count - values.len()).min(1 << 16) * width;
             self.source.read_exact(&mut buffer[..want]).map_err(|e| {
@@ -225,10 +283,11 @@ impl<'a> Reader<'a> {
                 T::extend_from_bytes(&buffer[..want], big, &mut values);
                 continue;
             }
-            if let Err(value) = decode(&buffer[..want], kind, big, scale, &mut values) {
+            if let Err(value) = decode(&buffer[..want], kind, big, scale, (&mut values, &mut noise)) {
                 return Err(unsupported(self.path, format!("value {value} does not fit into {}", T::NAME)));
             }
         }
+        self.notes.extend(noise.note());
         Ok(values)
     }
 
@@ -245,47 +304,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The most that is decompressed at once; a longer file is decompressed as it is read.
-const AT_ONCE: usize = 1 << 30;
-
-/// What a gzip file holds: all at once where that is sure to be the whole of it: libdeflate is faster, and takes nothing less.
-fn gunzip(mut file: BufReader<File>) -> std::io::Result<Box<dyn Read>> {
-    if file.get_ref().metadata()?.len() > AT_ONCE as u64 {
-        return Ok(Box::new(MultiGzDecoder::new(file)));
-    }
-    let mut bytes = Vec::with_capacity(file.get_ref().metadata()?.len() as usize + 1);
-    file.read_to_end(&mut bytes)?;
-    Ok(match inflated(&bytes).filter(|all| holds_its_voxels(all)) {
-        Some(all) => Box::new(Cursor::new(all)),
-        // Several members, or damaged data, whose place the other decoder reports.
-        None => Box::new(MultiGzDecoder::new(Cursor::new(bytes))),
-    })
-}
-
-/// What a gzip file of a single member holds.
-fn inflated(bytes: &[u8]) -> Option<Vec<u8>> {
-    let size = u32::from_le_bytes(*bytes.last_chunk()?) as usize;
-    // Deflate shrinks by 1032 at most: a damaged size must not reserve more memory than the file can fill.
-    if size > AT_ONCE || size / 1032 > bytes.len() {
-        return None;
-    }
-    let mut all = vec![0; size];
-    let written = Decompressor::new().gzip_decompress(bytes, &mut all).ok()?;
-    (written == size).then_some(all)
-}
-
-/// Whether the voxels that the header promises are there: a second member of the same size would be passed over.
-fn holds_its_voxels(bytes: &[u8]) -> bool {
-    let promised = || {
-        let header = NiftiHeader::from_reader(bytes.get(..348)?).ok()?;
-        let width = bytes_of(header.data_type().ok()?)?;
-        let voxels = header.dim().ok()?.iter().try_fold(1_usize, |n, d| n.checked_mul(usize::from(*d)))?;
-        voxels.checked_mul(width)?.checked_add(header.vox_offset.max(0.0) as usize)
-    };
-    promised().is_some_and(|n| n <= bytes.len())
-}
-
-fn bytes_of(kind: NiftiType) -> Option<usize> {
+pub(super) fn bytes_of(kind: NiftiType) -> Option<usize> {
     match kind {
         NiftiType::Uint8 | NiftiType::Int8 => Some(1),
         NiftiType::Uint16 | NiftiType::Int16 => Some(2),
@@ -295,13 +314,31 @@ fn bytes_of(kind: NiftiType) -> Option<usize> {
     }
 }
 
+/// Numbers that are off a whole one by no more than this are labels with the noise of floating-point arithmetic.
+const LABEL_NOISE: f64 = 1e-3;
+
+/// What was rounded away from values that an integer holds.
+#[derive(Default)]
+struct Noise {
+    count: usize,
+    most: f64,
+}
+
+impl Noise {
+    fn note(&self) -> Option<String> {
+        let (count, most) = (self.count, self.most);
+        (count > 0)
+            .then(|| format!("{count} values are up to {most:.1e} off a whole number and were rounded"))
+    }
+}
+
 /// Appends the values of `bytes`; `Err` is the first one that an integer `T` cannot hold.
 fn decode<T: Voxel>(
     bytes: &[u8],
     kind: NiftiType,
     big: bool,
     scale: Option<(f64, f64)>,
-    out: &mut Vec<T>,
+    out: (&mut Vec<T>, &mut Noise),
 ) -> Result<(), f64> {
     macro_rules! numbers {
         ($t:ty) => {{
@@ -330,33 +367,32 @@ fn decode<T: Voxel>(
 fn extend<T: Voxel>(
     values: impl Iterator<Item = f64>,
     scale: Option<(f64, f64)>,
-    out: &mut Vec<T>,
+    (out, noise): (&mut Vec<T>, &mut Noise),
 ) -> Result<(), f64> {
+    let mut misfit = None;
+    let mut put = |v: f64, exact: f64| {
+        let stored = T::from_f64(v);
+        if T::INTEGER && stored.to_f64() != v {
+            let off = (stored.to_f64() - v).abs();
+            if off <= LABEL_NOISE {
+                let counts = off > exact;
+                noise.count += usize::from(counts);
+                noise.most = noise.most.max(if counts { off } else { 0.0 });
+            } else {
+                misfit = misfit.or(Some(v));
+            }
+        }
+        stored
+    };
     match scale {
-        None => {
-            let mut misfit = None;
-            out.extend(values.map(|v| {
-                let stored = T::from_f64(v);
-                if T::INTEGER && stored.to_f64() != v {
-                    misfit = misfit.or(Some(v));
-                }
-                stored
-            }));
-            misfit.map_or(Ok(()), Err)
-        }
-        Some((slope, inter)) => {
-            let mut misfit = None;
-            out.extend(values.map(|v| {
-                let v = v * slope + inter;
-                let stored = T::from_f64(v);
-                if T::INTEGER && (stored.to_f64() - v).abs() > 1e-6 * v.abs().max(1.0) {
-                    misfit = misfit.or(Some(v));
-                }
-                stored
-            }));
-            misfit.map_or(Ok(()), Err)
-        }
+        None => out.extend(values.map(|v| put(v, 0.0))),
+        // Slope and intercept are f32 in the file.
+        Some((slope, inter)) => out.extend(values.map(|v| {
+            let v = v * slope + inter;
+            put(v, 1e-6 * v.abs().max(1.0))
+        })),
     }
+    misfit.map_or(Ok(()), Err)
 }
 
 fn malformed(path: &Path, detail: impl std::fmt::Display) -> Error {
@@ -375,6 +411,7 @@ fn unsupported(path: &Path, detail: impl std::fmt::Display) -> Error {
 mod tests {
     use super::*;
     use crate::nifti::{WriteOptions, write, write_with};
+    use std::fs::File;
     use std::io::Write;
 
     fn sample() -> Volume<i16> {
@@ -455,11 +492,18 @@ mod tests {
         assert!(message(|b| b.truncate(100)).contains("header"));
         assert!(message(|b| b.truncate(360)).contains("truncated"));
         assert!(message(|b| b[344..348].copy_from_slice(b"abcd")).contains("magic"));
-        assert!(message(|b| b[344..348].copy_from_slice(b"ni1\0")).contains(".hdr"));
+        assert!(message(|b| b[344..348].copy_from_slice(b"ni1\0")).contains("a.img"));
+        assert!(message(|b| b[344..348].fill(0)).contains("Analyze"));
         assert!(message(|b| b[0..4].copy_from_slice(&540_i32.to_le_bytes())).contains("NIfTI-2"));
         assert!(message(|b| b[70..72].copy_from_slice(&128_i16.to_le_bytes())).contains("Rgb24"));
         assert!(message(|b| b[42..44].fill(0)).contains("dimensions"));
-        assert!(message(|b| b[280..296].fill(0)).contains("inverted"));
+        let no_place = |b: &mut Vec<u8>| {
+            b[280..296].fill(0);
+            b[252..254].fill(0);
+        };
+        assert!(
+            message(no_place).contains("no qform in its place") && message(no_place).contains("inverted")
+        );
         assert!(message(|b| b[108..112].copy_from_slice(&1e30_f32.to_le_bytes())).contains("offset"));
         let huge = message(|b| {
             (0..3).for_each(|a| b[42 + 2 * a..44 + 2 * a].copy_from_slice(&30000_i16.to_le_bytes()))
@@ -505,6 +549,124 @@ mod tests {
         }
         let error = members(&[&plain], |b| b.truncate(b.len() / 2)).unwrap_err().to_string();
         assert!(error.contains("a.nii.gz") && error.contains("incomplete"), "{error}");
+    }
+
+    #[test]
+    fn zeros_behind_compressed_data_are_padding_and_other_bytes_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.nii");
+        write(&path, &sample()).unwrap();
+        let plain = std::fs::read(&path).unwrap();
+        let expected: Volume<f32> = read(&path).unwrap();
+        for zeros in [1, 8, 512, 1 << 19] {
+            for parts in [&[&plain[..]][..], &[&plain[..100], &plain[100..]]] {
+                assert_eq!(members(parts, |b| b.resize(b.len() + zeros, 0)).unwrap(), expected, "{zeros}");
+            }
+        }
+        let error = members(&[&plain], |b| b.extend(b"\0\0junk")).unwrap_err().to_string();
+        assert!(error.contains("damaged") && error.contains("a.nii.gz"), "{error}");
+    }
+
+    #[test]
+    fn a_broken_sform_gives_way_to_the_qform_with_a_note() {
+        let noted = |change: &dyn Fn(&mut Vec<u8>)| {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("a.nii");
+            write(&path, &sample()).unwrap();
+            let mut bytes = std::fs::read(&path).unwrap();
+            change(&mut bytes);
+            std::fs::write(&path, &bytes).unwrap();
+            read_noted::<f32>(&path, &ReadOptions::new())
+        };
+        let (good, notes) = noted(&|_| ()).unwrap();
+        assert_eq!((good.grid(), notes.len()), (sample().grid(), 0));
+        // All of it, the matrix alone, one row.
+        for (broken, word) in
+            [(280..328, "all zero"), (280..292, "cannot be inverted"), (312..324, "inverted")]
+        {
+            let (volume, notes) = noted(&|b| b[broken.clone()].fill(0)).unwrap();
+            assert!(volume.grid().approx_eq(sample().grid(), 1e-5));
+            assert!(notes[0].contains(word) && notes[0].contains("qform"), "{notes:?}");
+        }
+    }
+
+    #[test]
+    fn negative_voxel_sizes_are_refused_where_they_would_count() {
+        for axis in 1..4 {
+            let negative = |b: &mut Vec<u8>| {
+                let at = 76 + 4 * axis;
+                let size = f32::from_le_bytes(b[at..at + 4].try_into().unwrap());
+                b[at..at + 4].copy_from_slice(&(-size).to_le_bytes());
+            };
+            let with_sform = changed(negative, &ReadOptions::new()).unwrap();
+            assert_eq!(with_sform.grid(), sample().grid());
+            let without = |b: &mut Vec<u8>| {
+                negative(b);
+                b[254..256].fill(0);
+            };
+            let text = message(without);
+            assert!(text.contains(&format!("pixdim[{axis}]")) && text.contains("nibabel"), "{text}");
+            let neither = |b: &mut Vec<u8>| {
+                negative(b);
+                b[252..256].fill(0);
+            };
+            let options = ReadOptions::new().allow_pixdim_geometry(true);
+            assert!(changed(neither, &options).unwrap_err().to_string().contains("pixdim"));
+        }
+    }
+
+    #[test]
+    fn labels_with_noise_are_rounded_with_a_note_and_fractions_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.nii.gz");
+        let labels = |noise: f32| {
+            let grid = sample().grid().clone();
+            Volume::from_fn(grid, Frame::default(), |[i, _, _]| i as f32 + if i > 1 { noise } else { 0.0 })
+        };
+        for noise in [-6e-8_f32 * 2.0, 5e-4, -9e-4] {
+            write(&path, &labels(noise)).unwrap();
+            let (volume, notes) = read_noted::<u8>(&path, &ReadOptions::new()).unwrap();
+            assert_eq!(volume.as_slice()[..4], [0, 1, 2, 3]);
+            assert!(notes[0].starts_with("12 values are up to"), "{notes:?}");
+        }
+        write(&path, &labels(0.0)).unwrap();
+        assert!(read_noted::<u8>(&path, &ReadOptions::new()).unwrap().1.is_empty());
+        for noise in [2e-3, 0.5] {
+            write(&path, &labels(noise)).unwrap();
+            assert!(read::<u8>(&path).unwrap_err().to_string().contains("does not fit into u8"));
+        }
+    }
+
+    #[test]
+    fn pairs_are_read_by_either_name() {
+        for (header, image) in
+            [("a.hdr", "a.img"), ("A.HDR", "A.IMG"), ("a.hdr.gz", "a.img.gz"), ("a.hdr", "a.img.gz")]
+        {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("a.nii");
+            write(&path, &sample()).unwrap();
+            let mut bytes = std::fs::read(&path).unwrap();
+            bytes[344..348].copy_from_slice(b"ni1\0");
+            bytes[108..112].fill(0);
+            let put = |name: &str, bytes: &[u8]| {
+                let mut file = File::create(folder.path().join(name)).unwrap();
+                if name.ends_with("gz") {
+                    let mut encoder = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+                    encoder.write_all(bytes).unwrap();
+                    encoder.finish().unwrap();
+                } else {
+                    file.write_all(bytes).unwrap();
+                }
+            };
+            put(header, &bytes[..348]);
+            put(image, &bytes[352..]);
+            for name in [header, image] {
+                assert_eq!(read::<i16>(folder.path().join(name)).unwrap(), sample(), "{name}");
+            }
+            std::fs::remove_file(folder.path().join(header)).unwrap();
+            let text = read::<i16>(folder.path().join(image)).unwrap_err().to_string();
+            assert!(text.contains(image) && text.contains(".hdr"), "{text}");
+        }
     }
 
     #[test]

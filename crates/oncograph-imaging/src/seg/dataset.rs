@@ -167,7 +167,11 @@ fn frame_groups(series: &Series, segment: usize, slice: usize) -> InMemDicomObje
     let mut identification = InMemDicomObject::new_empty();
     let number = PrimitiveValue::from(segment as u16 + 1);
     identification.put(DataElement::new(tags::REFERENCED_SEGMENT_NUMBER, VR::US, number));
-    let mut image = reference(&series.class_uid, &series.slices[slice].instance_uid);
+    let source = &series.slices[slice];
+    let mut image = reference(&series.class_uid, &source.instance_uid);
+    if let Some(frame) = source.frame {
+        image.put_str(tags::REFERENCED_FRAME_NUMBER, VR::IS, frame.to_string());
+    }
     let purpose = Code::new("121322", "DCM", "Source image for image processing operation");
     image.put(sequence(tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE, [code_item(&purpose)]));
     let mut derivation = InMemDicomObject::new_empty();

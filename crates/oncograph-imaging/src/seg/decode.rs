@@ -1,6 +1,8 @@
 //! Laying a segmentation onto the grid of an image.
 
-use super::read::{Plane, Segment, SegmentationKind, SegmentationObject};
+use super::place::{Placement, TOLERANCE, dot, ras};
+use super::read::{Segment, SegmentationKind, SegmentationObject};
+use crate::dicom::Series;
 use crate::dicom::attributes::name_of;
 use crate::error::{Error, Result};
 use crate::frame::Frame;
@@ -8,10 +10,28 @@ use crate::grid::Grid;
 use crate::resample::{ResampleOptions, resample};
 use crate::volume::{Mask, Volume};
 use dicom_dictionary_std::tags;
-use nalgebra::Matrix4;
+use serde::{Deserialize, Serialize};
 
-/// A plane's pixels may lie this far (in voxels) from voxel centres and still count as the same voxels.
-const TOLERANCE: f64 = 0.1;
+/// What to do where the planes are not slices of the image. The default is strict.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DecodeOptions {
+    /// Resample a segmentation that lies on another grid than the image, by nearest neighbour, instead of failing.
+    pub resample: bool,
+}
+
+impl DecodeOptions {
+    /// Strict decoding.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets [`resample`](Self::resample).
+    pub fn resample(mut self, resample: bool) -> Self {
+        self.resample = resample;
+        self
+    }
+}
 
 /// One segment on the reference grid.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,14 +77,15 @@ impl DecodedSegment {
 impl SegmentationObject {
     /// Every segment on the given grid, in the order of their numbers; overlapping segments stay apart.
     ///
-    /// Planes are pasted by their position in the patient, whatever part of the grid they cover, also mirrored or
-    /// with exchanged axes. Where a plane's pixels are not voxels of the grid (other spacing, angle or offset, to
-    /// 0.1 voxel), the object is resampled to it by nearest neighbour and
-    /// [`resampled`](DecodedSegment::resampled) is set. A segment without planes gives an empty mask.
+    /// Each plane goes to the slice that it lies on by its own position in the patient, whatever part of the grid the
+    /// planes cover, also mirrored, with exchanged axes or with slices between them that have no plane. A segment without
+    /// planes gives an empty mask.
     ///
     /// # Errors
     /// [`Error::FrameMismatch`] where both sides have a frame of reference and they differ: another patient or
-    /// another examination. Also planes that form no regular stack where resampling is needed.
+    /// another examination. [`Error::Geometry`] where the planes' pixels are not voxels of the grid (other spacing, angle or
+    /// offset, to 0.1 voxel, or a stated distance between planes that is not that of the grid's slices);
+    /// [`decode_onto_with`](Self::decode_onto_with) resamples on request.
     ///
     /// # Example
     /// ```no_run
@@ -77,32 +98,93 @@ impl SegmentationObject {
     /// # Ok::<(), oncograph_imaging::Error>(())
     /// ```
     pub fn decode_onto(&self, grid: &Grid, frame: &Frame) -> Result<Vec<DecodedSegment>> {
+        self.decode_onto_with(grid, frame, &DecodeOptions::new())
+    }
+
+    /// As [`decode_onto`](Self::decode_onto), with options; a segment that was resampled has
+    /// [`resampled`](DecodedSegment::resampled) set.
+    ///
+    /// # Errors
+    /// As [`decode_onto`](Self::decode_onto); planes that form no regular stack where resampling is needed.
+    pub fn decode_onto_with(
+        &self,
+        grid: &Grid,
+        frame: &Frame,
+        options: &DecodeOptions,
+    ) -> Result<Vec<DecodedSegment>> {
+        self.require_frame(frame)?;
+        match self.placements(grid) {
+            Ok(places) => self.pasted(grid, frame, &places),
+            Err(_) if options.resample => self.all_resampled(grid, frame),
+            Err(misfit) => Err(self.refuse(&misfit)),
+        }
+    }
+
+    /// Every segment on the grid of the series that it was drawn on; see [`decode_onto`](Self::decode_onto).
+    ///
+    /// Beside the position, the images that a plane refers to count: planes that refer to slices of the series may leave
+    /// out slices between them whatever distance the object states, and lie on the slices' own positions, also where those
+    /// are not quite even.
+    ///
+    /// # Errors
+    /// As [`decode_onto_with`](Self::decode_onto_with), and a plane that lies on another slice than the one it refers to.
+    pub fn decode_onto_series(
+        &self,
+        series: &Series,
+        options: &DecodeOptions,
+    ) -> Result<Vec<DecodedSegment>> {
+        let (grid, frame) = (series.volume.grid(), series.volume.frame());
+        self.require_frame(frame)?;
+        match self.placements_in(series)? {
+            Ok(places) => self.pasted(grid, frame, &places),
+            Err(_) if options.resample => self.all_resampled(grid, frame),
+            Err(misfit) => Err(self.refuse(&misfit)),
+        }
+    }
+
+    fn require_frame(&self, frame: &Frame) -> Result<()> {
         match (&frame.uid, &self.frame_of_reference) {
-            (Some(expected), Some(got)) if expected != got => {
-                return Err(Error::FrameMismatch {
-                    operation: "decode_onto",
-                    path: self.path.clone(),
-                    expected: expected.clone(),
-                    got: got.clone(),
-                });
-            }
-            (Some(_), Some(_)) => {}
+            (Some(expected), Some(got)) if expected != got => Err(Error::FrameMismatch {
+                operation: "decode_onto",
+                path: self.path.clone(),
+                expected: expected.clone(),
+                got: got.clone(),
+            }),
+            (Some(_), Some(_)) => Ok(()),
             _ => {
-                tracing::warn!(path = %self.path.display(), "no frame of reference to compare: positions are trusted")
+                tracing::warn!(path = %self.path.display(), "no frame of reference to compare: positions are trusted");
+                Ok(())
             }
         }
-        let spacing = self.slice_spacing();
-        let places: Option<Vec<Placement>> =
-            self.planes.iter().map(|p| self.placement(p, grid, spacing)).collect();
+    }
+
+    fn refuse(&self, misfit: &str) -> Error {
+        let path = self.path.display();
+        let detail = format!(
+            "{path}: the segmentation lies on another grid than the image: {misfit}; DecodeOptions::resample brings it onto the image by nearest neighbour"
+        );
+        Error::geometry("decode_onto", detail)
+    }
+
+    fn pasted(&self, grid: &Grid, frame: &Frame, places: &[Placement]) -> Result<Vec<DecodedSegment>> {
         let decode = |segment: &Segment| {
-            let (values, outside, resampled) = match &places {
-                Some(places) => self.paste(segment.number, grid, places),
-                None => self.resampled(segment.number, grid)?,
-            };
+            let (values, outside) = self.paste(segment.number, grid, places);
             let data = self.finish(values, grid, frame)?;
-            Ok(DecodedSegment { segment: segment.clone(), data, outside, resampled })
+            Ok(DecodedSegment { segment: segment.clone(), data, outside, resampled: false })
         };
-        let decoded: Vec<DecodedSegment> = self.segments.iter().map(decode).collect::<Result<_>>()?;
+        self.told(self.segments.iter().map(decode).collect::<Result<_>>()?)
+    }
+
+    fn all_resampled(&self, grid: &Grid, frame: &Frame) -> Result<Vec<DecodedSegment>> {
+        let decode = |segment: &Segment| {
+            let (values, outside) = self.resampled(segment.number, grid)?;
+            let data = self.finish(values, grid, frame)?;
+            Ok(DecodedSegment { segment: segment.clone(), data, outside, resampled: true })
+        };
+        self.told(self.segments.iter().map(decode).collect::<Result<_>>()?)
+    }
+
+    fn told(&self, decoded: Vec<DecodedSegment>) -> Result<Vec<DecodedSegment>> {
         for lost in decoded.iter().filter(|d| d.outside > 0) {
             let (path, label) = (self.path.display(), &lost.segment.label);
             tracing::warn!(%path, label, pixels = lost.outside, "segment reaches beyond the reference grid");
@@ -134,47 +216,7 @@ impl SegmentationObject {
         heights
     }
 
-    /// Where a plane's pixels lie in the grid, if they are voxels of it.
-    fn placement(&self, plane: &Plane, grid: &Grid, slice_spacing: Option<f64>) -> Option<Placement> {
-        let to_index = grid.inverse() * plane.affine(slice_spacing.unwrap_or(1.0));
-        let mut axes = [0; 3];
-        let mut signs = [0; 3];
-        for column in 0..3 {
-            let axis = (0..3)
-                .max_by(|&a, &b| to_index[(a, column)].abs().total_cmp(&to_index[(b, column)].abs()))?;
-            axes[column] = axis;
-            signs[column] = if to_index[(axis, column)] > 0.0 { 1 } else { -1 };
-        }
-        if (1 << axes[0] | 1 << axes[1] | 1 << axes[2]) != 7 {
-            return None;
-        }
-        // A damaged position may be beyond all indices.
-        if !(0..3).all(|a| to_index[(a, 3)].abs() < 1e9) {
-            return None;
-        }
-        let start: [i64; 3] = std::array::from_fn(|a| to_index[(a, 3)].round() as i64);
-        // The error grows linearly over the plane, so its corners bound it.
-        for (i, j) in [(0, 0), (self.columns - 1, 0), (0, self.rows - 1), (self.columns - 1, self.rows - 1)] {
-            for row in 0..3 {
-                let exact =
-                    to_index[(row, 0)] * i as f64 + to_index[(row, 1)] * j as f64 + to_index[(row, 3)];
-                let mut voxel = start[row];
-                voxel += if axes[0] == row { signs[0] * i as i64 } else { 0 };
-                voxel += if axes[1] == row { signs[1] * j as i64 } else { 0 };
-                if (exact - voxel as f64).abs() > TOLERANCE {
-                    return None;
-                }
-            }
-        }
-        // Planes further apart than the image's slices would leave empty slices between them.
-        let step = to_index[(axes[2], 2)].abs();
-        if slice_spacing.is_some() && (step - 1.0).abs() > TOLERANCE {
-            return None;
-        }
-        Some(Placement { start, x: (axes[0], signs[0]), y: (axes[1], signs[1]) })
-    }
-
-    fn paste(&self, number: u16, grid: &Grid, places: &[Placement]) -> (Vec<u8>, usize, bool) {
+    fn paste(&self, number: u16, grid: &Grid, places: &[Placement]) -> (Vec<u8>, usize) {
         let mut values = vec![0_u8; grid.len()];
         let mut outside = 0;
         for (index, place) in places.iter().enumerate().filter(|(i, _)| self.planes[*i].segment == number) {
@@ -189,13 +231,13 @@ impl SegmentationObject {
                 }
             }
         }
-        (values, outside, false)
+        (values, outside)
     }
 
     /// The segment as a separate stack, sampled at the grid's voxels.
-    fn resampled(&self, number: u16, grid: &Grid) -> Result<(Vec<u8>, usize, bool)> {
+    fn resampled(&self, number: u16, grid: &Grid) -> Result<(Vec<u8>, usize)> {
         let own: Vec<usize> = (0..self.planes.len()).filter(|&i| self.planes[i].segment == number).collect();
-        let Some(&any) = own.first() else { return Ok((vec![0; grid.len()], 0, true)) };
+        let Some(&any) = own.first() else { return Ok((vec![0; grid.len()], 0)) };
         let first = &self.planes[any];
         let spacing = self
             .slice_spacing()
@@ -235,7 +277,7 @@ impl SegmentationObject {
         });
         let outside = outside.count();
         let (_, _, values) = resample(&stack, grid, &ResampleOptions::label())?.into_parts();
-        Ok((values, outside, true))
+        Ok((values, outside))
     }
 
     fn finish(&self, values: Vec<u8>, grid: &Grid, frame: &Frame) -> Result<SegmentData> {
@@ -244,46 +286,13 @@ impl SegmentationObject {
             _ => frame.clone(),
         };
         match self.kind {
-            SegmentationKind::Binary => Ok(SegmentData::Binary(Mask::new(grid.clone(), frame, values)?)),
+            SegmentationKind::Binary | SegmentationKind::LabelMap => {
+                Ok(SegmentData::Binary(Mask::new(grid.clone(), frame, values)?))
+            }
             SegmentationKind::Fractional { maximum } => {
                 let data = values.iter().map(|v| f32::from(*v) / f32::from(maximum)).collect();
                 Ok(SegmentData::Fractional(Volume::new(grid.clone(), frame, data)?))
             }
         }
     }
-}
-
-/// Where a plane lies in the reference grid: its first pixel's voxel and the axes that its columns and rows follow.
-struct Placement {
-    start: [i64; 3],
-    x: (usize, i64),
-    y: (usize, i64),
-}
-
-impl Plane {
-    fn normal(&self) -> [f64; 3] {
-        let o = self.orientation;
-        [o[1] * o[5] - o[2] * o[4], o[2] * o[3] - o[0] * o[5], o[0] * o[4] - o[1] * o[3]]
-    }
-
-    /// The affine (RAS+) of a stack that starts with this plane.
-    fn affine(&self, slice_spacing: f64) -> Matrix4<f64> {
-        let o = self.orientation;
-        let scaled = |v: [f64; 3], by: f64| ras(v.map(|c| c * by));
-        let columns = [
-            scaled([o[0], o[1], o[2]], self.spacing[1]),
-            scaled([o[3], o[4], o[5]], self.spacing[0]),
-            scaled(self.normal(), slice_spacing),
-            ras(self.position),
-        ];
-        Matrix4::from_fn(|r, c| if r == 3 { f64::from(c == 3) } else { columns[c][r] })
-    }
-}
-
-fn ras(lps: [f64; 3]) -> [f64; 3] {
-    [-lps[0], -lps[1], lps[2]]
-}
-
-fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {
-    a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 }

@@ -1,7 +1,8 @@
 //! Reading the object: segments, planes, pixels.
 
+use super::label_map;
 use crate::dicom::attributes::Attributes;
-use crate::dicom::{decode_pixels, open};
+use crate::dicom::{class_of, decode_pixels, is_segmentation, open};
 use crate::error::{Error, Result};
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::DefaultDicomObject;
@@ -14,6 +15,8 @@ use std::path::{Path, PathBuf};
 pub enum SegmentationKind {
     /// In or out.
     Binary,
+    /// One label in each pixel, the number of its segment: segments do not overlap.
+    LabelMap,
     /// A probability or occupancy from 0 to 1, stored as 0 to `maximum`.
     Fractional {
         /// MaximumFractionalValue.
@@ -49,6 +52,8 @@ pub(super) struct Plane {
     pub spacing: [f64; 2],
     pub slice_spacing: Option<f64>,
     pub thickness: Option<f64>,
+    /// SOPInstanceUIDs of the images that the plane was drawn on; possibly none.
+    pub sources: Vec<String>,
 }
 
 /// A DICOM Segmentation object in memory.
@@ -63,7 +68,7 @@ pub struct SegmentationObject {
     pub referenced_series: Vec<String>,
     /// SOPInstanceUIDs of the images that were segmented.
     pub referenced_instances: Vec<String>,
-    /// Binary or fractional.
+    /// Binary, fractional or a label map.
     pub kind: SegmentationKind,
     /// The segments by number.
     pub segments: Vec<Segment>,
@@ -97,25 +102,25 @@ impl SegmentationObject {
 /// decoders get wrong where rows x columns is no multiple of 8.
 ///
 /// # Errors
-/// A file that is damaged, truncated or no SEG; a label map SEG; a plane without position, orientation, spacing
+/// A file that is damaged, truncated or no SEG, such as an RT structure set; a plane without position, orientation, spacing
 /// or segment number, or of a segment that is not described. The message names the file.
 pub fn read(path: impl AsRef<Path>) -> Result<SegmentationObject> {
     let path = path.as_ref();
     let object = open(path)?;
     let a = Attributes::new(&object, path);
-    let class = object.meta().media_storage_sop_class_uid();
-    if class != uids::SEGMENTATION_STORAGE {
-        return Err(bad(path, format!("the SOP class is {class}, not Segmentation Storage")));
-    }
+    require_segmentation(path, &class_of(&object))?;
     let kind = kind_of(a)?;
     let (rows, columns) = (a.required_size(tags::ROWS)?, a.required_size(tags::COLUMNS)?);
-    let segments = segments_of(a)?;
-    let planes = planes_of(a)?;
+    let segments = segments_of(a, kind)?;
+    let mut planes = planes_of(a, kind)?;
     let frames = a.integer(tags::NUMBER_OF_FRAMES).unwrap_or(planes.len() as i64);
     if frames != planes.len() as i64 {
         return Err(bad(path, format!("{frames} frames but {} functional group items", planes.len())));
     }
-    if let Some(plane) = planes.iter().find(|p| segments.iter().all(|s| s.number != p.segment)) {
+    let described = |number: u16| segments.iter().any(|s| s.number == number);
+    let unknown =
+        planes.iter().find(|p| !described(p.segment)).filter(|_| kind != SegmentationKind::LabelMap);
+    if let Some(plane) = unknown {
         return Err(bad(
             path,
             format!("a frame refers to segment {}, which is not described", plane.segment),
@@ -126,6 +131,12 @@ pub fn read(path: impl AsRef<Path>) -> Result<SegmentationObject> {
     let pixels = match kind {
         SegmentationKind::Binary => bits_of(a, count)?,
         SegmentationKind::Fractional { .. } => bytes_of(&object, path, count)?,
+        SegmentationKind::LabelMap => {
+            let labels = label_map::labels_of(&object, path, count)?;
+            let (apart, pixels) = label_map::segments_apart(a, &segments, (planes, rows * columns), &labels)?;
+            planes = apart;
+            pixels
+        }
     };
     let (referenced_series, referenced_instances) = references_of(a);
     Ok(SegmentationObject {
@@ -142,9 +153,22 @@ pub fn read(path: impl AsRef<Path>) -> Result<SegmentationObject> {
     })
 }
 
+/// Refuses other objects, with a way out for contours.
+fn require_segmentation(path: &Path, class: &str) -> Result<()> {
+    if is_segmentation(class) {
+        return Ok(());
+    }
+    if class == uids::RT_STRUCTURE_SET_STORAGE {
+        let detail = "an RT structure set holds contours, not voxels; convert it to a DICOM SEG object or to NIfTI masks, e.g. with `dcmrtstruct2nii convert` or 3D Slicer (SlicerRT)";
+        return Err(Error::unsupported(path, "DICOM SEG", detail));
+    }
+    Err(bad(path, format!("the SOP class is {class}, not Segmentation Storage")))
+}
+
 fn kind_of(a: Attributes<'_>) -> Result<SegmentationKind> {
     match a.required_text(tags::SEGMENTATION_TYPE)?.as_str() {
         "BINARY" => Ok(SegmentationKind::Binary),
+        "LABELMAP" => Ok(SegmentationKind::LabelMap),
         "FRACTIONAL" => {
             let maximum = a.required_size(tags::MAXIMUM_FRACTIONAL_VALUE)?;
             let maximum = u16::try_from(maximum).map_err(|_| a.missing(tags::MAXIMUM_FRACTIONAL_VALUE))?;
@@ -154,9 +178,13 @@ fn kind_of(a: Attributes<'_>) -> Result<SegmentationKind> {
     }
 }
 
-fn segments_of(a: Attributes<'_>) -> Result<Vec<Segment>> {
+fn segments_of(a: Attributes<'_>, kind: SegmentationKind) -> Result<Vec<Segment>> {
     let mut segments = Vec::new();
-    for item in a.items(tags::SEGMENT_SEQUENCE) {
+    // A label map may describe its background, which has the number 0.
+    let background = |item: &Attributes<'_>| {
+        kind == SegmentationKind::LabelMap && item.integer(tags::SEGMENT_NUMBER) == Some(0)
+    };
+    for item in a.items(tags::SEGMENT_SEQUENCE).filter(|item| !background(item)) {
         let meaning = |tag| item.first_item(tag).and_then(|c| c.text(tags::CODE_MEANING)).unwrap_or_default();
         let number = item.required_size(tags::SEGMENT_NUMBER)?;
         segments.push(Segment {
@@ -179,7 +207,7 @@ fn segments_of(a: Attributes<'_>) -> Result<Vec<Segment>> {
 }
 
 /// The planes; what a frame's own functional groups lack is taken from the shared ones.
-fn planes_of(a: Attributes<'_>) -> Result<Vec<Plane>> {
+fn planes_of(a: Attributes<'_>, kind: SegmentationKind) -> Result<Vec<Plane>> {
     let shared = a.first_item(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE);
     let mut planes = Vec::new();
     for frame in a.items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE) {
@@ -188,8 +216,14 @@ fn planes_of(a: Attributes<'_>) -> Result<Vec<Plane>> {
             own.or_else(|| shared.and_then(|s| s.first_item(tag))).ok_or_else(|| a.missing(tag))
         };
         let measures = group(tags::PIXEL_MEASURES_SEQUENCE)?;
-        let segment = group(tags::SEGMENT_IDENTIFICATION_SEQUENCE)?;
-        let number = segment.required_size(tags::REFERENCED_SEGMENT_NUMBER)?;
+        let number = match kind {
+            SegmentationKind::LabelMap => 0,
+            _ => {
+                let segment = group(tags::SEGMENT_IDENTIFICATION_SEQUENCE)?;
+                let number = segment.required_size(tags::REFERENCED_SEGMENT_NUMBER)?;
+                u16::try_from(number).map_err(|_| segment.missing(tags::REFERENCED_SEGMENT_NUMBER))?
+            }
+        };
         let spacing = measures.required_floats::<2>(tags::PIXEL_SPACING)?;
         if spacing.iter().any(|s| *s <= 0.0) {
             return Err(bad(a.path, format!("PixelSpacing is {spacing:?}")));
@@ -198,16 +232,24 @@ fn planes_of(a: Attributes<'_>) -> Result<Vec<Plane>> {
             Ok(measures.floats::<1>(tag)?.map(|v| v[0]).filter(|v| *v > 0.0))
         };
         planes.push(Plane {
-            segment: u16::try_from(number).map_err(|_| segment.missing(tags::REFERENCED_SEGMENT_NUMBER))?,
+            segment: number,
             position: group(tags::PLANE_POSITION_SEQUENCE)?.required_floats(tags::IMAGE_POSITION_PATIENT)?,
             orientation: group(tags::PLANE_ORIENTATION_SEQUENCE)?
                 .required_floats(tags::IMAGE_ORIENTATION_PATIENT)?,
             spacing,
             slice_spacing: positive(tags::SPACING_BETWEEN_SLICES)?,
             thickness: positive(tags::SLICE_THICKNESS)?,
+            sources: sources_of(frame),
         });
     }
     Ok(planes)
+}
+
+/// The images that a frame was drawn on.
+fn sources_of(frame: Attributes<'_>) -> Vec<String> {
+    let derivations = frame.items(tags::DERIVATION_IMAGE_SEQUENCE);
+    let images = derivations.flat_map(|d| d.items(tags::SOURCE_IMAGE_SEQUENCE));
+    images.filter_map(|image| image.text(tags::REFERENCED_SOP_INSTANCE_UID)).collect()
 }
 
 /// Unpacks one-bit pixels, lowest bit first.
@@ -251,9 +293,7 @@ fn references_of(a: Attributes<'_>) -> (Vec<String>, Vec<String>) {
         item.items(tags::REFERENCED_INSTANCE_SEQUENCE).for_each(&mut note);
     }
     for frame in a.items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE) {
-        for derivation in frame.items(tags::DERIVATION_IMAGE_SEQUENCE) {
-            derivation.items(tags::SOURCE_IMAGE_SEQUENCE).for_each(&mut note);
-        }
+        instances.extend(sources_of(frame));
     }
     (series, instances.into_iter().collect())
 }

@@ -132,7 +132,7 @@ mod tests {
     use crate::dicom::testing::{Phantom, SHAPE, deform};
     use crate::dicom::{SeriesOptions, read_series};
     use crate::seg::dataset::ds;
-    use crate::seg::{Code, SegmentData, SegmentationKind, read};
+    use crate::seg::{Code, DecodeOptions, SegmentData, SegmentationKind, read};
     use crate::{Frame, Grid, Volume};
 
     fn series(phantom: &Phantom) -> (tempfile::TempDir, Series) {
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn another_grid_is_resampled_and_said_so() {
+    fn another_grid_is_refused_and_resampled_on_request() {
         let (folder, series) = series(&Phantom::axial());
         let path = folder.path().join("seg.dcm");
         write(&path, &series, &masks(&series), &WriteOptions::new()).unwrap();
@@ -229,7 +229,11 @@ mod tests {
         let mut affine = *own.affine();
         affine.column_mut(2).scale_mut(0.5);
         let fine = Grid::new([SHAPE[0], SHAPE[1], 2 * SHAPE[2] - 1], affine).unwrap();
-        let decoded = read(&path).unwrap().decode_onto(&fine, series.volume.frame()).unwrap();
+        let object = read(&path).unwrap();
+        let text = object.decode_onto(&fine, series.volume.frame()).unwrap_err().to_string();
+        assert!(text.contains("seg.dcm") && text.contains("2.5 mm apart"), "{text}");
+        let options = DecodeOptions::new().resample(true);
+        let decoded = object.decode_onto_with(&fine, series.volume.frame(), &options).unwrap();
         assert!(decoded.iter().all(|d| d.resampled));
         let counts: Vec<usize> = (0..9)
             .map(|k| decoded[0].mask().as_slice()[k * 20..(k + 1) * 20].iter().filter(|v| **v != 0).count())
@@ -288,8 +292,8 @@ mod tests {
             ("SegmentSequence", |o| {
                 o.remove_element(tags::SEGMENT_SEQUENCE);
             }),
-            ("LABELMAP", |o| {
-                o.put_str(tags::SEGMENTATION_TYPE, VR::CS, "LABELMAP");
+            ("SURFACE", |o| {
+                o.put_str(tags::SEGMENTATION_TYPE, VR::CS, "SURFACE");
             }),
         ];
         for (expected, change) in cases {
