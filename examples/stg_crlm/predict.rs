@@ -82,12 +82,9 @@ fn patient(args: &Args) -> anyhow::Result<StgPatient> {
     };
     let Some(ct) = &args.ct else { return Ok(patient) };
     Ok(patient.images(match &args.seg {
-        Some(seg) => ImageFiles::Dicom {
-            ct: ct.clone(),
-            seg: Some(seg.clone()),
-            series: None,
-            unreadable: vec![],
-        },
+        Some(seg) => {
+            ImageFiles::Dicom { ct: ct.clone(), seg: Some(seg.clone()), series: None, unreadable: vec![] }
+        }
         None => ImageFiles::nifti_in(ct)?
             .with_context(|| format!("{}: no ct.nii.gz; a CT series needs --seg", ct.display()))?,
     }))

@@ -146,6 +146,7 @@ impl StgCohort {
         if !self.with_images {
             return Ok(self);
         }
+        self.notes.extend(encoder.notes());
         let one = |subject: &SubjectFiles| -> Result<CtFeatures> {
             if stop.is_requested() {
                 return Err(oncograph_train::Error::Stopped.into());

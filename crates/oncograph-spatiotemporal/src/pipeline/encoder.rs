@@ -47,6 +47,7 @@ pub struct CtEncoder {
     preprocess: PreprocessConfig,
     seed: Seed,
     features: usize,
+    notes: Vec<String>,
 }
 
 impl CtEncoder {
@@ -85,7 +86,13 @@ impl CtEncoder {
             preprocess: config.preprocess.clone(),
             seed,
             features: pooling.features(channels),
+            notes: weights.map(|w| w.notes().to_vec()).unwrap_or_default(),
         })
+    }
+
+    /// What of the checkpoint a reader of results should know: where in it the weights were, and what was left out.
+    pub(crate) fn notes(&self) -> impl Iterator<Item = String> {
+        self.notes.iter().map(|note| format!("Image encoder: {note}."))
     }
 
     /// Keeps features in a folder, from which they are taken when the same files are seen with the same settings.
