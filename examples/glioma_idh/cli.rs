@@ -194,6 +194,8 @@ pub enum Labels {
     Brats2020,
     /// 1 necrotic or not enhancing, 2 oedema, 3 enhancing (BraTS from 2023).
     Brats2023,
+    /// 1 oedema, 2 not enhancing, 3 enhancing (Medical Segmentation Decathlon).
+    Decathlon,
 }
 
 impl From<Labels> for LabelConvention {
@@ -201,6 +203,7 @@ impl From<Labels> for LabelConvention {
         match labels {
             Labels::Brats2020 => LabelConvention::Brats2020,
             Labels::Brats2023 => LabelConvention::Brats2023,
+            Labels::Decathlon => LabelConvention::Decathlon,
         }
     }
 }

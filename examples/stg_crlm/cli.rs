@@ -4,6 +4,8 @@ use anyhow::Context;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Parser};
 use oncograph_datasets::crlm::{FeatureSet, LoadOptions, PhantomSignals};
+use oncograph_imaging::dicom::SeriesOptions;
+use oncograph_imaging::seg::DecodeOptions;
 use oncograph_spatiotemporal::{
     Architecture, CrlmSource, GnnKind, HeldOut, PaperTable, StgConfig, StgPreset, StgSystem, StgSystemConfig,
     nested_stg,
@@ -105,6 +107,8 @@ pub struct Args {
     /// Treat an empty mask as a missing structure instead of an error
     #[arg(long)]
     pub empty_as_missing: bool,
+    #[command(flatten)]
+    pub images: ImageArgs,
     /// Hold out a fifth of the patients once, as the paper does, instead of everybody in turn: 40 patients give an interval of
     /// 0.15 to either side of an accuracy
     #[arg(long, conflicts_with = "folds")]
@@ -149,6 +153,60 @@ pub struct Args {
     /// Print what the paper's numbers allow by themselves and, with --data, what a constant reaches, and end
     #[arg(long)]
     pub paper_audit: bool,
+}
+
+/// How images that are not as they should be are read; the default is strict.
+#[derive(Debug, Default, Clone, PartialEq, clap::Args)]
+pub struct ImageArgs {
+    /// Which series of --ct, if its folder holds several (SeriesInstanceUID)
+    #[arg(long, value_name = "UID", requires = "ct")]
+    pub series_uid: Option<String>,
+    /// Largest deviation of a CT slice from its even place, as a fraction of the slice spacing [default: 0.01]
+    #[arg(long, value_name = "FRACTION")]
+    pub spacing_tolerance: Option<f64>,
+    /// Which acquisition of a CT series that has several (AcquisitionNumber)
+    #[arg(long, value_name = "N")]
+    pub acquisition: Option<i64>,
+    /// Which images of a series that holds several volumes, by a DICOM attribute: EchoNumbers=2, ImageType=ORIGINAL, Plane=axial;
+    /// may be given several times
+    #[arg(long, value_name = "KEYWORD=VALUE", value_parser = selection)]
+    pub select: Vec<(String, String)>,
+    /// Leave out DICOM files that cannot be read, and list them in the report, instead of an error
+    #[arg(long)]
+    pub skip_unreadable: bool,
+    /// Bring a segmentation on another grid than the CT onto it by nearest neighbour, with a line in the report
+    #[arg(long)]
+    pub resample_seg: bool,
+    /// Give voxels outside of the image (PixelPaddingValue) this value [HU]. Default: as they are stored
+    #[arg(long, value_name = "HU", allow_hyphen_values = true)]
+    pub padding: Option<f32>,
+}
+
+impl ImageArgs {
+    /// What to let pass when images are loaded.
+    pub fn load_options(&self) -> LoadOptions {
+        let chosen = self.acquisition.map(|n| ("AcquisitionNumber".to_owned(), n.to_string()));
+        let mut series = SeriesOptions::new().skip_unreadable(self.skip_unreadable);
+        for (keyword, value) in self.select.iter().cloned().chain(chosen) {
+            series = series.select(keyword, value);
+        }
+        if let Some(uid) = &self.series_uid {
+            series = series.series_uid(uid);
+        }
+        if let Some(fraction) = self.spacing_tolerance {
+            series = series.spacing_tolerance(fraction);
+        }
+        if let Some(value) = self.padding {
+            series = series.padding(value);
+        }
+        LoadOptions::new().series(series).segmentation(DecodeOptions::new().resample(self.resample_seg))
+    }
+}
+
+/// An attribute and the value that images must have.
+fn selection(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').map(|(keyword, value)| (keyword.to_owned(), value.to_owned()));
+    pair.ok_or_else(|| "KEYWORD=VALUE, e.g. EchoNumbers=2".into())
 }
 
 /// A table of the paper by its number.
@@ -248,6 +306,7 @@ impl RunConfig {
         };
         config.system.validate()?;
         config.nested()?;
+        config.system.load.series.validate()?;
         Ok(config)
     }
 
@@ -298,7 +357,7 @@ fn system(args: &Args) -> StgSystemConfig {
         .model(model)
         .images(!args.no_images)
         .features(args.features.unwrap_or_default())
-        .load(LoadOptions::new().empty_as_missing(args.empty_as_missing))
+        .load(args.images.load_options().empty_as_missing(args.empty_as_missing))
         .leave_out_faulty(args.leave_out_faulty)
         .held_out(if args.single_split { HeldOut::Single } else { HeldOut::CrossValidation })
         .precision(args.study.precision);

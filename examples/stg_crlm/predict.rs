@@ -1,6 +1,6 @@
 //! New patients, from files to reports, with a bundle alone.
 
-use crate::cli::Args;
+use crate::cli::{Args, ImageArgs};
 use crate::predictions;
 use anyhow::{Context, bail};
 use oncograph_datasets::crlm::{CovariateTable, ImageFiles};
@@ -23,7 +23,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let StudyArgs { device: name, precision, .. } = &args.study;
     let path = path.display().to_string();
     in_precision(name, *precision, || {
-        let predictor = StgPredictor::open(&bundle, &device(name)?)?;
+        let mut predictor = StgPredictor::open(&bundle, &device(name)?)?;
+        if args.images != ImageArgs::default() {
+            let options = args.images.load_options();
+            options.series.validate()?;
+            predictor = predictor.load_options(options);
+        }
         match &args.data {
             Some(root) => predictions::run(args, root, &predictor, &path),
             None => one(args, &predictor, &path),

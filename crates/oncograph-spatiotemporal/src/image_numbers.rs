@@ -55,6 +55,7 @@ mod tests {
                 kept: [Some(1.0); 5],
                 numbers: [tumour.map(|_| 7.5), None, None, Some(0.5)],
                 intensities,
+                notes: vec![],
             }
         };
         let all = [patient(Some([40.0, 10.0])), patient(None)];

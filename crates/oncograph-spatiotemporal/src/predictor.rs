@@ -5,7 +5,7 @@ use crate::{
 };
 use candle_core::Device;
 use oncograph_core::{Argument, Table};
-use oncograph_datasets::crlm::{CovariateTable, ImageFiles, SubjectFiles};
+use oncograph_datasets::crlm::{CovariateTable, ImageFiles, LoadOptions, SubjectFiles};
 use oncograph_deploy::{Bundle, ClinicalReport, ModelIdentity, Prediction, SurvivalAt};
 use oncograph_report::{ModelCard, RESEARCH_ONLY};
 use serde::Serialize;
@@ -158,6 +158,14 @@ impl StgPredictor {
         Ok(prediction)
     }
 
+    /// Sets how images are read, in place of the run's own options: those of a new patient may have other flaws. Structures
+    /// without a mask are missing and unknown labels passed over, as ever.
+    pub fn load_options(mut self, load: LoadOptions) -> Self {
+        let load = load.empty_as_missing(true).skip_unknown_labels(true);
+        self.encoder = self.encoder.map(|encoder| encoder.load_options(load));
+        self
+    }
+
     fn encode(&self, patient: &StgPatient) -> Result<Option<(PreparedImages, CtFeatures)>> {
         let Some(encoder) = &self.encoder else { return Ok(None) };
         let Some(images) = &patient.images else {
@@ -239,6 +247,7 @@ impl StgPrediction {
                 self.missing_structures.join(", ")
             ));
         }
+        lines.extend(self.prepared.iter().flat_map(|p| &p.notes).map(|note| format!("{note}.")));
         if !self.missing_covariates.is_empty() {
             let names = self.missing_covariates.join(", ");
             lines.push(format!("Covariates taken from the training median: {names}."));

@@ -167,6 +167,8 @@ pub struct PreparedImages {
     pub numbers: [Option<f64>; 4],
     /// The mean and the standard deviation in HU of each structure's voxels, as they were scanned; `None` where it is missing.
     pub intensities: [Option<[f32; 2]>; 5],
+    /// Remarks of the readers that have to be shown beside results.
+    pub notes: Vec<String>,
 }
 
 impl PreparedImages {
@@ -241,6 +243,7 @@ pub fn preprocess(
         numbers: mask_numbers(masks)?,
         intensities,
         masks: std::array::from_fn(|i| of(i).share.clone()),
+        notes: vec![],
     })
 }
 

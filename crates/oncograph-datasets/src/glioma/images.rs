@@ -1,4 +1,5 @@
 use crate::{Error, Result};
+use oncograph_imaging::nifti::ReadOptions;
 use oncograph_imaging::{Frame, Mask, Volume, nifti};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -12,13 +13,22 @@ pub enum LabelConvention {
     Brats2020,
     /// 1 necrotic core, 2 oedema, 3 enhancing.
     Brats2023,
+    /// The brain tumours of the Medical Segmentation Decathlon: 1 oedema, 2 non-enhancing core, 3 enhancing.
+    Decathlon,
 }
 
 impl LabelConvention {
     fn enhancing(self) -> u8 {
         match self {
             LabelConvention::Brats2020 => 4,
-            LabelConvention::Brats2023 => 3,
+            LabelConvention::Brats2023 | LabelConvention::Decathlon => 3,
+        }
+    }
+
+    fn oedema(self) -> u8 {
+        match self {
+            LabelConvention::Brats2020 | LabelConvention::Brats2023 => 2,
+            LabelConvention::Decathlon => 1,
         }
     }
 
@@ -26,6 +36,7 @@ impl LabelConvention {
         match self {
             LabelConvention::Brats2020 => "brats_2020 (0, 1, 2, 4)",
             LabelConvention::Brats2023 => "brats_2023 (0, 1, 2, 3)",
+            LabelConvention::Decathlon => "decathlon (0, 1 oedema, 2, 3)",
         }
     }
 }
@@ -103,9 +114,13 @@ impl Listing {
         let mut files = vec![];
         for entry in std::fs::read_dir(folder).map_err(io)? {
             let path = entry.map_err(io)?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let stem = name.strip_suffix(".nii.gz").or(name.strip_suffix(".nii"));
-            if let Some(stem) = stem.filter(|_| path.is_file()) {
+            let name = name(&path);
+            let lower = name.to_ascii_lowercase();
+            let cut = [".nii.gz", ".nii"].iter().find_map(|end| Some(lower.strip_suffix(end)?.len()));
+            // macOS keeps what it knows of a file in `._` and its name.
+            let stem =
+                cut.and_then(|cut| name.get(..cut)).filter(|_| path.is_file() && !name.starts_with('.'));
+            if let Some(stem) = stem {
                 files.push((stem.to_owned(), path));
             }
         }
@@ -126,6 +141,13 @@ impl Listing {
             return Err(self.refuse(format!("{} and {} both end in {ending}", name(a), name(b))));
         }
         Ok(first)
+    }
+
+    /// The one file whose name has this word, such as the mask of patient 355 of BraTS 2020, `W39_1998.09.19_Segm.nii`; none
+    /// where there are several.
+    fn with_word(&self, word: &str) -> Option<PathBuf> {
+        let mut found = self.files.iter().filter(|(stem, _)| stem.to_ascii_lowercase().contains(word));
+        found.next().filter(|_| found.next().is_none()).map(|(_, path)| path.clone())
     }
 
     /// The first of some endings that a file has.
@@ -151,8 +173,8 @@ impl GliomaFiles {
     /// The files of a patient's folder: `ID_t1.nii.gz` and its like, as in BraTS 2020, BraTS 2023, the TCGA collections and
     /// UCSF-PDGM.
     ///
-    /// `segmentation` is the ending of the mask's name before `.nii`; `_seg`, `-seg` and then `_tumor_segmentation` where it is
-    /// `None`, which may be absent.
+    /// `segmentation` is the ending of the mask's name before `.nii`; where it is `None`, `_seg`, `-seg`, `_tumor_segmentation`, and
+    /// then the one name with `seg` in it, which may be absent. Hidden files are passed over.
     ///
     /// # Errors
     /// [`Error::AtFile`] names the sequences that are missing, the requested segmentation, or two files with one
@@ -182,7 +204,7 @@ impl GliomaFiles {
             return Err(listing.refuse(format!("missing: {}", absent.join(", "))));
         };
         let segmentation = match segmentation {
-            None => listing.any(&SEGMENTATIONS)?,
+            None => listing.any(&SEGMENTATIONS)?.or_else(|| listing.with_word("seg")),
             Some(ending) => {
                 let ending = ending.trim_start_matches(['_', '-']);
                 let found = listing.any(&[&format!("_{ending}"), &format!("-{ending}")])?;
@@ -235,9 +257,15 @@ impl GliomaFiles {
     /// the convention does not define, or an empty tumour, each with the file.
     pub fn read(&self, convention: LabelConvention, tumour: TumourLabel) -> Result<GliomaImages> {
         let frame = Frame::described(format!("patient {}", self.id));
-        let volume = |path: &PathBuf| Ok::<_, Error>(nifti::read::<f32>(path)?.with_frame(frame.clone()));
+        let mut remarks = vec![];
+        let mut volume = |path: &PathBuf| {
+            let (volume, notes) = nifti::read_noted::<f32>(path, &ReadOptions::new())?;
+            remarks.extend(notes.into_iter().map(|note| format!("{}: {note}", name(path))));
+            Ok::<_, Error>(volume.with_frame(frame.clone()))
+        };
         let [t1, contrast, t2, flair] = &self.sequences;
         let sequences = [volume(t1)?, volume(contrast)?, volume(t2)?, volume(flair)?];
+        let anisotropy = self.anisotropy.as_ref().map(&mut volume).transpose()?;
         let refuse = |path: &Path, detail: String| Error::at(path, detail);
         let grid = sequences[0].grid();
         let same = |path: &Path, other: &oncograph_imaging::Grid| {
@@ -255,13 +283,23 @@ impl GliomaFiles {
             same(path, other.grid())?;
         }
         let Some(path) = &self.segmentation else {
-            return Err(refuse(t1, format!("patient {} has no segmentation", self.id)));
+            let folder = t1.parent().unwrap_or(t1);
+            let listed: Vec<String> = Listing::of(folder)?.files.iter().map(|(_, path)| name(path)).collect();
+            let detail = format!(
+                "patient {} has no segmentation (a name that ends in _seg, or one with seg in it); found {}",
+                self.id,
+                listed.join(", ")
+            );
+            return Err(refuse(folder, detail));
         };
-        let labels: Mask = nifti::read(path)?;
+        let (labels, notes) = nifti::read_noted::<u8>(path, &ReadOptions::new())?;
         same(path, labels.grid())?;
         let labels = Volume::new(grid.clone(), frame.clone(), labels.into_parts().2)?;
-        let (tumour, flags) = select(&labels, convention, tumour).map_err(|detail| refuse(path, detail))?;
-        let anisotropy = self.anisotropy.as_ref().map(volume).transpose()?;
+        let doubt = other_convention(&labels, convention);
+        let (tumour, mut flags) =
+            select(&labels, convention, tumour).map_err(|detail| refuse(path, detail))?;
+        flags.extend(remarks);
+        flags.extend(notes.into_iter().chain(doubt).map(|note| format!("{}: {note}", name(path))));
         Ok(GliomaImages { id: self.id.clone(), sequences, tumour, anisotropy, flags })
     }
 }
@@ -273,13 +311,14 @@ fn select(
     wanted: TumourLabel,
 ) -> std::result::Result<(Mask, Vec<String>), String> {
     let enhancing = convention.enhancing();
+    let oedema = convention.oedema();
     if let Some(label) = labels.as_slice().iter().find(|l| **l > 2 && **l != enhancing) {
         return Err(format!("label {label} does not exist under {}: another convention?", convention.name()));
     }
     let part = |part: TumourLabel| -> Mask {
         labels.map(|l| {
             u8::from(match part {
-                TumourLabel::Core => l == 1 || l == enhancing,
+                TumourLabel::Core => l != 0 && l != oedema,
                 TumourLabel::Enhancing => l == enhancing,
                 TumourLabel::Whole => l != 0,
             })
@@ -300,6 +339,46 @@ fn select(
         }
     }
     Err("the tumour is empty".into())
+}
+
+/// Oedema encloses the tumour's core: most of the tumour's surface is its. Where what should be core encloses what should be
+/// oedema, the numbers seem to follow another convention.
+///
+/// Counts the faces between a voxel of the tumour and the background; a remark where the non-enhancing core has more than twice
+/// as many of them as the oedema has, though both are there, with enough faces for the comparison to mean something.
+fn other_convention(labels: &Mask, convention: LabelConvention) -> Option<String> {
+    let (oedema, enhancing) = (convention.oedema(), convention.enhancing());
+    let outside = faces_to_background(labels);
+    let [of_oedema, of_rest] =
+        [oedema, if oedema == 1 { 2 } else { 1 }].map(|label| outside[usize::from(label)]);
+    let present = |label: u8| labels.as_slice().contains(&label);
+    let all = present(1) && present(2) && present(enhancing);
+    (all && of_rest > 2 * of_oedema && of_rest >= MEANINGFUL_FACES).then(|| {
+        let rest = if oedema == 1 { 2 } else { 1 };
+        format!(
+            "label {rest} borders on the background more than label {oedema} ({of_rest} faces of voxels, {of_oedema}), but under {} label {oedema} is the oedema, which encloses the rest: do the numbers follow another convention?",
+            convention.name()
+        )
+    })
+}
+
+/// Fewer faces than these say nothing about what encloses what.
+const MEANINGFUL_FACES: usize = 100;
+
+/// For each label, the faces between its voxels and those of label 0 or beyond the edge.
+fn faces_to_background(labels: &Mask) -> [usize; 256] {
+    let mut faces = [0; 256];
+    let [nx, ny, nz] = labels.shape();
+    let steps = [1, nx, nx * ny];
+    for (offset, &label) in labels.as_slice().iter().enumerate().filter(|(_, l)| **l != 0) {
+        let index = [offset % nx, offset / nx % ny, offset / (nx * ny)];
+        for (axis, (&i, &n)) in index.iter().zip(&[nx, ny, nz]).enumerate() {
+            let below = i == 0 || labels.as_slice()[offset - steps[axis]] == 0;
+            let above = i + 1 == n || labels.as_slice()[offset + steps[axis]] == 0;
+            faces[usize::from(label)] += usize::from(below && n > 1) + usize::from(above && n > 1);
+        }
+    }
+    faces
 }
 
 #[cfg(test)]
@@ -335,6 +414,70 @@ mod tests {
         assert_eq!((read.tumour.as_slice(), read.flags.len()), (&[0, 1, 0, 1][..], 0));
         let whole = all[0].read(LabelConvention::Brats2020, TumourLabel::Whole).unwrap();
         assert_eq!(whole.tumour.as_slice(), [0, 1, 1, 1]);
+    }
+
+    #[test]
+    fn hidden_files_are_passed_over_and_odd_names_are_found() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = patient(root.path(), [0, 1, 2, 4]);
+        for name in ["._P1_t1.nii.gz", "._P1_seg.nii.gz", ".P1_t2.nii.gz"] {
+            std::fs::write(folder.join(name), [0, 5, 22, 7]).unwrap();
+        }
+        let find = || GliomaFiles::find(&folder, None).unwrap();
+        let count = |files: &GliomaFiles| {
+            files.read(LabelConvention::Brats2020, TumourLabel::Core).unwrap().tumour.count()
+        };
+        assert_eq!(count(&find()), 2);
+        let rename = |from: &str, to: &str| std::fs::rename(folder.join(from), folder.join(to)).unwrap();
+        rename("P1_t1.nii.gz", "P1_T1.NII.GZ");
+        let names =
+            ["P1_seg.nii.gz", "W39_1998.09.19_Segm.nii.gz", "P1-SEGMENTATION.nii.gz", "P1_Seg.nii.gz"];
+        for pair in names.windows(2) {
+            rename(pair[0], pair[1]);
+            assert_eq!(count(&find()), 2, "{}", pair[1]);
+        }
+        // Two that could be meant, and none: the files are listed.
+        rename("P1_Seg.nii.gz", "a_segm.nii.gz");
+        std::fs::copy(folder.join("a_segm.nii.gz"), folder.join("b_segm.nii.gz")).unwrap();
+        let error = find().read(LabelConvention::Brats2020, TumourLabel::Core).unwrap_err().to_string();
+        assert!(
+            error.contains("has no segmentation") && error.contains("a_segm.nii.gz, b_segm.nii.gz"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn labels_of_the_decathlon_have_a_convention_and_others_are_doubted() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = patient(root.path(), [0, 1, 2, 3]);
+        let read =
+            |convention, part| GliomaFiles::find(&folder, None).unwrap().read(convention, part).unwrap();
+        let core = read(LabelConvention::Decathlon, TumourLabel::Core);
+        assert_eq!((core.tumour.as_slice(), core.flags.len()), (&[0, 0, 1, 1][..], 0));
+        assert_eq!(read(LabelConvention::Decathlon, TumourLabel::Enhancing).tumour.as_slice(), [0, 0, 0, 1]);
+        let name = serde_json::to_string(&LabelConvention::Decathlon).unwrap();
+        assert_eq!(name, "\"decathlon\"");
+        // Shells of oedema, enhancing part and core, in the numbers of both conventions.
+        let shells = |oedema: u8, core: u8| {
+            let grid = Grid::axis_aligned([15; 3], [1.0; 3], [0.0; 3]).unwrap();
+            Mask::from_fn(grid, Frame::default(), |i| {
+                match i.iter().map(|v| v.abs_diff(7)).max().unwrap_or(0) {
+                    0..2 => core,
+                    2..4 => 3,
+                    4..6 => oedema,
+                    _ => 0,
+                }
+            })
+        };
+        for (labels, convention, doubted) in [
+            (shells(2, 1), LabelConvention::Brats2023, false),
+            (shells(1, 2), LabelConvention::Decathlon, false),
+            (shells(1, 2), LabelConvention::Brats2023, true),
+            (shells(2, 1), LabelConvention::Decathlon, true),
+            (shells(2, 0), LabelConvention::Decathlon, false),
+        ] {
+            assert_eq!(other_convention(&labels, convention).is_some(), doubted, "{convention:?}");
+        }
     }
 
     #[test]

@@ -85,6 +85,8 @@ impl StgCohort {
             let (others, path) = (file.patients.len(), path.display());
             notes.push(format!("{others} patients of {path} are not in the table and are left out."));
         }
+        let ids = keep.iter().map(|&row| cohort.subjects[row].id.as_str());
+        notes.extend(remarks(ids.zip(&images)));
         let this = Self::of(cohort, config, true, (&keep, notes))?;
         Ok(StgCohort { images: Some(Arc::new(images)), phantom: this.phantom || file.phantom, ..this })
     }
@@ -174,6 +176,7 @@ impl StgCohort {
             self.notes.extend(left_out(faults, self.subjects.len(), allowed, why)?);
             self = self.select(&keep);
         }
+        self.notes.extend(remarks(self.subjects.iter().map(|s| s.id.as_str()).zip(&images)));
         self.images = Some(Arc::new(images));
         Ok(self)
     }
@@ -285,6 +288,11 @@ impl StgCohort {
     pub fn events(&self) -> [usize; 2] {
         [0, 1].map(|task| self.outcomes.iter().filter(|o| o[task].event()).count())
     }
+}
+
+/// The remarks of the readers on each patient's images.
+fn remarks<'a>(patients: impl Iterator<Item = (&'a str, &'a CtFeatures)>) -> Vec<String> {
+    patients.flat_map(|(id, images)| images.notes.iter().map(move |note| format!("{id}: {note}."))).collect()
 }
 
 /// The remarks on patients who are left out, if that is allowed; without such patients there are none.

@@ -32,6 +32,8 @@ pub struct CtFeatures {
     pub numbers: [Option<f64>; 4],
     /// The mean and the standard deviation in HU of each structure's voxels, as they were scanned; `None` where it is missing.
     pub intensities: [Option<[f32; 2]>; 5],
+    /// Remarks of the readers that have to be shown beside results.
+    pub notes: Vec<String>,
 }
 
 /// Two frozen backbones, one for masked organs and one for the CT node (S-04), with the preprocessing before them.
@@ -184,7 +186,8 @@ impl CtEncoder {
         let PreparedImages { centroids, empty, kept, numbers, intensities, .. } = *prepared;
         // As the cache keeps them.
         let numbers = numbers.map(|n| n.map(|n| f64::from(n as f32)));
-        Ok(CtFeatures { values, centroids, empty, kept, numbers, intensities })
+        let notes = prepared.notes.clone();
+        Ok(CtFeatures { values, centroids, empty, kept, numbers, intensities, notes })
     }
 
     /// The vectors of a node from the cells of its map (S-01).
@@ -212,8 +215,9 @@ pub fn prepare_images(
     config: &PreprocessConfig,
 ) -> Result<PreparedImages> {
     let images = subject.load(load)?;
-    preprocess(&images.ct, &masks(&images), config)
-        .map_err(|e| Error::Subject { subject: subject.id.clone(), source: Box::new(e) })
+    let prepared = preprocess(&images.ct, &masks(&images), config)
+        .map_err(|e| Error::Subject { subject: subject.id.clone(), source: Box::new(e) })?;
+    Ok(PreparedImages { notes: images.notes, ..prepared })
 }
 
 /// The parameters of a checkpoint by name.
@@ -252,6 +256,9 @@ fn files(subject: &SubjectFiles) -> Result<Vec<PathBuf>> {
     }
 }
 
+/// The name of the text with the readers' remarks, a line each.
+const NOTES: &str = "notes";
+
 /// What stands in a file for the share, or for the deviation in HU, of a structure that was not segmented.
 const NOT_SEGMENTED: f32 = -1.0;
 
@@ -265,7 +272,8 @@ pub(super) fn to_arrays(features: &CtFeatures, levels: usize, width: usize) -> R
         .array("kept", &[5], features.kept.map(|kept| kept.unwrap_or(NOT_SEGMENTED)).to_vec())?
         .array("numbers", &[4], features.numbers.map(|n| n.map_or(NOT_SEGMENTED, |n| n as f32)).to_vec())?
         .array("intensities", &[5, 2], intensities.as_flattened().to_vec())?
-        .text("nodes", ANATOMY.join(", ")))
+        .text("nodes", ANATOMY.join(", "))
+        .text(NOTES, features.notes.join("\n")))
 }
 
 pub(super) fn from_arrays(stored: &Features) -> Option<CtFeatures> {
@@ -282,6 +290,11 @@ pub(super) fn from_arrays(stored: &Features) -> Option<CtFeatures> {
         kept: kept.map(|kept| (kept != NOT_SEGMENTED).then_some(kept)),
         numbers: numbers.map(|n| (n != NOT_SEGMENTED).then_some(f64::from(n))),
         intensities: std::array::from_fn(|s| (intensities[s][1] >= 0.0).then_some(intensities[s])),
+        notes: stored
+            .metadata
+            .get(NOTES)
+            .map(|text| text.lines().map(str::to_owned).collect())
+            .unwrap_or_default(),
     };
     features.centroids.as_flattened_mut().copy_from_slice(centroids.get(..15)?);
     features.empty.iter_mut().zip(&empty).for_each(|(e, v)| *e = *v != 0.0);
@@ -311,6 +324,7 @@ mod tests {
             kept: [Some(1.0); 5],
             numbers: [None; 4],
             intensities: [None; 5],
+            notes: vec![],
         }
     }
 

@@ -17,6 +17,8 @@ const PATIENTS: &str = "patients";
 const SETTINGS: &str = "settings";
 const PHANTOM: &str = "phantom";
 const NODES: &str = "nodes";
+/// The remarks of each patient; files of older versions have none.
+const NOTES: &str = "notes";
 
 /// What a file holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,7 +41,8 @@ impl FeatureFile {
             .text(PATIENTS, json(path, &ids)?)
             .text(SETTINGS, json(path, settings)?)
             .text(PHANTOM, json(path, &phantom)?)
-            .text(NODES, ANATOMY.join(", ") + ", CT");
+            .text(NODES, ANATOMY.join(", ") + ", CT")
+            .text(NOTES, json(path, &images.iter().map(|patient| &patient.notes).collect::<Vec<_>>())?);
         let [levels, width] = settings.shape();
         for patient in images {
             for (name, array) in to_arrays(patient, levels, width)?.arrays {
@@ -66,11 +69,17 @@ impl FeatureFile {
         check(text(SETTINGS)?, wanted).map_err(refused)?;
         let ids: Vec<String> =
             serde_json::from_value(text(PATIENTS)?).map_err(|e| refused(format!("`{PATIENTS}`: {e}")))?;
+        let mut notes: Vec<Vec<String>> = match file.metadata.contains_key(NOTES) {
+            true => serde_json::from_value(text(NOTES)?).map_err(|e| refused(format!("`{NOTES}`: {e}")))?,
+            false => vec![],
+        };
+        notes.resize(ids.len(), vec![]);
         let mut patients = BTreeMap::new();
         for (row, id) in ids.iter().enumerate() {
             let features = of_row(&file, row, ids.len(), wanted.shape());
             let features =
                 features.ok_or_else(|| refused("its arrays are not those of its patients".into()))?;
+            let features = CtFeatures { notes: std::mem::take(&mut notes[row]), ..features };
             if patients.insert(id.clone(), features).is_some() {
                 return Err(refused(format!("patient {id} is in it twice")));
             }
@@ -145,6 +154,7 @@ mod tests {
             kept: [None, Some(1.0), Some(0.5), None, Some(0.0)],
             numbers: [Some(12.5), None, Some(0.0), Some(f64::from(0.1_f32))],
             intensities: [Some([p as f32 - 1.0, 0.5]), None, Some([-0.0, 0.0]), None, Some([-90.0, 1e-3])],
+            notes: vec![format!("a remark on {p}"); p],
         }
     }
 

@@ -185,6 +185,7 @@ mod tests {
             kept: [Some(1.0); 5],
             numbers: [Some(p as f64), Some(1.0), (p != 3).then_some(2.0 * p as f64), Some(0.5)],
             intensities: [Some([(p * p % 5) as f32, 3.0]); 5],
+            notes: vec![],
         };
         let table = Table::numbered(columns, (0..n).map(row).collect()).unwrap();
         (table, (0..n).map(features).collect())
