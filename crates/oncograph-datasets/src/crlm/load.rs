@@ -236,16 +236,7 @@ impl SubjectFiles {
             return Err(Error::subject(&self.id, folder, detail));
         }
         let mut notes = series.notes.clone();
-        if let Some((_, images)) = listed.filter(|(_, images)| *images != series.slices.len()) {
-            let count = series.slices.len();
-            // A chosen acquisition has fewer, and so has a series without its unreadable files.
-            if options.series.select.is_empty() && !options.series.skip_unreadable {
-                let detail =
-                    format!("{count} images, but metadata.csv lists {images}: the download is incomplete");
-                return Err(Error::subject(&self.id, folder, detail));
-            }
-            notes.extend(about(folder, vec![format!("{count} of {images} images are used")]));
-        }
+        notes.extend(self.fewer_than_listed(folder, series.slices.len(), listed, options)?);
         let Some(path) = seg_path else { return Ok((series.volume, BTreeMap::new(), notes)) };
         let object = self.image(seg::read(path))?;
         let refers = &object.referenced_series;
@@ -288,6 +279,24 @@ impl SubjectFiles {
             }
         }
         Ok((series.volume, masks, notes))
+    }
+
+    /// Refuses another number of images than the one that is listed, or remarks it where some were to be left out.
+    fn fewer_than_listed(
+        &self,
+        folder: &Path,
+        count: usize,
+        listed: Option<&(String, usize)>,
+        options: &LoadOptions,
+    ) -> Result<Vec<String>> {
+        let Some((_, images)) = listed.filter(|(_, images)| *images != count) else { return Ok(vec![]) };
+        // A chosen acquisition has fewer, and so has a series without its unreadable files.
+        if options.series.select.is_empty() && !options.series.skip_unreadable {
+            let detail =
+                format!("{count} images, but metadata.csv lists {images}: the download is incomplete");
+            return Err(Error::subject(&self.id, folder, detail));
+        }
+        Ok(about(folder, vec![format!("{count} of {images} images are used")]))
     }
 
     /// Refuses unreadable files, or remarks that they are left out.
