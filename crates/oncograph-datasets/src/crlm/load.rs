@@ -235,20 +235,8 @@ impl SubjectFiles {
             let detail = format!("the series is of modality {}, not CT", series.modality);
             return Err(Error::subject(&self.id, folder, detail));
         }
-        // A chosen acquisition has fewer.
-        let whole = |&&(_, images): &&(String, usize)| {
-            options.series.select.is_empty()
-                && !options.series.skip_unreadable
-                && images != series.slices.len()
-        };
-        if let Some((_, images)) = listed.filter(whole) {
-            let detail = format!(
-                "{} images, but metadata.csv lists {images}: the download is incomplete",
-                series.slices.len()
-            );
-            return Err(Error::subject(&self.id, folder, detail));
-        }
         let mut notes = series.notes.clone();
+        notes.extend(self.fewer_than_listed(folder, series.slices.len(), listed, options)?);
         let Some(path) = seg_path else { return Ok((series.volume, BTreeMap::new(), notes)) };
         let object = self.image(seg::read(path))?;
         let refers = &object.referenced_series;
@@ -291,6 +279,24 @@ impl SubjectFiles {
             }
         }
         Ok((series.volume, masks, notes))
+    }
+
+    /// Refuses another number of images than the one that is listed, or remarks it where some were to be left out.
+    fn fewer_than_listed(
+        &self,
+        folder: &Path,
+        count: usize,
+        listed: Option<&(String, usize)>,
+        options: &LoadOptions,
+    ) -> Result<Vec<String>> {
+        let Some((_, images)) = listed.filter(|(_, images)| *images != count) else { return Ok(vec![]) };
+        // A chosen acquisition has fewer, and so has a series without its unreadable files.
+        if options.series.select.is_empty() && !options.series.skip_unreadable {
+            let detail =
+                format!("{count} images, but metadata.csv lists {images}: the download is incomplete");
+            return Err(Error::subject(&self.id, folder, detail));
+        }
+        Ok(about(folder, vec![format!("{count} of {images} images are used")]))
     }
 
     /// Refuses unreadable files, or remarks that they are left out.

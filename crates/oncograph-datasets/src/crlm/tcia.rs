@@ -251,7 +251,7 @@ const VOLUMES: [&str; 9] = [".nii", ".nii.gz", ".hdr", ".mha", ".mhd", ".nrrd", 
 pub(super) fn any_image(folder: &Path, depth: usize) -> Result<Option<PathBuf>> {
     let named = |path: &PathBuf| {
         let name = name_of(path).to_ascii_lowercase();
-        path.is_file() && VOLUMES.iter().any(|ending| name.ends_with(ending))
+        !path.is_dir() && VOLUMES.iter().any(|ending| name.ends_with(ending))
     };
     if let Some(path) = entries(folder)?.into_iter().find(named) {
         return Ok(Some(path));

@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn volumes_in_one_series_are_named_and_chosen() {
         type Change = fn(&mut InMemDicomObject);
-        let cases: [(&str, &str, Change); 5] = [
+        let cases: [(&str, &str, Change); 6] = [
             ("AcquisitionNumber", "2", |o| {
                 o.put_str(tags::ACQUISITION_NUMBER, VR::IS, "2");
             }),
@@ -147,6 +147,9 @@ mod tests {
             }),
             ("ImageType", "WATER", |o| {
                 o.put_str(tags::IMAGE_TYPE, VR::CS, "ORIGINAL\\PRIMARY\\WATER");
+            }),
+            ("ConvolutionKernel", "B70f", |o| {
+                o.put_str(tags::CONVOLUTION_KERNEL, VR::SH, "B70f");
             }),
             ("TemporalPositionIdentifier", "2", |o| {
                 o.put_str(tags::TEMPORAL_POSITION_IDENTIFIER, VR::IS, "2");

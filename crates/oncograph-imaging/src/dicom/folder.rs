@@ -159,12 +159,13 @@ fn read_all<T: Send>(
         Read(T),
         Damaged(Error),
         Foreign(Vec<u8>),
+        Closed(Error),
     }
     let files = list(folder)?;
     let one = |path: &PathBuf| -> Result<File<T>> {
         let start = match part10::start_of(path) {
             Ok(start) => start,
-            Err(e) => return Ok(File::Damaged(e)),
+            Err(e) => return Ok(File::Closed(e)),
         };
         if !part10::is_dicom(&start) {
             return Ok(File::Foreign(start));
@@ -174,7 +175,7 @@ fn read_all<T: Send>(
     // Collected before the first error is taken, so that the same file is named with any number of threads.
     let results: Vec<Result<File<T>>> = files.par_iter().map(one).collect();
     let results = results.into_iter().collect::<Result<Vec<_>>>()?;
-    let dicom = files.iter().zip(&results).filter(|(_, r)| !matches!(r, File::Foreign(_)));
+    let dicom = files.iter().zip(&results).filter(|(_, r)| matches!(r, File::Read(_) | File::Damaged(_)));
     let extensions: BTreeSet<Option<String>> = dicom.map(|(path, _)| extension(path)).collect();
     let (mut found, mut unreadable) = (vec![], vec![]);
     for (path, result) in files.into_iter().zip(results) {
@@ -184,7 +185,11 @@ fn read_all<T: Send>(
             File::Foreign(start) if belongs(&path, &start, &extensions) => {
                 unreadable.push((path, format!("not a readable DICOM file: {}", part10::why_not(&start))));
             }
-            File::Foreign(_) => {}
+            // Such as a link to what was never fetched.
+            File::Closed(e) if belongs(&path, &[], &extensions) => {
+                unreadable.push((path.clone(), cause_of(e, &path)))
+            }
+            File::Foreign(_) | File::Closed(_) => {}
         }
     }
     Ok((found, unreadable))
@@ -229,7 +234,7 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     let list = || -> std::io::Result<Vec<PathBuf>> {
         let entries = std::fs::read_dir(folder)?.collect::<std::io::Result<Vec<_>>>()?;
         let hidden = |p: &PathBuf| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'));
-        let files = entries.iter().map(|e| e.path()).filter(|p| p.is_file() && !hidden(p));
+        let files = entries.iter().map(|e| e.path()).filter(|p| !p.is_dir() && !hidden(p));
         let mut files: Vec<PathBuf> = files.collect();
         files.sort();
         Ok(files)
@@ -311,6 +316,20 @@ mod tests {
             // A hole is no volume, left out or not.
             damage(&files[2]);
             assert!(read_series(folder.path(), &options).unwrap_err().to_string().contains("uneven"));
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_to_what_was_never_fetched_are_named() {
+        for name in ["05.dcm", "5"] {
+            let (folder, _) = phantom();
+            std::os::unix::fs::symlink("../annex/objects/none", folder.path().join(name)).unwrap();
+            std::os::unix::fs::symlink("none", folder.path().join("notes.txt")).unwrap();
+            let text = read_series(folder.path(), &SeriesOptions::new()).unwrap_err().to_string();
+            assert!(text.contains(name) && !text.contains("notes"), "{text}");
+            let series = read_series(folder.path(), &SeriesOptions::new().skip_unreadable(true)).unwrap();
+            assert_eq!((series.slices.len(), series.notes.len()), (5, 1));
         }
     }
 

@@ -23,7 +23,7 @@ pub(super) struct Image {
 
 /// What may differ between images of one series that do not belong into one volume, by keyword: the names that
 /// [`SeriesOptions::select`](super::SeriesOptions::select) takes.
-pub(super) const DISCRIMINATORS: [&str; 8] = [
+pub(super) const DISCRIMINATORS: [&str; 10] = [
     "AcquisitionNumber",
     "EchoNumbers",
     "EchoTime",
@@ -31,6 +31,8 @@ pub(super) const DISCRIMINATORS: [&str; 8] = [
     "DiffusionBValue",
     "ImageType",
     "Plane",
+    "ConvolutionKernel",
+    "TriggerTime",
     "AcquisitionTime",
 ];
 
@@ -190,6 +192,8 @@ fn traits(fields: Fields<'_>) -> [String; DISCRIMINATORS.len()] {
         or(within(tags::MR_DIFFUSION_SEQUENCE, tags::DIFFUSION_B_VALUE), tags::DIFFUSION_B_VALUE),
         or(frame_type, tags::IMAGE_TYPE),
         place,
+        joined(a, tags::CONVOLUTION_KERNEL),
+        joined(a, tags::TRIGGER_TIME),
         or(content(tags::FRAME_ACQUISITION_DATE_TIME), tags::ACQUISITION_TIME),
     ]
 }

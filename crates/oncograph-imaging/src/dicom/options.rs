@@ -55,7 +55,7 @@ impl SeriesOptions {
 
     /// Reads only images with this value of an attribute, named by its keyword: `AcquisitionNumber`, `EchoNumbers`,
     /// `EchoTime`, `TemporalPositionIdentifier`, `DiffusionBValue`, `ImageType` (values with `\` between them, or one of
-    /// them), `AcquisitionTime`, or `Plane` (`axial`, `coronal`, `sagittal`). Several narrow the choice down.
+    /// them), `ConvolutionKernel`, `TriggerTime`, `AcquisitionTime`, or `Plane` (`axial`, `coronal`, `sagittal`). Several narrow the choice down.
     pub fn select(mut self, keyword: impl Into<String>, value: impl ToString) -> Self {
         self.select.insert(keyword.into(), value.to_string());
         self
