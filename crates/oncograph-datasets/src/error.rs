@@ -21,7 +21,7 @@ pub enum Error {
     #[error(transparent)]
     Argument(#[from] Argument),
     /// A table without a column that is needed.
-    #[error("{}{}: no column `{column}`; found: {}", path.display(), in_sheet(sheet), found.join(", "))]
+    #[error("{}{}: no column `{column}`; found: {}", path.display(), in_sheet(sheet), first_of(found))]
     MissingColumn {
         /// The file.
         path: PathBuf,
@@ -31,6 +31,55 @@ pub enum Error {
         column: String,
         /// The columns there are.
         found: Vec<String>,
+    },
+    /// A workbook of which no visible sheet has what is needed.
+    #[error(
+        "{}: no visible sheet has {wanted}; sheets: {}{}", path.display(), sheets.join(", "), hidden_sheets(hidden)
+    )]
+    NoSheet {
+        /// The file.
+        path: PathBuf,
+        /// What a sheet must have.
+        wanted: String,
+        /// The visible sheets.
+        sheets: Vec<String>,
+        /// Hidden sheets that have it.
+        hidden: Vec<String>,
+    },
+    /// A table in which two columns have one name, so that it is not known which is meant.
+    #[error(
+        "{}{}: column `{column}` is there twice, as columns {first} and {second}: rename or remove one",
+        path.display(), in_sheet(sheet)
+    )]
+    DuplicateColumn {
+        /// The file.
+        path: PathBuf,
+        /// The worksheet, for a workbook.
+        sheet: Option<String>,
+        /// The name; both names where they differ in a way that does not count.
+        column: String,
+        /// The first of the columns, counted from 1.
+        first: usize,
+        /// The second of them.
+        second: usize,
+    },
+    /// A row of a text file with another number of cells than the header.
+    #[error(
+        "{}: line {line} has {cells} cells, the header {header} (separated by {separator}): a separator is missing, or \
+         one within a cell needs quotation marks around the cell",
+        path.display()
+    )]
+    RaggedRow {
+        /// The file.
+        path: PathBuf,
+        /// The line in which the row begins, counted from 1.
+        line: usize,
+        /// Cells of the row.
+        cells: usize,
+        /// Cells of the header.
+        header: usize,
+        /// What was taken for the separator, in the plural.
+        separator: &'static str,
     },
     /// A cell whose content is not what its column holds.
     #[error("{}{}: row {row}, column `{column}`: expected {expected}, got {got:?}", path.display(), in_sheet(sheet))]
@@ -98,17 +147,32 @@ pub enum Error {
 }
 
 impl Error {
-    /// A cell of a table in a text file that does not hold what its column should.
+    /// A cell of a table that is no workbook, which does not hold what its column should.
     pub(crate) fn cell(path: &Path, row: usize, column: &str, expected: &str, got: &str) -> Self {
-        let path = path.into();
         Error::Cell {
-            path,
+            path: path.into(),
             sheet: None,
             row,
             column: column.into(),
             expected: expected.into(),
             got: got.into(),
         }
+    }
+
+    /// Two columns of one name in a header.
+    pub(crate) fn duplicate_column(
+        path: &Path,
+        sheet: Option<&str>,
+        header: &[String],
+        first: usize,
+        second: usize,
+    ) -> Self {
+        let column = match header[first] == header[second] {
+            true => header[first].clone(),
+            false => format!("{}` or `{}", header[first], header[second]),
+        };
+        let (path, sheet) = (path.into(), sheet.map(str::to_owned));
+        Error::DuplicateColumn { path, sheet, column, first: first + 1, second: second + 1 }
     }
 
     pub(crate) fn io(operation: &'static str, path: impl AsRef<Path>, source: std::io::Error) -> Self {
@@ -146,6 +210,20 @@ impl Error {
 
 fn in_sheet(sheet: &Option<String>) -> String {
     sheet.as_ref().map(|s| format!(", sheet `{s}`")).unwrap_or_default()
+}
+
+fn hidden_sheets(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        names => format!("; a hidden sheet has it ({}): show it in a spreadsheet program", names.join(", ")),
+    }
+}
+
+/// Names for a message: molecular tables have thousands of them.
+fn first_of(names: &[String]) -> String {
+    const SHOWN: usize = 40;
+    let more = if names.len() > SHOWN { ", ..." } else { "" };
+    names[..names.len().min(SHOWN)].join(", ") + more
 }
 
 #[cfg(test)]

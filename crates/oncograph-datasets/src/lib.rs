@@ -40,11 +40,11 @@
 
 pub mod cache;
 pub mod crlm;
-mod csv_table;
 mod error;
 pub mod glioma;
 pub mod omics;
 pub mod scaler;
 pub mod splits;
+mod tables;
 
 pub use error::{Error, Result};

@@ -17,6 +17,10 @@ pub fn series(folder: &Path, options: &Value) -> Result<Value> {
     if let Some(fraction) = number(options, "spacing_tolerance") {
         wanted = wanted.spacing_tolerance(fraction);
     }
+    if let Some(number) = number(options, "acquisition") {
+        wanted = wanted.acquisition(number as i64);
+    }
+    wanted = wanted.skip_unreadable(flag(options, "skip_unreadable"));
     let series = read_series(folder, &wanted)?;
     let mut facts = volume(&series.volume);
     let slices: Vec<_> = series.slices.iter().map(|s| s.position).collect();
@@ -27,9 +31,10 @@ pub fn series(folder: &Path, options: &Value) -> Result<Value> {
 }
 
 /// By segment the voxels of each slice of the CT.
-pub fn seg(folder: &Path, _options: &Value) -> Result<Value> {
-    let ct = read_series(folder.join("ct"), &SeriesOptions::new())?.volume;
-    let decoded = seg::read(folder.join("seg.dcm"))?.decode_onto(ct.grid(), ct.frame())?;
+pub fn seg(folder: &Path, options: &Value) -> Result<Value> {
+    let ct = read_series(folder.join("ct"), &SeriesOptions::new())?;
+    let decode = seg::DecodeOptions::new().resample(flag(options, "resample"));
+    let decoded = seg::read(folder.join("seg.dcm"))?.decode_onto_series(&ct, &decode)?;
     let mut segments = Map::new();
     for found in decoded {
         segments.insert(
@@ -50,11 +55,14 @@ fn by_slice(mask: &Mask) -> Vec<usize> {
 
 pub fn nifti(path: &Path, options: &Value) -> Result<Value> {
     if flag(options, "mask") {
-        let mask = nifti::read::<u8>(path)?;
+        let (mask, notes) = nifti::read_noted::<u8>(path, &nifti::ReadOptions::new())?;
         let labels: std::collections::BTreeSet<u8> = mask.as_slice().iter().copied().collect();
-        return Ok(json!({"shape": mask.shape(), "labels": labels, "voxels": mask.count()}));
+        return Ok(json!({"shape": mask.shape(), "labels": labels, "voxels": mask.count(), "notes": notes}));
     }
-    Ok(volume(&nifti::read::<f32>(path)?))
+    let (read, notes) = nifti::read_noted::<f32>(path, &nifti::ReadOptions::new())?;
+    let mut facts = volume(&read);
+    facts["notes"] = json!(notes);
+    Ok(facts)
 }
 
 pub fn mesh(path: &Path) -> Result<Value> {

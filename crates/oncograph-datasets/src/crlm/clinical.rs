@@ -93,6 +93,9 @@ pub struct ClinicalTable {
     pub patients: Vec<ClinicalRecord>,
     /// The covariates, with a row for each of `patients`; missing where the file has -999 or an empty cell.
     pub covariates: Table,
+    /// Remarks on how the file was read, to be shown beside results.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 impl ClinicalTable {
@@ -186,6 +189,7 @@ impl ClinicalTable {
 mod tests {
     use super::super::columns::{ID, OUTCOMES, PREOPERATIVE};
     use super::*;
+    use crate::tables::testing::{Put, gzip, write_text, write_workbook};
 
     /// A file with the given rows of (column, value) changes to a sound patient.
     fn table(changes: &[&[(&str, &str)]], drop: Option<&str>) -> (tempfile::TempDir, PathBuf) {
@@ -267,5 +271,96 @@ mod tests {
         let lines = ClinicalTable::read(&path).unwrap().audit();
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert!(lines[0].contains("P0: recurrence time 20 is after"));
+    }
+
+    /// The table of two sound patients as rows of texts.
+    fn cells() -> Vec<Vec<String>> {
+        let (_folder, path) = table(&[&[], &[("max_tumor_size", "4.5"), ("age", "61.5")]], None);
+        let text = std::fs::read_to_string(path).unwrap();
+        text.lines().map(|line| line.split(',').map(str::to_owned).collect()).collect()
+    }
+
+    fn column(name: &str) -> usize {
+        cells()[0].iter().position(|n| n == name).unwrap()
+    }
+
+    #[test]
+    fn every_spelling_of_a_text_file_gives_the_same_patients() {
+        let folder = tempfile::tempdir().unwrap();
+        let joined = |mark: &str| cells().iter().map(|row| row.join(mark) + "\n").collect::<String>();
+        let plain = write_text(folder.path(), "plain.csv", joined(","));
+        let expected = ClinicalTable::read(&plain).unwrap();
+        assert_eq!((expected.len(), expected.notes.len()), (2, 0));
+        for (name, content) in [
+            ("a.tsv", joined("\t").into_bytes()),
+            ("a.csv", joined(";").replace('.', ",").into_bytes()),
+            ("a.csv.gz", gzip(joined(","))),
+            ("a.txt", joined("\t").replace('\n', "\r\n").into_bytes()),
+            ("a.csv", (joined(",") + &",".repeat(cells()[0].len() - 1) + "\n\n").into_bytes()),
+        ] {
+            let found = ClinicalTable::read(write_text(folder.path(), name, content)).unwrap();
+            assert_eq!(
+                (&found.patients, &found.covariates),
+                (&expected.patients, &expected.covariates),
+                "{name}"
+            );
+        }
+        let found =
+            ClinicalTable::read(write_text(folder.path(), "b.csv", joined(";").replace('.', ","))).unwrap();
+        assert_eq!(found.notes, ["b.csv: read with cells separated by semicolons, decimal commas"]);
+    }
+
+    #[test]
+    fn columns_that_are_there_twice_are_refused_if_they_are_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let with = |name: &str, value: &str| {
+            let mut rows = cells();
+            rows[0].push(name.into());
+            rows[1..].iter_mut().for_each(|row| row.push(value.into()));
+            let text: String = rows.iter().map(|row| row.join(",") + "\n").collect();
+            ClinicalTable::read(write_text(folder.path(), "a.csv", text))
+        };
+        for name in ["age", "Age", "vital_status", "patient id", "Max-Tumor-Size"] {
+            let error = with(name, "1").unwrap_err().to_string();
+            assert!(error.contains("is there twice") && error.contains(name), "{error}");
+        }
+        assert!(with("remark", "x").is_ok() && with("", "x").is_ok());
+    }
+
+    fn workbook(change: impl Fn(&mut Vec<Vec<Put<'_>>>)) -> Result<ClinicalTable> {
+        let folder = tempfile::tempdir().unwrap();
+        let cells = cells();
+        let put = |text: &String| text.parse().map_or(Put::Text(text.clone().leak()), Put::Number);
+        let mut rows: Vec<Vec<Put<'_>>> = cells.iter().map(|row| row.iter().map(put).collect()).collect();
+        change(&mut rows);
+        let path = write_workbook(&folder.path().join("a.xlsx"), &[("Sheet1", true, rows)]);
+        ClinicalTable::read(path)
+    }
+
+    #[test]
+    fn typed_cells_of_a_workbook_are_no_other_numbers() {
+        assert_eq!(workbook(|_| ()).unwrap().covariates.row(1)[0], Some(61.5));
+        for (name, put, part) in [
+            ("max_tumor_size", Put::Formatted(45780.0, 1), "the date 2025-05-03"),
+            ("age", Put::Formatted(0.45, 2), "percent"),
+            ("age", Put::Formula("A2+1", None), "a formula"),
+            ("overall_survival_months", Put::Formatted(45780.0, 5), "date"),
+            ("vital_status", Put::Formatted(0.01, 4), "percent"),
+            ("vital_status_DFS", Put::Truth(true), "true"),
+            ("body_mass_index", Put::Error("#REF!"), "#REF!"),
+            (ID, Put::Formatted(45780.0, 1), "the date 2025-05-03"),
+        ] {
+            let error = workbook(|rows| rows[2][column(name)] = put).unwrap_err().to_string();
+            let place = format!("sheet `Sheet1`: row 3, column `{name}`");
+            assert!(error.contains(&place) && error.contains(part), "{error}");
+        }
+        // What is not used may be anything.
+        let more = workbook(|rows| {
+            rows[0].push(Put::Text("operated"));
+            rows[1].push(Put::Formatted(45780.0, 1));
+            rows[2].push(Put::Formula("A1", None));
+            rows.push(vec![Put::Text(" ")]);
+        });
+        assert_eq!(more.unwrap().len(), 2);
     }
 }

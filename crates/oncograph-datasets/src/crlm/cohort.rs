@@ -56,8 +56,8 @@ pub struct CrlmCohort {
 impl CrlmCohort {
     /// Opens a folder, finding out its layout and its clinical table.
     ///
-    /// The table is `clinical.csv`, else the one `.xlsx` or `.csv` file with a `Patient-ID` column in the folder
-    /// or in `clinical/` within it. Files of images are located, not read.
+    /// The table is `clinical.csv`, else the one workbook, else the one other table (CSV, TSV, Parquet) with a `Patient-ID` column in
+    /// the folder or in `clinical/` within it. Files of images are located, not read.
     ///
     /// # Errors
     /// An empty or unknown folder, no clinical table or several, both layouts at once, no subject in common
@@ -168,7 +168,13 @@ pub(super) fn take_images(
     }
 }
 
+/// Names of tables, of which workbooks come first: beside one there may be exports of its sheets.
+const TABLES: [&[&str]; 2] = [&["xlsx", "xlsm"], &["csv", "tsv", "tab", "parquet", "csv.gz", "tsv.gz"]];
+
 /// The clinical table of a folder, if it has one.
+///
+/// # Errors
+/// Several tables; where there is none, the reason of a table of which not even the header can be read.
 pub(super) fn find_table(root: &Path) -> Result<Option<PathBuf>> {
     if !root.is_dir() {
         let source = std::io::Error::new(std::io::ErrorKind::NotFound, "no such folder");
@@ -177,6 +183,7 @@ pub(super) fn find_table(root: &Path) -> Result<Option<PathBuf>> {
     if entries(root)?.is_empty() {
         return Err(Error::at(root, "the folder is empty"));
     }
+    let mut unreadable = vec![];
     for folder in [root.to_owned(), root.join("clinical")] {
         let exact = folder.join("clinical.csv");
         if exact.is_file() {
@@ -185,22 +192,42 @@ pub(super) fn find_table(root: &Path) -> Result<Option<PathBuf>> {
         if !folder.is_dir() {
             continue;
         }
-        // The workbook first: beside it there may be exports of its sheets.
-        for extension in ["xlsx", "csv"] {
-            let of_kind = |p: &PathBuf| p.extension().is_some_and(|e| e.eq_ignore_ascii_case(extension));
-            let mut tables: Vec<PathBuf> =
-                entries(&folder)?.into_iter().filter(|p| of_kind(p) && looks_clinical(p)).collect();
-            if tables.len() > 1 {
-                let names: Vec<String> = tables.iter().map(|p| name_of(p)).collect();
+        for extensions in TABLES {
+            let (mut clinical, mut of_kind) = (vec![], tables_of(&folder, extensions)?);
+            of_kind.retain(|path| path.is_file());
+            for path in of_kind {
+                match looks_clinical(&path) {
+                    Ok(true) => clinical.push(path),
+                    Ok(false) => {}
+                    Err(error) => unreadable.push(error),
+                }
+            }
+            if clinical.len() > 1 {
+                let names: Vec<String> = clinical.iter().map(|p| name_of(p)).collect();
                 let detail = format!("several clinical tables, keep one: {}", names.join(", "));
                 return Err(Error::at(&folder, detail));
             }
-            if let Some(table) = tables.pop() {
+            if let Some(table) = clinical.pop() {
                 return Ok(Some(table));
             }
         }
     }
-    Ok(None)
+    if unreadable.len() > 1 {
+        let reasons: Vec<String> = unreadable.iter().map(Error::to_string).collect();
+        let detail = format!("no clinical table; tables that cannot be read: {}", reasons.join("; "));
+        return Err(Error::at(root, detail));
+    }
+    unreadable.pop().map_or(Ok(None), Err)
+}
+
+/// The files of a folder whose names end so, without the locks that a spreadsheet program leaves beside an open file.
+fn tables_of(folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>> {
+    let of_kind = |path: &PathBuf| {
+        let name = name_of(path).to_ascii_lowercase();
+        let ends = |e: &&str| name.strip_suffix(*e).is_some_and(|stem| stem.ends_with('.'));
+        extensions.iter().any(ends) && !name.starts_with("~$")
+    };
+    Ok(entries(folder)?.into_iter().filter(of_kind).collect())
 }
 
 /// The error of a folder without a clinical table.
@@ -208,7 +235,7 @@ pub(super) fn no_table(root: &Path) -> Result<Error> {
     let all = entries(root)?;
     let names: Vec<String> = all.iter().take(8).map(|p| name_of(p)).collect();
     let detail = format!(
-        "no clinical table (clinical.csv, or an .xlsx or .csv file with a column `Patient-ID`); found {}{}",
+        "no clinical table (clinical.csv, or an .xlsx, .csv, .tsv or .parquet file with a column `Patient-ID`); found {}{}",
         names.join(", "),
         if all.len() > names.len() { " ..." } else { "" }
     );
@@ -309,6 +336,55 @@ mod tests {
         }
         let text = open_error(folder.path());
         assert!(text.contains("several clinical tables") && text.contains("two.csv"), "{text}");
+    }
+
+    const HEADER: &str = "Patient-ID,age\nA,1\n";
+
+    #[test]
+    fn a_table_is_found_under_many_names() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("notes.csv"), "a,b\n1,2\n").unwrap();
+        for (name, content) in [
+            ("Data.CSV", HEADER.as_bytes().to_vec()),
+            ("data.tsv", HEADER.replace(',', "\t").into_bytes()),
+            ("data.csv", HEADER.replace(',', ";").into_bytes()),
+            ("data.csv.gz", crate::tables::testing::gzip(HEADER)),
+            // A ragged row is for the reader to refuse.
+            ("ragged.csv", format!("{HEADER}B,1,2\n").into_bytes()),
+        ] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            std::fs::write(folder.path().join("~$data.xlsx"), "lock").unwrap();
+            assert_eq!(find_table(folder.path()).unwrap(), Some(path.clone()), "{name}");
+            std::fs::remove_file(path).unwrap();
+        }
+        assert_eq!(find_table(folder.path()).unwrap(), None);
+    }
+
+    #[test]
+    fn the_reason_of_the_only_table_is_the_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let clinical = folder.path().join("Clinical_data.csv");
+        for (content, part) in [
+            (
+                format!("{HEADER}B,1,2\n").into_bytes(),
+                "line 3 has 3 cells, the header 2 (separated by commas)",
+            ),
+            (HEADER.replace(',', ";").into_bytes(), "no column `sex`"),
+            (b"Patient-ID\0,age\n".to_vec(), "zero bytes"),
+            (b"<html>".to_vec(), "a web page"),
+            (vec![], "there is no header"),
+        ] {
+            std::fs::write(&clinical, content).unwrap();
+            let text = open_error(folder.path());
+            assert!(text.contains("Clinical_data.csv") && text.contains(part), "{text} lacks {part}");
+        }
+        // Two of them, and one beside a table that can be read.
+        std::fs::write(folder.path().join("b.xlsx"), "no workbook").unwrap();
+        let text = open_error(folder.path());
+        assert!(text.contains("Clinical_data.csv") && text.contains("b.xlsx: not a readable xlsx"), "{text}");
+        std::fs::write(folder.path().join("c.tsv"), HEADER.replace(',', "\t")).unwrap();
+        assert_eq!(find_table(folder.path()).unwrap(), Some(folder.path().join("c.tsv")));
     }
 
     #[test]

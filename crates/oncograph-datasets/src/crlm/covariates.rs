@@ -24,6 +24,9 @@ pub struct CovariateTable {
     pub path: PathBuf,
     /// The covariates, by the identifiers of the patients; missing where the file has -999 or an empty cell.
     pub covariates: Table,
+    /// Remarks on how the file was read, to be shown beside results.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 impl CovariateTable {
@@ -53,7 +56,11 @@ impl CovariateTable {
     /// A patient that is not in it.
     pub fn of_patient(&self, id: &str) -> Result<Self> {
         let row = self.position(id).ok_or_else(|| Error::at(&self.path, format!("no patient {id}")))?;
-        Ok(CovariateTable { path: self.path.clone(), covariates: self.covariates.select(&[row]) })
+        Ok(CovariateTable {
+            path: self.path.clone(),
+            covariates: self.covariates.select(&[row]),
+            notes: self.notes.clone(),
+        })
     }
 
     /// The covariates of a feature set, as they are (no imputation, no scaling).
@@ -67,7 +74,7 @@ impl CovariateTable {
 
 impl From<ClinicalTable> for CovariateTable {
     fn from(table: ClinicalTable) -> Self {
-        CovariateTable { path: table.path, covariates: table.covariates }
+        CovariateTable { path: table.path, covariates: table.covariates, notes: table.notes }
     }
 }
 

@@ -1,5 +1,5 @@
-use crate::csv_table::CsvTable;
 use crate::error::{Error, Result};
+use crate::tables::{self, Sheet, Wanted};
 use oncograph_core::Table;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,6 +84,9 @@ pub struct GliomaTable {
     pub kind: GliomaTableKind,
     /// Its patients, in the order of the file.
     pub patients: Vec<GliomaRecord>,
+    /// Remarks on how the file was read, to be shown beside results.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 impl GliomaTable {
@@ -93,10 +96,14 @@ impl GliomaTable {
     /// Names file, row and column: columns of neither table, a code that is not known, a number that is none, a patient
     /// with two rows, no rows at all.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
-        let table = CsvTable::read(path.as_ref())?;
-        let kind = if table.place("IDH.status").is_some() && table.place("patient").is_some() {
+        let has =
+            |header: &[String], columns: [&str; 2]| columns.iter().all(|c| header.iter().any(|h| h == c));
+        let known = |header: &[String]| has(header, UCSF) || has(header, CECCARELLI);
+        let what = "the columns of UCSF-PDGM (`ID`, `IDH`) or of Ceccarelli 2016 (`patient`, `IDH.status`)";
+        let table = Sheet::read_where(path.as_ref(), &Wanted::new(what, &known))?;
+        let kind = if has(&table.header, CECCARELLI) {
             GliomaTableKind::Ceccarelli2016
-        } else if table.place("IDH").is_some() && table.place("ID").is_some() {
+        } else if has(&table.header, UCSF) {
             GliomaTableKind::UcsfPdgm
         } else {
             let detail = format!(
@@ -107,22 +114,20 @@ impl GliomaTable {
         };
         let mut seen: BTreeMap<String, usize> = BTreeMap::new();
         let mut patients = Vec::with_capacity(table.rows.len());
-        for (number, cells) in &table.rows {
-            let row = Row { table: &table, number: *number, cells };
+        for row in table.rows().map(Row) {
             let patient = match kind {
                 GliomaTableKind::UcsfPdgm => row.ucsf()?,
                 GliomaTableKind::Ceccarelli2016 => row.ceccarelli()?,
             };
-            if let Some(first) = seen.insert(patient.id.clone(), *number) {
-                let (path, id) = (table.path.clone(), patient.id);
-                return Err(Error::DuplicatePatient { path, sheet: None, id, first, second: *number });
+            if let Some(first) = seen.insert(patient.id.clone(), row.0.number) {
+                return Err(table.duplicate_patient(&patient.id, first, row.0.number));
             }
             patients.push(patient);
         }
         if patients.is_empty() {
-            return Err(Error::empty_table(&table.path, None));
+            return Err(table.empty());
         }
-        Ok(GliomaTable { path: table.path, kind, patients })
+        Ok(GliomaTable { path: table.path, kind, patients, notes: table.notes })
     }
 
     /// The table without the patients whose IDH status is not known.
@@ -168,29 +173,33 @@ impl GliomaTable {
     }
 }
 
-struct Row<'a> {
-    table: &'a CsvTable,
-    number: usize,
-    cells: &'a [String],
-}
+/// The columns that each table is known by.
+const UCSF: [&str; 2] = ["ID", "IDH"];
+const CECCARELLI: [&str; 2] = ["patient", "IDH.status"];
+
+struct Row<'a>(tables::Row<'a>);
 
 impl Row<'_> {
     /// The text of a column that must be there; empty and `NA` are missing.
-    fn text(&self, column: &str) -> Result<Option<&str>> {
-        let place = self.table.require(column)?;
-        let text = self.cells.get(place).map_or("", String::as_str);
-        Ok((!matches!(text, "" | "NA" | "NaN")).then_some(text))
+    fn text(&self, column: &str) -> Result<Option<String>> {
+        self.at(self.0.sheet.require(column)?)
     }
 
     /// As [`Row::text`], of a column that may be absent.
-    fn optional(&self, column: &str) -> Result<Option<&str>> {
-        if self.table.place(column).is_some() { self.text(column) } else { Ok(None) }
+    fn optional(&self, column: &str) -> Result<Option<String>> {
+        self.0.sheet.place(column)?.map_or(Ok(None), |place| self.at(place))
+    }
+
+    fn at(&self, place: usize) -> Result<Option<String>> {
+        let text = self.0.text(place)?;
+        Ok((!matches!(&*text, "" | "NA" | "NaN")).then(|| text.into_owned()))
     }
 
     fn id(&self, column: &str) -> Result<String> {
-        match self.text(column)? {
-            Some(id) => Ok(id.to_owned()),
-            None => self.table.refuse(self.number, self.table.require(column)?, "an identifier", ""),
+        let place = self.0.sheet.require(column)?;
+        match self.at(place)? {
+            Some(_) => Ok(self.0.identifier(place)?.into_owned()),
+            None => Err(self.0.refuse(place, "an identifier")),
         }
     }
 
@@ -204,7 +213,7 @@ impl Row<'_> {
         let Some(text) = text else { return Ok(None) };
         match code(text) {
             Some(value) => Ok(Some(value)),
-            None => self.table.refuse(self.number, self.table.require(column)?, expected, text),
+            None => Err(self.0.refuse(self.0.sheet.require(column)?, expected)),
         }
     }
 
@@ -214,8 +223,14 @@ impl Row<'_> {
         expected: &str,
         allowed: std::ops::RangeInclusive<f64>,
     ) -> Result<Option<f64>> {
-        let parse = |text: &str| text.parse().ok().filter(|v| allowed.contains(v));
-        self.coded(column, self.optional(column)?, expected, parse)
+        if self.optional(column)?.is_none() {
+            return Ok(None);
+        }
+        let place = self.0.sheet.require(column)?;
+        match self.0.number(place) {
+            Ok(Some(value)) if allowed.contains(&value) => Ok(Some(value)),
+            _ => Err(self.0.refuse(place, expected)),
+        }
     }
 
     fn ucsf(&self) -> Result<GliomaRecord> {
@@ -228,7 +243,7 @@ impl Row<'_> {
             _ => None,
         };
         // An indeterminate result counts as missing.
-        let mgmt = self.optional("MGMT status")?.filter(|t| *t != "indeterminate");
+        let mgmt = self.optional("MGMT status")?.filter(|t| t != "indeterminate");
         let known = "wildtype, mutated (...) or a variant as IDH1 p.R132H";
         let sign = |text: &str| match text {
             "positive" => Some(true),
@@ -237,13 +252,18 @@ impl Row<'_> {
         };
         Ok(GliomaRecord {
             id: self.id("ID")?,
-            idh: self.coded("IDH", self.text("IDH")?, known, idh)?,
+            idh: self.coded("IDH", self.text("IDH")?.as_deref(), known, idh)?,
             age: self.number("Age at MRI", "an age in years", 0.0..=120.0)?,
-            male: self.coded("Sex", self.optional("Sex")?, "M or F", sex)?,
-            grade: self.coded("WHO CNS Grade", self.optional("WHO CNS Grade")?, "1 to 4", grade)?,
+            male: self.coded("Sex", self.optional("Sex")?.as_deref(), "M or F", sex)?,
+            grade: self.coded(
+                "WHO CNS Grade",
+                self.optional("WHO CNS Grade")?.as_deref(),
+                "1 to 4",
+                grade,
+            )?,
             karnofsky: None,
             histology: None,
-            mgmt: self.coded("MGMT status", mgmt, "positive, negative or indeterminate", sign)?,
+            mgmt: self.coded("MGMT status", mgmt.as_deref(), "positive, negative or indeterminate", sign)?,
             site: Some("UCSF".into()),
         })
     }
@@ -262,14 +282,19 @@ impl Row<'_> {
         let (mgmt, age) = ("MGMT.promoter.status", "Age..years.at.diagnosis.");
         Ok(GliomaRecord {
             id: self.id("patient")?,
-            idh: self.coded("IDH.status", self.text("IDH.status")?, "Mutant or WT", idh)?,
+            idh: self.coded("IDH.status", self.text("IDH.status")?.as_deref(), "Mutant or WT", idh)?,
             age: self.number(age, "an age in years", 0.0..=120.0)?,
-            male: self.coded("Gender", self.optional("Gender")?, "male or female", sex)?,
-            grade: self.coded("Grade", self.optional("Grade")?, "G2, G3 or G4", grade)?,
+            male: self.coded("Gender", self.optional("Gender")?.as_deref(), "male or female", sex)?,
+            grade: self.coded("Grade", self.optional("Grade")?.as_deref(), "G2, G3 or G4", grade)?,
             karnofsky: self.number("Karnofsky.Performance.Score", "0 to 100", 0.0..=100.0)?,
-            histology: self.optional("Histology")?.map(str::to_owned),
-            mgmt: self.coded(mgmt, self.optional(mgmt)?, "Methylated or Unmethylated", methylated)?,
-            site: self.optional("Tissue.source.site")?.map(str::to_owned),
+            histology: self.optional("Histology")?,
+            mgmt: self.coded(
+                mgmt,
+                self.optional(mgmt)?.as_deref(),
+                "Methylated or Unmethylated",
+                methylated,
+            )?,
+            site: self.optional("Tissue.source.site")?,
         })
     }
 }
@@ -289,6 +314,7 @@ fn grade(text: &str) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tables::testing::{Put, gzip, write_text, write_workbook};
 
     fn read(text: &str) -> Result<GliomaTable> {
         let folder = tempfile::tempdir().unwrap();
@@ -351,5 +377,50 @@ mod tests {
         assert_eq!(features.columns(), names);
         assert_eq!(features.row(1), [Some(61.0), Some(1.0), None, Some(4.0), None, Some(0.0), Some(1.0)]);
         assert_eq!(table.position("B"), Some(1));
+    }
+
+    #[test]
+    fn tables_in_other_formats_are_the_same() {
+        let text = format!("{UCSF}A,M,50.5,4,positive,wildtype\nB,F,40,2,negative,mutated (NOS)\n");
+        let expected = read(&text).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        for (name, content) in [
+            ("t.tsv", text.replace(',', "\t").into_bytes()),
+            ("t.csv", text.replace(',', ";").replace("50.5", "50,5").into_bytes()),
+            ("t.csv.gz", gzip(&text)),
+            ("t.csv", format!("{text},,,,,\n").replace('\n', "\r").into_bytes()),
+        ] {
+            let found = GliomaTable::read(write_text(folder.path(), name, content)).unwrap();
+            assert_eq!(found.patients, expected.patients, "{name}");
+        }
+        let names = UCSF.trim().split(',').map(Put::Text);
+        let row = |id, age| {
+            let rest = [Put::Text("M"), age, Put::Number(4.0), Put::Text("positive"), Put::Text("wildtype")];
+            std::iter::once(Put::Text(id)).chain(rest).collect()
+        };
+        let book = |age| {
+            let sheets = [
+                ("legend", true, vec![vec![Put::Text("x")]]),
+                ("old", false, vec![names.clone().collect()]),
+                ("data", true, vec![names.clone().collect(), row("A", Put::Number(50.5)), row("B", age)]),
+            ];
+            GliomaTable::read(write_workbook(&folder.path().join("t.xlsx"), &sheets))
+        };
+        let found = book(Put::Nothing).unwrap();
+        assert_eq!((&found.patients[0], found.patients[1].age), (&expected.patients[0], None));
+        assert!(found.notes[0].contains("hidden sheets are passed over: `old`"), "{:?}", found.notes);
+        for (age, part) in [
+            (Put::Formatted(20000.0, 1), "the date 1954-10-03"),
+            (Put::Formatted(0.5, 2), "percent"),
+            (Put::Formula("A1", None), "a formula"),
+        ] {
+            let error = book(age).unwrap_err().to_string();
+            assert!(
+                error.contains("sheet `data`: row 3, column `Age at MRI`") && error.contains(part),
+                "{error}"
+            );
+        }
+        let twice = read("ID,IDH,IDH\nA,wildtype,IDH1 p.R132H\n").unwrap_err().to_string();
+        assert!(twice.contains("column `IDH` is there twice, as columns 2 and 3"), "{twice}");
     }
 }

@@ -1,6 +1,6 @@
-use crate::csv_table::CsvTable;
 use crate::error::{Error, Result};
 use crate::glioma::{GliomaRecord, GliomaTable};
+use crate::tables::Sheet;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -17,7 +17,7 @@ impl BratsNames {
     /// # Errors
     /// A file that cannot be read, or one without the column of TCGA's names or without any other.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
-        let table = CsvTable::read(path.as_ref())?;
+        let table = Sheet::read(path.as_ref())?;
         let tcga = table.require(TCGA)?;
         let known = |c: &usize| *c != tcga && table.header[*c].ends_with("_subject_ID");
         let years: Vec<usize> = (0..table.header.len()).filter(known).collect();
@@ -27,9 +27,13 @@ impl BratsNames {
         }
         let named = |text: &str| !matches!(text, "" | "NA");
         let mut names = BTreeMap::new();
-        for (_, cells) in table.rows.iter().filter(|(_, cells)| named(&cells[tcga])) {
-            for year in years.iter().filter(|y| named(&cells[**y])) {
-                names.insert(cells[*year].clone(), cells[tcga].clone());
+        for row in table.rows() {
+            let name = row.text(tcga)?;
+            for year in years.iter().filter(|_| named(&name)) {
+                let image = row.text(*year)?;
+                if named(&image) {
+                    names.insert(image.into_owned(), name.clone().into_owned());
+                }
             }
         }
         Ok(BratsNames(names))

@@ -1,6 +1,6 @@
 use super::{
-    GeneSets, OmicsCohort, OmicsOutcomes, OmicsPhantomConfig, brca, gbmlgg, rat, read_bioplex, read_map,
-    read_trrust,
+    GeneSets, OmicsCohort, OmicsOutcomes, OmicsPhantomConfig, SampleTypes, brca_with, gbmlgg_with, rat,
+    read_bioplex, read_map, read_trrust,
 };
 use crate::Result;
 use oncograph_core::Table;
@@ -89,14 +89,27 @@ impl OmicsDataset {
     /// Beside the tables that [`brca`] and [`gbmlgg`] read, `root` holds `BioPlex_293T_Network_10K_Dec_2019.tsv.gz`,
     /// `trrust_rawdata.human.tsv`, `rppa_antibody_to_gene.tsv`, `go_bp_10_300.gmt.gz`, `kegg_2011_hsa.gmt` and
     /// `ReactomePathways.gmt`; none of them is read for [`OmicsCollection::Rat`]. Centres are the tissue source sites of
-    /// TCGA's barcodes.
+    /// TCGA's barcodes. Of a patient's samples the primary tumour's counts: see [`OmicsDataset::open_with`].
     ///
     /// # Errors
     /// Errors of the files and their columns.
     pub fn open(root: &Path, collection: OmicsCollection, idh: Option<&Path>) -> Result<Self> {
+        Self::open_with(root, collection, idh, &SampleTypes::default())
+    }
+
+    /// As [`OmicsDataset::open`], with samples of TCGA of the given types.
+    ///
+    /// # Errors
+    /// Errors of the files and their columns.
+    pub fn open_with(
+        root: &Path,
+        collection: OmicsCollection,
+        idh: Option<&Path>,
+        types: &SampleTypes,
+    ) -> Result<Self> {
         let (cohort, name) = match collection {
-            OmicsCollection::Brca => (brca(root)?, "TCGA-BRCA"),
-            OmicsCollection::Gbmlgg => (gbmlgg(root, idh)?, "TCGA GBM and LGG"),
+            OmicsCollection::Brca => (brca_with(root, types)?, "TCGA-BRCA"),
+            OmicsCollection::Gbmlgg => (gbmlgg_with(root, idh, types)?, "TCGA GBM and LGG"),
             OmicsCollection::Rat => (rat(root)?, "acetaminophen in rats"),
         };
         let mut dataset = OmicsDataset {
@@ -126,8 +139,10 @@ impl OmicsDataset {
             ("KEGG 2011", "kegg_2011_hsa.gmt"),
             ("Reactome", "ReactomePathways.gmt"),
         ] {
-            let read = GeneSets::read(root.join(file))?.sets;
-            let sets = read.into_iter().map(|(name, about, genes)| (label(name, &about), genes)).collect();
+            let read = GeneSets::read(root.join(file))?;
+            self.cohort.notes.extend(read.notes);
+            let sets =
+                read.sets.into_iter().map(|(name, about, genes)| (label(name, &about), genes)).collect();
             self.sets.push(SetCollection { name: name.into(), sets });
         }
         Ok(())

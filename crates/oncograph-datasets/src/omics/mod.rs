@@ -2,32 +2,32 @@
 //!
 //! | | |
 //! |---|---|
-//! | [`OmicsTable`] | one row per sample, one column per gene, protein or laboratory value; CSV, plain or gzip, or Parquet (feature `parquet`) |
+//! | [`OmicsTable`] | one row per sample, one column per gene, protein or laboratory value; CSV and its relatives, workbooks, or Parquet (feature `parquet`) |
 //! | [`RowStore`] | such a table on disk as fixed rows, read a batch at a time |
 //! | [`OmicsScaler`] | selection by variance, imputation and z-scores, fitted on the training rows only |
 //! | [`read_bioplex`], [`read_trrust`], [`read_scored_edges`], [`read_map`] | networks between genes and proteins |
 //! | [`correlated`], [`associated`] | edges from the training rows |
 //! | [`GeneSets`] | gene sets from GMT files |
+//! | [`SampleTypes`] | which samples of TCGA's patients count |
 //! | [`brca`], [`gbmlgg`], [`rat`] | the three real cohorts |
 //! | [`OmicsPhantomConfig`] | a generated cohort with a planted signal |
 //! | [`OmicsDataset`] | any of these with its networks, gene sets and centres |
 
+mod barcode;
 mod cohort;
 mod dataset;
 mod edges;
+mod features;
 mod gmt;
 mod networks;
-#[cfg(feature = "parquet")]
-mod parquet_table;
-#[cfg(not(feature = "parquet"))]
-#[path = "parquet_off.rs"]
-mod parquet_table;
 mod phantom;
 mod row_store;
 mod scaler;
 mod table;
+mod tcga;
 
-pub use cohort::{NamedRows, OmicsCohort, OmicsOutcomes, brca, gbmlgg, rat};
+pub use barcode::SampleTypes;
+pub use cohort::{NamedRows, OmicsCohort, OmicsOutcomes, rat};
 pub use dataset::{Antibodies, NamedNetwork, OmicsCollection, OmicsDataset, SetCollection};
 pub use edges::{associated, correlated};
 pub use gmt::GeneSets;
@@ -35,4 +35,7 @@ pub use networks::{antibody_edges, named_edges, read_bioplex, read_map, read_sco
 pub use phantom::{OmicsPhantom, OmicsPhantomConfig};
 pub use row_store::{RowStore, RowStoreWriter};
 pub use scaler::{OmicsScaler, OmicsScalerConfig, Selection};
-pub use table::{OmicsTable, for_each_row};
+#[cfg(all(test, feature = "parquet"))]
+pub(crate) use table::table_file;
+pub use table::{OmicsColumns, OmicsTable, for_each_row};
+pub use tcga::{brca, brca_with, gbmlgg, gbmlgg_with};

@@ -1,38 +1,31 @@
-use super::table::{bad, delimited};
-use crate::{Error, Result};
+use crate::Result;
+use crate::tables::{Row, Sheet};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-/// The cells of the named columns of a tab-separated file, row by row.
-fn columns(path: &Path, wanted: &[&str]) -> Result<Vec<Vec<String>>> {
-    let mut reader = delimited(path, b'\t')?;
-    let header: Vec<String> = reader.headers().map_err(|e| bad(path, e))?.iter().map(str::to_owned).collect();
-    let place = |name: &&str| {
-        header.iter().position(|h| h == name).ok_or_else(|| Error::MissingColumn {
-            path: path.into(),
-            sheet: None,
-            column: name.to_string(),
-            found: header.clone(),
-        })
-    };
-    let places = wanted.iter().map(place).collect::<Result<Vec<_>>>()?;
-    let mut rows = vec![];
-    for record in reader.records() {
-        let record = record.map_err(|e| bad(path, e))?;
-        rows.push(places.iter().map(|p| record.get(*p).unwrap_or_default().to_string()).collect());
+/// Calls `row` with each row of a table and the places of the named columns.
+fn columns<const N: usize>(
+    path: &Path,
+    wanted: [&str; N],
+    mut row: impl FnMut(Row<'_>, [usize; N]) -> Result<()>,
+) -> Result<()> {
+    let sheet = Sheet::read(path)?;
+    let mut places = [0; N];
+    for (place, name) in places.iter_mut().zip(wanted) {
+        *place = sheet.require(name)?;
     }
-    Ok(rows)
+    sheet.rows().try_for_each(|r| row(r, places))
 }
 
 /// Protein pairs of BioPlex by gene symbol, with at least this probability of interaction (`pInt`).
 ///
 /// # Errors
-/// [`Error::MissingColumn`], [`Error::Cell`] for a probability that is no number, errors of the file.
+/// [`MissingColumn`](crate::Error::MissingColumn), [`Cell`](crate::Error::Cell) for a probability that is no number, errors of the file.
 pub fn read_bioplex(path: impl AsRef<Path>, least: f64) -> Result<Vec<(String, String)>> {
     scored(path.as_ref(), ["SymbolA", "SymbolB", "pInt"], least)
 }
 
-/// Pairs of a tab-separated file with columns for two names and a score, as STRING and BioGRID export them; those with
+/// Pairs of a table with columns for two names and a score, as STRING and BioGRID export them; those with
 /// at least the score `least` (0.7 as a rule).
 ///
 /// # Errors
@@ -47,20 +40,13 @@ pub fn read_scored_edges(
 
 fn scored(path: &Path, names: [&str; 3], least: f64) -> Result<Vec<(String, String)>> {
     let mut pairs = vec![];
-    for (i, row) in columns(path, &names)?.into_iter().enumerate() {
-        let [a, b, score] = &row[..] else { continue };
-        let value: f64 = score.parse().map_err(|_| Error::Cell {
-            path: path.into(),
-            sheet: None,
-            row: i + 2,
-            column: names[2].into(),
-            expected: "a number".into(),
-            got: score.as_str().into(),
-        })?;
+    columns(path, names, |row, [a, b, score]| {
+        let value = row.number(score)?.ok_or_else(|| row.refuse(score, "a number"))?;
         if value >= least {
-            pairs.push((a.clone(), b.clone()));
+            pairs.push((row.text(a)?.into_owned(), row.text(b)?.into_owned()));
         }
-    }
+        Ok(())
+    })?;
     Ok(pairs)
 }
 
@@ -69,22 +55,27 @@ fn scored(path: &Path, names: [&str; 3], least: f64) -> Result<Vec<(String, Stri
 /// # Errors
 /// As [`read_bioplex`].
 pub fn read_trrust(path: impl AsRef<Path>) -> Result<Vec<(String, String)>> {
-    let rows = columns(path.as_ref(), &["Gene1", "Gene2"])?;
-    Ok(rows.into_iter().filter_map(|r| <[String; 2]>::try_from(r).ok()).map(|[a, b]| (a, b)).collect())
+    let mut pairs = vec![];
+    columns(path.as_ref(), ["Gene1", "Gene2"], |row, [a, b]| {
+        pairs.push((row.text(a)?.into_owned(), row.text(b)?.into_owned()));
+        Ok(())
+    })?;
+    Ok(pairs)
 }
 
-/// From a name to others, out of two columns of a tab-separated file; several others are separated by spaces, commas or
-/// semicolons. For example gene symbols to UniProt, or antibodies to gene symbols.
+/// From a name to others, out of two columns of a table; several others are separated by spaces, commas or semicolons. For
+/// example gene symbols to UniProt, or antibodies to gene symbols.
 ///
 /// # Errors
 /// As [`read_bioplex`].
 pub fn read_map(path: impl AsRef<Path>, from: &str, to: &str) -> Result<BTreeMap<String, Vec<String>>> {
     let mut map: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for row in columns(path.as_ref(), &[from, to])? {
-        let [from, to] = &row[..] else { continue };
+    columns(path.as_ref(), [from, to], |row, [from, to]| {
+        let to = row.text(to)?;
         let names = to.split([' ', ',', ';']).filter(|n| !n.is_empty()).map(String::from);
-        map.entry(from.clone()).or_default().extend(names);
-    }
+        map.entry(row.text(from)?.into_owned()).or_default().extend(names);
+        Ok(())
+    })?;
     Ok(map)
 }
 

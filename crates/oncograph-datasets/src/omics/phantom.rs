@@ -190,7 +190,7 @@ impl OmicsPhantomConfig {
             };
             (format!("PHANTOM_PATHWAY_{}", p + 1), role.to_string(), genes)
         };
-        super::GeneSets { sets: (0..self.pathways()).map(set).collect() }
+        super::GeneSets { sets: (0..self.pathways()).map(set).collect(), notes: vec![] }
     }
 }
 

@@ -1,8 +1,7 @@
-use super::parquet_table::ParquetTable;
+use super::features::{FeatureNames, refuse_gene};
+use crate::tables::{Cell, ParquetTable, Sheet, TableFile, TextTable};
 use crate::{Error, Result};
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// A table with one row per sample and one number per feature; NaN where a cell is empty or `NA`.
@@ -14,10 +13,13 @@ pub struct OmicsTable {
     pub features: Vec<String>,
     /// Row after row.
     pub values: Vec<f32>,
+    /// Remarks on how the file was read, to be shown beside results.
+    pub notes: Vec<String>,
 }
 
 impl OmicsTable {
-    /// Reads a CSV file, gzipped if its name ends in `.gz`, or a Parquet file if it ends in `.parquet`.
+    /// Reads a table of samples in rows: CSV, TSV, semicolons with decimal commas, a workbook of Excel or Parquet (feature
+    /// `parquet`), plain or gzip.
     ///
     /// # Errors
     /// As [`for_each_row`], [`Error::DuplicatePatient`] for a row that is there twice, and [`Error::AtFile`] for a table
@@ -26,7 +28,7 @@ impl OmicsTable {
         let path = path.as_ref();
         let (mut ids, mut values) = (vec![], vec![]);
         let mut seen = HashMap::new();
-        let features = for_each_row(path, |row, id, cells| {
+        let columns = for_each_row(path, |row, id, cells| {
             if let Some(first) = seen.insert(id.to_string(), row) {
                 return Err(Error::DuplicatePatient {
                     path: path.into(),
@@ -43,7 +45,7 @@ impl OmicsTable {
         if ids.is_empty() {
             return Err(Error::empty_table(path, None));
         }
-        Ok(OmicsTable { ids, features, values })
+        Ok(OmicsTable { ids, features: columns.features, values, notes: columns.notes })
     }
 
     /// Samples.
@@ -67,153 +69,255 @@ impl OmicsTable {
             self.ids.iter().enumerate().map(|(i, id)| (id.as_str(), i)).collect();
         wanted.iter().map(|id| place.get(id.as_str()).map(|i| self.row(*i).to_vec())).collect()
     }
-
-    /// The table with identifiers rewritten, and of rows that become the same the first one: TCGA's samples to patients
-    /// through the first 12 letters, primary tumours first where the file is sorted.
-    pub fn rename(self, name: impl Fn(&str) -> String) -> Self {
-        let width = self.features.len();
-        let mut seen = std::collections::HashSet::new();
-        let (mut ids, mut values) = (vec![], vec![]);
-        for (i, id) in self.ids.iter().enumerate() {
-            let id = name(id);
-            if seen.insert(id.clone()) {
-                ids.push(id);
-                values.extend_from_slice(&self.values[i * width..(i + 1) * width]);
-            }
-        }
-        OmicsTable { ids, features: self.features, values }
-    }
 }
 
-/// The readable bytes of a file, unpacked if its name ends in `.gz`.
-pub(super) fn open(path: &Path) -> Result<Box<dyn Read>> {
-    let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
-    let packed = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gz"));
-    Ok(if packed { Box::new(flate2::read::MultiGzDecoder::new(file)) } else { Box::new(file) })
+/// The columns of a table that was walked through.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OmicsColumns {
+    /// Names of the features, without versions of identifiers.
+    pub features: Vec<String>,
+    /// Remarks on how the file was read, to be shown beside results.
+    pub notes: Vec<String>,
 }
 
-/// A reader of delimited text, and the error that names the file.
-pub(super) fn delimited(path: &Path, delimiter: u8) -> Result<csv::Reader<Box<dyn Read>>> {
-    Ok(csv::ReaderBuilder::new()
-        .delimiter(delimiter)
-        .trim(csv::Trim::All)
-        .flexible(false)
-        .from_reader(open(path)?))
-}
-
-pub(super) fn bad(path: &Path, error: csv::Error) -> Error {
-    let text = error.to_string();
-    match error.into_kind() {
-        csv::ErrorKind::Io(source) => Error::io("read", path, source),
-        _ => Error::format(path, "CSV", text),
-    }
-}
-
-/// Whether a file is taken for Parquet: by its name, as `.gz` is.
-pub(super) fn is_parquet(path: &Path) -> bool {
-    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet"))
-}
-
-/// The file of a table that is published as `name` (`.csv` or `.csv.gz`): that one, or a `.parquet` of the same name.
-pub(super) fn table_file(root: &Path, name: &str) -> Result<PathBuf> {
+/// The file of a table that is published as `name` (`.csv` or `.csv.gz`): that one, or one of the same name in another
+/// format.
+pub(crate) fn table_file(root: &Path, name: &str) -> Result<PathBuf> {
     let stem = name.trim_end_matches(".gz").trim_end_matches(".csv");
-    let (text, binary) = (root.join(name), root.join(format!("{stem}.parquet")));
-    match (text.exists(), binary.exists()) {
-        (true, true) => {
-            Err(Error::at(root, format!("{name} and {stem}.parquet are both there: which is meant?")))
+    let text = ["", ".csv.gz", ".csv", ".tsv.gz", ".tsv"].map(|e| match e {
+        "" => root.join(name),
+        e => root.join(format!("{stem}{e}")),
+    });
+    let text = text.into_iter().find(|path| path.exists());
+    let others = ["parquet", "xlsx"].map(|e| root.join(format!("{stem}.{e}")));
+    let there: Vec<PathBuf> =
+        text.into_iter().chain(others.into_iter().filter(|path| path.exists())).collect();
+    match there.as_slice() {
+        [] => Ok(root.join(name)),
+        [one] => Ok(one.clone()),
+        [one, other, ..] => {
+            let name = |path: &PathBuf| crate::tables::file_name(path);
+            let detail = format!("{} and {} are both there: which is meant?", name(one), name(other));
+            Err(Error::at(root, detail))
         }
-        (false, true) => Ok(binary),
-        _ => Ok(text),
     }
 }
 
-/// Walks a table row by row: CSV, which needs the memory of one row, or Parquet (`.parquet`), which needs 4 bytes for each
-/// cell of one of the file's row groups and the text of one column. The answer are the names of the features. `row` is
-/// called with the row's number, the header being row 1, its identifier and its values.
+/// Whether a text stands for a missing value: the words that pandas takes for one.
+pub(super) fn is_missing(text: &str) -> bool {
+    matches!(
+        text,
+        "" | "NA"
+            | "N/A"
+            | "n/a"
+            | "NaN"
+            | "nan"
+            | "-NaN"
+            | "-nan"
+            | "null"
+            | "NULL"
+            | "None"
+            | "<NA>"
+            | "#N/A"
+            | "#NA"
+            | "#N/A N/A"
+            | "1.#IND"
+            | "-1.#IND"
+            | "1.#QNAN"
+            | "-1.#QNAN"
+    )
+}
+
+/// Walks a table row by row, with the memory of one row of a text file; of a workbook with that of the sheet, and of Parquet
+/// with 4 bytes for each cell of one of the file's row groups and the text of one column. `row` is called with the row's
+/// number, the header being row 1, its identifier and its values; blank rows are passed over.
 ///
-/// Parquet needs the feature `parquet`. Of it, flat tables of integers, floats and text are read, uncompressed or with
-/// Snappy, gzip or LZ4. The identifiers are the column that pandas notes as index, else the first one.
+/// Files are known by their content: CSV, TSV, semicolons with decimal commas, workbooks of Excel, of which the first visible
+/// sheet is read, and Parquet with the feature `parquet`, each plain or gzip. Of Parquet, flat tables of integers, floats and
+/// text are read; the identifiers are the column that pandas notes as index, else the first one. Missing are empty cells and
+/// the words that pandas takes for it, `NA` and `NaN` among them. Versions of Ensembl's and RefSeq's identifiers are cut.
 ///
 /// # Errors
-/// [`Error::AtFile`] for a file that cannot be read or is damaged, a Parquet column of another type, or a Parquet file
-/// where the feature `parquet` is off; [`Error::Cell`] for what is no number or a row without identifier; errors of `row`.
+/// [`Error::AtFile`] for a file that cannot be read or is damaged, a table of no feature, without a header, with samples in its
+/// columns or with names that a spreadsheet program made dates of, a Parquet column of another type, or a Parquet file where
+/// the feature is off; [`Error::DuplicateColumn`]; [`Error::RaggedRow`]; [`Error::Cell`] for what is no number or a row
+/// without identifier; errors of `row`.
 pub fn for_each_row(
     path: impl AsRef<Path>,
     mut row: impl FnMut(usize, &str, &[f32]) -> Result<()>,
-) -> Result<Vec<String>> {
+) -> Result<OmicsColumns> {
     let path = path.as_ref();
-    let mut named = |name: &str, line: usize, id: &str, cells: &[f32]| {
-        if id.is_empty() {
-            return Err(Error::cell(path, line, name, "an identifier", ""));
+    let table = TableFile::open(path)?;
+    let names = FeatureNames::new(path, table.sheet_name(), table.header())?;
+    let mut first = true;
+    let mut each = |line: usize, id: &str, cells: &[f32]| {
+        if std::mem::take(&mut first) {
+            refuse_gene(path, id)?;
         }
         row(line, id, cells)
     };
-    if is_parquet(path) {
-        let table = ParquetTable::open(path)?;
-        let name = table.header()[0].clone();
-        table.for_each_row(|line, id, cells| named(&name, line, id, cells))?;
-        return Ok(table.header()[1..].to_vec());
-    }
-    let mut reader = delimited(path, b',')?;
-    let header = reader.headers().map_err(|e| bad(path, e))?;
-    let name = header.get(0).unwrap_or_default().to_owned();
-    let features: Vec<String> = header.iter().skip(1).map(str::to_owned).collect();
-    let mut record = csv::StringRecord::new();
-    let mut cells = vec![0f32; features.len()];
-    while reader.read_record(&mut record).map_err(|e| bad(path, e))? {
-        let line = record.position().map_or(0, |p| p.line() as usize);
-        for (column, (value, text)) in cells.iter_mut().zip(record.iter().skip(1)).enumerate() {
-            *value = match text {
-                "" | "NA" | "NaN" | "nan" => f32::NAN,
+    let notes = match table {
+        TableFile::Text(table) => text_rows(path, table, &names, &mut each)?,
+        TableFile::Sheet(sheet) => sheet_rows(sheet, &names, &mut each)?,
+        TableFile::Parquet(table) => parquet_rows(path, &table, &names, &mut each)?,
+    };
+    Ok(OmicsColumns { features: names.features, notes: [notes, names.notes].concat() })
+}
+
+type Each<'f> = &'f mut dyn FnMut(usize, &str, &[f32]) -> Result<()>;
+
+fn text_rows(path: &Path, mut table: TextTable, names: &FeatureNames, each: Each<'_>) -> Result<Vec<String>> {
+    let mut cells = vec![0f32; names.features.len()];
+    let decimal = table.decimal();
+    while let Some(line) = table.next_row()? {
+        for (column, value) in cells.iter_mut().enumerate() {
+            let text = table.cell(column + 1);
+            *value = match &*text {
+                text if is_missing(text) => f32::NAN,
                 // Through f64, as Parquet's doubles and pandas', so that both give the same bits.
-                text => text
-                    .parse()
-                    .ok()
-                    .map(|v: f64| v as f32)
-                    .filter(|v| v.is_finite())
-                    .ok_or_else(|| Error::cell(path, line, &features[column], "a number", text))?,
+                text => decimal.parse(text).map(|v| v as f32).filter(|v| v.is_finite()).ok_or_else(|| {
+                    Error::cell(path, line, names.original(column), decimal.expected(text), text)
+                })?,
             };
         }
-        named(&name, line, record.get(0).unwrap_or_default(), &cells)?;
+        let unnamed = (cells.len() + 1..table.header.len()).find(|c| !table.cell(*c).is_empty());
+        if let Some(column) = unnamed {
+            return Err(names.unnamed(path, column, line));
+        }
+        let id = table.cell(0);
+        if id.is_empty() {
+            return Err(Error::cell(path, line, &names.id, "an identifier", ""));
+        }
+        each(line, &id, &cells)?;
     }
-    Ok(features)
+    Ok(table.into_parts().2)
+}
+
+fn sheet_rows(sheet: Sheet, names: &FeatureNames, each: Each<'_>) -> Result<Vec<String>> {
+    for row in sheet.rows() {
+        let mut cells = vec![f32::NAN; names.features.len()];
+        for (column, cell) in row.filled().filter(|(column, _)| *column > 0) {
+            if column > cells.len() {
+                return Err(names.unnamed(&sheet.path, column, row.number));
+            }
+            cells[column - 1] = match cell {
+                Cell::Text(text) | Cell::Other(text) if is_missing(text) => f32::NAN,
+                _ => match row.number(column)?.map(|v| v as f32) {
+                    Some(value) if !value.is_finite() => return Err(row.refuse(column, "a number")),
+                    value => value.unwrap_or(f32::NAN),
+                },
+            };
+        }
+        each(row.number, &row.identifier(0)?, &cells)?;
+    }
+    Ok(sheet.notes)
+}
+
+fn parquet_rows(
+    path: &Path,
+    table: &ParquetTable,
+    names: &FeatureNames,
+    each: Each<'_>,
+) -> Result<Vec<String>> {
+    table.for_each_row(|line, id, cells| match id {
+        "" if cells.iter().all(|v| v.is_nan()) => Ok(()),
+        "" => Err(Error::cell(path, line, &names.id, "an identifier", "")),
+        id => each(line, id, &cells[..names.features.len()]),
+    })?;
+    Ok(vec![])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
+    use crate::tables::testing::{Put, gzip, write_text, write_workbook};
+
+    fn read(name: &str, content: impl AsRef<[u8]>) -> Result<OmicsTable> {
+        let dir = tempfile::tempdir().unwrap();
+        OmicsTable::read(write_text(dir.path(), name, content))
+    }
+
+    fn bits(table: &OmicsTable) -> Vec<u32> {
+        table.values.iter().map(|v| v.to_bits()).collect()
+    }
 
     #[test]
-    fn plain_and_packed_tables_are_the_same_and_bad_cells_are_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let (plain, packed) = (dir.path().join("a.csv"), dir.path().join("a.csv.gz"));
+    fn one_table_in_every_format_is_the_same() {
         let text = "patient,TP53,EGFR\nA,1.5,\nB,NA,-2\n";
-        std::fs::write(&plain, text).unwrap();
-        let mut gz =
-            flate2::write::GzEncoder::new(File::create(&packed).unwrap(), flate2::Compression::fast());
-        gz.write_all(text.as_bytes()).unwrap();
-        gz.finish().unwrap();
-        let (a, b) = (OmicsTable::read(&plain).unwrap(), OmicsTable::read(&packed).unwrap());
-        assert_eq!(a.ids, b.ids);
-        assert_eq!((a.row(0)[0], a.row(1)[1]), (1.5, -2.0));
-        assert!(a.row(0)[1].is_nan() && a.row(1)[0].is_nan());
-        assert_eq!(a.aligned(&["B".into(), "C".into()])[1], None);
-        std::fs::write(&plain, "patient,TP53\nA,high\n").unwrap();
-        let error = OmicsTable::read(&plain).unwrap_err().to_string();
-        assert!(error.ends_with("a.csv: row 2, column `TP53`: expected a number, got \"high\""), "{error}");
-        std::fs::write(&plain, "patient,TP53\nA,1\nA,2\n").unwrap();
-        assert!(
-            OmicsTable::read(&plain)
-                .unwrap_err()
-                .to_string()
-                .contains("patient A is in row 2 and again in row 3")
-        );
-        std::fs::write(&plain, "patient,TP53\nA,1,2\n").unwrap();
-        let error = OmicsTable::read(&plain).unwrap_err().to_string();
-        assert!(error.contains("a.csv: not a readable CSV file"), "{error}");
-        std::fs::write(&plain, "patient,TP53\n").unwrap();
-        let error = OmicsTable::read(&plain).unwrap_err().to_string();
-        assert!(error.ends_with("a.csv: the table has no rows"), "{error}");
+        let expected = read("a.csv", text).unwrap();
+        assert_eq!((expected.ids.join(" "), expected.features.join(" ")), ("A B".into(), "TP53 EGFR".into()));
+        assert_eq!((expected.row(0)[0], expected.row(1)[1]), (1.5, -2.0));
+        assert!(expected.row(0)[1].is_nan() && expected.row(1)[0].is_nan() && expected.notes.is_empty());
+        assert_eq!(expected.aligned(&["B".into(), "C".into()])[1], None);
+        for (name, content) in [
+            ("a.csv.gz", gzip(text)),
+            ("a.tsv", text.replace(',', "\t").into()),
+            ("a.csv", text.replace(',', "\t").into()),
+            ("a.csv", text.replace(',', ";").replace('.', ",").into()),
+            ("a.csv", text.replace('\n', "\r").into()),
+            ("a.csv", format!("{text},,\n,,\n").into()),
+            ("a.csv", text.replace('\n', ",,\n").into()),
+            ("a.csv", text.replace("patient,", "").into()),
+        ] {
+            let table = read(name, &content).unwrap_or_else(|e| panic!("{name}, {content:?}: {e}"));
+            assert_eq!((&table.ids, &table.features), (&expected.ids, &expected.features), "{content:?}");
+            assert_eq!(bits(&table), bits(&expected), "{content:?}");
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let book = |cell: Put<'static>| {
+            let rows = vec![
+                vec![Put::Text("patient"), Put::Text("TP53"), Put::Text("EGFR")],
+                vec![Put::Text("A"), Put::Number(1.5), Put::Nothing],
+                vec![Put::Text("B"), cell, Put::Number(-2.0)],
+            ];
+            OmicsTable::read(write_workbook(&dir.path().join("a.xlsx"), &[("genes", true, rows)]))
+        };
+        for missing in [Put::Nothing, Put::Text("NA"), Put::Error("#N/A")] {
+            assert_eq!(bits(&book(missing).unwrap()), bits(&expected));
+        }
+        for (cell, part) in [
+            (Put::Formatted(0.5, 2), "percent"),
+            (Put::Formatted(45780.0, 1), "date"),
+            (Put::Formula("A1", None), "formula"),
+            (Put::Error("#DIV/0!"), "#DIV/0!"),
+        ] {
+            let error = book(cell).unwrap_err().to_string();
+            assert!(error.contains("sheet `genes`: row 3, column `TP53`") && error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (text, parts) in [
+            ("patient,TP53\nA,high\n", &["a.csv: row 2, column `TP53`: expected a number, got \"high\""][..]),
+            ("patient,TP53\nA,inf\n", &["row 2, column `TP53`: expected a number, got \"inf\""]),
+            ("patient,TP53\nA,1\nA,2\n", &["patient A is in row 2 and again in row 3"]),
+            ("patient,TP53\nA,1,2\nB,1\n", &["a.csv: line 2 has 3 cells, the header 2"]),
+            ("patient,TP53\n", &["a.csv: the table has no rows"]),
+            ("patient,TP53\n,1\n", &["row 2, column `patient`: expected an identifier, got \"\""]),
+            ("patient,TP53,\nA,1,\nB,2,3\n", &["column 3 has no name, but a value in row 3"]),
+            ("patient\nA\n", &["there is no feature"]),
+            ("S1 1.5 2\nS2 1 2\n", &["there is no feature", "commas, tabs or semicolons"]),
+            ("S1,1.5,-2\nS2,1,2\n", &["the header is missing"]),
+            (",S1,S2\nENSG00000141510.17,1,2\n", &["the first row is of ENSG00000141510.17", "Transpose"]),
+            ("s,ENSG00000141510.17\nA,high\n", &["column `ENSG00000141510.17`"]),
+        ] {
+            let error = read("a.csv", text).unwrap_err().to_string();
+            assert!(parts.iter().all(|part| error.contains(part)), "{error} lacks {parts:?}");
+        }
+    }
+
+    #[test]
+    fn a_published_table_may_have_been_unpacked_or_converted() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = || table_file(dir.path(), "t.csv.gz").map(|p| p.file_name().unwrap().to_owned());
+        assert_eq!(file().unwrap(), "t.csv.gz");
+        for name in ["t.tsv", "t.csv", "t.csv.gz"] {
+            write_text(dir.path(), name, "");
+            assert_eq!(file().unwrap(), name);
+        }
+        write_text(dir.path(), "t.xlsx", "");
+        assert!(file().unwrap_err().to_string().contains("t.csv.gz and t.xlsx are both there"));
     }
 }

@@ -1,3 +1,5 @@
+use super::dialect::Decimal;
+use super::sheet::{Cell, Sheet};
 use crate::{Error, Result};
 use parquet::basic::{ConvertedType, LogicalType, Type};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
@@ -14,9 +16,9 @@ const FORMAT: &str = "Parquet";
 ///
 /// The identifiers are the index that pandas notes in the file, else the first column. Rows are numbered as in the same
 /// table as CSV: the first is 2.
-pub(super) struct ParquetTable {
+pub(crate) struct ParquetTable {
     path: PathBuf,
-    reader: SerializedFileReader<File>,
+    reader: Box<dyn FileReader>,
     /// Names, identifiers first.
     header: Vec<String>,
     /// Where the columns of `header` are in the file.
@@ -27,6 +29,17 @@ impl ParquetTable {
     pub fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
         let reader = SerializedFileReader::new(file).map_err(|e| Error::format(path, FORMAT, e))?;
+        Self::new(path, Box::new(reader))
+    }
+
+    /// A table out of the bytes of a file.
+    pub fn of_bytes(path: &Path, bytes: Vec<u8>) -> Result<Self> {
+        let bytes = bytes::Bytes::from(bytes);
+        let reader = SerializedFileReader::new(bytes).map_err(|e| Error::format(path, FORMAT, e))?;
+        Self::new(path, Box::new(reader))
+    }
+
+    fn new(path: &Path, reader: Box<dyn FileReader>) -> Result<Self> {
         let schema = reader.metadata().file_metadata().schema_descr();
         let mut names = vec![];
         for column in schema.columns() {
@@ -42,7 +55,7 @@ impl ParquetTable {
         if names.is_empty() {
             return Err(Error::format(path, FORMAT, "there is no column in it"));
         }
-        let index = pandas_index(path, &reader, &names)?.unwrap_or(0);
+        let index = pandas_index(path, reader.as_ref(), &names)?.unwrap_or(0);
         let places: Vec<usize> =
             std::iter::once(index).chain((0..names.len()).filter(|c| *c != index)).collect();
         let header = places.iter().map(|c| names[*c].clone()).collect();
@@ -91,24 +104,48 @@ impl ParquetTable {
         Ok(())
     }
 
-    /// All rows as text, as CSV has them; an empty cell where a value is missing.
-    pub fn rows_of_text(&self) -> Result<Vec<Vec<String>>> {
-        for column in 0..self.header.len() {
-            let known =
-                |d: &ColumnDescriptor| is_text(d) || is_number(d) || d.physical_type() == Type::BOOLEAN;
-            self.expect(column, known, "text, numbers or truth values")?;
-        }
-        let mut all = vec![];
+    /// All of the table; a column of dates, decimals or bytes has cells without a value.
+    pub fn into_sheet(self) -> Result<Sheet> {
+        let mut rows = vec![];
         for g in 0..self.reader.num_row_groups() {
-            let (group, rows) = self.group(g)?;
-            let from = all.len();
-            all.resize_with(from + rows, Vec::new);
+            let (group, count) = self.group(g)?;
+            let from = rows.len();
+            rows.extend((0..count).map(|i| (from + i + 2, vec![])));
             for column in 0..self.header.len() {
-                let cells = self.texts(group.as_ref(), column, rows)?;
-                all[from..].iter_mut().zip(cells).for_each(|(row, cell)| row.push(cell));
+                let cells = self.typed(group.as_ref(), column, count)?;
+                for (row, cell) in rows[from..].iter_mut().zip(cells).filter(|(_, cell)| *cell != Cell::Empty)
+                {
+                    row.1.push((column as u32, cell));
+                }
             }
         }
-        Ok(all)
+        rows.retain(|(_, cells)| !cells.is_empty());
+        let decimal = Decimal::Point;
+        Ok(Sheet { path: self.path, name: None, header: self.header, rows, decimal, notes: vec![] })
+    }
+
+    fn typed(&self, group: &dyn RowGroupReader, column: usize, rows: usize) -> Result<Vec<Cell>> {
+        let d = self.column(column);
+        if is_number(d) {
+            let number = |v: Option<f64>| v.filter(|v| !v.is_nan()).map_or(Cell::Empty, Cell::Number);
+            return Ok(self.numbers(group, column, rows)?.into_iter().map(number).collect());
+        }
+        if is_text(d) {
+            return Ok(self.texts(group, column, rows)?.iter().map(|t| Cell::of_text(t)).collect());
+        }
+        if d.physical_type() == Type::BOOLEAN {
+            return match group.get_column_reader(self.places[column]).map_err(|e| self.damaged(column, e))? {
+                ColumnReader::BoolColumnReader(r) => cells(r, d, rows, |v| *v),
+                _ => Err(ParquetError::General("not a column of truth values".into())),
+            }
+            .map(|all| all.into_iter().map(|v| v.map_or(Cell::Empty, Cell::Truth)).collect())
+            .map_err(|e| self.damaged(column, e));
+        }
+        let what = match d.logical_type_ref() {
+            Some(LogicalType::Date | LogicalType::Timestamp { .. } | LogicalType::Time { .. }) => "a date",
+            _ => "a value",
+        };
+        Ok(vec![Cell::Other(format!("{what} ({})", self.type_of(column))); rows])
     }
 
     fn group(&self, g: usize) -> Result<(Box<dyn RowGroupReader + '_>, usize)> {
@@ -123,21 +160,27 @@ impl ParquetTable {
     }
 
     fn expect(&self, column: usize, fits: impl Fn(&ColumnDescriptor) -> bool, what: &str) -> Result<()> {
-        let found = self.column(column);
-        if fits(found) {
+        if fits(self.column(column)) {
             return Ok(());
         }
-        let logical = found.logical_type_ref().map(|l| format!(" ({l:?})")).unwrap_or_default();
-        let detail = format!(
-            "column `{}`: expected {what}, got {}{logical}",
-            self.header[column],
-            found.physical_type()
-        );
+        let detail =
+            format!("column `{}`: expected {what}, got {}", self.header[column], self.type_of(column));
         Err(Error::format(&self.path, FORMAT, detail))
     }
 
+    fn type_of(&self, column: usize) -> String {
+        let found = self.column(column);
+        let logical = found.logical_type_ref().map(|l| format!(" ({l:?})")).unwrap_or_default();
+        format!("{}{logical}", found.physical_type())
+    }
+
     fn damaged(&self, column: usize, error: ParquetError) -> Error {
-        Error::format(&self.path, FORMAT, format!("column `{}`: {error}", self.header[column]))
+        let mut detail = format!("column `{}`: {error}", self.header[column]);
+        // A codec is compiled in or not; the others are those that pandas, polars and R write unless told otherwise.
+        if detail.contains("Disabled feature") {
+            detail += "; write the file with the compression snappy, zstd, gzip or lz4";
+        }
+        Error::format(&self.path, FORMAT, detail)
     }
 
     fn numbers(&self, group: &dyn RowGroupReader, column: usize, rows: usize) -> Result<Vec<Option<f64>>> {
@@ -182,7 +225,7 @@ fn number_text(missing: bool, value: &impl ToString) -> String {
 }
 
 /// The one column that pandas notes as the table's index, if it is a column.
-fn pandas_index(path: &Path, reader: &SerializedFileReader<File>, names: &[String]) -> Result<Option<usize>> {
+fn pandas_index(path: &Path, reader: &dyn FileReader, names: &[String]) -> Result<Option<usize>> {
     let notes = reader.metadata().file_metadata().key_value_metadata();
     let Some(note) = notes.into_iter().flatten().find(|kv| kv.key == "pandas") else { return Ok(None) };
     let text = note.value.as_deref().unwrap_or_default();
@@ -334,11 +377,11 @@ mod tests {
             write(&binary, &ROWS, group, SCHEMA);
             same(&OmicsTable::read(&binary).unwrap(), &expected);
             let mut lines = vec![];
-            let features = crate::omics::for_each_row(&binary, |line, id, _| {
+            let columns = crate::omics::for_each_row(&binary, |line, id, _| {
                 lines.push((line, id.to_string()));
                 Ok(())
             });
-            assert_eq!(features.unwrap(), ["TP53", "EGFR"]);
+            assert_eq!(columns.unwrap().features, ["TP53", "EGFR"]);
             assert_eq!((lines.len(), &lines[4]), (5, &(6, "E".to_string())));
         }
     }
@@ -347,19 +390,21 @@ mod tests {
     fn a_table_of_text_reads_as_its_csv() {
         let dir = tempfile::tempdir().unwrap();
         let binary = dir.path().join("a.parquet");
-        assert!(crate::omics::table::table_file(dir.path(), "a.csv.gz").unwrap().ends_with("a.csv.gz"));
+        assert!(crate::omics::table_file(dir.path(), "a.csv.gz").unwrap().ends_with("a.csv.gz"));
         write(&binary, &ROWS, 2, SCHEMA);
-        let path = crate::omics::table::table_file(dir.path(), "a.csv.gz").unwrap();
+        let path = crate::omics::table_file(dir.path(), "a.csv.gz").unwrap();
         assert_eq!(path, binary);
         let table = ParquetTable::open(&path).unwrap();
         assert_eq!(table.header(), ["patient", "TP53", "EGFR"]);
-        let rows = table.rows_of_text().unwrap();
+        let sheet = table.into_sheet().unwrap();
+        let rows: Vec<_> = sheet.rows().collect();
         assert_eq!(
-            (&rows[0][..], &rows[3][..2]),
-            (&["A", "1.5", ""].map(String::from)[..], &["D", "16777217"].map(String::from)[..])
+            (rows[0].text(0).unwrap(), rows[0].number(1).unwrap(), rows[0].number(2).unwrap()),
+            ("A".into(), Some(1.5), None)
         );
+        assert_eq!((rows[3].number, rows[3].text(1).unwrap()), (5, "16777217".into()));
         csv(&dir.path().join("a.csv.gz"));
-        let error = crate::omics::table::table_file(dir.path(), "a.csv.gz").unwrap_err().to_string();
+        let error = crate::omics::table_file(dir.path(), "a.csv.gz").unwrap_err().to_string();
         assert!(error.contains("a.csv.gz and a.parquet are both there"), "{error}");
     }
 
@@ -403,7 +448,7 @@ mod tests {
         refused(&["patient A is in row 2 and again in row 3"]);
         write(&path, &[("A", Some(1.0), None), ("B", Some(f64::INFINITY), None)], 1, SCHEMA);
         refused(&["row 3, column `TP53`: expected a number, got \"inf\""]);
-        write(&path, &[("A", Some(1.0), None), ("", None, None)], 2, SCHEMA);
+        write(&path, &[("A", Some(1.0), None), ("", Some(2.0), None)], 2, SCHEMA);
         refused(&["row 3, column `patient`: expected an identifier, got \"\""]);
         write(&path, &[], 1, SCHEMA);
         refused(&["the table has no rows"]);
