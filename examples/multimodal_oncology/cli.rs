@@ -1,7 +1,7 @@
 //! The command line.
 
 use clap::{Parser, ValueEnum};
-use oncograph_datasets::omics::OmicsCollection;
+use oncograph_datasets::omics::{OmicsCollection, SampleTypes};
 use oncograph_omics::{NodeInput, OmicsPreset};
 use oncograph_study::cli::StudyArgs;
 use std::path::PathBuf;
@@ -27,6 +27,10 @@ pub struct Args {
     /// DIR/../glioma/tcga_lgg_gbm_subtype_ceccarelli2016.csv, if it is there]
     #[arg(long, value_name = "FILE")]
     pub idh: Option<PathBuf>,
+    /// Types of TCGA's samples that count, the preferred one first: 01 primary tumour, 02 recurrent, 06 metastasis, 11 normal
+    /// tissue
+    #[arg(long, value_name = "CODES", default_value = "01")]
+    pub sample_types: SampleTypes,
     /// Choices that the article leaves open: `literal` reads it as closely as it runs, `fixed` is the recommended reading
     /// at the published widths, `quick` is `fixed`, narrow and short [default: quick]
     #[arg(long, value_enum)]

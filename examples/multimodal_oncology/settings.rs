@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::cli::Args;
 use oncograph_core::{Argument, Seed};
-use oncograph_datasets::omics::{OmicsCollection, OmicsDataset, OmicsPhantomConfig};
+use oncograph_datasets::omics::{OmicsCollection, OmicsDataset, OmicsPhantomConfig, SampleTypes};
 use oncograph_nn::optim::AdamWConfig;
 use oncograph_omics::{
     LEAST_OF_CENTRE, OmicsPreset, OmicsStudyCohort, OmicsSystem, OmicsSystemConfig, OmicsVariant,
@@ -19,7 +19,14 @@ use std::path::PathBuf;
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     /// A folder of the user's.
-    Folder { root: PathBuf, cohort: OmicsCollection, idh: Option<PathBuf> },
+    Folder {
+        root: PathBuf,
+        cohort: OmicsCollection,
+        idh: Option<PathBuf>,
+        /// Which samples of TCGA's patients count.
+        #[serde(default)]
+        sample_types: SampleTypes,
+    },
     /// Generated in memory.
     Phantom(OmicsPhantomConfig),
 }
@@ -58,7 +65,8 @@ impl Settings {
             Some(root) => {
                 let beside = root.join("../glioma/tcga_lgg_gbm_subtype_ceccarelli2016.csv");
                 let idh = args.idh.clone().or_else(|| beside.is_file().then_some(beside));
-                Source::Folder { root: root.clone(), cohort: args.cohort.into(), idh }
+                let sample_types = args.sample_types.clone();
+                Source::Folder { root: root.clone(), cohort: args.cohort.into(), idh, sample_types }
             }
         };
         let preset = args.preset.map_or(OmicsPreset::Quick, OmicsPreset::from);
@@ -86,7 +94,9 @@ impl Settings {
     pub fn open(&self) -> Result<OmicsStudyCohort> {
         let dataset = match &self.source {
             Source::Phantom(phantom) => OmicsDataset::phantom(phantom)?,
-            Source::Folder { root, cohort, idh } => OmicsDataset::open(root, *cohort, idh.as_deref())?,
+            Source::Folder { root, cohort, idh, sample_types } => {
+                OmicsDataset::open_with(root, *cohort, idh.as_deref(), sample_types)?
+            }
         };
         Ok(OmicsStudyCohort::new(dataset, &self.system)?)
     }

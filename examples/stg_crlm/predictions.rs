@@ -72,7 +72,7 @@ pub fn run(args: &Args, root: &Path, predictor: &StgPredictor, bundle: &str) -> 
 
 /// What has to be known of the folder before any number of it is read.
 fn notes(patients: &CrlmPatients, images: bool) -> Vec<String> {
-    let mut notes = vec![];
+    let mut notes = patients.table.as_ref().map(|table| table.notes.clone()).unwrap_or_default();
     let with_images = patients.subjects.iter().filter(|s| s.images.is_some()).count();
     if !images && with_images > 0 {
         notes.push(format!(

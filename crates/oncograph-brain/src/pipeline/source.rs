@@ -133,7 +133,7 @@ fn open_files(
         keys.push(key);
         watch(&StageProgress { stage: "standard brain", done: i + 1, of: patients.len(), epoch: None });
     }
-    let mut notes = vec![];
+    let mut notes = table.notes.clone();
     if subjects.iter().all(|s| s.anisotropy.is_none()) {
         let fa = config.standard.anisotropy(&atlas.grid)?;
         subjects.iter_mut().for_each(|s| s.anisotropy = Some(fa.clone()));

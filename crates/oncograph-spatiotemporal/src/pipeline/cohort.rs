@@ -113,6 +113,7 @@ impl StgCohort {
         with_images: bool,
         (keep, mut notes): (&[usize], Vec<String>),
     ) -> Result<Self> {
+        notes.extend(cohort.clinical.notes.iter().cloned());
         notes
             .extend(cohort.clinical.audit().iter().map(|line| format!("Contradiction in the table: {line}")));
         let ends = [config.endpoint, Endpoint::OverallSurvival].map(|e| cohort.clinical.outcomes(e));
