@@ -89,6 +89,13 @@ fn compare(args: &Args, config: &GliomaTablesConfig, run: &RunDir, stop: &StopFl
     let mut report = Report::new("Glioma: IDH from clinical covariates in a population graph")
         .banner(Banner::Notice(RESEARCH_ONLY.into()))
         .facts(&facts(config, &sets[0].1));
+    if !table.notes.is_empty() {
+        report = report.section("How the table was read", |s| {
+            table.notes.iter().for_each(|note| {
+                s.paragraph(note.as_str());
+            });
+        });
+    }
     for (set, cohort) in &sets {
         let name = serde_json::to_value(set)?.as_str().unwrap_or_default().to_string();
         let (results, scores) = study(args, config, cohort, &RunDir::open(&run.folder(&name)?)?, stop)?;

@@ -3,7 +3,7 @@
 use libtest_mimic::{Failed, Trial};
 use oncograph::explain::{EnrichmentConfig, over_representation};
 use oncograph_datasets::omics::{
-    GeneSets, OmicsCohort, antibody_edges, brca, gbmlgg, rat, read_bioplex, read_map,
+    GeneSets, OmicsCohort, antibody_edges, brca, gbmlgg, gbmlgg_with, rat, read_bioplex, read_map,
 };
 use std::path::Path;
 
@@ -30,7 +30,10 @@ fn deaths(cohort: &OmicsCohort) -> (usize, usize) {
 
 fn counts(shared: &Path) -> Outcome {
     let root = shared.join("data/omics");
-    let glioma = gbmlgg(&root, None)?;
+    // Patients of whom only a recurrent tumour was measured count where that is asked for.
+    let primary = gbmlgg(&root, None)?;
+    assert_eq!((primary.ids().len(), primary.tables["protein"].0.len()), (662, 217));
+    let glioma = gbmlgg_with(&root, None, &"01,02".parse()?)?;
     assert_eq!((glioma.ids().len(), glioma.tables["protein"].0.len()), (668, 217));
     let responses = glioma.outcomes.iter().filter(|o| o.response.is_some()).count();
     assert_eq!(responses, 159);

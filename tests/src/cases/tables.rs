@@ -1,10 +1,10 @@
 //! Clinical and omics tables, gene sets.
 
 use super::text;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use oncograph_core::{Table, TimeUnit};
 use oncograph_datasets::crlm::{ClinicalTable, Endpoint};
-use oncograph_datasets::omics::{GeneSets, OmicsTable, brca, gbmlgg};
+use oncograph_datasets::omics::{GeneSets, OmicsTable, SampleTypes, brca, gbmlgg};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
@@ -17,6 +17,7 @@ pub fn clinical(path: &Path, _options: &Value) -> Result<Value> {
         facts[*id]["overall_survival_months"] = json!(outcome.time_in(TimeUnit::Months));
     }
     facts.insert("patients".into(), json!(table.len()));
+    facts.insert("notes".into(), json!(table.notes));
     Ok(Value::Object(facts))
 }
 
@@ -32,13 +33,16 @@ fn by_patient(table: &Table) -> Map<String, Value> {
         .collect()
 }
 
-/// Samples, features, and the values of each sample, `null` where there is none.
+/// Samples, features, and the values of each sample, `null` where there is none; with `sample_type` the patients that have one
+/// of these types.
 pub fn omics(path: &Path, options: &Value) -> Result<Value> {
-    let _ = text(options, "sample_type");
-    let table = OmicsTable::read(path)?;
+    let mut table = OmicsTable::read(path)?;
+    if let Some(types) = text(options, "sample_type") {
+        table = table.of_patients(&types.parse::<SampleTypes>().context("sample_type")?);
+    }
     let values: Map<String, Value> =
         (0..table.len()).map(|i| (table.ids[i].clone(), json!(finite(table.row(i))))).collect();
-    Ok(json!({"ids": table.ids, "features": table.features, "values": values}))
+    Ok(json!({"ids": table.ids, "features": table.features, "values": values, "notes": table.notes}))
 }
 
 fn finite(values: &[f32]) -> Vec<Option<f32>> {
@@ -60,10 +64,10 @@ pub fn cohort(collection: &str, folder: &Path) -> Result<Value> {
 }
 
 pub fn gmt(path: &Path) -> Result<Value> {
-    let sets = GeneSets::read(path)?;
+    let read = GeneSets::read(path)?;
     let set = |(name, description, genes): &(String, String, Vec<String>)| {
         (name.clone(), json!({"genes": genes, "description": description}))
     };
-    let sets: Map<String, Value> = sets.sets.iter().map(set).collect();
-    Ok(json!({"sets": sets}))
+    let sets: Map<String, Value> = read.sets.iter().map(set).collect();
+    Ok(json!({"sets": sets, "notes": read.notes}))
 }

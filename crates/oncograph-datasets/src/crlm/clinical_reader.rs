@@ -20,7 +20,7 @@ impl ClinicalTable {
     ///
     /// # Errors
     /// Names file, sheet, row and column: a missing column (with those there are), an unknown code, a cell that is
-    /// no number (a date, a percentage and a formula without value are none), a column that is there twice, an outcome that is missing, a time that is not positive, a patient without an identifier or with
+    /// no number (a date, a percentage among plain numbers and a formula without value are none), a column that is there twice, an outcome that is missing, a time that is not positive, a patient without an identifier or with
     /// two rows, no rows at all, or another kind of file.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let sheet = read_sheet(path.as_ref())?;

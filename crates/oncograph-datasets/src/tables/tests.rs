@@ -169,10 +169,36 @@ fn typed_cells_of_a_workbook_are_numbers_or_named() {
         assert!(error.contains("a.xlsx, sheet `S`: row 3, column `x`: expected a number"), "{error}");
         assert!(error.contains(part), "{error} lacks {part}");
     }
-    let sheet = book(Formatted(0.45, 2), Formatted(45780.0, 1));
-    let texts: Vec<_> = sheet.rows().map(|r| r.text(1).unwrap().into_owned()).collect();
-    assert_eq!(texts, ["45%", "2025-05-03"]);
-    assert!(sheet.rows().all(|r| r.identifier(1).is_err()));
+    let sheet = book(Formatted(45780.0, 1), Nothing);
+    let date = sheet.rows().next().unwrap();
+    assert!(date.text(1).unwrap() == "2025-05-03" && date.identifier(1).is_err());
+}
+
+#[test]
+fn a_column_of_percentages_alone_is_read_as_stored_and_a_mixed_one_is_not() {
+    let numbers = |one, two| {
+        let sheet = book(one, two);
+        let found: Vec<_> = sheet.rows().map(|r| r.number(1).map_err(|e| e.to_string())).collect();
+        (found, sheet.notes)
+    };
+    // As in the published workbook of the liver metastases, where -999 is plain.
+    for other in [Formatted(0.7, 4), Number(-999.0), Number(0.0), Nothing] {
+        let (found, notes) = numbers(Formatted(0.45, 2), other);
+        assert_eq!(found[0], Ok(Some(0.45)));
+        assert!(
+            found[1].is_ok()
+                && notes[0].contains("a.xlsx: columns in a percent format")
+                && notes[0].ends_with(": x"),
+            "{notes:?}"
+        );
+    }
+    for other in [Number(30.0), Text("30"), Number(0.3)] {
+        let (found, notes) = numbers(Formatted(0.45, 2), other);
+        assert!(
+            found[0].as_ref().is_err_and(|e| e.contains("45 % (the number 0.45 in a percent format)"))
+                && notes.is_empty()
+        );
+    }
 }
 
 #[test]

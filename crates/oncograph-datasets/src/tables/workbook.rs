@@ -61,6 +61,7 @@ pub(super) fn read(path: &Path, bytes: Vec<u8>, wanted: &Wanted<'_>) -> Result<S
             hidden: passed,
         });
     };
+    settle_percent(&mut taken);
     let (file, name) = (file_name(path), taken.name.clone().unwrap_or_default());
     if !others.is_empty() {
         let others = others.join(", ");
@@ -109,6 +110,35 @@ fn sheet(path: &Path, name_of_sheet: &str, mut cells: Cells) -> Sheet {
         rows: cells.into_iter().map(row).collect(),
         decimal: Decimal::Point,
         notes: vec![],
+    }
+}
+
+/// Percentages are the numbers that are stored, 0.45 of 45 %, where all of a column are: whoever wrote it meant one thing. Beside
+/// plain numbers above 0 they stay percentages, which are refused where a number is needed.
+fn settle_percent(sheet: &mut Sheet) {
+    let filled = || sheet.rows.iter().flat_map(|(_, cells)| cells);
+    let plain = |cell: &Cell| match cell {
+        Cell::Number(value) => *value > 0.0,
+        Cell::Text(text) => text.parse().is_ok_and(|value: f64| value > 0.0),
+        _ => false,
+    };
+    let columns = |fits: &dyn Fn(&Cell) -> bool| -> BTreeSet<u32> {
+        filled().filter(|(_, cell)| fits(cell)).map(|(column, _)| *column).collect()
+    };
+    let (mut percent, plain) = (columns(&|cell| matches!(cell, Cell::Percent(_))), columns(&plain));
+    percent.retain(|column| !plain.contains(column));
+    for (column, cell) in sheet.rows.iter_mut().flat_map(|(_, cells)| cells) {
+        match cell {
+            Cell::Percent(value) if percent.contains(column) => *cell = Cell::Number(*value),
+            _ => {}
+        }
+    }
+    let names: Vec<&str> = percent.iter().map(|c| sheet.header[*c as usize].as_str()).collect();
+    if !names.is_empty() {
+        let (file, names) = (file_name(&sheet.path), names.join(", "));
+        sheet
+            .notes
+            .push(format!("{file}: columns in a percent format are read as stored, 0.45 of 45 %: {names}"));
     }
 }
 
