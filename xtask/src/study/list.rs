@@ -162,8 +162,8 @@ pub const BLOCKS: &[Block] = &[
         seeds: &[31, 32, 33, 34, 35],
         tables: SIGNALS,
         claims: &[
-            Between(ALL_BUT_INTERACTION, "recurrence", "stg", COX_MASKS, 0.02, 1.0),
-            Between(ALL_BUT_INTERACTION, "survival", "stg", COX_MASKS, 0.02, 1.0),
+            Between(ALL_BUT_INTERACTION, "recurrence", "stg", COX_MASKS, 0.0, 1.0),
+            Between(ALL_BUT_INTERACTION, "survival", "stg", COX_MASKS, 0.0, 1.0),
             Between(ALL_BUT_INTERACTION, "recurrence", "stg", "stg_without_images", 0.05, 1.0),
             Between(ALL_BUT_INTERACTION, "survival", "stg", "stg_without_images", 0.05, 1.0),
             Between(MASKS_SAY_ALL, "recurrence", "stg", COX_MASKS, -1.0, 0.01),
@@ -305,7 +305,7 @@ pub const BLOCKS: &[Block] = &[
     Block {
         name: "omics_gbmlgg",
         program: "multimodal_oncology",
-        options: "--data DATA/omics --cohort gbmlgg --epochs 30 --batch 128 --patience 10 --repeats 3",
+        options: "--data DATA/omics --cohort gbmlgg --sample-types 01,02 --epochs 30 --batch 128 --patience 10 --repeats 3",
         needs: &["omics/gbmlgg_rppa.csv.gz", "omics/gbmlgg_outcomes.csv"],
         tables: &[table(
             "668 patients",
