@@ -12,9 +12,9 @@ use std::path::Path;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OmicsCollection {
-    /// TCGA-BRCA, [`brca`].
+    /// TCGA-BRCA, [`brca`](super::brca).
     Brca,
-    /// TCGA GBM and LGG, [`gbmlgg`].
+    /// TCGA GBM and LGG, [`gbmlgg`](super::gbmlgg).
     Gbmlgg,
     /// Acetaminophen in rats, [`rat`].
     Rat,
@@ -86,7 +86,7 @@ impl OmicsDataset {
     /// A public cohort from the folder that holds its tables, networks and gene sets; `idh` is the table of Ceccarelli et
     /// al. 2016, for [`OmicsCollection::Gbmlgg`].
     ///
-    /// Beside the tables that [`brca`] and [`gbmlgg`] read, `root` holds `BioPlex_293T_Network_10K_Dec_2019.tsv.gz`,
+    /// Beside the tables that [`brca`](super::brca) and [`gbmlgg`](super::gbmlgg) read, `root` holds `BioPlex_293T_Network_10K_Dec_2019.tsv.gz`,
     /// `trrust_rawdata.human.tsv`, `rppa_antibody_to_gene.tsv`, `go_bp_10_300.gmt.gz`, `kegg_2011_hsa.gmt` and
     /// `ReactomePathways.gmt`; none of them is read for [`OmicsCollection::Rat`]. Centres are the tissue source sites of
     /// TCGA's barcodes. Of a patient's samples the primary tumour's counts: see [`OmicsDataset::open_with`].
