@@ -306,7 +306,6 @@ impl RunConfig {
         };
         config.system.validate()?;
         config.nested()?;
-        config.system.load.series.validate()?;
         Ok(config)
     }
 

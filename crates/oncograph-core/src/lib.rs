@@ -6,6 +6,7 @@ mod file;
 mod follow_up;
 mod seed;
 mod split;
+mod stand_in;
 mod table;
 mod ties;
 
@@ -14,6 +15,7 @@ pub use file::{WholeFile, write_file, write_file_with};
 pub use follow_up::{FollowUp, TimeUnit};
 pub use seed::Seed;
 pub use split::Split;
+pub use stand_in::stand_in;
 pub use table::Table;
 pub use ties::Ties;
 

@@ -292,6 +292,7 @@ impl StgSystemConfig {
             let expected = "at most `fit.epochs` and, with early stopping, `fit.at_least`: else the loss weights never arrive";
             return Err(Error::config(OP, "training.epochs", expected, moving));
         }
+        self.load.series.validate()?;
         self.preprocess.validate()?;
         self.model.validate()?;
         self.training.loss.fits(&self.model)?;

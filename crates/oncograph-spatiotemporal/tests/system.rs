@@ -37,6 +37,17 @@ impl Finished {
         };
         TrainedStg::from_bytes(&read("json"), &read("safetensors"), Path::new("stg"), &Device::Cpu).unwrap()
     }
+
+    /// Asserts that the bundle predicts, from a patient's files, the mean over the models on the features of the study.
+    fn predicts_the_mean(&self) {
+        let row = 4;
+        let images = [&self.cohort.images().unwrap()[row]];
+        let clinical = self.cohort.clinical().select(&[row]);
+        let risk = |job| self.model(job).predict(&clinical, Some(&images)).unwrap()[1][0].risk;
+        let mean = [0, 1].map(risk).iter().sum::<f64>() / 2.0;
+        let prediction = predict(&self.bundle, &self.folder.path().join("cohort"), &self.cohort.ids()[row]);
+        assert_eq!(prediction.tasks[1].risk, mean);
+    }
 }
 
 fn config() -> StgSystemConfig {
@@ -119,14 +130,8 @@ fn weights_of_a_checkpoint_are_in_the_bundle() {
     std::fs::remove_file(all.folder.path().join("r3d_18.safetensors")).unwrap();
     let text = std::fs::read_to_string(all.bundle.join("config.json")).unwrap();
     assert!(!text.contains("r3d_18.safetensors"), "{text}");
-    // The mean over the models on the features that the study encoded with the checkpoint.
-    let row = 4;
-    let images = [&all.cohort.images().unwrap()[row]];
-    let clinical = all.cohort.clinical().select(&[row]);
-    let risk = |job| all.model(job).predict(&clinical, Some(&images)).unwrap()[1][0].risk;
-    let mean = [0, 1].map(risk).iter().sum::<f64>() / 2.0;
-    let prediction = predict(&all.bundle, &all.folder.path().join("cohort"), &all.cohort.ids()[row]);
-    assert_eq!(prediction.tasks[1].risk, mean);
+    // On the features that the study encoded with the checkpoint.
+    all.predicts_the_mean();
 }
 
 /// S-01 to S-04: what the encoder does is part of the bundle, and what the network learns of it, too.
@@ -146,13 +151,7 @@ fn options_of_the_encoder_are_in_the_bundle() {
             config.image_scaling.components = None;
             edit(config.encoder(encoder.clone()))
         });
-        let row = 4;
-        let images = [&all.cohort.images().unwrap()[row]];
-        let clinical = all.cohort.clinical().select(&[row]);
-        let risk = |job| all.model(job).predict(&clinical, Some(&images)).unwrap()[1][0].risk;
-        let mean = [0, 1].map(risk).iter().sum::<f64>() / 2.0;
-        let prediction = predict(&all.bundle, &all.folder.path().join("cohort"), &all.cohort.ids()[row]);
-        assert_eq!(prediction.tasks[1].risk, mean);
+        all.predicts_the_mean();
     }
 }
 
@@ -195,13 +194,7 @@ fn a_bundle_holds_the_network_that_each_fold_chose() {
     }
     // The choice is beside what else a model leaves.
     assert!(attribution_summary(&all.results, "stg", STG_TASKS[0]).unwrap().is_some());
-    let row = 4;
-    let images = [&all.cohort.images().unwrap()[row]];
-    let clinical = all.cohort.clinical().select(&[row]);
-    let risk = |job| all.model(job).predict(&clinical, Some(&images)).unwrap()[1][0].risk;
-    let mean = [0, 1].map(risk).iter().sum::<f64>() / 2.0;
-    let prediction = predict(&all.bundle, &all.folder.path().join("cohort"), &all.cohort.ids()[row]);
-    assert_eq!(prediction.tasks[1].risk, mean);
+    all.predicts_the_mean();
     // Inner folds leave nothing behind but what they decided.
     let left = std::fs::read_dir(all.run.file("folds")).unwrap();
     let left: Vec<String> = left.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();

@@ -302,16 +302,13 @@ impl Source {
 
 /// Why bytes are no text, if they are none.
 fn no_text(head: &[u8]) -> Option<&'static str> {
-    let start = head.trim_ascii_start();
     if head.contains(&0) {
-        Some("it holds zero bytes: no text, or UTF-16 without a byte order mark")
-    } else if start.starts_with(b"<") {
-        Some("it begins with `<`: a web page or XML, perhaps the answer of a server instead of the file")
-    } else if start.starts_with(b"version https://git-lfs") {
-        Some("it is a pointer of Git LFS: fetch the file with `git lfs pull`")
-    } else {
-        None
+        return Some("it holds zero bytes: no text, or UTF-16 without a byte order mark");
     }
+    let xml = || head.trim_ascii_start().starts_with(b"<");
+    oncograph_core::stand_in(head).or_else(|| {
+        xml().then_some("it begins with `<`: XML, perhaps the answer of a server instead of the file")
+    })
 }
 
 impl Read for Source {

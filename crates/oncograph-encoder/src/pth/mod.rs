@@ -59,17 +59,7 @@ fn start(path: &Path) -> Result<Vec<u8>> {
 /// What a file is that is certainly no checkpoint.
 pub(crate) fn other_than_weights(path: &Path) -> Result<Option<&'static str>> {
     let start = start(path)?;
-    let text = String::from_utf8_lossy(&start).trim_start().to_lowercase();
-    Ok(match () {
-        () if start.is_empty() => Some("an empty file"),
-        () if text.starts_with("version https://git-lfs") => {
-            Some("a Git LFS pointer and not the file itself: fetch it with `git lfs pull`")
-        }
-        () if text.starts_with("<!doctype html") || text.starts_with("<html") => {
-            Some("a web page and not the file itself: the download asked for something")
-        }
-        () => None,
-    })
+    Ok(if start.is_empty() { Some("an empty file") } else { oncograph_core::stand_in(&start) })
 }
 
 /// Whether a file is of the safetensors format, whatever it is called: the length of a header, and the header.

@@ -98,12 +98,8 @@ pub(super) fn why_not(bytes: &[u8]) -> String {
     if bytes.is_empty() {
         return "the file is empty (0 bytes), as an interrupted download leaves it; fetch it again".into();
     }
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(256)]).trim_start().to_ascii_lowercase();
-    if text.starts_with("<!doctype html") || text.starts_with("<html") {
-        return "an HTML page, as a failed download leaves it; fetch the file again".into();
-    }
-    if text.starts_with("version https://git-lfs") {
-        return "a Git LFS pointer, not the file itself; fetch it with `git lfs pull`".into();
+    if let Some(what) = oncograph_core::stand_in(bytes) {
+        return what.into();
     }
     if bytes.iter().all(|b| *b == 0) {
         return format!(
