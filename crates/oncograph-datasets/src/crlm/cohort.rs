@@ -272,10 +272,11 @@ fn nifti_stem(name: &str) -> Option<String> {
 
 impl ImageFiles {
     /// The images of one subject in a folder, `ct.nii.gz` and `<structure>.nii.gz` in small or capital letters; `None` if
-    /// there is no CT.
+    /// there is no CT, and [`Unclear`](ImageFiles::Unclear) where an image is there twice, as `.nii` and as `.nii.gz` or in
+    /// two spellings.
     ///
     /// # Errors
-    /// A folder that cannot be listed, or an image that is there twice, as `.nii` and as `.nii.gz` or in two spellings.
+    /// A folder that cannot be listed.
     pub fn nifti_in(folder: impl AsRef<Path>) -> Result<Option<Self>> {
         let folder = folder.as_ref();
         let mut ct = None;
@@ -292,8 +293,8 @@ impl ImageFiles {
                 }
             };
             if twice {
-                let detail = format!("`{stem}` exists twice, as .nii and as .nii.gz or in two spellings");
-                return Err(Error::subject(&name_of(folder), folder, detail));
+                let cause = format!("`{stem}` exists twice, as .nii and as .nii.gz or in two spellings");
+                return Ok(Some(ImageFiles::Unclear { path: folder.to_owned(), cause }));
             }
         }
         Ok(ct.map(|ct| ImageFiles::Nifti { ct, masks, unknown }))
@@ -418,7 +419,7 @@ mod tests {
         let cohort = CrlmCohort::open(folder.path()).unwrap();
         assert_eq!(cohort.subjects[0].load(&LoadOptions::new()).unwrap(), whole);
         std::fs::write(subject.join("ct.nii"), "twice").unwrap();
-        assert!(open_error(folder.path()).contains("exists twice"));
+        assert!(load_error(folder.path()).contains("exists twice"));
         std::fs::remove_file(subject.join("ct.nii")).unwrap();
         // The folder in other letters than the table.
         let small = folder.path().join("phantom-0001");
@@ -533,6 +534,6 @@ mod tests {
         nifti::write(subject.join("ct.nii.gz"), &ct).unwrap();
         expect(&["ct.nii.gz", "[1, 2, 3]"]);
         std::fs::write(subject.join("ct.nii"), "twice").unwrap();
-        assert!(open_error(folder.path()).contains("`ct` exists twice"));
+        assert!(load_error(folder.path()).contains("`ct` exists twice"));
     }
 }

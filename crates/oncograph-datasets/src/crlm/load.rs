@@ -4,7 +4,7 @@ use super::structure::Structure;
 use crate::error::{Error, Result};
 use oncograph_imaging::dicom::SeriesOptions;
 use oncograph_imaging::nifti::ReadOptions;
-use oncograph_imaging::seg::DecodeOptions;
+use oncograph_imaging::seg::{DecodeOptions, DecodedSegment};
 use oncograph_imaging::{Mask, ResampleOptions, Volume, dicom, nifti, resample, seg};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -249,18 +249,7 @@ impl SubjectFiles {
             return Err(Error::subject(&self.id, path, detail));
         }
         let decoded = self.image(object.decode_onto_series(&series, &options.segmentation))?;
-        if decoded.iter().any(|found| found.resampled) {
-            let remark =
-                "the segmentation has another grid than the CT and was brought onto it by nearest neighbour";
-            notes.extend(about(path, vec![remark.into()]));
-        }
-        for lost in decoded.iter().filter(|found| found.outside > 0 && !found.is_empty()) {
-            let remark = format!(
-                "{} pixels of `{}` lie outside the CT and are lost",
-                lost.outside, lost.segment.label
-            );
-            notes.extend(about(path, vec![remark]));
-        }
+        notes.extend(about(path, remarks_of(&decoded)));
         let mut masks = BTreeMap::new();
         for found in decoded {
             let label = &found.segment.label;
@@ -333,6 +322,28 @@ impl SubjectFiles {
 }
 
 /// Remarks with the file that they are about.
+/// What has to be said about segments that were laid onto a CT.
+fn remarks_of(decoded: &[DecodedSegment]) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if decoded.iter().any(|found| found.resampled) {
+        remarks.push(
+            "the segmentation has another grid than the CT and was brought onto it by nearest neighbour"
+                .into(),
+        );
+    }
+    for found in decoded.iter().filter(|found| found.outside > 0 && !found.is_empty()) {
+        let label = &found.segment.label;
+        remarks.push(format!("{} pixels of `{label}` lie outside the CT and are lost", found.outside));
+    }
+    for found in decoded.iter().filter(|found| found.misreferenced > 0) {
+        let (label, planes) = (&found.segment.label, found.misreferenced);
+        remarks.push(format!(
+            "{planes} planes of `{label}` lie on another slice than the one that they refer to; their position counts"
+        ));
+    }
+    remarks
+}
+
 fn about(path: &Path, remarks: Vec<String>) -> Vec<String> {
     remarks.into_iter().map(|remark| format!("{}: {remark}", path.display())).collect()
 }

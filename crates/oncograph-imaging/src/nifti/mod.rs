@@ -10,6 +10,9 @@
 mod header;
 mod read;
 mod source;
+#[cfg(test)]
+mod tests;
+mod voxels;
 mod write;
 
 pub use read::{ReadOptions, read, read_4d, read_noted, read_with};

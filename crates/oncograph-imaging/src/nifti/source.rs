@@ -1,6 +1,6 @@
 //! The bytes of a file or of a pair of files, compressed or not.
 
-use super::read::bytes_of;
+use super::voxels::bytes_of;
 use crate::error::{Error, Result};
 use flate2::bufread::GzDecoder;
 use libdeflater::Decompressor;

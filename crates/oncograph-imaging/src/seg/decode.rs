@@ -45,6 +45,9 @@ pub struct DecodedSegment {
     pub outside: usize,
     /// True where the grids did not match and the segment was resampled (nearest neighbour).
     pub resampled: bool,
+    /// Planes that refer to another image of the series than the slice that they lie on. Their position counts; whoever
+    /// shows the segment should say so, since one of the two is wrong.
+    pub misreferenced: usize,
 }
 
 /// The voxels of a segment.
@@ -122,12 +125,12 @@ impl SegmentationObject {
 
     /// Every segment on the grid of the series that it was drawn on; see [`decode_onto`](Self::decode_onto).
     ///
-    /// Beside the position, the images that a plane refers to count: planes that refer to slices of the series may leave
-    /// out slices between them whatever distance the object states, and lie on the slices' own positions, also where those
-    /// are not quite even.
+    /// Planes that refer to slices of the series may leave out slices between them whatever distance the object states, and
+    /// lie on the slices' own positions, also where those are not quite even. Where a plane refers to another image than
+    /// the slice that it lies on the position counts, and [`misreferenced`](DecodedSegment::misreferenced) says how many.
     ///
     /// # Errors
-    /// As [`decode_onto_with`](Self::decode_onto_with), and a plane that lies on another slice than the one it refers to.
+    /// As [`decode_onto_with`](Self::decode_onto_with).
     pub fn decode_onto_series(
         &self,
         series: &Series,
@@ -135,7 +138,7 @@ impl SegmentationObject {
     ) -> Result<Vec<DecodedSegment>> {
         let (grid, frame) = (series.volume.grid(), series.volume.frame());
         self.require_frame(frame)?;
-        match self.placements_in(series)? {
+        match self.placements_in(series) {
             Ok(places) => self.pasted(grid, frame, &places),
             Err(_) if options.resample => self.all_resampled(grid, frame),
             Err(misfit) => Err(self.refuse(&misfit)),
@@ -170,7 +173,9 @@ impl SegmentationObject {
         let decode = |segment: &Segment| {
             let (values, outside) = self.paste(segment.number, grid, places);
             let data = self.finish(values, grid, frame)?;
-            Ok(DecodedSegment { segment: segment.clone(), data, outside, resampled: false })
+            let planes = self.planes.iter().zip(places).filter(|(plane, _)| plane.segment == segment.number);
+            let misreferenced = planes.filter(|(_, place)| place.misreferenced).count();
+            Ok(DecodedSegment { segment: segment.clone(), data, outside, resampled: false, misreferenced })
         };
         self.told(self.segments.iter().map(decode).collect::<Result<_>>()?)
     }
@@ -179,7 +184,7 @@ impl SegmentationObject {
         let decode = |segment: &Segment| {
             let (values, outside) = self.resampled(segment.number, grid)?;
             let data = self.finish(values, grid, frame)?;
-            Ok(DecodedSegment { segment: segment.clone(), data, outside, resampled: true })
+            Ok(DecodedSegment { segment: segment.clone(), data, outside, resampled: true, misreferenced: 0 })
         };
         self.told(self.segments.iter().map(decode).collect::<Result<_>>()?)
     }

@@ -2,7 +2,6 @@
 
 use super::read::{Plane, SegmentationObject};
 use crate::dicom::Series;
-use crate::error::{Error, Result};
 use crate::grid::Grid;
 use nalgebra::Matrix4;
 
@@ -10,7 +9,7 @@ use nalgebra::Matrix4;
 pub(super) const TOLERANCE: f64 = 0.1;
 
 /// Each plane's place, or why the planes are not slices of the grid.
-type Placements = std::result::Result<Vec<Placement>, String>;
+type Placements = Result<Vec<Placement>, String>;
 
 impl SegmentationObject {
     /// The planes in a grid by their positions.
@@ -21,13 +20,16 @@ impl SegmentationObject {
         self.planes.iter().map(|plane| self.placement(plane, grid)).collect()
     }
 
-    /// The planes in the series by their positions and the images that they refer to.
-    pub(super) fn placements_in(&self, series: &Series) -> Result<Placements> {
+    /// The planes in the series: those that refer to its images lie on the slices' own positions.
+    ///
+    /// Where a plane's position and its reference name different slices the position counts, as for every reader that
+    /// looks at one of the two only.
+    pub(super) fn placements_in(&self, series: &Series) -> Placements {
         let (grid, slices) = (series.volume.grid(), &series.slices);
         let of_series = |uid: &String| slices.iter().any(|s| &s.instance_uid == uid);
         let refers = |plane: &Plane| plane.sources.iter().any(of_series);
         if !self.planes.iter().all(refers) {
-            return Ok(self.placements(grid));
+            return self.placements(grid);
         }
         let mut places = Vec::with_capacity(self.planes.len());
         for plane in &self.planes {
@@ -39,26 +41,15 @@ impl SegmentationObject {
             let own = ras(slices[nearest].position);
             let shift = ras(std::array::from_fn(|a| even[a] - own[a]));
             let position = std::array::from_fn(|a| plane.position[a] + shift[a]);
-            let place = match self.placement(&Plane { position, ..plane.clone() }, grid) {
-                Ok(place) => place,
-                Err(misfit) => return Ok(Err(misfit)),
-            };
-            if !plane.sources.contains(&slices[nearest].instance_uid) {
-                let (path, slice) = (self.path.display(), slices[nearest].path.display());
-                let detail = format!(
-                    "{path}: a plane of segment {} lies on the slice {slice}, but refers to image {}",
-                    plane.segment,
-                    plane.sources.join(", ")
-                );
-                return Err(Error::geometry("decode_onto_series", detail));
-            }
-            places.push(place);
+            let place = self.placement(&Plane { position, ..plane.clone() }, grid)?;
+            let misreferenced = !plane.sources.contains(&slices[nearest].instance_uid);
+            places.push(Placement { misreferenced, ..place });
         }
-        Ok(Ok(places))
+        Ok(places)
     }
 
     /// Planes whose stated distance is not that of the grid's slices would leave slices empty, or fall into one.
-    fn require_slice_spacing(&self, plane: &Plane, grid: &Grid) -> std::result::Result<(), String> {
+    fn require_slice_spacing(&self, plane: &Plane, grid: &Grid) -> Result<(), String> {
         let Some(stated) = plane.slice_spacing else { return Ok(()) };
         let step =
             (grid.inverse() * plane.affine(stated)).column(2).iter().fold(0.0_f64, |m, v| m.max(v.abs()));
@@ -72,7 +63,7 @@ impl SegmentationObject {
     }
 
     /// Where a plane's pixels lie in the grid, if they are voxels of it.
-    fn placement(&self, plane: &Plane, grid: &Grid) -> std::result::Result<Placement, String> {
+    fn placement(&self, plane: &Plane, grid: &Grid) -> Result<Placement, String> {
         // Through the plane, only the direction matters here.
         let to_index = grid.inverse() * plane.affine(1.0);
         let mut axes = [0; 3];
@@ -106,7 +97,7 @@ impl SegmentationObject {
         if off > TOLERANCE {
             return Err(self.misfit(plane, grid, [axes[0], axes[1]], off));
         }
-        Ok(Placement { start, x: (axes[0], signs[0]), y: (axes[1], signs[1]) })
+        Ok(Placement { start, x: (axes[0], signs[0]), y: (axes[1], signs[1]), misreferenced: false })
     }
 
     /// What a plane has that the grid has not.
@@ -134,6 +125,8 @@ pub(super) struct Placement {
     pub start: [i64; 3],
     pub x: (usize, i64),
     pub y: (usize, i64),
+    /// True where the plane refers to another image than the one that it lies on.
+    pub misreferenced: bool,
 }
 
 impl Plane {
@@ -274,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn slices_that_are_not_quite_even_keep_their_planes_and_references_are_checked() {
+    fn slices_that_are_not_quite_even_keep_their_planes_and_references_do_not_move_them() {
         let folder = tempfile::tempdir().unwrap();
         for (k, path) in Phantom::axial().write(folder.path()).into_iter().enumerate() {
             let z = [0.0, 0.7, 1.3, 1.9, 2.5][k];
@@ -289,13 +282,14 @@ mod tests {
         let segment = NewSegment::new("Liver", Code::organ(), Code::organ());
         write(&path, &series, &[(segment, mask.clone())], &WriteOptions::new()).unwrap();
         let object = read(&path).unwrap();
-        assert_eq!(only(object.decode_onto_series(&series, &DecodeOptions::new())), (mask, false));
+        assert_eq!(only(object.decode_onto_series(&series, &DecodeOptions::new())), (mask.clone(), false));
         let mut turned = series;
         turned.slices.reverse();
         let positions: Vec<[f64; 3]> = turned.slices.iter().map(|s| s.position).collect();
         turned.slices.iter_mut().zip(positions.iter().rev()).for_each(|(s, p)| s.position = *p);
-        let text = object.decode_onto_series(&turned, &DecodeOptions::new()).unwrap_err().to_string();
-        assert!(text.contains("but refers to image") && text.contains("seg.dcm"), "{text}");
+        // Positions count where references disagree: the middle slice alone keeps its name.
+        let decoded = object.decode_onto_series(&turned, &DecodeOptions::new()).unwrap().remove(0);
+        assert_eq!((decoded.mask(), decoded.misreferenced), (mask, 3));
     }
 
     #[test]
