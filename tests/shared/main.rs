@@ -1,5 +1,6 @@
 //! Tests on the shared data and the peers' numbers; see `oncograph_tests`.
 
+mod cases;
 mod datasets;
 mod encoder;
 mod imaging;
@@ -11,6 +12,7 @@ use libtest_mimic::Arguments;
 fn main() {
     let arguments = Arguments::from_args();
     let trials = [
+        cases::trials(),
         datasets::trials(),
         encoder::trials(),
         imaging::trials(),
