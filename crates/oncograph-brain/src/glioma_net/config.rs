@@ -97,6 +97,12 @@ pub struct GliomaNetConfig {
     /// The weight of the cross entropy of the classifier beside the contrastive loss; 0 is the literal reading
     /// (G-23).
     pub classification: f64,
+    /// The weight, within `classification`, of the cross entropies of linear classifiers on each embedding alone beside that
+    /// of the classifier on all; 0, as published. Without them, the encoder that fits the training patients soonest leaves
+    /// the others nothing to learn from (Wang et al., *What makes training multi-modal classification networks hard?*,
+    /// CVPR 2020).
+    #[serde(default)]
+    pub unimodal: f64,
 }
 
 impl Default for GliomaNetConfig {
@@ -120,6 +126,7 @@ impl Default for GliomaNetConfig {
             classifier: vec![32],
             contrastive: Some(BiLevelConfig::default()),
             classification: 1.0,
+            unimodal: 0.0,
         }
     }
 }
@@ -133,6 +140,7 @@ impl GliomaNetConfig {
         self.node_attention &= (encoders.image || encoders.surface) && encoders.network;
         if encoders.count() < 2 {
             self.contrastive = None;
+            self.unimodal = 0.0;
         }
         self
     }
@@ -188,6 +196,15 @@ impl GliomaNetConfig {
     /// Sets the losses.
     pub fn losses(mut self, contrastive: Option<BiLevelConfig>, classification: f64) -> Self {
         (self.contrastive, self.classification) = (contrastive, classification);
+        if classification == 0.0 {
+            self.unimodal = 0.0;
+        }
+        self
+    }
+
+    /// Sets the weight of the cross entropies of the embeddings alone.
+    pub fn unimodal(mut self, weight: f64) -> Self {
+        self.unimodal = weight;
         self
     }
 
@@ -237,6 +254,13 @@ impl GliomaNetConfig {
         }
         if !(self.classification >= 0.0 && self.classification.is_finite()) {
             return Err(Error::config(NAME, "classification", "at least 0", self.classification));
+        }
+        if !(self.unimodal >= 0.0 && self.unimodal.is_finite()) {
+            return Err(Error::config(NAME, "unimodal", "at least 0", self.unimodal));
+        }
+        if self.unimodal > 0.0 && (e.count() < 2 || self.classification == 0.0) {
+            let expected = "0 with one encoder or without classification";
+            return Err(Error::config(NAME, "unimodal", expected, self.unimodal));
         }
         if self.contrastive.is_none() && self.classification == 0.0 {
             return Err(Error::config(NAME, "classification", "above 0 without a contrastive loss", 0));

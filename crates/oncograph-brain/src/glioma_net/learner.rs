@@ -159,6 +159,10 @@ impl<'a> GliomaNetLearner<'a> {
         let network = next(contrast && e.network, width)?;
         let tumour = next(contrast && e.count() == 3, width)?;
         let logit = next(c.classification > 0.0, 1)?;
+        let unimodal: Vec<Tensor> = [e.image, e.surface, e.network]
+            .into_iter()
+            .filter_map(|on| next(on && c.unimodal > 0.0, 1).transpose())
+            .collect::<Result<_>>()?;
         let mut parts = vec![];
         let mut total: Option<Tensor> = None;
         let mut add = |name, term: Tensor, weight: f64| -> Result<()> {
@@ -179,7 +183,7 @@ impl<'a> GliomaNetLearner<'a> {
             };
             add("contrastive", bi_level(&views, config)?, 1.0)?;
         }
-        if let Some(logit) = logit {
+        let cross_entropy = |logit: &Tensor| -> Result<Tensor> {
             let labels: Vec<f32> = patients.iter().map(|i| self.labels[*i as usize]).collect();
             let labels =
                 Tensor::from_vec(labels, (patients.len(), 1), rows.device())?.to_dtype(rows.dtype())?;
@@ -187,7 +191,13 @@ impl<'a> GliomaNetLearner<'a> {
             if let Some(weight) = self.pos_weight {
                 options = options.pos_weight(Tensor::new(&[weight], rows.device())?.to_dtype(rows.dtype())?);
             }
-            add("classification", binary_cross_entropy(&logit, &labels, &options)?, c.classification)?;
+            Ok(binary_cross_entropy(logit, &labels, &options)?)
+        };
+        if let Some(logit) = logit {
+            add("classification", cross_entropy(&logit)?, c.classification)?;
+        }
+        for logit in unimodal {
+            add("unimodal", cross_entropy(&logit)?, c.classification * c.unimodal)?;
         }
         let nothing =
             || Error::config("GliomaNet", "classification", "above 0 without a contrastive loss", 0);
@@ -207,10 +217,11 @@ impl<'a> GliomaNetLearner<'a> {
     }
 }
 
-/// What the losses need of each patient, side by side: projections and logit.
+/// What the losses need of each patient, side by side: projections and logits.
 fn loss_rows(output: &GliomaNetOutput) -> Result<Tensor> {
-    let logit = output.logit.as_ref().map(|l| l.unsqueeze(1)).transpose()?;
-    let parts: Vec<&Tensor> = output.projections.iter().flatten().chain(&logit).collect();
+    let logits = output.logit.iter().chain(output.unimodal.iter().flatten());
+    let logits: Vec<Tensor> = logits.map(|l| l.unsqueeze(1)).collect::<candle_core::Result<_>>()?;
+    let parts: Vec<&Tensor> = output.projections.iter().flatten().chain(&logits).collect();
     Ok(Tensor::cat(&parts, 1)?)
 }
 

@@ -47,6 +47,10 @@ impl GliomaNetConfig {
             }
             false => None,
         };
+        let alone = |on: bool, input: usize, name: &str| -> Result<Option<Sequential>> {
+            let on = on && self.unimodal > 0.0;
+            Ok(on.then(|| SequentialConfig::new([input, 1]).build(vb.pp(name))).transpose()?)
+        };
         Ok(GliomaNet {
             image: e.image.then(|| self.image.build(vb.pp("image"))).transpose()?,
             geometry: e.surface.then(|| self.geometry.build(vb.pp("geometry"))).transpose()?,
@@ -62,6 +66,11 @@ impl GliomaNetConfig {
             tumour_of_nodes: projection(own, tumour, "g_t_node")?,
             node_projection,
             classifier,
+            unimodal: [
+                alone(e.image, width(&self.image.dense), "classifier_i")?,
+                alone(e.surface, width(&self.geometry.dense), "classifier_p")?,
+                alone(e.network, width(&self.network.dense), "classifier_b")?,
+            ],
             config: self.clone(),
         })
     }
@@ -86,6 +95,8 @@ pub struct GliomaNetOutput {
     pub projections: [Option<Tensor>; 4],
     /// The logit of a mutation \[patients\].
     pub logit: Option<Tensor>,
+    /// The logits from u^I, u^P and u^B alone \[patients\], where they are in the loss.
+    pub unimodal: [Option<Tensor>; 3],
 }
 
 impl GliomaNetOutput {
@@ -115,7 +126,7 @@ fn join(parts: &[&Option<Tensor>]) -> Result<Option<Tensor>> {
 /// weigh the tracts that they cross, and the tumour weighs the regions of the network.
 ///
 /// Parameters: `image`, `geometry` and `network` as in the encoders; projections `g_i`, `g_p`, `g_b`, `g_t`, `g_n`;
-/// `classifier`.
+/// `classifier`; `classifier_i`, `classifier_p` and `classifier_b` on one embedding each.
 ///
 /// # Reference
 /// Wei et al., *Multi-modal learning for predicting the genotype of glioma*, IEEE Transactions on Medical Imaging
@@ -161,6 +172,7 @@ pub struct GliomaNet {
     tumour_of_nodes: Option<Sequential>,
     node_projection: Option<Sequential>,
     classifier: Option<Sequential>,
+    unimodal: [Option<Sequential>; 3],
 }
 
 /// The attention that a network is embedded with.
@@ -262,6 +274,11 @@ impl GliomaNet {
             project(&self.network_projection, &network)?,
             projected_tumour.filter(|_| in_loss),
         ];
+        let alone = |g: &Option<Sequential>, u: &Option<Tensor>| -> Result<Option<Tensor>> {
+            project(g, u)?.map(|logit| Ok(logit.squeeze(1)?)).transpose()
+        };
+        let [of_image, of_surface, of_network] = &self.unimodal;
+        let unimodal = [alone(of_image, &image)?, alone(of_surface, &surface)?, alone(of_network, &network)?];
         let logit = match (&self.classifier, join(&[&image, &surface, &network])?) {
             (Some(g), Some(u)) => Some(g.forward(&u)?.squeeze(1)?),
             _ => None,
@@ -275,6 +292,7 @@ impl GliomaNet {
             region_attention,
             projections,
             logit,
+            unimodal,
         })
     }
 

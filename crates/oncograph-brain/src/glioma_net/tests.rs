@@ -69,6 +69,7 @@ fn every_parameter_receives_a_gradient_whatever_is_switched() {
     let configs = [
         small(),
         pooling(),
+        small().unimodal(0.5),
         small().attention(false, false),
         small().edge_gate(EdgeGate::Messages).points_attention(false, NoCross::Epsilon(0.1)),
         weights(NodeAttention::Shifted),
@@ -82,7 +83,7 @@ fn every_parameter_receives_a_gradient_whatever_is_switched() {
         let (store, model) = model(&config);
         let said = model.forward(&batch, true).unwrap();
         let mut loss = said.logit.as_ref().unwrap().sqr().unwrap().sum_all().unwrap();
-        for z in said.projections.iter().flatten() {
+        for z in said.projections.iter().chain(&said.unimodal).flatten() {
             loss = (loss + z.sqr().unwrap().sum_all().unwrap()).unwrap();
         }
         if let Err(error) = testing::assert_gradient_coverage(&store, &loss) {
@@ -92,6 +93,41 @@ fn every_parameter_receives_a_gradient_whatever_is_switched() {
             assert!(error.ends_with(shift), "{config:?}: {error}");
         }
     }
+}
+
+/// What every encoder gets from the cross entropy of its own embedding does not depend on the others.
+#[test]
+fn embeddings_alone_have_their_part_in_the_loss() {
+    let all = patients(4);
+    let data = GliomaNetData { tumours: &all, mutants: &[true, false, false, true] };
+    let split = Split { train: vec![0, 1, 2, 3], ..Split::default() };
+    let of = |config: &GliomaNetConfig| {
+        let (_, model) = model(config);
+        let training = GliomaNetTraining::default().batch(4, None).rotation(0.0);
+        let mut learner =
+            GliomaNetLearner::new(&model, data, &split, training, Seed::new(3), &device()).unwrap();
+        let step = learner.train_step(0, 0).unwrap();
+        let value = |t: &Tensor| t.to_scalar::<f32>().unwrap();
+        let parts: Vec<(&str, f32)> = step.parts.iter().map(|(name, t)| (*name, value(t))).collect();
+        (value(&step.loss), parts)
+    };
+    let config = small().losses(None, 2.0);
+    let (joint, parts) = of(&config);
+    assert_eq!(parts.len(), 1);
+    let (loss, parts) = of(&config.unimodal(0.5));
+    let alone: f32 = parts[1..].iter().map(|(_, v)| v).sum();
+    assert_eq!(
+        parts.iter().map(|p| p.0).collect::<Vec<_>>(),
+        ["classification", "unimodal", "unimodal", "unimodal"]
+    );
+    approx::assert_relative_eq!(loss, joint + 2.0 * 0.5 * alone, epsilon = 1e-5);
+    assert!(
+        small()
+            .encoders(Encoders { image: true, surface: false, network: false })
+            .unimodal(1.0)
+            .validate()
+            .is_err()
+    );
 }
 
 #[test]

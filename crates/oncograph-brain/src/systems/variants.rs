@@ -39,6 +39,7 @@ pub fn switched_variants(base: &GliomaNetConfig) -> Vec<(String, GliomaNetConfig
         ("G-14: linear".into(), base.clone().node_weight(NodeHead::Linear, true, base.node_weight)),
         ("G-16: raw cosine".into(), base.clone().node_weight(NodeHead::Mlp, true, NodeAttention::Raw)),
         ("G-18: positive in the denominator".into(), base.clone().losses(Some(include), base.classification)),
+        ("G-23: embeddings alone learn, too".into(), base.clone().unimodal(1.0)),
         ("G-23: contrastive loss alone".into(), base.clone().losses(Some(BiLevelConfig::default()), 0.0)),
     ]
 }
