@@ -293,34 +293,53 @@ fn verdict(scores: &Scores) -> Vec<String> {
         let Some(constant) = scores.row("constant", task) else { continue };
         for model in [STG, WITHOUT_IMAGES] {
             let Some(row) = scores.row(model, task) else { continue };
-            let own = |metric| row.metric(metric).map(|m| m.value);
             let Some(c) = row.first() else { continue };
-            let better = scores.of_task(task).filter(|r| r.model != model && r.model != PERMUTED);
-            let better = better.filter(|r| r.first().is_some_and(|other| other.value > c.value));
-            let better: Vec<&str> = better.map(|r| names::model(&r.model)).collect();
             let mut sentence = format!(
-                "{}, {}: {} chance in ranking; {}",
+                "{}, {}: {} chance in ranking{}",
                 endpoint(task),
                 names::model(model),
                 if c.low > 0.5 { "better than" } else { "not shown to be better than" },
-                match better.as_slice() {
-                    [] => "no other row ranks better".to_string(),
-                    names => format!("ranked better by {}", names.join("; ")),
-                }
+                compared(scores, row, task),
             );
-            if let (Some(error), Some(best)) =
-                (own(Metric::AbsoluteError), constant.metric(Metric::AbsoluteError))
-            {
-                let below = if error < best.value { "below" } else { "not below" };
+            let error = |row: &ScoreRow| row.metric(Metric::AbsoluteError);
+            if let (Some(own), Some(best)) = (error(row), error(constant)) {
                 sentence += &format!(
-                    "; its absolute error is {below} the constant's ({error:.2} against {:.2} years)",
-                    best.value
+                    "; its absolute error is {:.2} ({:.2} to {:.2}) years, that of the constant {:.2} ({:.2} to {:.2})",
+                    own.value, own.low, own.high, best.value, best.low, best.high
                 );
             }
             sentences.push(sentence + ".");
         }
     }
     sentences
+}
+
+/// How a model ranks beside others, by the paired intervals of the table: the main one beside every other row, any other beside
+/// the main one. A difference whose interval holds 0 is called none.
+fn compared(scores: &Scores, row: &ScoreRow, task: &str) -> String {
+    let reference = scores.reference.as_str();
+    let others = || scores.of_task(task).filter(|r| r.model != PERMUTED && r.model != reference);
+    let named =
+        |rows: Vec<&ScoreRow>| rows.iter().map(|r| names::model(&r.model)).collect::<Vec<_>>().join("; ");
+    if row.model != reference {
+        let name = names::model(reference);
+        return match row.behind {
+            Some(d) if d.low > 0.0 => format!("; ranked better by {name}"),
+            Some(d) if d.high < 0.0 => format!("; ranks better than {name}"),
+            _ => format!("; not told apart from {name}"),
+        };
+    }
+    let better = others().filter(|r| r.behind.is_some_and(|d| d.high < 0.0)).collect::<Vec<_>>();
+    let level =
+        others().filter(|r| r.behind.is_some_and(|d| d.value < 0.0 && d.high >= 0.0)).collect::<Vec<_>>();
+    let better = match better.is_empty() {
+        true => "; no other row is shown to rank better".to_owned(),
+        false => format!("; ranked better by {}", named(better)),
+    };
+    match level.is_empty() {
+        true => better,
+        false => format!("{better}; ahead of it by less than chance may give: {}", named(level)),
+    }
 }
 
 /// The predicted times of the first repetition against those observed.

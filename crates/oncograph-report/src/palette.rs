@@ -20,6 +20,9 @@ pub const OKABE_ITO: [Rgb; 8] = [
     [240, 228, 66],
 ];
 
+/// The places in [`OKABE_ITO`] of low, middle and high risk: blue, orange and vermilion, in every figure.
+pub const RISK: [usize; 3] = [0, 5, 1];
+
 /// Text and axes.
 pub(crate) const INK: Rgb = [34, 34, 34];
 /// Secondary lines, such as the identity.

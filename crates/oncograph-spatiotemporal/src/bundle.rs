@@ -48,10 +48,11 @@ pub(crate) struct Settings {
     pub system: StgSystemConfig,
 }
 
-/// How the run's own patients were ranked while they were held out: the risks per task, ascending.
+/// What each network gave the patients who were held out from it: the risks per task and network, ascending. Risks of two
+/// networks have no common zero.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Reference {
-    pub risks: [Vec<f64>; 2],
+    pub risks: [Vec<Vec<f64>>; 2],
 }
 
 /// Writes the bundle of a finished study into its run as the folder `bundle`, or opens the one that is there: everything
@@ -89,22 +90,23 @@ pub fn write_stg_bundle(run: &RunDir, parts: StgBundleParts<'_>) -> Result<Bundl
     Ok(writer.finish()?)
 }
 
-/// The mean held-out risk of each patient over the repetitions.
+/// The held-out risks of every network that [`write_stg_bundle`] stores, in the same order.
 fn reference(parts: &StgBundleParts<'_>) -> Reference {
-    let mut risks: [Vec<f64>; 2] = Default::default();
-    for (task, into) in parts.cohort.tasks().iter().zip(&mut risks) {
-        let mut sums = vec![(0.0, 0usize); parts.cohort.len()];
-        for repeat in parts.results.held(parts.model, task) {
-            for (sum, held) in sums.iter_mut().zip(repeat) {
-                if let Some(Answer::Survival { risk, .. }) = held.map(|h| h.answer) {
-                    *sum = (sum.0 + risk, sum.1 + 1);
-                }
-            }
-        }
-        into.extend(sums.iter().filter(|s| s.1 > 0).map(|s| s.0 / s.1 as f64));
-        into.sort_by(f64::total_cmp);
-    }
-    Reference { risks }
+    let of_task = |task: &oncograph_study::Task| {
+        let of_job = |job: &oncograph_study::JobResult| {
+            let answers = job.answers.get(&task.name).into_iter().flatten();
+            let risk = |answer: &Answer| match answer {
+                Answer::Survival { risk, .. } => Some(*risk),
+                _ => None,
+            };
+            let mut risks: Vec<f64> = answers.filter_map(risk).collect();
+            risks.sort_by(f64::total_cmp);
+            risks
+        };
+        parts.results.of_model(parts.model).map(of_job).collect::<Vec<_>>()
+    };
+    let tasks = parts.cohort.tasks();
+    Reference { risks: std::array::from_fn(|at| tasks.get(at).map(of_task).unwrap_or_default()) }
 }
 
 /// What was read from a bundle.
@@ -128,8 +130,13 @@ pub(crate) fn open(bundle: &Bundle, device: &Device) -> Result<Opened> {
     if models.is_empty() {
         return Err(AtFile::new(bundle.path().join(CONFIG), "it lists no model").into());
     }
+    let reference: Reference = bundle.json(REFERENCE)?;
+    if reference.risks.iter().any(|of_task| of_task.len() != models.len()) {
+        let detail = format!("it has not one list of risks for each of the {} models", models.len());
+        return Err(AtFile::new(bundle.path().join(REFERENCE), detail).into());
+    }
     let encoder = if settings.images { Some(encoder(&bundle, &settings, device)?) } else { None };
-    Ok(Opened { reference: bundle.json(REFERENCE)?, card: bundle.json(CARD)?, settings, models, encoder })
+    Ok(Opened { reference, card: bundle.json(CARD)?, settings, models, encoder })
 }
 
 fn encoder(bundle: &Bundle, settings: &Settings, device: &Device) -> Result<CtEncoder> {

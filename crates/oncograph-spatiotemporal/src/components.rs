@@ -77,6 +77,10 @@ impl NodeComponents {
 /// With far fewer rows than columns the eigenvectors of the rows' products give those of the columns'.
 fn principal_axes(rows: &[Vec<f64>], count: usize) -> Vec<f32> {
     let (n, d) = (rows.len(), rows.first().map_or(0, Vec::len));
+    if rows.is_empty() {
+        // Nobody has the node.
+        return vec![];
+    }
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
     let mut products = DMatrix::zeros(n, n);
     for i in 0..n {
@@ -124,6 +128,18 @@ mod tests {
         for (got, expected) in axes.iter().zip([one, two, 0.0, 0.0, 0.0, 0.2, 0.0, 0.0, 0.0]) {
             assert!((got - expected).abs() < 1e-6, "{axes:?}");
         }
+    }
+
+    /// Where no training patient has a structure, whoever has it later has zeros.
+    #[test]
+    fn a_node_that_nobody_has_has_no_components() {
+        let (d, values) = (3, vec![1.5; 4 * NODES * 3]);
+        let mut there = [[true; NODES]; 4];
+        there.iter_mut().take(3).for_each(|t| t[2] = false);
+        let fitted = NodeComponents::fit(&values, (1, d), (&there, &[0, 1, 2]), 2).unwrap();
+        assert_eq!(fitted.count(), 2);
+        assert!(fitted.axes[2 * 2 * d..][..2 * d].iter().all(|a| *a == 0.0));
+        assert!(fitted.transform(&values).iter().all(|v| v.is_finite()));
     }
 
     /// Mixing levels and projecting commute, held-out patients do not matter, and nodes do not see each other.

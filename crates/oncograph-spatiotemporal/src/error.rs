@@ -30,7 +30,7 @@ pub enum Error {
         source: Box<Error>,
     },
     /// The images of some patients of a cohort cannot be used.
-    #[error("{} of {of} patients cannot be used, `leave_out_faulty` leaves them out: {}", faults.len(), faults.join("; "))]
+    #[error("{} of {of} patients cannot be used; --leave-out-faulty (`leave_out_faulty`) leaves them out: {}", faults.len(), faults.join("; "))]
     Patients {
         /// Patients in all.
         of: usize,

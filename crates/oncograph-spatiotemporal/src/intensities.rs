@@ -24,6 +24,15 @@ pub(crate) fn intensities(ct: &Volume<f32>, mask: &Mask) -> Option<[f32; INTENSI
     Some([mean as f32, variance.sqrt() as f32])
 }
 
+/// What there is to say of the intensities of a liver that are not those of a liver's parenchyma in HU, with contrast, fat or
+/// iron: the CT may be stored with another offset, or the mask show something else.
+pub(crate) fn implausible_liver(intensities: Option<[f32; INTENSITIES]>) -> Option<String> {
+    let [mean, _] = intensities?;
+    (!(-60.0..=300.0).contains(&mean)).then(|| {
+        format!("the liver has a mean of {mean:.0} HU: are these Hounsfield units, and is this the liver?")
+    })
+}
+
 /// The names of a structure's two numbers as columns of a table.
 pub(crate) fn intensity_columns() -> Vec<String> {
     let names = |structure: &str| {
@@ -46,5 +55,13 @@ mod tests {
         let [mean, deviation] = intensities(&ct, &mask([1, 1, 1, 0])).unwrap();
         assert!((mean - 30.0).abs() < 1e-5 && (deviation - (1400f32 / 3.0).sqrt()).abs() < 1e-4);
         assert_eq!(intensities(&ct, &mask([0; 4])), None);
+    }
+
+    #[test]
+    fn no_liver_is_as_dark_as_air() {
+        assert_eq!(implausible_liver(None), None);
+        assert_eq!(implausible_liver(Some([95.0, 20.0])), None);
+        let said = implausible_liver(Some([-930.4, 20.0])).unwrap();
+        assert!(said.contains("-930 HU"), "{said}");
     }
 }

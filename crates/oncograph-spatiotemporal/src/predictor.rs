@@ -1,4 +1,5 @@
 use crate::bundle::{self, Reference};
+use crate::intensities::implausible_liver;
 use crate::{
     ANATOMY, CtEncoder, CtFeatures, PreparedImages, Result, STG_TASKS, StgSystemConfig, TimePrediction,
     TrainedStg,
@@ -59,11 +60,12 @@ pub struct StgTaskPrediction {
     pub years: f64,
     /// The smallest and largest of the models, in years: their disagreement, not a confidence interval.
     pub models_years: [f64; 2],
-    /// The third of the run's own patients that the mean risk falls into.
+    /// The third of the run's own patients that `percentile` falls into.
     pub risk_group: &'static str,
     /// The mean risk.
     pub risk: f64,
-    /// The share of the run's own patients with a smaller risk.
+    /// The share of the run's own patients with a smaller risk: of each model those who were held out from it, since risks
+    /// of two models have no common zero, and the mean over the models.
     pub percentile: f64,
     /// The mean probability to be free of the event at the end of each year; empty where the models give none.
     pub survival: Vec<f64>,
@@ -248,6 +250,8 @@ impl StgPrediction {
             ));
         }
         lines.extend(self.prepared.iter().flat_map(|p| &p.notes).map(|note| format!("{note}.")));
+        let of_liver = self.prepared.as_ref().and_then(|p| implausible_liver(p.intensities[0]));
+        lines.extend(of_liver);
         if !self.missing_covariates.is_empty() {
             let names = self.missing_covariates.join(", ");
             lines.push(format!("Covariates taken from the training median: {names}."));
@@ -256,13 +260,19 @@ impl StgPrediction {
     }
 }
 
-/// The answers of all models as one.
-fn combined(task: &'static str, answers: &[TimePrediction], reference: &[f64]) -> StgTaskPrediction {
+/// The answers of all models as one; `reference` are the held-out risks of each model, ascending.
+fn combined(task: &'static str, answers: &[TimePrediction], reference: &[Vec<f64>]) -> StgTaskPrediction {
     let n = answers.len() as f64;
     let years = || answers.iter().map(|a| a.years);
     let risk = answers.iter().map(|a| a.risk).sum::<f64>() / n;
-    let below = reference.partition_point(|&r| r < risk) as f64;
-    let percentile = below / reference.len().max(1) as f64;
+    let place = |(answer, held): (&TimePrediction, &Vec<f64>)| {
+        // Between those below and those not above: who ties with all is in the middle.
+        let below = held.partition_point(|&r| r < answer.risk);
+        let tied = held.partition_point(|&r| r <= answer.risk) - below;
+        (!held.is_empty()).then(|| (below as f64 + 0.5 * tied as f64) / held.len() as f64)
+    };
+    let places: Vec<f64> = answers.iter().zip(reference).filter_map(place).collect();
+    let percentile = places.iter().sum::<f64>() / places.len().max(1) as f64;
     let curves: Option<Vec<&Vec<f64>>> = answers.iter().map(|a| a.survival.as_ref()).collect();
     let length = curves.iter().flatten().map(|c| c.len()).min().unwrap_or(0);
     let mean = |year: usize| curves.iter().flatten().map(|c| c[year]).sum::<f64>() / n;
@@ -286,9 +296,13 @@ mod tests {
         let answer =
             |years, risk, curve: [f64; 2]| TimePrediction { years, risk, survival: Some(curve.to_vec()) };
         let answers = [answer(2.0, 0.5, [0.9, 0.5]), answer(4.0, 1.5, [0.7, 0.3])];
-        let all = combined("survival", &answers, &[0.0, 0.5, 0.9, 2.0]);
+        // The second model gives everybody more: among its own patients this one is low.
+        let reference = [vec![0.0, 0.4, 0.9, 2.0], vec![1.6, 1.7, 1.8, 1.9]];
+        let all = combined("survival", &answers, &reference);
         assert_eq!((all.years, all.models_years, all.risk), (3.0, [2.0, 4.0], 1.0));
-        assert_eq!((all.percentile, all.risk_group), (0.75, "high"));
+        assert_eq!((all.percentile, all.risk_group), (0.25, "low"));
+        let tied = combined("survival", &answers[..1], &[vec![0.5; 3]]);
+        assert_eq!((tied.percentile, tied.risk_group), (0.5, "middle"));
         assert_eq!(all.survival.len(), 2);
         assert!((all.survival[0] - 0.8).abs() < 1e-12 && (all.survival[1] - 0.4).abs() < 1e-12);
         let without = TimePrediction { survival: None, ..answers[0].clone() };

@@ -212,7 +212,7 @@ pub fn preprocess(
     let turn = |mask: &Option<Mask>| mask.as_ref().map(|m| reorient(m, "LPS")).transpose();
     let ct = reorient(ct, "LPS")?;
     let liver = turn(&masks.liver)?.filter(|m| m.count() > 0);
-    let Some(liver) = liver else { return Err(Error::input("liver mask", "some voxels", "none")) };
+    let Some(liver) = liver else { return Err(Error::input("liver", "a mask with voxels", "none")) };
     let (remnant, tumour) = (turn(&masks.remnant)?, turn(&masks.tumour)?);
     let (hepatic, portal) = (turn(&masks.hepatic)?, turn(&masks.portal)?);
     let centre = centre_slice(&liver, portal.as_ref(), config.crop_centre);
@@ -496,7 +496,7 @@ mod tests {
         let (ct, masks) = patient("RAS");
         let none = PatientMasks { liver: None, ..masks };
         let error = preprocess(&ct, &none, &config()).unwrap_err();
-        assert_eq!(error.to_string(), "liver mask: expected some voxels, got none");
+        assert_eq!(error.to_string(), "liver: expected a mask with voxels, got none");
         assert!(preprocess(&ct, &none, &config().size(0, 32)).is_err());
     }
 }

@@ -3,8 +3,8 @@
 use crate::missing::extras;
 use crate::{Result, STG_TASKS, StgCohort, StgInputs, TrainedStg};
 use candle_core::DType;
-use oncograph_report::Figure;
 use oncograph_report::chart::{LearningCurve, learning_curves};
+use oncograph_report::{Figure, palette};
 use oncograph_study::StudyResults;
 
 /// The risks of a job's held-out patients, by task, patient and step.
@@ -56,11 +56,11 @@ pub fn risk_by_step(
     if sums.iter().any(|(sum, _)| sum.is_empty()) {
         return Ok(None);
     }
-    let curve = |(name, (sum, patients)): (&str, &(Vec<f64>, usize))| {
+    let curve = |((name, colour), (sum, patients)): ((&str, usize), &(Vec<f64>, usize))| {
         let point = |(step, sum): (usize, &f64)| (step as f64 + 1.0, sum / *patients as f64);
-        LearningCurve::new(name, sum.iter().enumerate().map(point).collect())
+        LearningCurve::new(name, sum.iter().enumerate().map(point).collect()).colour(colour)
     };
     let curves: Vec<LearningCurve> =
-        ["low risk", "middle", "high risk"].into_iter().zip(&sums).map(curve).collect();
+        ["low risk", "middle", "high risk"].into_iter().zip(palette::RISK).zip(&sums).map(curve).collect();
     Ok(Some(learning_curves(&curves, "Step", "Risk above the fold's mean")?))
 }

@@ -3,19 +3,21 @@ use crate::wide::tertiles;
 use crate::{Answer, Cohort, Error, Metric, Result, Scores, StudyResults, Target, Task};
 use oncograph_core::{Argument, FollowUp, TimeUnit};
 use oncograph_metrics::{
-    Binning, NetBenefit, RocCurve, Survival, calibration_curve, survival_calibration, survival_decision_curve,
+    Binning, NetBenefit, RocCurve, Survival, calibration_curve, log_rank, survival_calibration,
+    survival_decision_curve,
 };
-use oncograph_report::Figure;
 use oncograph_report::chart::{
     LearningCurve, RocSeries, SurvivalGroup, calibration, calibration_at_horizon, kaplan_meier,
     learning_curves, roc,
 };
+use oncograph_report::{Figure, palette};
 
 /// Groups of a calibration plot of probabilities, and of survival.
 const GROUPS: usize = 10;
 const QUINTILES: usize = 5;
 
-/// Kaplan-Meier curves by thirds of a model's held-out risk in the first repetition, with the log-rank p.
+/// Kaplan-Meier curves by thirds of a model's held-out risk in the first repetition, with the log-rank p, and its range where
+/// there are several repetitions.
 ///
 /// Thirds are made within each fold: risks of two folds' models are not comparable.
 ///
@@ -29,21 +31,56 @@ pub fn risk_tertiles(
 ) -> Result<Figure> {
     let (task, times) = with_times(data, task, "risk_tertiles")?;
     let held = results.held(model, task);
-    let mut groups: [(Vec<f64>, Vec<bool>); 3] = Default::default();
-    if let Some(first) = held.first() {
-        for (group, time) in tertiles(first, times).into_iter().zip(times) {
-            let (Some(group), Some(time)) = (group, time) else { continue };
-            groups[group].0.push(time.in_years());
-            groups[group].1.push(time.event());
-        }
-    }
+    let first = held.first().map(|first| by_third(first, times)).unwrap_or_default();
     let named: Vec<_> = ["low risk", "middle", "high risk"]
         .into_iter()
-        .zip(&groups)
-        .map(|(name, (time, event))| SurvivalGroup::new(name, time, event))
+        .zip(&first)
+        .zip(palette::RISK)
+        .map(|((name, (time, event)), colour)| SurvivalGroup::new(name, time, event).colour(colour))
         .collect();
     let figure = kaplan_meier(&named, "years", 0.95)?;
-    Ok(figure.titled(format!("Kaplan-Meier curves, {}: tertiles of the held-out risk of {model}", task.name)))
+    let figure = figure
+        .titled(format!("Kaplan-Meier curves, {}: tertiles of the held-out risk of {model}", task.name));
+    Ok(match log_rank_of_all(&held, times) {
+        Some(remark) => figure.with_remark(remark),
+        None => figure,
+    })
+}
+
+/// Years and events of the rows in each third of a repetition's held-out risk.
+fn by_third(held: &[Option<crate::Held>], times: &[Option<FollowUp>]) -> [(Vec<f64>, Vec<bool>); 3] {
+    let mut groups: [(Vec<f64>, Vec<bool>); 3] = Default::default();
+    for (group, time) in tertiles(held, times).into_iter().zip(times) {
+        let (Some(group), Some(time)) = (group, time) else { continue };
+        groups[group].0.push(time.in_years());
+        groups[group].1.push(time.event());
+    }
+    groups
+}
+
+/// How far the log-rank p of the thirds depends on how patients were divided: one of several repetitions is not to be quoted
+/// alone.
+fn log_rank_of_all(held: &[Vec<Option<crate::Held>>], times: &[Option<FollowUp>]) -> Option<String> {
+    let p = |held: &Vec<Option<crate::Held>>| {
+        let groups = by_third(held, times);
+        let of = groups.iter().enumerate().flat_map(|(g, (time, _))| std::iter::repeat_n(g, time.len()));
+        let (time, event) = groups.iter().cloned().reduce(|mut all, next| {
+            all.0.extend(next.0);
+            all.1.extend(next.1);
+            all
+        })?;
+        let found = log_rank(&Survival::new(&time, &event).ok()?, &of.collect::<Vec<_>>());
+        found.ok().map(|found| found.p_value)
+    };
+    let mut all: Vec<f64> = held.iter().filter_map(p).collect();
+    all.sort_by(f64::total_cmp);
+    let (low, high, middle) = (all.first()?, all.last()?, all.get((all.len() - 1) / 2)?);
+    (all.len() > 1).then(|| {
+        format!(
+            "Curves and p are those of the first of {} repetitions of the cross-validation; over all of them p is {low:.3} to {high:.3}, median {middle:.3}.",
+            all.len()
+        )
+    })
 }
 
 /// The validation loss of a model by epoch, one curve for each fold of the first repetition, the epoch kept marked.
@@ -135,7 +172,13 @@ pub fn survival_calibration_plot(
     }
     let survival = Survival::of(&known, TimeUnit::Years)?;
     let calibration = survival_calibration(&survival, &predicted, CALIBRATED_AT as f64, QUINTILES)?;
-    Ok(calibration_at_horizon(&calibration, "years")?.titled(format!("Calibration, {}: {model}", task.name)))
+    let figure =
+        calibration_at_horizon(&calibration, "years")?.titled(format!("Calibration, {}: {model}", task.name));
+    let several = format!(
+        "Of the first of {} repetitions; the tables have the mean slope of all repetitions.",
+        held.len()
+    );
+    Ok(if held.len() > 1 { figure.with_remark(several) } else { figure })
 }
 
 /// Net benefit of treating by the predicted probability of the event within `years`, over threshold probabilities, beside

@@ -5,8 +5,8 @@ use crate::wide::tertiles;
 use crate::{Cohort, Result, StudyResults};
 use oncograph_core::{Argument, FollowUp, TimeUnit};
 use oncograph_metrics::{KaplanMeier, Survival};
-use oncograph_report::Figure;
 use oncograph_report::chart::{LearningCurve, learning_curves};
+use oncograph_report::{Figure, palette};
 
 impl StudyResults {
     /// The third of a model's held-out risks that each row is in, 0 for the lowest: within its fold, in the first repetition. `None`
@@ -55,12 +55,19 @@ pub fn predicted_survival(
         let observed =
             years.map_while(|year| Some((year, if year > 0.0 { estimate.at(year)? } else { 1.0 })));
         let predicted = predicted.iter().enumerate().map(|(year, p)| (year as f64, *p));
-        curves.push(LearningCurve::new(format!("{name}, predicted"), predicted.collect()).colour(third));
+        curves.push(
+            LearningCurve::new(format!("{name}, predicted"), predicted.collect())
+                .colour(palette::RISK[third]),
+        );
         let observed = LearningCurve::new(format!("{name}, Kaplan-Meier"), observed.collect());
-        curves.push(observed.colour(third).dashed());
+        curves.push(observed.colour(palette::RISK[third]).dashed());
     }
     let figure = learning_curves(&curves, "Years", "Event-free probability")?;
     let figure = figure.with_remark("Dashed: the Kaplan-Meier estimate of the same rows.");
+    let figure = match held.len() {
+        0 | 1 => figure,
+        n => figure.with_remark(format!("Of the first of {n} repetitions of the cross-validation.")),
+    };
     Ok(figure
         .titled(format!("Predicted and observed curves, {task}: tertiles of the held-out risk of {model}")))
 }

@@ -1,11 +1,11 @@
 //! Reading the clinical table: covariates and outcomes out of a workbook or a text file.
 
 use super::clinical::{ClinicalRecord, ClinicalTable, Outcomes};
-use super::columns::{Content, ID, MISSING, NOTES, OUTCOMES, POSTOPERATIVE, PREOPERATIVE};
+use super::columns::{Content, ID, LONGEST, MISSING, NOTES, OUTCOMES, POSTOPERATIVE, PREOPERATIVE, SCOUT};
 use super::covariates::CovariateTable;
 use crate::error::{Error, Result};
 use crate::tables::{self, Sheet, TableFile, Wanted};
-use oncograph_core::{FollowUp, Table};
+use oncograph_core::{FollowUp, Table, TimeUnit};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -32,8 +32,18 @@ impl ClinicalTable {
         let (covariates, rest) = rows(&sheet, required, |row| Ok((row.outcomes()?, text(row)?)))?;
         let record =
             |(id, (outcomes, notes)): (&String, _)| ClinicalRecord { id: id.clone(), outcomes, notes };
-        let patients = covariates.ids().iter().zip(rest).map(record).collect();
-        Ok(ClinicalTable { path: sheet.path, patients, covariates, notes: sheet.notes })
+        let patients: Vec<ClinicalRecord> = covariates.ids().iter().zip(rest).map(record).collect();
+        let mut remarks = remarks(&sheet, covariates.ids());
+        let months = |p: &ClinicalRecord| p.outcomes.overall_survival.time_in(TimeUnit::Months);
+        let longest = patients.iter().map(months).fold(0.0, f64::max);
+        if longest < SHORT && patients.len() >= 10 {
+            remarks.push(format!(
+                "{}: nobody is followed for longer than {longest} months: are the times years?",
+                sheet.path.display()
+            ));
+        }
+        let notes = sheet.notes.into_iter().chain(remarks).collect();
+        Ok(ClinicalTable { path: sheet.path, patients, covariates, notes })
     }
 }
 
@@ -50,8 +60,37 @@ impl CovariateTable {
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let sheet = read_sheet(path.as_ref())?;
         let (covariates, _) = rows(&sheet, [], |_| Ok(()))?;
-        Ok(CovariateTable { path: sheet.path, covariates, notes: sheet.notes })
+        let remarks = remarks(&sheet, covariates.ids());
+        let notes = sheet.notes.into_iter().chain(remarks).collect();
+        Ok(CovariateTable { path: sheet.path, covariates, notes })
     }
+}
+
+/// Months of follow-up of the patient who is followed longest, below which they may be years.
+const SHORT: f64 = 18.0;
+
+/// What a user has to know of a table that was read: columns that are not, and identifiers that look like one.
+fn remarks(sheet: &Sheet, ids: &[String]) -> Vec<String> {
+    let known = [ID, SCOUT, NOTES].into_iter().chain(PREOPERATIVE).chain(POSTOPERATIVE).chain(OUTCOMES);
+    let known: Vec<String> = known.map(canonical).collect();
+    let other = sheet.header.iter().filter(|name| {
+        let name = canonical(name);
+        !name.is_empty() && !known.contains(&name)
+    });
+    let other: Vec<&str> = other.map(String::as_str).collect();
+    let mut remarks = vec![];
+    if !other.is_empty() {
+        remarks.push(format!("{}: columns that are not read: {}", sheet.path.display(), other.join(", ")));
+    }
+    let mut spellings: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    ids.iter().for_each(|id| spellings.entry(id.to_lowercase()).or_default().push(id));
+    for alike in spellings.into_values().filter(|ids| ids.len() > 1) {
+        let (path, alike) = (sheet.path.display(), alike.join(", "));
+        remarks.push(format!(
+            "{path}: identifiers of different patients that differ in letter case only: {alike}"
+        ));
+    }
+    remarks
 }
 
 /// The sheet that is wanted: one with the identifiers of patients.
@@ -162,8 +201,11 @@ impl Row<'_> {
 
     fn outcome(&self, time: &str, event: &str) -> Result<FollowUp> {
         let months = match self.number(time)? {
-            Some(months) if months.is_finite() && months > 0.0 => months,
-            _ => return self.refuse(time, "a number of months greater than 0"),
+            Some(months) if months > 0.0 && months <= LONGEST => months,
+            _ => {
+                return self
+                    .refuse(time, "a number of months greater than 0, at most 600 (days are not months)");
+            }
         };
         let event = match self.number(event)? {
             Some(1.0) => true,

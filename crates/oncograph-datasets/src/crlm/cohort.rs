@@ -3,7 +3,7 @@
 use super::clinical::ClinicalTable;
 use super::clinical_reader::looks_clinical;
 use super::load::{ImageFiles, SubjectFiles, name_of};
-use super::phantom::MARKER;
+use super::phantom::{GENERATED, MARKER};
 use super::structure::Structure;
 use super::tcia::{self, entries, subfolders};
 use crate::error::{Error, Result};
@@ -84,7 +84,8 @@ impl CrlmCohort {
             let subjects = without_clinical.join(", ");
             tracing::warn!(root = %root.display(), subjects, "images without a row in the clinical table");
         }
-        let phantom = root.join(MARKER).is_file();
+        // A copy without the marker has the generated table still.
+        let phantom = root.join(MARKER).is_file() || clinical.patients.iter().any(|p| p.notes == GENERATED);
         Ok(Self { root: root.to_owned(), layout, clinical, subjects, without_clinical, phantom })
     }
 }

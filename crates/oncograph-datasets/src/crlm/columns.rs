@@ -60,8 +60,14 @@ pub const OUTCOMES: [&str; 8] = [
     "vital_status_liver_DFS",
 ];
 
+/// Column with the name of the scan, which is not read.
+pub(super) const SCOUT: &str = "De-identify Scout Name";
+
 /// Column with free text about the scan.
 pub const NOTES: &str = "relevant_notes";
+
+/// Months that nobody is followed: longer times are days.
+pub(super) const LONGEST: f64 = 600.0;
 
 /// The number that stands for "not available".
 pub const MISSING: f64 = -999.0;
@@ -103,8 +109,8 @@ impl FeatureSet {
 /// What a covariate's cells hold.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Content {
-    /// Any finite number.
-    Number,
+    /// A number from 0 to that which nobody can exceed, and its unit: more is another unit or a slip.
+    UpTo(f64, &'static str),
     /// One of these codes.
     Codes(&'static [f64]),
 }
@@ -112,15 +118,14 @@ pub(super) enum Content {
 impl Content {
     pub(super) fn of(column: &str) -> Self {
         match column {
-            "age"
-            | "body_mass_index"
-            | "carcinoembryonic_antigen"
-            | "max_tumor_size"
-            | "NASH_score"
-            | "total_response_percent"
-            | "necrosis_percent"
-            | "fibrosis_percent"
-            | "mucin_percent" => Self::Number,
+            "age" => Self::UpTo(120.0, "years"),
+            "body_mass_index" => Self::UpTo(150.0, "kg/m²"),
+            "carcinoembryonic_antigen" => Self::UpTo(1e6, "ng/ml"),
+            "max_tumor_size" => Self::UpTo(50.0, "cm"),
+            "NASH_score" => Self::UpTo(8.0, "points"),
+            "total_response_percent" | "necrosis_percent" | "fibrosis_percent" | "mucin_percent" => {
+                Self::UpTo(100.0, "percent")
+            }
             "sex" => Self::Codes(&[1.0, 2.0]),
             "clinrisk_score" => Self::Codes(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]),
             _ => Self::Codes(&[0.0, 1.0]),
@@ -130,8 +135,10 @@ impl Content {
     /// Why a number does not belong into the column, if so.
     pub(super) fn refuse(self, value: f64) -> Option<String> {
         match self {
-            Self::Number if value.is_finite() && value >= 0.0 => None,
-            Self::Number => Some("a number that is not negative, or -999 for missing".to_owned()),
+            Self::UpTo(most, _) if (0.0..=most).contains(&value) => None,
+            Self::UpTo(most, unit) => {
+                Some(format!("a number from 0 to {most} ({unit}), or -999 for missing"))
+            }
             Self::Codes(codes) if codes.contains(&value) => None,
             Self::Codes(codes) => {
                 let list: Vec<String> = codes.iter().map(f64::to_string).collect();

@@ -1,4 +1,4 @@
-use super::{Matrix, MedianImputer, MinMax, ZScore, check_width};
+use super::{Matrix, MedianImputer, MinMax, ZScore};
 use crate::error::{Error, Result};
 use oncograph_core::Table;
 use serde::{Deserialize, Serialize};
@@ -87,7 +87,8 @@ enum Fitted {
 /// `ln(1 + x)` of chosen columns, median imputation, scaling, missing-value flags: fitted on the training rows,
 /// then applied to any.
 ///
-/// Output columns are the input columns in order, then a column `NAME_missing` for each flag (0 or 1, not scaled).
+/// Output columns are the input columns in order, without those of which no training row has a value (of what nobody has there
+/// is nothing to learn), then a column `NAME_missing` for each flag (0 or 1, not scaled).
 ///
 /// # Example
 /// ```
@@ -105,6 +106,8 @@ enum Fitted {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TabularPipeline {
     names: Vec<String>,
+    /// Which of `names` are output; all that follows is about these.
+    kept: Vec<usize>,
     log1p: Vec<bool>,
     flagged: Vec<usize>,
     imputer: MedianImputer,
@@ -115,7 +118,7 @@ impl TabularPipeline {
     /// Fits on the given rows; no other row has any influence.
     ///
     /// # Errors
-    /// As [`MedianImputer::fit`] and [`MinMax::fit`], a `log1p` column that is not in the table, or a value of -1
+    /// As [`MinMax::fit`]; no column with a value in these rows, a `log1p` column that is not in the table, or a value of -1
     /// or less in one.
     pub fn fit(table: &Table, rows: &[usize], config: &PipelineConfig) -> Result<Self> {
         const OP: &str = "TabularPipeline::fit";
@@ -124,31 +127,39 @@ impl TabularPipeline {
             let expected = format!("among {}", names.join(", "));
             return Err(Error::argument(OP, "log1p", expected, absent));
         }
-        let log1p: Vec<bool> = names.iter().map(|n| config.log1p.contains(n)).collect();
         super::check_rows(OP, table.len(), rows)?;
+        let known = |column: &usize| rows.iter().any(|&row| table.row(row)[*column].is_some());
+        let kept: Vec<usize> = (0..names.len()).filter(known).collect();
+        if kept.is_empty() && !names.is_empty() {
+            return Err(Error::argument(OP, "rows", "some value", format!("none in {}", names.join(", "))));
+        }
+        let log1p: Vec<bool> = kept.iter().map(|&c| config.log1p.contains(&names[c])).collect();
         // Only the training rows are ever handed on.
-        let train = rows.iter().map(|&r| logged(OP, table.row(r), &log1p)).collect::<Result<Vec<_>>>()?;
+        let train = rows.iter().map(|&r| logged(OP, table.row(r), (&kept, &log1p)));
+        let train = train.collect::<Result<Vec<_>>>()?;
         let all: Vec<usize> = (0..rows.len()).collect();
-        let imputer = MedianImputer::fit_rows(names, &train)?;
+        let kept_names: Vec<String> = kept.iter().map(|&c| names[c].clone()).collect();
+        let imputer = MedianImputer::fit_rows(&kept_names, &train)?;
         let filled = train.iter().map(|row| imputer.fill(row)).collect::<Result<Vec<_>>>()?;
         let scaler = match config.scaler {
             ScalerKind::MinMax => Fitted::MinMax(MinMax::fit(&filled, &all)?),
             ScalerKind::ZScore => Fitted::ZScore(ZScore::fit(&filled, &all)?),
             ScalerKind::None => Fitted::None,
         };
-        let flagged = (0..names.len()).filter(|&c| match config.flags {
+        let flagged = (0..kept.len()).filter(|&c| match config.flags {
             MissingFlags::SeenInTraining => imputer.had_missing[c],
             MissingFlags::All => true,
             MissingFlags::None => false,
         });
         let flagged = flagged.collect();
-        Ok(Self { names: names.to_vec(), log1p, flagged, imputer, scaler })
+        Ok(Self { names: names.to_vec(), kept, log1p, flagged, imputer, scaler })
     }
 
     /// Names of the output columns.
     pub fn output_names(&self) -> Vec<String> {
-        let flags = self.flagged.iter().map(|&c| MissingFlags::column(&self.names[c]));
-        self.names.iter().cloned().chain(flags).collect()
+        let kept: Vec<&String> = self.kept.iter().map(|&c| &self.names[c]).collect();
+        let flags = self.flagged.iter().map(|&c| MissingFlags::column(kept[c]));
+        kept.iter().map(|name| (*name).clone()).chain(flags).collect()
     }
 
     /// All rows of a table with the columns that were fitted.
@@ -160,7 +171,7 @@ impl TabularPipeline {
         if table.columns() != self.names {
             return Err(Error::argument(OP, "columns", self.names.join(", "), table.columns().join(", ")));
         }
-        let filled = |row| self.imputer.fill(&logged(OP, row, &self.log1p)?);
+        let filled = |row| self.imputer.fill(&logged(OP, row, (&self.kept, &self.log1p))?);
         let filled = table.rows().map(filled).collect::<Result<Vec<_>>>()?;
         let mut rows = match &self.scaler {
             Fitted::MinMax(scaler) => scaler.transform(&filled)?,
@@ -168,20 +179,24 @@ impl TabularPipeline {
             Fitted::None => filled,
         };
         for (row, source) in rows.iter_mut().zip(table.rows()) {
-            row.extend(self.flagged.iter().map(|&c| f64::from(u8::from(source[c].is_none()))));
+            row.extend(self.flagged.iter().map(|&c| f64::from(u8::from(source[self.kept[c]].is_none()))));
         }
         Ok(Matrix { names: self.output_names(), rows })
     }
 }
 
-fn logged(operation: &'static str, row: &[Option<f64>], log1p: &[bool]) -> Result<Vec<Option<f64>>> {
-    check_width(operation, row.len(), log1p.len())?;
-    let value = |(value, &log): (&Option<f64>, &bool)| match value {
+/// The `kept` columns of a row, with the logarithm of those that have it.
+fn logged(
+    operation: &'static str,
+    row: &[Option<f64>],
+    (kept, log1p): (&[usize], &[bool]),
+) -> Result<Vec<Option<f64>>> {
+    let value = |(&column, &log): (&usize, &bool)| match &row[column] {
         Some(v) if log && *v <= -1.0 => Err(Error::argument(operation, "log1p", "greater than -1", v)),
         Some(v) if log => Ok(Some(v.ln_1p())),
         other => Ok(*other),
     };
-    row.iter().zip(log1p).map(value).collect()
+    kept.iter().zip(log1p).map(value).collect()
 }
 
 #[cfg(test)]
@@ -245,6 +260,22 @@ mod tests {
         let json = serde_json::to_string(&fitted).unwrap();
         assert_eq!(serde_json::from_str::<TabularPipeline>(&json).unwrap(), fitted);
         assert_eq!(out.to_f32().len(), 16);
+    }
+
+    #[test]
+    fn columns_of_which_no_training_row_has_a_value_are_left_out() {
+        let mut rows = rows();
+        (rows[0][1], rows[2][1]) = (None, None);
+        let table = table_of(COLUMNS, rows);
+        let config = PipelineConfig::new().log1p(["cea"]).flags(MissingFlags::All);
+        let fitted = TabularPipeline::fit(&table, &[0, 1, 2], &config).unwrap();
+        let out = fitted.transform(&table).unwrap();
+        // The row that has the value is treated as the others.
+        assert_eq!(out.names, ["age", "same", "age_missing", "same_missing"]);
+        assert_eq!(out.rows[3], [2.0, 0.0, 0.0, 1.0]);
+        let empty = table_of(COLUMNS, vec![vec![None; 3]; 2]);
+        let error = TabularPipeline::fit(&empty, &[0, 1], &PipelineConfig::new()).unwrap_err().to_string();
+        assert!(error.contains("some value") && error.contains("age, cea, same"), "{error}");
     }
 
     #[test]

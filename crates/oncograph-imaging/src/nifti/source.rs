@@ -15,6 +15,10 @@ pub(super) fn open(path: &Path) -> Result<Box<dyn Read>> {
     let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
     let mut file = BufReader::with_capacity(1 << 18, file);
     let start = file.fill_buf().map_err(|e| Error::io("read", path, e))?;
+    let instead = if start.is_empty() { Some("an empty file") } else { oncograph_core::stand_in(start) };
+    if let Some(what) = instead {
+        return Err(AtFile::new(path, what).into());
+    }
     if start.starts_with(&[0x1f, 0x8b]) {
         return gunzip(file).map_err(|e| Error::io("read", path, e));
     }

@@ -83,6 +83,16 @@ fn geometry_prefers_sform_then_qform_and_never_guesses() {
 }
 
 #[test]
+fn what_stands_in_a_files_place_is_named() {
+    for (text, part) in
+        [("", "an empty file"), ("<!DOCTYPE html><p>404", "web page"), ("version https://git-lfs", "Git LFS")]
+    {
+        let found = message(|bytes| *bytes = text.into());
+        assert!(found.contains(part), "{found}");
+    }
+}
+
+#[test]
 fn damaged_files_are_errors_that_name_the_file() {
     assert!(message(|b| b.truncate(100)).contains("header"));
     assert!(message(|b| b.truncate(360)).contains("truncated"));

@@ -3,7 +3,7 @@ use super::canvas::{Anchor, Canvas, Point, Stroke, draw, elide, text_width};
 use super::plot::{Entry, Key, LINE, Plot};
 use crate::error::{Error, Result, check_values};
 use crate::figure::Figure;
-use crate::palette::{OKABE_ITO, Rgb};
+use crate::palette::{Rgb, colour};
 use crate::text::{fixed, p_value, plural, short};
 use oncograph_metrics::{KaplanMeier, Survival, log_rank};
 
@@ -20,12 +20,20 @@ pub struct SurvivalGroup<'a> {
     pub time: &'a [f64],
     /// True where the event was seen, false where censored.
     pub event: &'a [bool],
+    /// Its place in [`OKABE_ITO`](crate::palette::OKABE_ITO); `None`: that of the group among the others.
+    pub colour: Option<usize>,
 }
 
 impl<'a> SurvivalGroup<'a> {
     /// A group with its follow-up.
     pub fn new(name: &'a str, time: &'a [f64], event: &'a [bool]) -> Self {
-        Self { name, time, event }
+        Self { name, time, event, colour: None }
+    }
+
+    /// Sets the place of its colour in [`OKABE_ITO`](crate::palette::OKABE_ITO).
+    pub fn colour(mut self, place: usize) -> Self {
+        self.colour = Some(place);
+        self
     }
 }
 
@@ -77,7 +85,8 @@ pub fn kaplan_meier(groups: &[SurvivalGroup], time_unit: &str, level: f64) -> Re
     }
     let last = curves.iter().filter_map(|c| c.time.last()).copied().fold(0.0, f64::max);
     check_values(OPERATION, "time", &[last], "a time below 1e300", |t| t < 1e300)?;
-    let legend = groups.iter().zip(&OKABE_ITO).map(|(group, &colour)| Entry {
+    let colours = colours(groups);
+    let legend = groups.iter().zip(&colours).map(|(group, &colour)| Entry {
         name: elide(group.name, 260.0) + &counts(group),
         colour,
         key: Key::Line { dashed: false },
@@ -89,15 +98,19 @@ pub fn kaplan_meier(groups: &[SurvivalGroup], time_unit: &str, level: f64) -> Re
     let height = plot.height() + (groups.len() + 1) as f64 * LINE + 8.0;
     let svg = draw(OPERATION, plot.width(), height, |canvas| {
         plot.frame(canvas)?;
-        for (curve, &colour) in curves.iter().zip(&OKABE_ITO) {
+        for (curve, &colour) in curves.iter().zip(&colours) {
             draw_band(canvas, &plot, curve, colour)?;
         }
-        for (curve, &colour) in curves.iter().zip(&OKABE_ITO) {
+        for (curve, &colour) in curves.iter().zip(&colours) {
             draw_curve(canvas, &plot, curve, colour)?;
         }
         draw_table(canvas, &plot, groups)
     })?;
     Ok(Figure::svg_chart(svg, caption(groups, level), alt(groups, &curves, time_unit)))
+}
+
+fn colours(groups: &[SurvivalGroup]) -> Vec<Rgb> {
+    groups.iter().enumerate().map(|(place, group)| colour(group.colour.unwrap_or(place))).collect()
 }
 
 fn counts(group: &SurvivalGroup) -> String {
@@ -138,7 +151,7 @@ fn draw_curve(canvas: &mut Canvas, plot: &Plot, curve: &KaplanMeier, colour: Rgb
 fn draw_table(canvas: &mut Canvas, plot: &Plot, groups: &[SurvivalGroup]) -> Result<()> {
     let top = plot.height() + 4.0;
     canvas.text((8.0, top), "At risk", Anchor::Left)?;
-    for (row, (group, &colour)) in groups.iter().zip(&OKABE_ITO).enumerate() {
+    for (row, (group, colour)) in groups.iter().zip(colours(groups)).enumerate() {
         let y = top + (row + 1) as f64 * LINE;
         canvas.coloured_text((8.0, y), &elide(group.name, plot.left - 34.0), Anchor::Left, colour)?;
         for (&tick, count) in plot.x.ticks.iter().zip(numbers_at_risk(group.time, &plot.x.ticks)) {

@@ -140,7 +140,8 @@ const REPEATED: &str = "One result stands in all four tables of the paper; its s
 const SELF_BUILT_IS: &str =
     "Widths are ours; pre-training on ImageNet, as published, cannot apply to 3D kernels.";
 const BETTER: &str = "Published with a smaller survival error than the backbone that the paper chose.";
-const NOT_PUBLISHED: &str = "Not in the paper.";
+const NOT_PUBLISHED: &str =
+    "Not in the paper. Its architecture alone: weights are random without `--weights`, as in every row.";
 const IMPOSSIBLE: &str =
     "The published absolute error squared exceeds the squared error: no numbers in one unit can do that.";
 const WHOLE_YEARS: &str =

@@ -3,12 +3,14 @@ use super::feature_file::FeatureFile;
 use super::inputs::fit_covariates;
 use super::{CtEncoder, CtFeatures, STG_TASKS, prepare_images};
 use crate::image_numbers::{image_number_columns, image_numbers, with_image_numbers};
+use crate::intensities::implausible_liver;
 use crate::{Error, MASK_NUMBERS, PreparedImages, Result, StgSystemConfig};
 use oncograph_core::{Argument, FollowUp, Seed, Table};
 use oncograph_datasets::crlm::{CrlmCohort, Endpoint, SubjectFiles};
 use oncograph_datasets::scaler::Matrix;
 use oncograph_study::{Cohort, DisturbInputs, PermuteOutcomes, Target, Task, side_by_side};
 use oncograph_train::StopFlag;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -46,7 +48,20 @@ impl StgCohort {
             let why = if config.images { "the folder holds no images" } else { "--no-images was given" };
             notes.push(format!("Image nodes are absent ({why}): {all} patients, clinical covariates only."));
         } else if keep.len() < all {
-            notes.push(format!("{} of {all} patients have no images and are left out.", all - keep.len()));
+            let without = cohort.subjects.iter().filter(|s| s.images.is_none()).map(|s| s.id.as_str());
+            notes.push(format!(
+                "{} of {all} patients have no images and are left out: {}.",
+                all - keep.len(),
+                listed(without)
+            ));
+        }
+        if with_images && !cohort.without_clinical.is_empty() {
+            let ids = cohort.without_clinical.iter().map(String::as_str);
+            let n = cohort.without_clinical.len();
+            notes.push(format!(
+                "{n} patients with images have no row in the table and are left out: {}.",
+                listed(ids)
+            ));
         }
         Self::of(cohort, config, with_images, (&keep, notes))
     }
@@ -114,8 +129,13 @@ impl StgCohort {
         (keep, mut notes): (&[usize], Vec<String>),
     ) -> Result<Self> {
         notes.extend(cohort.clinical.notes.iter().cloned());
-        notes
-            .extend(cohort.clinical.audit().iter().map(|line| format!("Contradiction in the table: {line}")));
+        notes.extend(
+            cohort
+                .clinical
+                .audit()
+                .iter()
+                .map(|line| format!("Contradiction in the table, used as it stands: {line}")),
+        );
         let ends = [config.endpoint, Endpoint::OverallSurvival].map(|e| cohort.clinical.outcomes(e));
         let outcomes: Vec<[FollowUp; 2]> = keep.iter().map(|&i| [ends[0][i], ends[1][i]]).collect();
         let strata = cohort.clinical.strata();
@@ -291,9 +311,32 @@ impl StgCohort {
     }
 }
 
-/// The remarks of the readers on each patient's images.
+/// The remarks of the readers on each patient's images, on intensities that no liver has, and on images that are there twice.
 fn remarks<'a>(patients: impl Iterator<Item = (&'a str, &'a CtFeatures)>) -> Vec<String> {
-    patients.flat_map(|(id, images)| images.notes.iter().map(move |note| format!("{id}: {note}."))).collect()
+    let (mut lines, mut seen) = (vec![], BTreeMap::<Vec<u32>, Vec<&str>>::new());
+    for (id, images) in patients {
+        let of_liver = implausible_liver(images.intensities[0]);
+        lines.extend(images.notes.iter().cloned().chain(of_liver).map(|note| format!("{id}: {note}.")));
+        seen.entry(images.values.iter().map(|v| v.to_bits()).collect()).or_default().push(id);
+    }
+    let twice = seen.into_values().filter(|ids| ids.len() > 1);
+    lines.extend(twice.map(|ids| {
+        format!(
+            "{}: the same images; who is there twice may train and test at once.",
+            listed(ids.into_iter())
+        )
+    }));
+    lines
+}
+
+/// The first of some identifiers, and how many others there are.
+fn listed<'a>(ids: impl Iterator<Item = &'a str>) -> String {
+    const SHOWN: usize = 20;
+    let ids: Vec<&str> = ids.collect();
+    match ids.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        None => ids.join(", "),
+        Some(more) => format!("{} and {more} others", ids[..SHOWN].join(", ")),
+    }
 }
 
 /// The remarks on patients who are left out, if that is allowed; without such patients there are none.

@@ -17,3 +17,6 @@ pub use write::{PatientTruth, PhantomTruth, write_phantom};
 
 /// The file that marks a folder as generated.
 pub(super) const MARKER: &str = "phantom.json";
+
+/// What stands in the notes of every generated patient's row.
+pub(super) const GENERATED: &str = "Generated data";

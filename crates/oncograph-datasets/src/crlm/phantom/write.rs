@@ -1,11 +1,11 @@
 //! Writing a phantom cohort to disk.
 
-use super::MARKER;
 use super::anatomy::Anatomy;
 use super::config::PhantomConfig;
 use super::outcome::{FORMULA, ImageFactors, generate};
 use super::render::{Rendered, render};
-use crate::crlm::columns::{ID, NOTES, OUTCOMES, POSTOPERATIVE, PREOPERATIVE};
+use super::{GENERATED, MARKER};
+use crate::crlm::columns::{ID, NOTES, OUTCOMES, POSTOPERATIVE, PREOPERATIVE, SCOUT};
 use crate::crlm::structure::Structure;
 use crate::error::{Error, Result};
 use oncograph_core::{Seed, write_file};
@@ -19,9 +19,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Changes with every change to what is generated, so that cohorts of older versions are not taken for current.
 const VERSION: u32 = 1;
-
-/// The second column of the workbook.
-const SCOUT: &str = "De-identify Scout Name";
 
 /// What is known of one generated patient.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -269,7 +266,7 @@ fn clinical_csv(truth: &PhantomTruth) -> Vec<u8> {
     let mut text = format!("{ID},{SCOUT},{},{NOTES}\n", columns.join(","));
     for (number, patient) in truth.patients.iter().enumerate() {
         let cells: Vec<String> = columns.iter().map(|c| patient.clinical[*c].to_string()).collect();
-        text += &format!("{},{:03}_phantom,{},Generated data\n", patient.id, number + 1, cells.join(","));
+        text += &format!("{},{:03}_phantom,{},{GENERATED}\n", patient.id, number + 1, cells.join(","));
     }
     text.into_bytes()
 }
