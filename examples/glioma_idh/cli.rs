@@ -2,9 +2,12 @@
 
 use anyhow::bail;
 use clap::{Parser, ValueEnum};
-use oncograph_brain::{GliomaConfig, GliomaFilesConfig, GliomaPreset, GliomaSource, PatientSpace};
+use oncograph_brain::{
+    GliomaConfig, GliomaFilesConfig, GliomaPreset, GliomaSource, IntensityConfig, IntensityReference,
+    PatientSpace, RegistrationConfig, RegistrationTool, SusanConfig,
+};
 use oncograph_datasets::glioma::{
-    GliomaPhantomConfig, LabelConvention, StandardBrain, TractMaps, TumourLabel,
+    GliomaFiles, GliomaPhantomConfig, LabelConvention, StandardBrain, TractMaps, TumourLabel,
 };
 use oncograph_study::cli::{StudyArgs, read_config};
 use serde::{Deserialize, Serialize};
@@ -23,20 +26,43 @@ use std::path::{Path, PathBuf};
 pub struct Args {
     #[command(flatten)]
     pub study: StudyArgs,
-    /// A cohort of images: a folder for each patient with T1, contrast T1, T2, FLAIR and a segmentation on one grid, without
-    /// skull, named as in BraTS, TCGA or UCSF-PDGM, and with fractional anisotropy where there is some. Patients of BraTS
-    /// find their names in TCGA by DIR/name_mapping.csv
+    /// A cohort of images: scans with T1, contrast T1, T2, FLAIR and a segmentation on one grid, without skull, named as in BraTS
+    /// 2018 to 2024, the TCGA collections or UCSF-PDGM, and with fractional anisotropy where there is some. Tables of names in DIR
+    /// (name_mapping.csv, BraTS2021_MappingToTCIA.xlsx and the like) lead from names of BraTS to those of --idh
     #[arg(long, value_name = "DIR", requires = "labels", requires = "idh", requires = "templates")]
     pub data: Option<PathBuf>,
-    /// IDH status, age and sex of --data: UCSF-PDGM-metadata or table S1 of Ceccarelli 2016 [.csv]
+    /// IDH status, age and sex of --data: the metadata of UCSF-PDGM, table S1 of Ceccarelli 2016, or a table of your own with the
+    /// columns id, idh (1 mutant), site, age, sex [.csv, .tsv, .xlsx, .parquet]
     #[arg(long, value_name = "FILE", requires = "data")]
     pub idh: Option<PathBuf>,
-    /// What the names of the segmentations of --data end in [default: seg, then tumor_segmentation]
+    /// A further table of names, which may be given several times
+    #[arg(long, value_name = "FILE", requires = "data")]
+    pub names: Vec<PathBuf>,
+    /// What the names of the segmentations of --data end in [default: seg, tumor_segmentation, GlistrBoost_ManuallyCorrected]
     #[arg(long, value_name = "ENDING", requires = "data")]
     pub segmentation: Option<String>,
+    /// End with the list of scans that cannot be used, instead of leaving them out and listing them in the report
+    #[arg(long, requires = "data")]
+    pub strict: bool,
+    /// Take the segmentations of --data by --labels even where most of them look as if they followed another convention
+    #[arg(long, requires = "data")]
+    pub trust_labels: bool,
+    /// Match the histograms of every scan of --data to those of the one in DIR, which is left out of the cohort; a new patient of
+    /// --predict is matched, too
+    #[arg(long, value_name = "DIR", requires = "data")]
+    pub match_histograms: Option<PathBuf>,
+    /// Smooth the scans of --data, and new patients, by SUSAN, which keeps edges
+    #[arg(long, requires = "data")]
+    pub susan: bool,
     /// The images of --data or --predict are on the standard brain (MNI152) already: none is registered
     #[arg(long)]
     pub registered: bool,
+    /// The program that registers images which are not: elastix and transformix, or antsRegistration and antsApplyTransforms
+    #[arg(long, value_enum, default_value_t = Tool::Elastix, conflicts_with = "registered")]
+    pub registration: Tool,
+    /// The folder of these programs [default: found by the PATH]
+    #[arg(long, value_name = "DIR", conflicts_with = "registered")]
+    pub programs: Option<PathBuf>,
     /// Choices that the paper leaves open: `paper` reads it literally, `robust` is what we would run, `quick` is `robust`,
     /// small and short [default: quick]
     #[arg(long, value_enum)]
@@ -56,7 +82,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", requires = "tracts")]
     pub tract_ends: Option<PathBuf>,
     /// Predict one patient with a trained model instead of training: a folder with T1, contrast T1, T2 and FLAIR on one grid,
-    /// without skull. Needs --mask and --labels, and an installed elastix unless --registered
+    /// without skull. Needs --mask and --labels, and the installed programs of --registration unless --registered
     #[arg(long, value_name = "DIR", requires = "mask", requires = "labels", conflicts_with = "resume")]
     pub predict: Option<PathBuf>,
     /// The patient's segmentation [.nii, .nii.gz]
@@ -170,9 +196,33 @@ impl Args {
             tumour: TumourLabel::Core,
             segmentation: self.segmentation.clone(),
             idh: idh.clone(),
+            names: self.names.clone(),
             standard: StandardBrain { folder: templates.clone(), spacing, tracts, tract_maps },
             space: self.space(),
+            registration: self.registration(),
+            intensities: self.intensities(labels)?,
+            strict: self.strict,
+            trust_labels: self.trust_labels,
         })
+    }
+
+    /// What is done to the values of images.
+    fn intensities(&self, labels: Labels) -> anyhow::Result<IntensityConfig> {
+        let reference = |folder: &PathBuf| {
+            let scan = GliomaFiles::find(folder, self.segmentation.as_deref())?;
+            Ok::<_, anyhow::Error>(IntensityReference::new(scan.read(labels.into(), TumourLabel::Whole)?)?)
+        };
+        let reference = self.match_histograms.as_ref().map(reference).transpose()?;
+        Ok(IntensityConfig { reference, susan: self.susan.then(SusanConfig::default) })
+    }
+
+    /// How images are registered.
+    pub fn registration(&self) -> RegistrationConfig {
+        let tool = match self.registration {
+            Tool::Elastix => RegistrationTool::Elastix,
+            Tool::Ants => RegistrationTool::Ants,
+        };
+        RegistrationConfig { tool, programs: self.programs.clone() }
     }
 
     /// Where the images lie.
@@ -192,8 +242,10 @@ impl Args {
 pub enum Labels {
     /// 1 necrotic or not enhancing, 2 oedema, 4 enhancing (BraTS up to 2020 and 2021, TCGA, UCSF-PDGM).
     Brats2020,
-    /// 1 necrotic or not enhancing, 2 oedema, 3 enhancing (BraTS from 2023).
+    /// 1 necrotic or not enhancing, 2 oedema, 3 enhancing (BraTS 2023).
     Brats2023,
+    /// As 2023, and 4 resection cavity, which is no tumour (BraTS 2024, after surgery).
+    Brats2024,
     /// 1 oedema, 2 not enhancing, 3 enhancing (Medical Segmentation Decathlon).
     Decathlon,
 }
@@ -203,9 +255,19 @@ impl From<Labels> for LabelConvention {
         match labels {
             Labels::Brats2020 => LabelConvention::Brats2020,
             Labels::Brats2023 => LabelConvention::Brats2023,
+            Labels::Brats2024 => LabelConvention::Brats2024,
             Labels::Decathlon => LabelConvention::Decathlon,
         }
     }
+}
+
+/// The programs that register.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Tool {
+    /// Affine, then B-splines.
+    Elastix,
+    /// Affine, then symmetric normalisation.
+    Ants,
 }
 
 /// G-01 to G-37 at once.

@@ -27,7 +27,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let own = predictor.config().source.standard().map(|s| s.folder).filter(|f| f.is_dir());
     let templates = args.templates.clone().or(own);
     let out = RunDir::create(&args.study.out.join("glioma_idh_predictions"))?;
-    let answer = predictor.predict(&images, args.space(), templates.as_deref(), &out.file("registration"))?;
+    let (registration, work) = (args.registration(), out.file("registration"));
+    let answer = predictor.predict(&images, args.space(), templates.as_deref(), (&registration, &work))?;
     answer.report.write(out.path(), "clinical_report")?;
     out.write_json("prediction.json", &written(&predictor, &answer))?;
     page(&predictor, &answer, &path.display().to_string(), &out).write(out.file("report.html"))?;
@@ -62,7 +63,7 @@ fn written(predictor: &GliomaPredictor, answer: &GliomaPrediction) -> serde_json
         "trained_on_phantom": predictor.phantom(),
         "atlas": predictor.atlas().source,
         "probability": answer.probability,
-        "registration": answer.overlap,
+        "registration": answer.subject.overlap,
         "nearest": answer.nearest,
         "tracts": answer.tracts,
         "flags": answer.subject.flags,
@@ -83,7 +84,7 @@ fn page(predictor: &GliomaPredictor, answer: &GliomaPrediction, bundle: &str, ou
     let facts = [
         ("Bundle", bundle.to_string()),
         ("Command", command_line("glioma_idh")),
-        ("Registration", answer.overlap.tool.clone()),
+        ("Registration", answer.subject.overlap.to_string()),
         ("Version", env!("CARGO_PKG_VERSION").into()),
     ];
     let title = format!("Tracts that the tumour surface of {id} crosses");

@@ -167,6 +167,7 @@ impl Page<'_> {
             .facts(&self.facts())
             .section("Results", |s| self.results_section(s, tables))
             .section("Patients", |s| self.patients_section(s))
+            .section("Registration", |s| self.registration_section(s))
             .section("Attention", |s| match self.attention(run) {
                 Ok((table, network)) => {
                     s.table(table).figure_or_reason("Brain network", network);
@@ -229,6 +230,26 @@ impl Page<'_> {
         s.figure_or_reason("ROC", roc_curves(self.results, self.cohort, self.scores, &shown, task));
         let plot = calibration_plot(self.results, self.cohort, names::INDUCTIVE, task);
         s.figure_or_reason("Calibration", plot);
+    }
+
+    /// How the scans came to the standard brain, and which did not; a generated cohort is on its own.
+    fn registration_section(&self, s: &mut Section) {
+        if let Some(table) = self.cohort.left_out_table() {
+            s.table(table);
+        }
+        if self.cohort.phantom {
+            s.paragraph("None: the generated heads are on the grid of the atlas.");
+            return;
+        }
+        s.table(self.cohort.registration_table());
+        match self.cohort.registration_figures() {
+            Ok(figures) => figures.into_iter().for_each(|figure| {
+                s.figure(figure);
+            }),
+            Err(error) => {
+                s.paragraph(format!("No pictures of the registration: {error}"));
+            }
+        }
     }
 
     /// What the study kept of the deployed population graph.

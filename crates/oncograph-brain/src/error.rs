@@ -29,6 +29,14 @@ pub enum Error {
         /// Why.
         source: Box<Error>,
     },
+    /// Some scans of a cohort cannot be used, and all are wanted.
+    #[error("{} of {of} scans cannot be used, without `strict` they are left out: {}", faults.len(), faults.join("; "))]
+    Patients {
+        /// Scans in all.
+        of: usize,
+        /// Of each such scan what is wrong.
+        faults: Vec<String>,
+    },
     /// A cohort, table, split or scaler.
     #[error(transparent)]
     Datasets(Box<oncograph_datasets::Error>),

@@ -4,15 +4,18 @@ use crate::pipeline::{GliomaCohort, GliomaSubject, SEQUENCES};
 use crate::{PopulationBank, Result};
 use oncograph_datasets::glioma::BrainAtlas;
 use oncograph_imaging::mesh::mask_surface;
-use oncograph_imaging::{Mask, Volume, percentile, reorient, window};
+use oncograph_imaging::{Frame, Mask, Volume, Voxel, percentile, reorient, window};
 use oncograph_report::Figure;
-use oncograph_report::chart::population_graph;
+use oncograph_report::chart::{histogram, population_graph};
 use oncograph_report::connectome::{Connectome, Link, Region, Surface};
 use oncograph_report::overlay::{OverlayMask, OverlaySlice, contact_sheet};
 use oncograph_report::palette::OKABE_ITO;
 
 /// Tracts that are drawn; all 2,309 would hide each other.
 const SHOWN: usize = 60;
+/// Scans whose registration is shown, and bars of the distribution of all.
+const WORST: usize = 4;
+const DICE_BINS: usize = 20;
 /// Voxels by which masks are smoothed before their surface is drawn.
 const SIGMA: f64 = 0.8;
 
@@ -90,6 +93,72 @@ pub fn slices_figure(shown: &[&GliomaSubject]) -> Result<Figure> {
     let figure = contact_sheet(&sheet.collect::<Vec<_>>(), SEQUENCES.len(), 2.0)?;
     Ok(figure
         .titled("The four sequences with the tumour mask; anterior is up, the patient's right on the left"))
+}
+
+impl GliomaCohort {
+    /// How the Dice coefficients of the registrations are distributed, and the brains that lie worst on that of the atlas: T1 in
+    /// three planes through its middle, with the border of the brain of the atlas.
+    ///
+    /// # Errors
+    /// A cohort without patients, or a volume that cannot be drawn.
+    pub fn registration_figures(&self) -> Result<[Figure; 2]> {
+        let dice: Vec<f64> = self.subjects.iter().map(|s| s.overlap.after).collect();
+        let spread = histogram(&dice, DICE_BINS, "Dice of the brain with that of the atlas")?;
+        let border = border(&self.atlas);
+        let mut pictures = vec![];
+        for row in self.worst_registered().into_iter().take(WORST) {
+            let subject = &self.subjects[row];
+            let t1 = windowed(&subject.volumes[0])?;
+            for axis in [2, 1, 0] {
+                let title = format!("{}, Dice {:.3}", subject.id, subject.overlap.after);
+                pictures.push((plane(&t1, axis), plane(&border, axis), title));
+            }
+        }
+        let sheet = pictures.iter().map(|((gray, [x, y], spacing), (border, ..), title)| {
+            let mask = OverlayMask { name: "border of the atlas", pixels: border, colour: OKABE_ITO[1] };
+            OverlaySlice::new(gray, *x, *y).spacing(*spacing).mask(mask).titled(title)
+        });
+        let sheet = contact_sheet(&sheet.collect::<Vec<_>>(), 3, 2.0)?;
+        let sheet = sheet.titled(
+            "The brains that lie worst on that of the atlas, T1 in axial, coronal and sagittal planes",
+        );
+        Ok([spread.titled("Registration of all scans"), sheet])
+    }
+}
+
+/// The slice through the middle of a volume whose axes point right, anterior and superior, across an axis: its values from the top,
+/// how many there are along x and y, and their distances in mm. Anterior or superior is up, the patient's right on the left.
+fn plane<T: Voxel>(volume: &Volume<T>, axis: usize) -> (Vec<T>, [usize; 2], [f64; 2]) {
+    let (shape, spacing) = (volume.shape(), volume.grid().spacing());
+    let (across, up) = match axis {
+        0 => (1, 2),
+        1 => (0, 2),
+        _ => (0, 1),
+    };
+    let at = |i: usize, j: usize| {
+        let mut index = shape.map(|n| n / 2);
+        // The patient's right on the left; of a sagittal plane, anterior on the left.
+        (index[across], index[up]) = (shape[across] - 1 - i, shape[up] - 1 - j);
+        volume.as_slice()[index[0] + shape[0] * (index[1] + shape[1] * index[2])]
+    };
+    let values = (0..shape[up]).flat_map(|j| (0..shape[across]).map(move |i| (i, j)));
+    (values.map(|(i, j)| at(i, j)).collect(), [shape[across], shape[up]], [spacing[across], spacing[up]])
+}
+
+/// The voxels of the brain of an atlas that have one outside of it beside them.
+fn border(atlas: &BrainAtlas) -> Mask {
+    let grid = &atlas.grid;
+    let inside = |index: [Option<usize>; 3]| {
+        let at = index[0].zip(index[1]).zip(index[2]).and_then(|((x, y), z)| grid.offset([x, y, z]));
+        at.is_some_and(|offset| atlas.brain[offset])
+    };
+    Mask::from_fn(grid.clone(), Frame::described("atlas"), |index| {
+        let neighbour = |axis: usize, step: isize| {
+            inside(std::array::from_fn(|k| index[k].checked_add_signed(if k == axis { step } else { 0 })))
+        };
+        let within = inside(index.map(Some));
+        u8::from(within && (0..3).any(|axis| !neighbour(axis, 1) || !neighbour(axis, -1)))
+    })
 }
 
 /// Gray values from black, the background, to the brightest but for one voxel in two hundred of the head.

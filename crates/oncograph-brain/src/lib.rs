@@ -75,7 +75,9 @@ pub use incidence::{BatchIncidence, Incidence, NoCross};
 pub use network_encoder::{NetworkEncoder, NetworkEncoderConfig};
 pub use pipeline::{
     BrainOverlap, GliomaCohort, GliomaFilesConfig, GliomaPrepareOptions, GliomaSource, GliomaSubject,
-    MaskMode, PatientSpace, SEQUENCES, StageProgress, StageWatch, crop_grid, place_on_atlas, surface_points,
+    IntensityConfig, IntensityReference, MaskMode, PatientSpace, Placement, RegistrationConfig,
+    RegistrationTool, SEQUENCES, StageProgress, StageWatch, SusanConfig, crop_grid, place_on_atlas,
+    surface_points,
 };
 pub use population::{
     Neighbour, PopulationBank, PopulationClassifier, PopulationClassifierConfig, PopulationData,

@@ -1,6 +1,6 @@
 use crate::attention::TractAttention;
 use crate::pipeline::{
-    BrainOverlap, GliomaCohort, GliomaSubject, PatientSpace, place_on_atlas, prepare, voxels,
+    GliomaCohort, GliomaSubject, PatientSpace, Placement, RegistrationConfig, place_on_atlas, prepare, voxels,
 };
 use crate::presets::GliomaConfig;
 use crate::stages::{AttributeScalers, GliomaEmbeddings, StageCost, matrix, scaled_rows};
@@ -71,8 +71,6 @@ pub struct CrossedTract {
 pub struct GliomaPrediction {
     /// The patient on the grid of the atlas.
     pub subject: GliomaSubject,
-    /// How well the brain lies on that of the atlas.
-    pub overlap: BrainOverlap,
     /// The probability of an IDH mutation.
     pub probability: f64,
     /// The most similar patients of half B.
@@ -151,16 +149,19 @@ impl GliomaPredictor {
     /// registration's files in `work`; images on the brain of the atlas need neither.
     ///
     /// # Errors
-    /// Native images without templates, or for models of a generated head, which no patient has; images that cannot be used.
+    /// Native images without templates, or for models of a generated head, which no patient has; images that cannot be used: with
+    /// a skull, or of a brain that does not lie where the regions are.
     pub fn predict(
         &self,
         images: &GliomaImages,
         space: PatientSpace,
         templates: Option<&Path>,
-        work: &Path,
+        (registration, work): (&RegistrationConfig, &Path),
     ) -> Result<GliomaPrediction> {
         let start = Instant::now();
-        let (subject, overlap) = self.place(images, space, templates, work)?;
+        let subject = self
+            .place(images, space, templates, (registration, work))
+            .map_err(|e| e.of_patient(&images.id))?;
         let mut costs = vec![StageCost::since("registration", start, false)];
         let mut lap = |stage: &str, start: Instant| costs.push(StageCost::since(stage, start, false));
         let start = Instant::now();
@@ -186,12 +187,11 @@ impl GliomaPredictor {
         lap("population graph", start);
         let probability = sigmoid(logit);
         Ok(GliomaPrediction {
-            report: self.report(&subject, &overlap, probability, &nearest),
+            report: self.report(&subject, probability, &nearest),
             tracts: attention.as_ref().map(|a| self.crossed(a)).unwrap_or_default(),
             weights: attention.map(|a| a.weights()).unwrap_or_default(),
             link: links[0].clone(),
             subject,
-            overlap,
             probability,
             nearest,
             costs,
@@ -203,8 +203,8 @@ impl GliomaPredictor {
         images: &GliomaImages,
         space: PatientSpace,
         templates: Option<&Path>,
-        work: &Path,
-    ) -> Result<(GliomaSubject, BrainOverlap)> {
+        (registration, work): (&RegistrationConfig, &Path),
+    ) -> Result<GliomaSubject> {
         let standard = self.config.source.standard();
         let same = images.sequences[0].grid().approx_eq(&self.atlas.grid, 1e-2);
         if standard.is_none() && (space == PatientSpace::Native || !same) {
@@ -214,7 +214,25 @@ impl GliomaPredictor {
         }
         // The paths of the run's own machine mean nothing here.
         let standard = standard.zip(templates).map(|(s, t)| StandardBrain { folder: t.into(), ..s });
-        place_on_atlas(images, space, &self.atlas, standard.as_ref(), work)
+        let registrar = registration.registrar();
+        let placement = match (space, &standard) {
+            (PatientSpace::Standard, standard) => Placement::Standard(standard.as_ref()),
+            (PatientSpace::Native, Some(standard)) => {
+                Placement::Native { standard, registrar: registrar.as_ref(), work }
+            }
+            (PatientSpace::Native, None) => {
+                let expected = "the folder of templates (--templates), which native images are registered to";
+                return Err(Argument::new("GliomaPredictor", "templates", expected, "none").into());
+            }
+        };
+        let intensities = self.config.source.intensities();
+        let subject = place_on_atlas(images.clone(), &self.atlas, placement, &intensities)?;
+        match subject.overlap.failure() {
+            Some(why) => {
+                Err(Error::input("GliomaPredictor", "a brain where the regions of the models are", why))
+            }
+            None => Ok(subject),
+        }
     }
 
     /// The patient as the multi-modal network takes it, by the steps of the stages.
@@ -245,13 +263,7 @@ impl GliomaPredictor {
         attention.strongest(TRACTS).into_iter().map(tract).collect()
     }
 
-    fn report(
-        &self,
-        subject: &GliomaSubject,
-        overlap: &BrainOverlap,
-        probability: f64,
-        nearest: &[Neighbour],
-    ) -> ClinicalReport {
+    fn report(&self, subject: &GliomaSubject, probability: f64, nearest: &[Neighbour]) -> ClinicalReport {
         let class = |(name, probability): (&str, f64)| Probability { name: name.into(), probability };
         let classes =
             GliomaCohort::CLASSES.into_iter().zip([1.0 - probability, probability]).map(class).collect();
@@ -263,7 +275,7 @@ impl GliomaPredictor {
             .data("MRI sequences", subject.volumes.len(), subject.volumes.len())
             .prediction(Prediction::Classes { task: GliomaCohort::TASK.into(), classes })
             .note(format!("Atlas: {}.", self.atlas.source))
-            .note(format!("Registration: {}; Dice of the brain masks {:.3}.", overlap.tool, overlap.after))
+            .note(format!("Registration: {}.", subject.overlap))
             .note(format!("Nearest patients of the population graph: {}.", near.join(", ")));
         if self.bundle.phantom() {
             report = report.note(PHANTOM_MODELS);

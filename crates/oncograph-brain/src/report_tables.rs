@@ -20,6 +20,8 @@ use oncograph_train::EpochRecord;
 const TRACTS: usize = 10;
 const PATIENTS: usize = 8;
 const NEAREST: usize = 3;
+/// Scans whose registration a table shows.
+const REGISTERED: usize = 20;
 
 fn status(mutant: bool) -> &'static str {
     GliomaCohort::CLASSES[usize::from(mutant)]
@@ -71,6 +73,50 @@ impl TractAttention {
             let cells = [Cell::number(f64::from(self.attention[t]), 3), Cell::count(self.crossings[t])];
             table.row(tract_row(atlas, t, cells))
         })
+    }
+}
+
+impl GliomaCohort {
+    /// How well the brains lie on that of the atlas, the worst first.
+    pub fn registration_table(&self) -> ReportTable {
+        let overlaps = self.worst_registered().into_iter().take(REGISTERED).map(|i| &self.subjects[i]);
+        let caption = match self.subjects.len() > REGISTERED {
+            true => format!("Registration: the worst {REGISTERED} of {} scans", self.subjects.len()),
+            false => "Registration".to_string(),
+        };
+        let header = ["Scan", "Program", "Dice before", "Dice", "Correlation of T1", "Remark"];
+        let table = overlaps.fold(ReportTable::new(caption, header), |table, subject| {
+            let found = &subject.overlap;
+            table.row([
+                Cell::text(subject.id.clone()),
+                Cell::text(found.tool.clone()),
+                Cell::number(found.before, 3),
+                Cell::number(found.after, 3),
+                Cell::number_or(found.correlation, 3, "no standard brain to compare with"),
+                Cell::text(found.failure().or_else(|| found.doubt()).unwrap_or_default()),
+            ])
+        });
+        table.note(
+            "Dice of the brain with that of the atlas by the files' own coordinates and after registration; correlation of T1 \
+             with that of the standard brain within it.",
+        )
+    }
+
+    /// The scans that cannot be used, with the reasons; `None` where all can.
+    pub fn left_out_table(&self) -> Option<ReportTable> {
+        let table = ReportTable::new("Scans that are left out", ["Scan and reason"]);
+        let filled = self.left_out.iter().fold(table, |table, fault| table.row([Cell::text(fault.clone())]));
+        (!self.left_out.is_empty()).then_some(filled)
+    }
+
+    /// The rows by how well the brains lie on that of the atlas, the worst first: by Dice, then by the order of the cohort.
+    pub(crate) fn worst_registered(&self) -> Vec<usize> {
+        let mut rows: Vec<usize> = (0..self.subjects.len()).collect();
+        rows.sort_by(|a, b| {
+            let dice = |i: &usize| self.subjects[*i].overlap.after;
+            dice(a).total_cmp(&dice(b)).then(a.cmp(b))
+        });
+        rows
     }
 }
 
@@ -149,12 +195,15 @@ impl GliomaExplanations {
 impl GliomaPrediction {
     /// The answer, and how well the brain lies on that of the atlas.
     pub fn table(&self) -> ReportTable {
-        let overlap = [self.overlap.before, self.overlap.after].map(|d| Cell::number(d, 3));
+        let overlap = &self.subject.overlap;
+        let correlation = Cell::number_or(overlap.correlation, 3, "no standard brain to compare with");
+        let overlap = [overlap.before, overlap.after].map(|d| Cell::number(d, 3));
         let [before, after] = overlap;
         ReportTable::new(format!("IDH genotype of {}", self.subject.id), ["", ""])
             .row([Cell::text("Probability of a mutation"), Cell::number(self.probability, 3)])
             .row([Cell::text("Dice of the brain masks before registration"), before])
             .row([Cell::text("after"), after])
+            .row([Cell::text("Correlation of T1 with the standard brain"), correlation])
     }
 
     /// The most similar patients of half B.

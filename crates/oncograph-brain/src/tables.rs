@@ -47,13 +47,18 @@ pub struct GliomaTablesConfig {
 }
 
 impl GliomaTablesConfig {
-    /// Three sets of covariates, and a graph by distance: with few covariates the distance measures how alike patients are, the
+    /// All sets of covariates, and a graph by distance: with few covariates the distance measures how alike patients are, the
     /// direction hardly does.
     pub fn new(table: impl Into<PathBuf>) -> Self {
         GliomaTablesConfig {
             version: env!("CARGO_PKG_VERSION").into(),
             table: table.into(),
-            features: vec![GliomaFeatures::AgeSex, GliomaFeatures::PreOperative, GliomaFeatures::Pathology],
+            features: vec![
+                GliomaFeatures::AgeSex,
+                GliomaFeatures::PreOperative,
+                GliomaFeatures::Pathology,
+                GliomaFeatures::All,
+            ],
             seed: 1,
             folds: 5,
             repeats: 5,

@@ -5,7 +5,7 @@
 use candle_core::Device;
 use oncograph_brain::{
     GliomaCohort, GliomaConfig, GliomaPredictor, GliomaPreset, GliomaSource, GliomaStages, MlpHead,
-    PatientSpace, PopulationHead, names, write_glioma_bundle,
+    PatientSpace, PopulationHead, RegistrationConfig, names, write_glioma_bundle,
 };
 use oncograph_datasets::glioma::{GliomaFiles, GliomaPhantomConfig, LabelConvention, TumourLabel};
 use oncograph_deploy::Bundle;
@@ -50,7 +50,8 @@ fn probability(run: &Finished, device: &Device) -> f64 {
     let patient = run.cohort.folder.join(&run.cohort.subjects[run.row].id);
     let images = GliomaFiles::find(patient, None).unwrap();
     let images = images.read(LabelConvention::Brats2020, TumourLabel::Core).unwrap();
-    predictor.predict(&images, PatientSpace::Standard, None, &run.cohort.folder).unwrap().probability
+    let registration = (&RegistrationConfig::default(), run.cohort.folder.as_path());
+    predictor.predict(&images, PatientSpace::Standard, None, registration).unwrap().probability
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use candle_core::Device;
 use oncograph_brain::{
     GliomaCohort, GliomaConfig, GliomaPrediction, GliomaPredictor, GliomaPreset, GliomaSource, GliomaStages,
-    MlpHead, PatientSpace, PopulationHead, names, write_glioma_bundle,
+    MlpHead, PatientSpace, PopulationHead, RegistrationConfig, names, write_glioma_bundle,
 };
 use oncograph_core::Split;
 use oncograph_datasets::glioma::{GliomaFiles, GliomaPhantomConfig, LabelConvention, TumourLabel};
@@ -48,7 +48,9 @@ fn predict(bundle: &Bundle, cohort: &GliomaCohort, row: usize) -> GliomaPredicti
     let patient = cohort.folder.join(&cohort.subjects[row].id);
     let images = GliomaFiles::find(patient, None).unwrap();
     let images = images.read(LabelConvention::Brats2020, TumourLabel::Core).unwrap();
-    predictor.predict(&images, PatientSpace::Standard, None, &cohort.folder).unwrap()
+    predictor
+        .predict(&images, PatientSpace::Standard, None, (&RegistrationConfig::default(), &cohort.folder))
+        .unwrap()
 }
 
 #[test]
@@ -83,7 +85,9 @@ fn what_cannot_predict_is_named() {
     let patient = run.cohort.folder.join(&run.cohort.subjects[5].id);
     let images = GliomaFiles::find(patient, None).unwrap();
     let images = images.read(LabelConvention::Brats2020, TumourLabel::Core).unwrap();
-    let native = predictor.predict(&images, PatientSpace::Native, None, root.path()).unwrap_err();
+    let registration = RegistrationConfig::default();
+    let native =
+        predictor.predict(&images, PatientSpace::Native, None, (&registration, root.path())).unwrap_err();
     assert!(native.to_string().contains("a generated head, which no patient has"), "{native}");
     let other = root.path().join("other");
     let mut writer = BundleWriter::create(&other, "stg").unwrap();

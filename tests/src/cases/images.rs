@@ -100,7 +100,9 @@ pub fn glioma(root: &Path, options: &Value) -> Result<Value> {
         Some(name) => serde_json::from_value(json!(name)).context("convention")?,
     };
     let mut patients = Map::new();
-    for files in GliomaFiles::find_all(root, None)? {
+    let found = GliomaFiles::find_all(root, None)?;
+    anyhow::ensure!(found.faults.is_empty(), "{}", found.faults.join("; "));
+    for files in found.scans {
         let images = files.read(convention, TumourLabel::Core)?;
         let facts =
             json!({"tumour": images.tumour.count(), "shape": images.tumour.shape(), "flags": images.flags});

@@ -1,3 +1,4 @@
+use super::BrainOverlap;
 use crate::{Error, Result};
 use oncograph_core::{Argument, Split};
 use oncograph_datasets::cache::CacheKey;
@@ -29,6 +30,8 @@ pub struct GliomaSubject {
     pub anisotropy: Option<Volume<f32>>,
     /// Remarks on this patient that have to be shown beside results.
     pub flags: Vec<String>,
+    /// How well the brain lies on that of the atlas.
+    pub overlap: BrainOverlap,
 }
 
 /// Patients with the atlas that their regions and tracts come from. The task is `IDH`, classes `wild type` and `mutant`.
@@ -46,6 +49,8 @@ pub struct GliomaCohort {
     pub origin: String,
     /// Remarks on the whole cohort that have to be shown beside results.
     pub notes: Vec<String>,
+    /// The scans of the folder that cannot be used, and why.
+    pub left_out: Vec<String>,
     ids: Vec<String>,
     tasks: Vec<Task>,
     /// Changes whenever the content of an image or the atlas does.
@@ -86,6 +91,7 @@ impl GliomaCohort {
             folder: PathBuf::new(),
             origin: String::new(),
             notes: vec![],
+            left_out: vec![],
             images,
         })
     }

@@ -2,16 +2,22 @@
 //! voxels of regions and tracts of that patient. Training and prediction of one new patient go through the same functions.
 
 mod cohort;
+mod files;
+mod intensity;
 mod place;
 mod prepare;
+mod quality;
 mod source;
 mod surface;
 
 pub use cohort::{GliomaCohort, GliomaSubject, SEQUENCES};
-pub use place::{BrainOverlap, PatientSpace, place_on_atlas};
+pub use files::GliomaFilesConfig;
+pub use intensity::{IntensityConfig, IntensityReference, SusanConfig};
+pub use place::{PatientSpace, Placement, RegistrationConfig, RegistrationTool, place_on_atlas};
 pub use prepare::{GliomaPrepareOptions, MaskMode, crop_grid};
 pub(crate) use prepare::{Prepared, Voxels, prepare, voxels};
-pub use source::{GliomaFilesConfig, GliomaSource};
+pub use quality::BrainOverlap;
+pub use source::GliomaSource;
 pub use surface::surface_points;
 
 use oncograph_train::EpochRecord;

@@ -1,18 +1,16 @@
-use super::place::NAMES;
+use super::files::open_files;
 use super::{
-    BrainOverlap, GliomaCohort, GliomaSubject, PatientSpace, StageProgress, StageWatch, place_on_atlas,
+    GliomaCohort, GliomaFilesConfig, GliomaSubject, IntensityConfig, Placement, StageProgress, StageWatch,
+    place_on_atlas,
 };
-use crate::{Error, Result};
-use oncograph_core::AtFile;
-use oncograph_datasets::cache::{CacheKey, FeatureCache, Features};
+use crate::Result;
+use oncograph_datasets::cache::CacheKey;
 use oncograph_datasets::glioma::{
-    BrainAtlas, BratsNames, GliomaFiles, GliomaPhantom, GliomaPhantomConfig, GliomaTable, LabelConvention,
-    StandardBrain, TumourLabel,
+    GliomaFiles, GliomaPhantom, GliomaPhantomConfig, GliomaTable, LabelConvention, StandardBrain, TumourLabel,
 };
-use oncograph_imaging::{Frame, Volume};
 use oncograph_train::StopFlag;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Where the patients come from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,32 +22,6 @@ pub enum GliomaSource {
     Files(GliomaFilesConfig),
 }
 
-/// Where the files of a cohort are and what they mean.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct GliomaFilesConfig {
-    /// A folder with a folder for each patient; with `name_mapping.csv` where the images have names of BraTS.
-    pub folder: PathBuf,
-    /// What the numbers of the segmentations mean.
-    pub labels: LabelConvention,
-    /// The part of the tumour that is looked at (decision G-35).
-    pub tumour: TumourLabel,
-    /// What the names of the segmentations end in, where it is not `seg` or `tumor_segmentation`.
-    pub segmentation: Option<String>,
-    /// The table of IDH status, age and sex.
-    pub idh: PathBuf,
-    /// The brain that the patients are brought to.
-    pub standard: StandardBrain,
-    /// Where the images lie.
-    pub space: PatientSpace,
-}
-
-/// Patients of each class that a cohort needs: a third of them train the classifiers, of which the SVM's inner folds need
-/// five.
-const FEWEST: usize = 15;
-
-/// Below this Dice the brain is not where the regions are.
-const ON_THE_BRAIN: f64 = 0.8;
-
 impl GliomaSource {
     /// The standard brain, if the patients are on one: those of a generated head are not.
     pub fn standard(&self) -> Option<StandardBrain> {
@@ -59,11 +31,20 @@ impl GliomaSource {
         }
     }
 
+    /// What is done to the values of images.
+    pub fn intensities(&self) -> IntensityConfig {
+        match self {
+            GliomaSource::Phantom(_) => IntensityConfig::default(),
+            GliomaSource::Files(f) => f.intensities.clone(),
+        }
+    }
+
     /// Opens the cohort. Below `root`, generated patients are written to `phantom_glioma`, and patients who were brought to
     /// the standard brain are kept in `cache/glioma_idh/patients`.
     ///
     /// # Errors
-    /// Names the file and what is wrong with it; too few patients of a genotype; a request to stop.
+    /// Names the file and what is wrong with it: a table that cannot be read, labels of another convention than the stated one; too
+    /// few patients of a genotype; with [`GliomaFilesConfig::strict`] every scan that cannot be used; a request to stop.
     pub fn open(&self, root: &Path, stop: &StopFlag, watch: &StageWatch<'_>) -> Result<GliomaCohort> {
         match self {
             GliomaSource::Phantom(config) => open_phantom(config, &root.join("phantom_glioma"), watch),
@@ -74,7 +55,7 @@ impl GliomaSource {
     }
 }
 
-fn hash(parts: &impl Serialize, what: &str) -> Result<String> {
+pub(super) fn hash(parts: &impl Serialize, what: &str) -> Result<String> {
     let none: [&Path; 0] = [];
     Ok(CacheKey::new(&none, parts, what)?.hex())
 }
@@ -93,7 +74,8 @@ fn open_phantom(config: &GliomaPhantomConfig, root: &Path, watch: &StageWatch<'_
         let inputs: Vec<&Path> = files.paths().collect();
         keys.push(CacheKey::new(&inputs, &(), "glioma patient 2")?.hex());
         let raw = files.read(LabelConvention::Brats2020, TumourLabel::Core)?;
-        let (subject, _) = place_on_atlas(&raw, PatientSpace::Standard, phantom.atlas(), None, &folder)?;
+        let subject =
+            place_on_atlas(raw, phantom.atlas(), Placement::Standard(None), &IntensityConfig::default())?;
         subjects.push(GliomaSubject { age: row.age, male: row.male, ..subject });
         idh.push(row.idh);
         progress("reading", i + 1);
@@ -102,133 +84,4 @@ fn open_phantom(config: &GliomaPhantomConfig, root: &Path, watch: &StageWatch<'_
     let mut cohort = GliomaCohort::new(phantom.atlas().clone(), subjects, &idh, &images)?;
     (cohort.phantom, cohort.origin, cohort.folder) = (true, "phantom cohort".into(), folder);
     Ok(cohort)
-}
-
-fn open_files(
-    config: &GliomaFilesConfig,
-    kept: &Path,
-    stop: &StopFlag,
-    watch: &StageWatch<'_>,
-) -> Result<GliomaCohort> {
-    let patients = GliomaFiles::find_all(&config.folder, config.segmentation.as_deref())?;
-    let mapping = config.folder.join("name_mapping.csv");
-    let names = if mapping.is_file() { BratsNames::read(&mapping)? } else { BratsNames::default() };
-    let table = GliomaTable::read(&config.idh)?;
-    let records: Vec<_> = patients.iter().map(|p| table.of_images(&p.id, &names)).collect();
-    let idh: Vec<Option<bool>> = records.iter().map(|r| r.and_then(|r| r.idh)).collect();
-    enough(config, &idh)?;
-    let atlas = config.standard.atlas()?;
-    let cache = FeatureCache::open(kept)?;
-    let (mut subjects, mut keys) = (vec![], vec![]);
-    for (i, (files, record)) in patients.iter().zip(&records).enumerate() {
-        if stop.is_requested() {
-            return Err(oncograph_train::Error::Stopped.into());
-        }
-        let (mut subject, key) =
-            placed(config, files, &atlas, (&cache, kept)).map_err(|e| e.of_patient(&files.id))?;
-        if let Some(record) = record {
-            (subject.age, subject.male) = (record.age, record.male);
-        }
-        subjects.push(subject);
-        keys.push(key);
-        watch(&StageProgress { stage: "standard brain", done: i + 1, of: patients.len(), epoch: None });
-    }
-    let mut notes = table.notes.clone();
-    if subjects.iter().all(|s| s.anisotropy.is_none()) {
-        let fa = config.standard.anisotropy(&atlas.grid)?;
-        subjects.iter_mut().for_each(|s| s.anisotropy = Some(fa.clone()));
-        notes.push(
-            "No patient has diffusion MRI: the encoder of tracts learns from the anisotropy of a group mean"
-                .into(),
-        );
-    }
-    let unknown = idh.iter().filter(|m| m.is_none()).count();
-    if unknown > 0 {
-        notes.push(format!("{unknown} patients have no IDH status in {}", config.idh.display()));
-    }
-    let mut cohort = GliomaCohort::new(atlas, subjects, &idh, &hash(&keys, "cohort 2")?)?;
-    (cohort.origin, cohort.folder) = (config.folder.display().to_string(), config.folder.clone());
-    cohort.notes = notes;
-    Ok(cohort)
-}
-
-/// Whether a split has patients of both classes in each part.
-fn enough(config: &GliomaFilesConfig, idh: &[Option<bool>]) -> Result<()> {
-    let count = |mutant: bool| idh.iter().filter(|m| **m == Some(mutant)).count();
-    let (mutants, wild_types) = (count(true), count(false));
-    if mutants.min(wild_types) >= FEWEST {
-        return Ok(());
-    }
-    let cause = format!(
-        "{mutants} mutants and {wild_types} wild types by {} among {} patients; a split needs {FEWEST} of each",
-        config.idh.display(),
-        idh.len()
-    );
-    Err(AtFile::new(&config.folder, cause).into())
-}
-
-/// A patient on the standard brain, from the cache, or read, checked and brought there; and the hash of the inputs.
-fn placed(
-    config: &GliomaFilesConfig,
-    files: &GliomaFiles,
-    atlas: &BrainAtlas,
-    (cache, kept): (&FeatureCache, &Path),
-) -> Result<(GliomaSubject, String)> {
-    let inputs: Vec<PathBuf> = files.paths().map(Path::to_owned).chain([config.standard.brain()]).collect();
-    let settings = (config.labels, config.tumour, config.space, config.standard.spacing);
-    let key = CacheKey::new(&inputs, &settings, "glioma patient 2")?;
-    let compute = || -> Result<Features> {
-        let raw = files.read(config.labels, config.tumour)?;
-        let work = kept.join(format!("registration-{}", &key.hex()[..16]));
-        // What an earlier run left when it was killed.
-        std::fs::remove_dir_all(&work).ok();
-        let (mut subject, overlap) =
-            place_on_atlas(&raw, config.space, atlas, Some(&config.standard), &work)?;
-        if overlap.after < ON_THE_BRAIN {
-            let dice = overlap.after;
-            subject
-                .flags
-                .push(format!("the brain overlaps the standard brain with a Dice of {dice:.2} alone"));
-        }
-        features(&subject, &overlap)
-    };
-    let stored = cache.get_or_compute(&key, compute)?;
-    Ok((restored(&files.id, &stored, atlas)?, key.hex()))
-}
-
-fn features(subject: &GliomaSubject, overlap: &BrainOverlap) -> Result<Features> {
-    let [x, y, z] = subject.tumour.shape();
-    let text = |value: serde_json::Result<String>| {
-        value.map_err(|e| Error::input("patient", "what JSON can hold", e))
-    };
-    let mut stored = Features::new()
-        .array("tumour", &[z, y, x], subject.tumour.as_slice().iter().map(|v| f32::from(*v)).collect())?
-        .text("flags", text(serde_json::to_string(&subject.flags))?)
-        .text("registration", text(serde_json::to_string(overlap))?);
-    let anisotropy = subject.anisotropy.iter().map(|fa| ("fa", fa));
-    for (name, volume) in NAMES.into_iter().zip(&subject.volumes).chain(anisotropy) {
-        stored = stored.array(name, &[z, y, x], volume.as_slice().to_vec())?;
-    }
-    Ok(stored)
-}
-
-fn restored(id: &str, stored: &Features, atlas: &BrainAtlas) -> Result<GliomaSubject> {
-    let frame = Frame::described("standard brain");
-    let volume = |name: &str| -> Result<Option<Volume<f32>>> {
-        let Some(array) = stored.arrays.get(name) else { return Ok(None) };
-        Ok(Some(Volume::new(atlas.grid.clone(), frame.clone(), array.data.clone())?))
-    };
-    let absent = |name: &str| Error::input("patient", name, "a cache entry without it");
-    let needed = |name: &str| volume(name)?.ok_or_else(|| absent(name));
-    let [t1, t1c, t2, flair] = NAMES;
-    let flags = stored.metadata.get("flags").ok_or_else(|| absent("flags"))?;
-    Ok(GliomaSubject {
-        id: id.into(),
-        age: None,
-        male: None,
-        volumes: [needed(t1)?, needed(t1c)?, needed(t2)?, needed(flair)?],
-        tumour: needed("tumour")?.map(|v| u8::from(v > 0.0)),
-        anisotropy: volume("fa")?,
-        flags: serde_json::from_str(flags).map_err(|e| Error::input("patient", "flags", e))?,
-    })
 }

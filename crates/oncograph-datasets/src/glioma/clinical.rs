@@ -1,5 +1,6 @@
+use super::rows::{Extra, Row};
 use crate::error::{Error, Result};
-use crate::tables::{self, Sheet, Wanted};
+use crate::tables::{Sheet, Wanted};
 use oncograph_core::Table;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,8 @@ pub enum GliomaTableKind {
     UcsfPdgm,
     /// TCGA LGG and GBM, Ceccarelli et al. 2016, table S1: 1,122 patients, 995 of them with IDH status.
     Ceccarelli2016,
+    /// A table of one's own: `id` and `idh`, and where there are such `site`, `age`, `sex` and further covariates.
+    Plain,
 }
 
 /// Which covariates a model may see.
@@ -29,6 +32,8 @@ pub enum GliomaFeatures {
     /// Besides, what the pathologist sees: grade, histology and the MGMT promoter. In UCSF-PDGM the grade is that of the
     /// WHO classification of 2021, of which IDH is a part: there it **leaks** the label.
     Pathology,
+    /// Besides, every further column of a plain table: whether one of them leaks the label, only its owner knows.
+    All,
 }
 
 /// One patient.
@@ -53,6 +58,12 @@ pub struct GliomaRecord {
     pub mgmt: Option<bool>,
     /// Where the patient was treated.
     pub site: Option<String>,
+    /// What the patient's images are called in other collections: `BraTS21 ID` of UCSF-PDGM.
+    #[serde(default)]
+    pub other_names: Vec<String>,
+    /// Values of [`GliomaTable::extra`].
+    #[serde(default)]
+    pub extra: Vec<Option<f64>>,
 }
 
 /// Clinical rows of patients with glioma.
@@ -84,33 +95,32 @@ pub struct GliomaTable {
     pub kind: GliomaTableKind,
     /// Its patients, in the order of the file.
     pub patients: Vec<GliomaRecord>,
+    /// Further covariates of a plain table: columns of numbers by their names, and of words one for each word.
+    #[serde(default)]
+    pub extra: Vec<String>,
     /// Remarks on how the file was read, to be shown beside results.
     #[serde(default)]
     pub notes: Vec<String>,
 }
 
 impl GliomaTable {
-    /// Reads a table of either kind, told apart by its columns.
+    /// Reads a table of any kind, told apart by its columns.
     ///
     /// # Errors
-    /// Names file, row and column: columns of neither table, a code that is not known, a number that is none, a patient
-    /// with two rows, no rows at all.
+    /// Names file, row and column: columns of no kind, a code that is not known, a number that is none, a patient with two
+    /// rows, no rows at all.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
-        let has =
-            |header: &[String], columns: [&str; 2]| columns.iter().all(|c| header.iter().any(|h| h == c));
-        let known = |header: &[String]| has(header, UCSF) || has(header, CECCARELLI);
-        let what = "the columns of UCSF-PDGM (`ID`, `IDH`) or of Ceccarelli 2016 (`patient`, `IDH.status`)";
+        let known = |header: &[String]| kind(header).is_some();
+        let what = "the columns of UCSF-PDGM (`ID`, `IDH`, `Age at MRI`), of Ceccarelli 2016 (`patient`, `IDH.status`) or of a \
+                    table of one's own (`id`, `idh`)";
         let table = Sheet::read_where(path.as_ref(), &Wanted::new(what, &known))?;
-        let kind = if has(&table.header, CECCARELLI) {
-            GliomaTableKind::Ceccarelli2016
-        } else if has(&table.header, UCSF) {
-            GliomaTableKind::UcsfPdgm
-        } else {
-            let detail = format!(
-                "neither UCSF-PDGM (columns `ID`, `IDH`) nor Ceccarelli 2016 (`patient`, `IDH.status`); found: {}",
-                table.header.join(", ")
-            );
+        let Some(kind) = kind(&table.header) else {
+            let detail = format!("none has {what}; found: {}", table.header.join(", "));
             return Err(Error::at(path.as_ref(), detail));
+        };
+        let (extra, mut notes) = match kind {
+            GliomaTableKind::Plain => Extra::of(&table)?,
+            _ => (Extra::default(), vec![]),
         };
         let mut seen: BTreeMap<String, usize> = BTreeMap::new();
         let mut patients = Vec::with_capacity(table.rows.len());
@@ -118,6 +128,7 @@ impl GliomaTable {
             let patient = match kind {
                 GliomaTableKind::UcsfPdgm => row.ucsf()?,
                 GliomaTableKind::Ceccarelli2016 => row.ceccarelli()?,
+                GliomaTableKind::Plain => row.plain(&extra)?,
             };
             if let Some(first) = seen.insert(patient.id.clone(), row.0.number) {
                 return Err(table.duplicate_patient(&patient.id, first, row.0.number));
@@ -127,7 +138,8 @@ impl GliomaTable {
         if patients.is_empty() {
             return Err(table.empty());
         }
-        Ok(GliomaTable { path: table.path, kind, patients, notes: table.notes })
+        notes.splice(0..0, table.notes);
+        Ok(GliomaTable { path: table.path, kind, patients, extra: extra.names(), notes })
     }
 
     /// The table without the patients whose IDH status is not known.
@@ -156,13 +168,21 @@ impl GliomaTable {
         if set != GliomaFeatures::AgeSex {
             columns.push(("karnofsky".into(), Box::new(|p: &GliomaRecord| p.karnofsky)));
         }
-        if set == GliomaFeatures::Pathology {
+        if matches!(set, GliomaFeatures::Pathology | GliomaFeatures::All) {
             columns.push(("grade".into(), Box::new(|p: &GliomaRecord| p.grade.map(f64::from))));
             columns.push(("mgmt_methylated".into(), Box::new(move |p: &GliomaRecord| flag(p.mgmt))));
             let kinds: BTreeSet<&str> = self.patients.iter().filter_map(|p| p.histology.as_deref()).collect();
             for kind in kinds {
                 let is = move |p: &GliomaRecord| flag(p.histology.as_deref().map(|h| h == kind));
                 columns.push((format!("histology_{kind}"), Box::new(is)));
+            }
+        }
+        if set == GliomaFeatures::All {
+            for (i, name) in self.extra.iter().enumerate() {
+                columns.push((
+                    name.clone(),
+                    Box::new(move |p: &GliomaRecord| p.extra.get(i).copied().flatten()),
+                ));
             }
         }
         columns.retain(|(_, get)| self.patients.iter().any(|p| get(p).is_some()));
@@ -173,142 +193,18 @@ impl GliomaTable {
     }
 }
 
-/// The columns that each table is known by.
-const UCSF: [&str; 2] = ["ID", "IDH"];
-const CECCARELLI: [&str; 2] = ["patient", "IDH.status"];
-
-struct Row<'a>(tables::Row<'a>);
-
-impl Row<'_> {
-    /// The text of a column that must be there; empty and `NA` are missing.
-    fn text(&self, column: &str) -> Result<Option<String>> {
-        self.at(self.0.sheet.require(column)?)
+/// Which table has these columns.
+fn kind(header: &[String]) -> Option<GliomaTableKind> {
+    let has = |column: &str| header.iter().any(|h| h == column);
+    let own = |column: &str| header.iter().any(|h| h.eq_ignore_ascii_case(column));
+    // `ID` and `IDH` alone may as well be those of a table of one's own, whose age is called otherwise.
+    let of_ucsf = ["Age at MRI", "WHO CNS Grade", "BraTS21 ID"].into_iter().any(has);
+    match () {
+        () if has("patient") && has("IDH.status") => Some(GliomaTableKind::Ceccarelli2016),
+        () if has("ID") && has("IDH") && of_ucsf => Some(GliomaTableKind::UcsfPdgm),
+        () if own("id") && own("idh") => Some(GliomaTableKind::Plain),
+        () => None,
     }
-
-    /// As [`Row::text`], of a column that may be absent.
-    fn optional(&self, column: &str) -> Result<Option<String>> {
-        self.0.sheet.place(column)?.map_or(Ok(None), |place| self.at(place))
-    }
-
-    fn at(&self, place: usize) -> Result<Option<String>> {
-        let text = self.0.text(place)?;
-        Ok((!matches!(&*text, "" | "NA" | "NaN")).then(|| text.into_owned()))
-    }
-
-    fn id(&self, column: &str) -> Result<String> {
-        let place = self.0.sheet.require(column)?;
-        match self.at(place)? {
-            Some(_) => Ok(self.0.identifier(place)?.into_owned()),
-            None => Err(self.0.refuse(place, "an identifier")),
-        }
-    }
-
-    fn coded<T>(
-        &self,
-        column: &str,
-        text: Option<&str>,
-        expected: &str,
-        code: impl Fn(&str) -> Option<T>,
-    ) -> Result<Option<T>> {
-        let Some(text) = text else { return Ok(None) };
-        match code(text) {
-            Some(value) => Ok(Some(value)),
-            None => Err(self.0.refuse(self.0.sheet.require(column)?, expected)),
-        }
-    }
-
-    fn number(
-        &self,
-        column: &str,
-        expected: &str,
-        allowed: std::ops::RangeInclusive<f64>,
-    ) -> Result<Option<f64>> {
-        if self.optional(column)?.is_none() {
-            return Ok(None);
-        }
-        let place = self.0.sheet.require(column)?;
-        match self.0.number(place) {
-            Ok(Some(value)) if allowed.contains(&value) => Ok(Some(value)),
-            _ => Err(self.0.refuse(place, expected)),
-        }
-    }
-
-    fn ucsf(&self) -> Result<GliomaRecord> {
-        // "wildtype", "mutated (NOS)", "IDH1 p.R132H", "IDH1 p.Arg132His", "IDH2 p.Arg172Trp" ...
-        let idh = |text: &str| match text.to_ascii_lowercase() {
-            t if t == "wildtype" || t == "wild-type" || t == "wt" => Some(false),
-            t if t.starts_with("mutated") || t.starts_with("idh1 p.") || t.starts_with("idh2 p.") => {
-                Some(true)
-            }
-            _ => None,
-        };
-        // An indeterminate result counts as missing.
-        let mgmt = self.optional("MGMT status")?.filter(|t| t != "indeterminate");
-        let known = "wildtype, mutated (...) or a variant as IDH1 p.R132H";
-        let sign = |text: &str| match text {
-            "positive" => Some(true),
-            "negative" => Some(false),
-            _ => None,
-        };
-        Ok(GliomaRecord {
-            id: self.id("ID")?,
-            idh: self.coded("IDH", self.text("IDH")?.as_deref(), known, idh)?,
-            age: self.number("Age at MRI", "an age in years", 0.0..=120.0)?,
-            male: self.coded("Sex", self.optional("Sex")?.as_deref(), "M or F", sex)?,
-            grade: self.coded(
-                "WHO CNS Grade",
-                self.optional("WHO CNS Grade")?.as_deref(),
-                "1 to 4",
-                grade,
-            )?,
-            karnofsky: None,
-            histology: None,
-            mgmt: self.coded("MGMT status", mgmt.as_deref(), "positive, negative or indeterminate", sign)?,
-            site: Some("UCSF".into()),
-        })
-    }
-
-    fn ceccarelli(&self) -> Result<GliomaRecord> {
-        let idh = |text: &str| match text {
-            "Mutant" => Some(true),
-            "WT" => Some(false),
-            _ => None,
-        };
-        let methylated = |text: &str| match text {
-            "Methylated" => Some(true),
-            "Unmethylated" => Some(false),
-            _ => None,
-        };
-        let (mgmt, age) = ("MGMT.promoter.status", "Age..years.at.diagnosis.");
-        Ok(GliomaRecord {
-            id: self.id("patient")?,
-            idh: self.coded("IDH.status", self.text("IDH.status")?.as_deref(), "Mutant or WT", idh)?,
-            age: self.number(age, "an age in years", 0.0..=120.0)?,
-            male: self.coded("Gender", self.optional("Gender")?.as_deref(), "male or female", sex)?,
-            grade: self.coded("Grade", self.optional("Grade")?.as_deref(), "G2, G3 or G4", grade)?,
-            karnofsky: self.number("Karnofsky.Performance.Score", "0 to 100", 0.0..=100.0)?,
-            histology: self.optional("Histology")?,
-            mgmt: self.coded(
-                mgmt,
-                self.optional(mgmt)?.as_deref(),
-                "Methylated or Unmethylated",
-                methylated,
-            )?,
-            site: self.optional("Tissue.source.site")?,
-        })
-    }
-}
-
-fn sex(text: &str) -> Option<bool> {
-    match text.to_ascii_lowercase().as_str() {
-        "m" | "male" => Some(true),
-        "f" | "female" => Some(false),
-        _ => None,
-    }
-}
-
-fn grade(text: &str) -> Option<u8> {
-    text.trim_start_matches('G').parse().ok().filter(|g| (1..=4).contains(g))
 }
 
 #[cfg(test)]
@@ -351,7 +247,7 @@ mod tests {
         assert!(message(&format!("{UCSF}A,M,-5,4,positive,wildtype\n")).contains("column `Age at MRI`"));
         assert!(message(&format!("{UCSF}A,M,5,4,,wildtype\nA,M,5,4,,wildtype\n")).contains("again in row 3"));
         assert!(message(UCSF).contains("no rows"));
-        assert!(message("a,b\n1,2\n").contains("neither UCSF-PDGM"));
+        assert!(message("a,b\n1,2\n").contains("none has the columns of UCSF-PDGM"));
     }
 
     #[test]
@@ -422,5 +318,44 @@ mod tests {
         }
         let twice = read("ID,IDH,IDH\nA,wildtype,IDH1 p.R132H\n").unwrap_err().to_string();
         assert!(twice.contains("column `IDH` is there twice, as columns 2 and 3"), "{twice}");
+    }
+
+    #[test]
+    fn a_table_of_ones_own_is_read_with_its_covariates() {
+        let text = "id,idh,site,age,sex,volume,laterality\nA,1,Rome,40,F,12.5,left\nB,0,Rome,,m,,right\n\
+                    C,wild-type,Oslo,61,male,3,left\nD,,Oslo,50,F,4,\nE,Mutant,Oslo,50,F,4,left\n";
+        let table = read(text).unwrap();
+        assert_eq!(table.kind, GliomaTableKind::Plain);
+        let idh: Vec<Option<bool>> = table.patients.iter().map(|p| p.idh).collect();
+        assert_eq!(idh, [Some(true), Some(false), Some(false), None, Some(true)]);
+        assert_eq!((table.patients[1].male, table.patients[1].site.as_deref()), (Some(true), Some("Rome")));
+        assert_eq!(table.extra, ["volume", "laterality_left", "laterality_right"]);
+        let all = table.features(GliomaFeatures::All).unwrap();
+        assert_eq!(all.columns(), ["age", "male", "volume", "laterality_left", "laterality_right"]);
+        assert_eq!(all.row(1), [None, Some(1.0), None, Some(0.0), Some(1.0)]);
+        assert_eq!(all.row(3), [Some(50.0), Some(0.0), Some(4.0), None, None]);
+        // Further columns are seen only where they are asked for.
+        assert_eq!(table.features(GliomaFeatures::Pathology).unwrap().columns(), ["age", "male"]);
+
+        // In capital letters it is no table of UCSF's, whose age has another name.
+        let capital = read(&text.replacen("id,idh,site,age,sex", "ID,IDH,Site,Age,Sex", 1)).unwrap();
+        assert_eq!(capital.patients, table.patients);
+        let message = |text: &str| read(text).unwrap_err().to_string();
+        let bad = message("id,idh,age\nA,2,40\n");
+        assert!(bad.contains("row 2, column `idh`") && bad.ends_with("got \"2\""), "{bad}");
+        assert!(message("id,idh,age\nA,1,old\n").contains("column `age`"));
+        assert!(message("id,idh,sex\nA,1,1\n").contains("expected M or F"));
+        // A column with another word for every patient is no covariate.
+        let names: String = (0..30).map(|i| format!("P{i},1,n{i}\n")).collect();
+        let table = read(&format!("id,idh,name\n{names}")).unwrap();
+        assert_eq!((table.extra.len(), table.notes.len()), (0, 1), "{:?}", table.notes);
+    }
+
+    #[test]
+    fn ucsf_names_the_images_of_brats_2021() {
+        let table =
+            read("ID,Age at MRI,IDH,BraTS21 ID\nA,66,wildtype,BraTS2021_00097\nB,60,wildtype,\n").unwrap();
+        assert_eq!(table.patients[0].other_names, ["BraTS2021_00097"]);
+        assert!(table.patients[1].other_names.is_empty());
     }
 }

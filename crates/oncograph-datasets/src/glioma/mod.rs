@@ -3,14 +3,21 @@
 
 mod atlas;
 mod clinical;
+mod files;
 mod images;
+mod labels;
 mod names;
 mod phantom;
+mod rows;
+mod scan_name;
 mod standard;
 
 pub use atlas::{AtlasTract, BrainAtlas};
 pub use clinical::{GliomaFeatures, GliomaRecord, GliomaTable, GliomaTableKind};
-pub use images::{GliomaFiles, GliomaImages, LabelConvention, TumourLabel};
+pub use files::{GliomaFiles, GliomaFolder};
+pub use images::GliomaImages;
+pub use labels::{LabelConvention, LabelFit, LabelLook, TumourLabel, check_convention};
 pub use names::BratsNames;
 pub use phantom::{GliomaPhantom, GliomaPhantomConfig, write_glioma_phantom};
+pub use scan_name::ScanName;
 pub use standard::{StandardBrain, TractMaps};

@@ -1,58 +1,155 @@
+use super::ScanName;
 use crate::error::{Error, Result};
 use crate::glioma::{GliomaRecord, GliomaTable};
-use crate::tables::Sheet;
-use std::collections::BTreeMap;
-use std::path::Path;
+use crate::tables::{Sheet, Wanted};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::{Path, PathBuf};
 
-/// What patients of BraTS are called in TCGA: the table `name_mapping.csv` of BraTS 2018 to 2020.
+/// What one scan is called in several collections, from the tables that the challenges and TCIA publish.
+///
+/// | table | columns with names |
+/// |---|---|
+/// | `name_mapping.csv` of BraTS 2018 to 2020 | `BraTS_2020_subject_ID` and its like, `TCGA_TCIA_subject_ID` |
+/// | `BraTS2021_MappingToTCIA.xlsx` | `BraTS2021 ID`, `PatientID on TCIA Radiology Portal` |
+/// | `BraTS2023_2017_GLI_Mapping.xlsx` | `BraTS2023`, `BraTS2021`, ... `BraTS2017` |
+///
+/// Names are followed from table to table: an image of BraTS 2023 finds its row in UCSF's table by its name in BraTS 2021.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct BratsNames(BTreeMap<String, String>);
+pub struct BratsNames(BTreeMap<String, BTreeSet<String>>);
 
-/// The column of TCGA's names.
-const TCGA: &str = "TCGA_TCIA_subject_ID";
+/// The collection that a patient of TCIA's mapping is from; of UCSF-PDGM it has the number alone.
+const COLLECTION: &str = "Data Collection";
+const UCSF: &str = "UCSF-PDGM";
 
 impl BratsNames {
-    /// Reads the table. Every other column that ends in `_subject_ID` holds names of one year's challenge.
+    /// Reads a table of names.
     ///
     /// # Errors
-    /// A file that cannot be read, or one without the column of TCGA's names or without any other.
+    /// A file that cannot be read, or one with fewer than two columns of names.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
-        let table = Sheet::read(path.as_ref())?;
-        let tcga = table.require(TCGA)?;
-        let known = |c: &usize| *c != tcga && table.header[*c].ends_with("_subject_ID");
-        let years: Vec<usize> = (0..table.header.len()).filter(known).collect();
-        if years.is_empty() {
-            let detail = "no column such as `BraTS_2020_subject_ID`".to_owned();
+        let fits = |header: &[String]| header.iter().filter(|h| is_name_column(h)).count() > 1;
+        let what = "two columns of names (such as `BraTS2021 ID` and `TCGA_TCIA_subject_ID`)";
+        let table = Sheet::read_where(path.as_ref(), &Wanted::new(what, &fits))?;
+        if !fits(&table.header) {
+            let detail = format!("not {what}; found: {}", table.header.join(", "));
             return Err(Error::at(path.as_ref(), detail));
         }
-        let named = |text: &str| !matches!(text, "" | "NA");
-        let mut names = BTreeMap::new();
+        let columns: Vec<usize> =
+            (0..table.header.len()).filter(|c| is_name_column(&table.header[*c])).collect();
+        let collection = table.place_where(|name| name.starts_with(COLLECTION))?;
+        let mut names = BratsNames::default();
         for row in table.rows() {
-            let name = row.text(tcga)?;
-            for year in years.iter().filter(|_| named(&name)) {
-                let image = row.text(*year)?;
-                if named(&image) {
-                    names.insert(image.into_owned(), name.clone().into_owned());
+            let collection = collection.map(|c| row.text(c)).transpose()?.unwrap_or_default();
+            let mut found = vec![];
+            for column in &columns {
+                let text = row.text(*column)?;
+                if let Some(name) = full_name(&text, &table.header[*column], &collection) {
+                    found.push(name);
+                }
+            }
+            names.join(&found);
+        }
+        Ok(names)
+    }
+
+    /// Reads every table of names in a folder: those with `mapping` in their names.
+    ///
+    /// # Errors
+    /// As [`BratsNames::read`], or a folder that cannot be read.
+    pub fn in_folder(folder: impl AsRef<Path>) -> Result<Self> {
+        let folder = folder.as_ref();
+        let io = |source| Error::io("read", folder, source);
+        let mut paths: Vec<PathBuf> = vec![];
+        for entry in std::fs::read_dir(folder).map_err(io)? {
+            let path = entry.map_err(io)?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+            let table = [".csv", ".csv.gz", ".tsv", ".xlsx"].iter().any(|end| name.ends_with(end));
+            if path.is_file() && table && name.contains("mapping") && !name.starts_with(['.', '~']) {
+                paths.push(path);
+            }
+        }
+        paths.sort();
+        let mut names = BratsNames::default();
+        for path in paths {
+            names.extend(BratsNames::read(path)?);
+        }
+        Ok(names)
+    }
+
+    /// Adds the names of another table.
+    pub fn extend(&mut self, other: Self) {
+        for (name, others) in other.0 {
+            self.0.entry(name).or_default().extend(others);
+        }
+    }
+
+    fn join(&mut self, names: &[String]) {
+        for name in names {
+            self.0.entry(name.clone()).or_default().extend(names.iter().filter(|n| *n != name).cloned());
+        }
+    }
+
+    /// What a scan is called, itself first, then from table to table.
+    pub fn all<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
+        let (mut found, mut next) = (vec![id], VecDeque::from([id]));
+        while let Some(name) = next.pop_front() {
+            for other in self.0.get(name).into_iter().flatten().map(String::as_str) {
+                if !found.contains(&other) {
+                    found.push(other);
+                    next.push_back(other);
                 }
             }
         }
-        Ok(BratsNames(names))
+        found
     }
+}
 
-    /// The name in TCGA.
-    pub fn tcga(&self, id: &str) -> Option<&str> {
-        self.0.get(id).map(String::as_str)
+/// Whether a column holds names of scans or patients.
+fn is_name_column(header: &str) -> bool {
+    let lower = header.trim().to_ascii_lowercase();
+    let of_a_year = lower.strip_prefix("brats").is_some_and(|year| {
+        let year = year.strip_suffix(" id").unwrap_or(year);
+        [2, 4].contains(&year.len()) && year.bytes().all(|b| b.is_ascii_digit())
+    });
+    of_a_year || lower.ends_with("_subject_id") || lower.starts_with("patientid on tcia")
+}
+
+/// A name as images have it, or `None` for a cell without one. Cases of BraTS 2021 and patients of UCSF-PDGM may be numbers.
+fn full_name(text: &str, header: &str, collection: &str) -> Option<String> {
+    let text = text.trim();
+    let none = ["", "na", "n/a", "nan", "none"].contains(&text.to_ascii_lowercase().as_str());
+    if none || text.starts_with("new-not-previously") {
+        return None;
+    }
+    let number = text.bytes().all(|b| b.is_ascii_digit());
+    match number {
+        true if header.trim().eq_ignore_ascii_case("BraTS2021 ID") => Some(format!("BraTS2021_{text:0>5}")),
+        true if collection.trim() == UCSF => Some(format!("{UCSF}-{text:0>3}")),
+        // A number alone would join patients of different collections.
+        true => None,
+        false => Some(text.to_owned()),
     }
 }
 
 impl GliomaTable {
     /// The row of the patient whose images are called `id`.
     ///
-    /// Zeros before the last number do not count: images of UCSF-PDGM have four digits where their table has three.
+    /// Tried in turn for every name that `names` knows: the row of that name, a row with that name in another collection (`BraTS21
+    /// ID` of UCSF-PDGM), and the row of the patient ([`ScanName`]). Zeros before the last number do not count: images of
+    /// UCSF-PDGM have four digits where their table has three.
     pub fn of_images(&self, id: &str, names: &BratsNames) -> Option<&GliomaRecord> {
-        let id = names.tcga(id).unwrap_or(id);
-        let exact = self.position(id).map(|i| &self.patients[i]);
-        exact.or_else(|| self.patients.iter().find(|p| without_zeros(&p.id) == without_zeros(id)))
+        let all = names.all(id);
+        let exact = all.iter().find_map(|id| self.position(id));
+        let other = || {
+            all.iter().find_map(|id| self.patients.iter().position(|p| p.other_names.iter().any(|n| n == id)))
+        };
+        let patient = || {
+            all.iter().find_map(|id| {
+                let patient = ScanName::of(id).patient;
+                self.patients.iter().position(|p| without_zeros(&p.id) == without_zeros(&patient))
+            })
+        };
+        exact.or_else(other).or_else(patient).map(|i| &self.patients[i])
     }
 }
 
@@ -66,38 +163,104 @@ fn without_zeros(id: &str) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn written(name: &str, text: &str) -> (tempfile::TempDir, std::path::PathBuf) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        (folder, path)
-    }
+    use crate::tables::testing::{Put, write_text, write_workbook};
 
     #[test]
     fn images_find_their_row_by_every_name() {
+        let folder = tempfile::tempdir().unwrap();
         let mapping = "Grade,BraTS_2019_subject_ID,TCGA_TCIA_subject_ID,BraTS_2020_subject_ID\n\
                        HGG,BraTS19_1,TCGA-02-0006,BraTS20_Training_001\nLGG,NA,NA,BraTS20_Training_002\n";
-        let (_folder, path) = written("name_mapping.csv", mapping);
+        let path = write_text(folder.path(), "name_mapping.csv", mapping);
         let names = BratsNames::read(&path).unwrap();
-        assert_eq!(names.tcga("BraTS19_1"), Some("TCGA-02-0006"));
-        assert_eq!(names.tcga("BraTS20_Training_002"), None);
+        assert_eq!(names.all("BraTS19_1"), ["BraTS19_1", "BraTS20_Training_001", "TCGA-02-0006"]);
+        assert_eq!(names.all("BraTS20_Training_002"), ["BraTS20_Training_002"]);
         let rows =
             "patient,IDH.status,Age..years.at.diagnosis.\nTCGA-02-0006,WT,61\nUCSF-PDGM-004,Mutant,40\n";
-        let (_folder, path) = written("table.csv", rows);
-        let table = GliomaTable::read(&path).unwrap();
+        let table = GliomaTable::read(write_text(folder.path(), "table.csv", rows)).unwrap();
         let idh = |id: &str| table.of_images(id, &names).map(|p| p.idh);
         assert_eq!(idh("BraTS20_Training_001"), Some(Some(false)));
+        assert_eq!(idh("TCGA-02-0006_1996.08.23"), Some(Some(false)));
         assert_eq!(idh("UCSF-PDGM-0004"), Some(Some(true)));
         assert_eq!(idh("UCSF-PDGM-0040"), None);
         assert_eq!(idh("BraTS20_Training_002"), None);
     }
 
     #[test]
+    fn brats_2023_finds_the_row_of_ucsf_over_two_tables() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = Put::Text;
+        let of_2023 = vec![
+            vec![
+                text("BraTS2023"),
+                text("BraTS2021"),
+                text("BraTS2017"),
+                text("Cohort Name (if publicly available)"),
+            ],
+            vec![text("BraTS-GLI-00097-000"), text("BraTS2021_00097"), Put::Nothing, text("UCSF-PDGM")],
+            vec![text("BraTS-GLI-00102-000"), text("BraTS2021_00102"), Put::Nothing, Put::Nothing],
+        ];
+        write_workbook(&folder.path().join("BraTS2023_2017_GLI_Mapping.xlsx"), &[("s", true, of_2023)]);
+        let to_tcia = vec![
+            vec![
+                text("Data Collection (as on TCIA+additional)"),
+                text("Site ID"),
+                text("PatientID on TCIA Radiology Portal"),
+                text("BraTS2021 ID"),
+            ],
+            vec![text("UCSF-PDGM"), Put::Number(18.0), Put::Number(57.0), text("BraTS2021_00102")],
+            vec![text("TCGA-GBM"), Put::Number(2.0), text("TCGA-02-0006"), text("00169")],
+            vec![text("Collection 4"), Put::Number(4.0), Put::Number(57.0), text("BraTS2021_00200")],
+            vec![
+                text("UCSF-PDGM_Additional"),
+                Put::Number(18.0),
+                text("new-not-previously-in-TCIA"),
+                text("BraTS2021_00300"),
+            ],
+            vec![
+                text("CPTAC-GBM"),
+                Put::Number(3.0),
+                text("new-not-previously-in-TCIA"),
+                text("BraTS2021_00301"),
+            ],
+        ];
+        write_workbook(&folder.path().join("BraTS2021_MappingToTCIA.xlsx"), &[("s", true, to_tcia)]);
+        let names = BratsNames::in_folder(folder.path()).unwrap();
+        let rows = "ID,Sex,Age at MRI,IDH,BraTS21 ID\nUCSF-PDGM-004,M,66,IDH1 p.R132H,BraTS2021_00097\n\
+                    UCSF-PDGM-057,F,50,wildtype,\nTCGA-02-0006,F,50,wildtype,\n";
+        let table = GliomaTable::read(write_text(folder.path(), "ucsf.csv", rows)).unwrap();
+        let found = |id: &str| table.of_images(id, &names).map(|p| p.id.as_str());
+        assert_eq!(found("BraTS2021_00097"), Some("UCSF-PDGM-004"));
+        assert_eq!(found("BraTS-GLI-00097-000"), Some("UCSF-PDGM-004"));
+        assert_eq!(found("BraTS-GLI-00102-000"), Some("UCSF-PDGM-057"));
+        assert_eq!(found("BraTS2021_00169"), Some("TCGA-02-0006"));
+        // A number of another collection is no patient of UCSF's, and cases that are new have nothing in common.
+        assert_eq!((found("BraTS2021_00200"), found("BraTS2021_00300")), (None, None));
+        assert_eq!(names.all("BraTS2021_00300"), ["BraTS2021_00300"]);
+    }
+
+    #[test]
+    fn follow_ups_have_the_row_of_their_own_or_of_the_patient() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = "ID,Sex,Age at MRI,IDH\nUCSF-PDGM-429,F,58,wildtype\nUCSF-PDGM-0433_FU007d,M,66,wildtype\n\
+                    UCSF-PDGM-433,M,65,wildtype\n";
+        let table = GliomaTable::read(write_text(folder.path(), "ucsf.csv", rows)).unwrap();
+        let age = |id: &str| table.of_images(id, &BratsNames::default()).and_then(|p| p.age);
+        assert_eq!(age("UCSF-PDGM-0429_FU003d"), Some(58.0));
+        assert_eq!((age("UCSF-PDGM-0433_FU007d"), age("UCSF-PDGM-0433")), (Some(66.0), Some(65.0)));
+    }
+
+    #[test]
     fn another_table_is_refused() {
-        let (_folder, path) = written("a.csv", "a,b\n1,2\n");
-        assert!(BratsNames::read(&path).unwrap_err().to_string().contains(TCGA));
-        let (_folder, path) = written("b.csv", "TCGA_TCIA_subject_ID\nTCGA-02-0006\n");
-        assert!(BratsNames::read(&path).unwrap_err().to_string().contains("BraTS_2020_subject_ID"));
+        let folder = tempfile::tempdir().unwrap();
+        let error = |name: &str, text: &str| {
+            BratsNames::read(write_text(folder.path(), name, text)).unwrap_err().to_string()
+        };
+        let found = error("a.csv", "a,b\n1,2\n");
+        assert!(found.contains("TCGA_TCIA_subject_ID") && found.ends_with("found: a, b"), "{found}");
+        assert!(error("b.csv", "TCGA_TCIA_subject_ID\nTCGA-02-0006\n").contains("two columns of names"));
+        // One of those in the folder, too.
+        write_text(folder.path(), "my_mapping.csv", "a,b\n1,2\n");
+        let found = BratsNames::in_folder(folder.path()).unwrap_err().to_string();
+        assert!(found.contains("my_mapping.csv"), "{found}");
     }
 }

@@ -1,6 +1,6 @@
 use super::command::Tool;
-use super::{Registrar, Transform};
-use crate::error::{Error, Result};
+use super::{Registrar, Transform, begin, finish, fresh_folder, is_finished, remove};
+use crate::error::Result;
 use crate::nifti;
 use crate::volume::{Mask, Volume};
 use oncograph_core::write_file;
@@ -52,6 +52,11 @@ impl Ants {
     fn program(&self, name: &str) -> PathBuf {
         self.programs.as_ref().map_or_else(|| PathBuf::from(name), |folder| folder.join(name))
     }
+
+    fn transform(&self, fixed: &Volume<f32>, folder: &Path) -> Box<dyn Transform> {
+        let fixed = fixed.map(|_| 0);
+        Box::new(AntsTransform { ants: self.clone(), folder: folder.into(), fixed })
+    }
 }
 
 impl Registrar for Ants {
@@ -68,33 +73,52 @@ impl Registrar for Ants {
         fixed.require_finite("the fixed volume")?;
         moving.require_finite("the moving volume")?;
         let version = self.version()?;
-        std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
+        begin(folder)?;
         let path = folder.join("version.txt");
         write_file(&path, format!("{version}\n").as_bytes())?;
         let (fixed_path, moving_path) = (folder.join("fixed.nii.gz"), folder.join("moving.nii.gz"));
         nifti::write(&fixed_path, fixed)?;
         nifti::write(&moving_path, moving)?;
-        let pair = "fixed.nii.gz,moving.nii.gz";
-        let arguments: Vec<String> = [
-            "--dimensionality 3 --float 1 --random-seed 42 --collapse-output-transforms 1",
-            "--output transform",
-            &format!("--initial-moving-transform [{pair},1]"),
-            &format!("--transform Affine[0.1] --metric MI[{pair},1,32,Regular,0.25]"),
-            "--convergence [1000x500x250,1e-6,10] --shrink-factors 8x4x2 --smoothing-sigmas 3x2x1vox",
-            &format!("--transform SyN[0.1,3,0] --metric MI[{pair},1,32]"),
-            "--convergence [100x70x50,1e-6,10] --shrink-factors 4x2x1 --smoothing-sigmas 2x1x0vox",
-        ]
-        .iter()
-        .flat_map(|line| line.split(' ').map(String::from))
-        .collect();
-        TOOL.run(&self.program("antsRegistration"), &arguments, folder, "ants.out", self.limit)?;
+        TOOL.run(&self.program("antsRegistration"), &arguments(), folder, "ants.out", self.limit)?;
         for file in FILES {
             TOOL.written(&folder.join(file))?;
         }
-        let fixed = fixed.map(|_| 0);
-        Ok(Box::new(AntsTransform { ants: self.clone(), folder: folder.into(), fixed }))
+        remove(&fixed_path)?;
+        remove(&moving_path)?;
+        // Where the results go: only its place counts.
+        nifti::write(folder.join(GRID), &fixed.map(|_| 0u8))?;
+        finish(folder, &self.settings())?;
+        Ok(self.transform(fixed, folder))
+    }
+
+    fn restore(&self, fixed: &Volume<f32>, folder: &Path) -> Result<Option<Box<dyn Transform>>> {
+        Ok(is_finished(folder, &self.settings())?.then(|| self.transform(fixed, folder)))
+    }
+
+    fn settings(&self) -> String {
+        format!("{}\n{}", TOOL.name, arguments().join(" "))
     }
 }
+
+/// The arguments of the registration, files by their names in its folder.
+fn arguments() -> Vec<String> {
+    let pair = "fixed.nii.gz,moving.nii.gz";
+    [
+        "--dimensionality 3 --float 1 --random-seed 42 --collapse-output-transforms 1",
+        "--output transform",
+        &format!("--initial-moving-transform [{pair},1]"),
+        &format!("--transform Affine[0.1] --metric MI[{pair},1,32,Regular,0.25]"),
+        "--convergence [1000x500x250,1e-6,10] --shrink-factors 8x4x2 --smoothing-sigmas 3x2x1vox",
+        &format!("--transform SyN[0.1,3,0] --metric MI[{pair},1,32]"),
+        "--convergence [100x70x50,1e-6,10] --shrink-factors 4x2x1 --smoothing-sigmas 2x1x0vox",
+    ]
+    .iter()
+    .flat_map(|line| line.split(' ').map(String::from))
+    .collect()
+}
+
+/// A volume on the grid of the results.
+const GRID: &str = "grid.nii.gz";
 
 /// The parts of a transform, applied from the last to the first.
 const FILES: [&str; 2] = ["transform1Warp.nii.gz", "transform0GenericAffine.mat"];
@@ -110,10 +134,10 @@ impl AntsTransform {
     fn transformed(&self, moving: &Volume<f32>, name: &str, interpolation: &str) -> Result<Volume<f32>> {
         moving.require_finite(name)?;
         let out = self.folder.join(name);
-        std::fs::create_dir(&out).map_err(|e| Error::io("create", &out, e))?;
+        fresh_folder(&out)?;
         let (input, result) = (out.join("input.nii.gz"), out.join("result.nii.gz"));
         nifti::write(&input, moving)?;
-        let mut arguments = "-d 3 -i input.nii.gz -r ../fixed.nii.gz -o result.nii.gz".to_string();
+        let mut arguments = "-d 3 -i input.nii.gz -r ../grid.nii.gz -o result.nii.gz".to_string();
         for file in FILES {
             arguments += &format!(" -t ../{file}");
         }
@@ -123,6 +147,8 @@ impl AntsTransform {
         TOOL.run(&program, &arguments, &out, "apply.out", self.ants.limit)?;
         TOOL.written(&result)?;
         let moved: Volume<f32> = nifti::read(&result)?;
+        remove(&input)?;
+        remove(&result)?;
         Volume::new(self.fixed.grid().clone(), self.fixed.frame().clone(), moved.into_parts().2)
     }
 }

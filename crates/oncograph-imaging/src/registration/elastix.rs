@@ -1,5 +1,5 @@
 use super::command::Tool;
-use super::{Registrar, Transform};
+use super::{Registrar, Transform, begin, finish, fresh_folder, is_finished, remove};
 use crate::error::{Error, Result};
 use crate::nifti;
 use crate::volume::{Mask, Volume};
@@ -144,6 +144,11 @@ impl Elastix {
     fn program(&self, name: &str) -> PathBuf {
         self.programs.as_ref().map_or_else(|| PathBuf::from(name), |folder| folder.join(name))
     }
+
+    fn transform(&self, fixed: &Volume<f32>, folder: &Path) -> Box<dyn Transform> {
+        let fixed = fixed.map(|_| 0);
+        Box::new(ElastixTransform { elastix: self.clone(), folder: folder.into(), fixed })
+    }
 }
 
 impl Registrar for Elastix {
@@ -168,7 +173,7 @@ impl Registrar for Elastix {
         fixed.require_finite("the fixed volume")?;
         moving.require_finite("the moving volume")?;
         let version = self.version()?;
-        std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
+        begin(folder)?;
         let write = |name: &str, text: &str| write_file(folder.join(name), text.as_bytes());
         write("version.txt", &format!("{version}\n"))?;
         let (fixed_path, moving_path) = (folder.join("fixed.nii.gz"), folder.join("moving.nii.gz"));
@@ -185,11 +190,19 @@ impl Registrar for Elastix {
         for i in 0..self.stages.len() {
             TOOL.written(&folder.join(format!("TransformParameters.{i}.txt")))?;
         }
-        Ok(Box::new(ElastixTransform {
-            elastix: self.clone(),
-            folder: folder.into(),
-            fixed: fixed.map(|_| 0),
-        }))
+        remove(&fixed_path)?;
+        remove(&moving_path)?;
+        finish(folder, &self.settings())?;
+        Ok(self.transform(fixed, folder))
+    }
+
+    fn restore(&self, fixed: &Volume<f32>, folder: &Path) -> Result<Option<Box<dyn Transform>>> {
+        Ok(is_finished(folder, &self.settings())?.then(|| self.transform(fixed, folder)))
+    }
+
+    fn settings(&self) -> String {
+        let stages: Vec<String> = self.stages.iter().map(ElastixStage::parameters).collect();
+        format!("{}\n{}", TOOL.name, stages.join("\n"))
     }
 }
 
@@ -230,7 +243,7 @@ impl ElastixTransform {
     fn transformed(&self, moving: &Volume<f32>, name: &str, order: usize) -> Result<Volume<f32>> {
         moving.require_finite(name)?;
         let out = self.folder.join(name);
-        std::fs::create_dir(&out).map_err(|e| Error::io("create", &out, e))?;
+        fresh_folder(&out)?;
         let (input, result) = (out.join("input.nii.gz"), out.join("result.nii.gz"));
         nifti::write(&input, moving)?;
         let (parameters, threads) = (self.parameters(&out, order)?, self.elastix.threads.to_string());
@@ -245,6 +258,8 @@ impl ElastixTransform {
             let detail = format!("{} lies on another grid than the fixed volume", result.display());
             return Err(Error::Tool { tool: TOOL.name, detail });
         }
+        remove(&input)?;
+        remove(&result)?;
         Volume::new(grid.clone(), frame.clone(), moved.into_parts().2)
     }
 }
@@ -293,5 +308,42 @@ mod tests {
             assert!(text.lines().all(|l| l.starts_with('(') && l.ends_with(')')), "{text}");
         }
         assert!(ElastixStage::BSpline(7).parameters().contains("(FinalGridSpacingInPhysicalUnits 7)"));
+    }
+
+    /// Programs that leave the files of elastix and transformix without looking at an image.
+    #[cfg(unix)]
+    fn stand_in(folder: &Path) -> Elastix {
+        use std::os::unix::fs::PermissionsExt;
+        let find = "[ \"$1\" = --version ] && echo 'elastix 0' && exit; echo '(A 1)' > TransformParameters.0.txt; \
+                    cp TransformParameters.0.txt TransformParameters.1.txt";
+        for (name, script) in [("elastix", find), ("transformix", "cp input.nii.gz result.nii.gz")] {
+            let path = folder.join(name);
+            std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        Elastix::new().programs(folder)
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_transform_is_found_again_and_no_image_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let (elastix, out) = (stand_in(folder.path()), folder.path().join("out"));
+        let grid = Grid::axis_aligned([4, 4, 4], [1.0; 3], [0.0; 3]).unwrap();
+        let volume = Volume::filled(grid, Frame::default(), 3f32);
+        assert!(elastix.restore(&volume, &out).unwrap().is_none());
+        let transform = elastix.register(&volume, &volume, &out).unwrap();
+        assert_eq!(transform.apply(&volume, "t1").unwrap().as_slice(), volume.as_slice());
+        let again = elastix.restore(&volume, &out).unwrap().unwrap();
+        assert_eq!(again.apply_labels(&volume.map(|_| 1), "t1").unwrap().count(), 64);
+        let mut left = vec![];
+        for folder in [out.clone(), out.join("t1")] {
+            left.extend(std::fs::read_dir(folder).unwrap().map(|f| f.unwrap().file_name()));
+        }
+        assert!(left.iter().all(|name| !name.to_string_lossy().contains(".nii")), "{left:?}");
+        // With other parameters it is another transform; so is one whose registration was killed.
+        assert!(elastix.clone().stages([ElastixStage::Affine]).restore(&volume, &out).unwrap().is_none());
+        std::fs::remove_file(out.join(super::super::FINISHED)).unwrap();
+        assert!(elastix.restore(&volume, &out).unwrap().is_none());
     }
 }

@@ -30,7 +30,7 @@ const NOTICE: &str = "Every image, covariate and label in this folder was genera
 /// let mut config = GliomaPhantomConfig::new(3, 1);
 /// (config.unlabelled, config.shape, config.regions, config.tracts) = (1, [16, 18, 16], 10, 12);
 /// write_glioma_phantom(folder.path(), &config)?;
-/// assert_eq!(GliomaFiles::find_all(folder.path(), None)?.len(), 4);
+/// assert_eq!(GliomaFiles::find_all(folder.path(), None)?.scans.len(), 4);
 /// assert_eq!(GliomaTable::read(folder.path().join("idh.csv"))?.with_idh().patients.len(), 3);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -112,7 +112,7 @@ mod tests {
         phantom.write(folder.path(), |_| ()).unwrap();
         let table = GliomaTable::read(folder.path().join("idh.csv")).unwrap();
         let bits = |v: &[f32]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-        for (i, files) in GliomaFiles::find_all(folder.path(), None).unwrap().iter().enumerate() {
+        for (i, files) in GliomaFiles::find_all(folder.path(), None).unwrap().scans.iter().enumerate() {
             let seed = Seed::new(5).stream("phantom glioma").at(i as u64);
             let drawn = phantom.patient(i, seed).unwrap();
             let read = files.read(LabelConvention::Brats2020, TumourLabel::Core).unwrap();
