@@ -1,4 +1,5 @@
 use crate::error::{Error, Result};
+use crate::patients::{PatientGroups, patient_of_scan};
 use crate::tables::{self, Sheet, Wanted};
 use oncograph_core::Table;
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum GliomaTableKind {
-    /// The metadata of UCSF-PDGM: 501 patients.
+    /// The metadata of UCSF-PDGM: 501 rows of 495 patients.
     UcsfPdgm,
     /// TCGA LGG and GBM, Ceccarelli et al. 2016, table S1: 1,122 patients, 995 of them with IDH status.
     Ceccarelli2016,
@@ -31,12 +32,14 @@ pub enum GliomaFeatures {
     Pathology,
 }
 
-/// One patient.
+/// One row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct GliomaRecord {
     /// The identifier.
     pub id: String,
+    /// The patient: rows of one patient share it. That of the first of their rows.
+    pub patient: String,
     /// Whether IDH1 or IDH2 is mutated; `None` where it was not tested.
     pub idh: Option<bool>,
     /// Age in years.
@@ -82,7 +85,7 @@ pub struct GliomaTable {
     pub path: PathBuf,
     /// Which table it is.
     pub kind: GliomaTableKind,
-    /// Its patients, in the order of the file.
+    /// Its rows, in the order of the file: one for each patient or, where the file has several of some, for each scan.
     pub patients: Vec<GliomaRecord>,
     /// Remarks on how the file was read, to be shown beside results.
     #[serde(default)]
@@ -91,6 +94,9 @@ pub struct GliomaTable {
 
 impl GliomaTable {
     /// Reads a table of either kind, told apart by its columns.
+    ///
+    /// Rows of UCSF-PDGM that agree in every column but those of names are of one patient, as are the follow-ups of one name; a
+    /// remark in [`GliomaTable::notes`] names the former.
     ///
     /// # Errors
     /// Names file, row and column: columns of neither table, a code that is not known, a number that is none, a patient
@@ -113,7 +119,7 @@ impl GliomaTable {
             return Err(Error::at(path.as_ref(), detail));
         };
         let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-        let mut patients = Vec::with_capacity(table.rows.len());
+        let (mut patients, mut lives) = (Vec::with_capacity(table.rows.len()), vec![]);
         for row in table.rows().map(Row) {
             let patient = match kind {
                 GliomaTableKind::UcsfPdgm => row.ucsf()?,
@@ -123,11 +129,19 @@ impl GliomaTable {
                 return Err(table.duplicate_patient(&patient.id, first, row.0.number));
             }
             patients.push(patient);
+            lives.push(if kind == GliomaTableKind::UcsfPdgm { row.life()? } else { None });
         }
         if patients.is_empty() {
             return Err(table.empty());
         }
-        Ok(GliomaTable { path: table.path, kind, patients, notes: table.notes })
+        let mut notes = table.notes;
+        notes.extend(same_patients(&mut patients, &lives, |i| table.rows[i].0));
+        Ok(GliomaTable { path: table.path, kind, patients, notes })
+    }
+
+    /// Of each row, which patient it is of.
+    pub fn groups(&self) -> PatientGroups {
+        PatientGroups::by(self.patients.iter().map(|p| &p.patient))
     }
 
     /// The table without the patients whose IDH status is not known.
@@ -171,6 +185,34 @@ impl GliomaTable {
         let rows = self.patients.iter().map(|p| columns.iter().map(|(_, get)| get(p)).collect()).collect();
         Ok(Table::new(ids, names, rows)?)
     }
+}
+
+/// Gives rows whose patients lived the same lives one patient, and a remark that names them; `number` is that of a row.
+fn same_patients(
+    rows: &mut [GliomaRecord],
+    lives: &[Option<Vec<String>>],
+    number: impl Fn(usize) -> usize,
+) -> Option<String> {
+    let mut first: BTreeMap<&Vec<String>, usize> = BTreeMap::new();
+    let mut pairs = vec![];
+    for (i, life) in lives.iter().enumerate() {
+        let Some(life) = life else { continue };
+        let one = *first.entry(life).or_insert(i);
+        if rows[one].patient != rows[i].patient {
+            pairs.push(format!("{} = {} (rows {} and {})", rows[one].id, rows[i].id, number(one), number(i)));
+            rows[i].patient = rows[one].patient.clone();
+        }
+    }
+    let patients: BTreeSet<&str> = rows.iter().map(|r| r.patient.as_str()).collect();
+    (!pairs.is_empty()).then(|| {
+        format!(
+            "Rows that agree in every column but those of names, the last day of follow-up among them, count as one patient: \
+             {}; {} patients in {} rows",
+            pairs.join(", "),
+            patients.len(),
+            rows.len()
+        )
+    })
 }
 
 /// The columns that each table is known by.
@@ -233,6 +275,17 @@ impl Row<'_> {
         }
     }
 
+    /// All cells but names, of a patient who was followed to a day: nobody else shares them. `None` where no such day is known.
+    fn life(&self) -> Result<Option<Vec<String>>> {
+        if self.optional("OS")?.is_none() || self.optional("Age at MRI")?.is_none() {
+            return Ok(None);
+        }
+        let names = |column: &String| column == "ID" || column.starts_with("BraTS");
+        let header = self.0.sheet.header.iter().enumerate().filter(|(_, column)| !names(column));
+        // A cell that no text can be made of, as a formula in a column that nobody asked for, is as good as empty.
+        Ok(Some(header.map(|(place, _)| self.at(place).ok().flatten().unwrap_or_default()).collect()))
+    }
+
     fn ucsf(&self) -> Result<GliomaRecord> {
         // "wildtype", "mutated (NOS)", "IDH1 p.R132H", "IDH1 p.Arg132His", "IDH2 p.Arg172Trp" ...
         let idh = |text: &str| match text.to_ascii_lowercase() {
@@ -250,8 +303,10 @@ impl Row<'_> {
             "negative" => Some(false),
             _ => None,
         };
+        let id = self.id("ID")?;
         Ok(GliomaRecord {
-            id: self.id("ID")?,
+            patient: patient_of_scan(&id).into(),
+            id,
             idh: self.coded("IDH", self.text("IDH")?.as_deref(), known, idh)?,
             age: self.number("Age at MRI", "an age in years", 0.0..=120.0)?,
             male: self.coded("Sex", self.optional("Sex")?.as_deref(), "M or F", sex)?,
@@ -280,8 +335,10 @@ impl Row<'_> {
             _ => None,
         };
         let (mgmt, age) = ("MGMT.promoter.status", "Age..years.at.diagnosis.");
+        let id = self.id("patient")?;
         Ok(GliomaRecord {
-            id: self.id("patient")?,
+            patient: patient_of_scan(&id).into(),
+            id,
             idh: self.coded("IDH.status", self.text("IDH.status")?.as_deref(), "Mutant or WT", idh)?,
             age: self.number(age, "an age in years", 0.0..=120.0)?,
             male: self.coded("Gender", self.optional("Gender")?.as_deref(), "male or female", sex)?,
@@ -312,115 +369,4 @@ fn grade(text: &str) -> Option<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tables::testing::{Put, gzip, write_text, write_workbook};
-
-    fn read(text: &str) -> Result<GliomaTable> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("t.csv");
-        std::fs::write(&path, text).unwrap();
-        GliomaTable::read(&path)
-    }
-
-    const UCSF: &str = "ID,Sex,Age at MRI,WHO CNS Grade,MGMT status,IDH\n";
-
-    #[test]
-    fn every_spelling_of_idh_is_known() {
-        let spellings = [
-            ("wildtype", false),
-            ("mutated (NOS)", true),
-            ("IDH1 p.R132H", true),
-            ("IDH1 p.Arg132His", true),
-            ("IDH2 p.R172K", true),
-            ("IDH2 p.Arg172Trp", true),
-        ];
-        let rows = spellings.iter().enumerate().map(|(i, (s, _))| format!("P{i},M,50,4,indeterminate,{s}\n"));
-        let table = read(&(UCSF.to_string() + &rows.collect::<String>())).unwrap();
-        for (patient, (spelling, mutant)) in table.patients.iter().zip(spellings) {
-            assert_eq!(patient.idh, Some(mutant), "{spelling}");
-            assert_eq!(patient.mgmt, None);
-        }
-    }
-
-    #[test]
-    fn what_is_wrong_is_named() {
-        let message = |text: &str| read(text).unwrap_err().to_string();
-        let bad = message(&format!("{UCSF}A,M,50,4,positive,maybe\n"));
-        assert!(bad.contains("row 2, column `IDH`") && bad.ends_with("got \"maybe\""), "{bad}");
-        assert!(message(&format!("{UCSF}A,M,-5,4,positive,wildtype\n")).contains("column `Age at MRI`"));
-        assert!(message(&format!("{UCSF}A,M,5,4,,wildtype\nA,M,5,4,,wildtype\n")).contains("again in row 3"));
-        assert!(message(UCSF).contains("no rows"));
-        assert!(message("a,b\n1,2\n").contains("neither UCSF-PDGM"));
-    }
-
-    #[test]
-    fn ceccarelli_keeps_untested_patients_until_they_are_dropped() {
-        let header = "patient,Tissue.source.site,Histology,Grade,Age..years.at.diagnosis.,Gender,\
-                      Karnofsky.Performance.Score,IDH.status,MGMT.promoter.status\n";
-        let rows = "A,Duke,astrocytoma,G2,31,female,90,Mutant,Unmethylated\n\
-                    B,Duke,glioblastoma,G4,61,male,,WT,\nC,UCSF,,,,,,,\n";
-        let table = read(&format!("{header}{rows}")).unwrap();
-        assert_eq!((table.kind, table.patients.len()), (GliomaTableKind::Ceccarelli2016, 3));
-        let table = table.with_idh();
-        assert_eq!(table.patients.len(), 2);
-        let features = table.features(GliomaFeatures::Pathology).unwrap();
-        let names = [
-            "age",
-            "male",
-            "karnofsky",
-            "grade",
-            "mgmt_methylated",
-            "histology_astrocytoma",
-            "histology_glioblastoma",
-        ];
-        assert_eq!(features.columns(), names);
-        assert_eq!(features.row(1), [Some(61.0), Some(1.0), None, Some(4.0), None, Some(0.0), Some(1.0)]);
-        assert_eq!(table.position("B"), Some(1));
-    }
-
-    #[test]
-    fn tables_in_other_formats_are_the_same() {
-        let text = format!("{UCSF}A,M,50.5,4,positive,wildtype\nB,F,40,2,negative,mutated (NOS)\n");
-        let expected = read(&text).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        for (name, content) in [
-            ("t.tsv", text.replace(',', "\t").into_bytes()),
-            ("t.csv", text.replace(',', ";").replace("50.5", "50,5").into_bytes()),
-            ("t.csv.gz", gzip(&text)),
-            ("t.csv", format!("{text},,,,,\n").replace('\n', "\r").into_bytes()),
-        ] {
-            let found = GliomaTable::read(write_text(folder.path(), name, content)).unwrap();
-            assert_eq!(found.patients, expected.patients, "{name}");
-        }
-        let names = UCSF.trim().split(',').map(Put::Text);
-        let row = |id, age| {
-            let rest = [Put::Text("M"), age, Put::Number(4.0), Put::Text("positive"), Put::Text("wildtype")];
-            std::iter::once(Put::Text(id)).chain(rest).collect()
-        };
-        let book = |age| {
-            let sheets = [
-                ("legend", true, vec![vec![Put::Text("x")]]),
-                ("old", false, vec![names.clone().collect()]),
-                ("data", true, vec![names.clone().collect(), row("A", Put::Number(50.5)), row("B", age)]),
-            ];
-            GliomaTable::read(write_workbook(&folder.path().join("t.xlsx"), &sheets))
-        };
-        let found = book(Put::Nothing).unwrap();
-        assert_eq!((&found.patients[0], found.patients[1].age), (&expected.patients[0], None));
-        assert!(found.notes[0].contains("hidden sheets are passed over: `old`"), "{:?}", found.notes);
-        for (age, part) in [
-            (Put::Formatted(20000.0, 1), "the date 1954-10-03"),
-            (Put::Formatted(0.5, 2), "percent"),
-            (Put::Formula("A1", None), "a formula"),
-        ] {
-            let error = book(age).unwrap_err().to_string();
-            assert!(
-                error.contains("sheet `data`: row 3, column `Age at MRI`") && error.contains(part),
-                "{error}"
-            );
-        }
-        let twice = read("ID,IDH,IDH\nA,wildtype,IDH1 p.R132H\n").unwrap_err().to_string();
-        assert!(twice.contains("column `IDH` is there twice, as columns 2 and 3"), "{twice}");
-    }
-}
+mod tests;

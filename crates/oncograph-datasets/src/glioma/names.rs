@@ -1,5 +1,6 @@
 use crate::error::{Error, Result};
 use crate::glioma::{GliomaRecord, GliomaTable};
+use crate::patients::patient_of_scan;
 use crate::tables::Sheet;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -46,13 +47,22 @@ impl BratsNames {
 }
 
 impl GliomaTable {
-    /// The row of the patient whose images are called `id`.
+    /// The row of the scan that is called `id`, else that of its patient ([`patient_of_scan`]).
     ///
     /// Zeros before the last number do not count: images of UCSF-PDGM have four digits where their table has three.
     pub fn of_images(&self, id: &str, names: &BratsNames) -> Option<&GliomaRecord> {
         let id = names.tcga(id).unwrap_or(id);
-        let exact = self.position(id).map(|i| &self.patients[i]);
-        exact.or_else(|| self.patients.iter().find(|p| without_zeros(&p.id) == without_zeros(id)))
+        let named = |id: &str| {
+            let exact = self.position(id).map(|i| &self.patients[i]);
+            exact.or_else(|| self.patients.iter().find(|p| without_zeros(&p.id) == without_zeros(id)))
+        };
+        named(id).or_else(|| named(patient_of_scan(id)))
+    }
+
+    /// The patient of the scan that is called `id`: that of its row, else by the scan's name.
+    pub fn patient_of_images(&self, id: &str, names: &BratsNames) -> String {
+        let by_name = patient_of_scan(names.tcga(id).unwrap_or(id));
+        self.of_images(id, names).map_or(by_name, |row| &row.patient).to_owned()
     }
 }
 
@@ -90,6 +100,12 @@ mod tests {
         assert_eq!(idh("BraTS20_Training_001"), Some(Some(false)));
         assert_eq!(idh("UCSF-PDGM-0004"), Some(Some(true)));
         assert_eq!(idh("UCSF-PDGM-0040"), None);
+        // Follow-ups have the genotype of their patient, and are of one patient with the first scan.
+        assert_eq!(idh("UCSF-PDGM-0004_FU001d"), Some(Some(true)));
+        let patient = |id: &str| table.patient_of_images(id, &names);
+        assert_eq!(patient("UCSF-PDGM-0004_FU001d"), patient("UCSF-PDGM-0004"));
+        assert_eq!(patient("BraTS20_Training_001"), patient("TCGA-02-0006_1996.08.23"));
+        assert_eq!(patient("BraTS-GLI-00005-101"), "BraTS-GLI-00005");
         assert_eq!(idh("BraTS20_Training_002"), None);
     }
 
