@@ -74,32 +74,25 @@ impl GliomaSource {
     }
 }
 
-fn hash(parts: &impl Serialize, what: &str) -> Result<String> {
-    let none: [&Path; 0] = [];
-    Ok(CacheKey::new(&none, parts, what)?.hex())
-}
-
 fn open_phantom(config: &GliomaPhantomConfig, root: &Path, watch: &StageWatch<'_>) -> Result<GliomaCohort> {
     let phantom = GliomaPhantom::new(config.clone())?;
     // The atlas is part of the name: the same templates path may hold others another day.
-    let folder = root.join(&hash(&(config, phantom.atlas().to_safetensors()?), "phantom 1")?[..16]);
+    let folder =
+        root.join(&CacheKey::of(&(config, phantom.atlas().to_safetensors()?), "phantom 1")?.hex()[..16]);
     let total = config.unlabelled + config.labelled;
     let progress = |stage, done| watch(&StageProgress { stage, done, of: total, epoch: None });
     phantom.write(&folder, |done| progress("phantom cohort", done))?;
     let table = GliomaTable::read(folder.join("idh.csv"))?;
-    let (mut subjects, mut idh, mut keys) = (vec![], vec![], vec![]);
+    let (mut subjects, mut idh) = (vec![], vec![]);
     for (i, row) in table.patients.iter().enumerate() {
         let files = GliomaFiles::find(folder.join(&row.id), None)?;
-        let inputs: Vec<&Path> = files.paths().collect();
-        keys.push(CacheKey::new(&inputs, &(), "glioma patient 2")?.hex());
         let raw = files.read(LabelConvention::Brats2020, TumourLabel::Core)?;
         let (subject, _) = place_on_atlas(&raw, PatientSpace::Standard, phantom.atlas(), None, &folder)?;
         subjects.push(GliomaSubject { age: row.age, male: row.male, ..subject });
         idh.push(row.idh);
         progress("reading", i + 1);
     }
-    let images = hash(&keys, "cohort 2")?;
-    let mut cohort = GliomaCohort::new(phantom.atlas().clone(), subjects, &idh, &images)?;
+    let mut cohort = GliomaCohort::new(phantom.atlas().clone(), subjects, &idh)?;
     (cohort.phantom, cohort.origin, cohort.folder) = (true, "phantom cohort".into(), folder);
     Ok(cohort)
 }
@@ -119,18 +112,17 @@ fn open_files(
     enough(config, &idh)?;
     let atlas = config.standard.atlas()?;
     let cache = FeatureCache::open(kept)?;
-    let (mut subjects, mut keys) = (vec![], vec![]);
+    let mut subjects = vec![];
     for (i, (files, record)) in patients.iter().zip(&records).enumerate() {
         if stop.is_requested() {
             return Err(oncograph_train::Error::Stopped.into());
         }
-        let (mut subject, key) =
+        let mut subject =
             placed(config, files, &atlas, (&cache, kept)).map_err(|e| e.of_patient(&files.id))?;
         if let Some(record) = record {
             (subject.age, subject.male) = (record.age, record.male);
         }
         subjects.push(subject);
-        keys.push(key);
         watch(&StageProgress { stage: "standard brain", done: i + 1, of: patients.len(), epoch: None });
     }
     let mut notes = table.notes.clone();
@@ -146,9 +138,15 @@ fn open_files(
     if unknown > 0 {
         notes.push(format!("{unknown} patients have no IDH status in {}", config.idh.display()));
     }
-    let mut cohort = GliomaCohort::new(atlas, subjects, &idh, &hash(&keys, "cohort 2")?)?;
+    let of_patients: Vec<String> = patients.iter().map(|p| table.patient_of_images(&p.id, &names)).collect();
+    let mut cohort = GliomaCohort::new(atlas, subjects, &idh)?.of_patients(&of_patients)?;
+    let all: Vec<usize> = (0..patients.len()).collect();
+    let count = cohort.patients(&all).members().len();
+    if count < all.len() {
+        notes.push(format!("{} scans of {count} patients: all scans of a patient go to one part", all.len()));
+    }
     (cohort.origin, cohort.folder) = (config.folder.display().to_string(), config.folder.clone());
-    cohort.notes = notes;
+    cohort.notes.extend(notes);
     Ok(cohort)
 }
 
@@ -167,16 +165,25 @@ fn enough(config: &GliomaFilesConfig, idh: &[Option<bool>]) -> Result<()> {
     Err(AtFile::new(&config.folder, cause).into())
 }
 
-/// A patient on the standard brain, from the cache, or read, checked and brought there; and the hash of the inputs.
+/// The key of a patient on the standard brain: the files with what each of them is, the standard brain and its grid, and the
+/// settings. Names of files stand in a patient's remarks, and belong to it, too.
+fn placed_key(config: &GliomaFilesConfig, files: &GliomaFiles, atlas: &BrainAtlas) -> Result<CacheKey> {
+    let inputs: Vec<PathBuf> = files.paths().map(Path::to_owned).chain([config.standard.brain()]).collect();
+    let names: Vec<_> = files.paths().map(Path::file_name).collect();
+    let roles = (files.segmentation.is_some(), files.anisotropy.is_some(), names);
+    let settings = (config.labels, config.tumour, config.space);
+    let target = (atlas.grid.shape(), atlas.grid.affine().as_slice(), &atlas.brain);
+    Ok(CacheKey::new(&inputs, &(settings, roles, target), "glioma patient 3")?)
+}
+
+/// A patient on the standard brain, from the cache, or read, checked and brought there.
 fn placed(
     config: &GliomaFilesConfig,
     files: &GliomaFiles,
     atlas: &BrainAtlas,
     (cache, kept): (&FeatureCache, &Path),
-) -> Result<(GliomaSubject, String)> {
-    let inputs: Vec<PathBuf> = files.paths().map(Path::to_owned).chain([config.standard.brain()]).collect();
-    let settings = (config.labels, config.tumour, config.space, config.standard.spacing);
-    let key = CacheKey::new(&inputs, &settings, "glioma patient 2")?;
+) -> Result<GliomaSubject> {
+    let key = placed_key(config, files, atlas)?;
     let compute = || -> Result<Features> {
         let raw = files.read(config.labels, config.tumour)?;
         let work = kept.join(format!("registration-{}", &key.hex()[..16]));
@@ -193,7 +200,7 @@ fn placed(
         features(&subject, &overlap)
     };
     let stored = cache.get_or_compute(&key, compute)?;
-    Ok((restored(&files.id, &stored, atlas)?, key.hex()))
+    restored(&files.id, &stored, atlas)
 }
 
 fn features(subject: &GliomaSubject, overlap: &BrainOverlap) -> Result<Features> {
@@ -231,4 +238,70 @@ fn restored(id: &str, stored: &Features, atlas: &BrainAtlas) -> Result<GliomaSub
         anisotropy: volume("fa")?,
         flags: serde_json::from_str(flags).map_err(|e| Error::input("patient", "flags", e))?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oncograph_datasets::glioma::GliomaPhantomConfig;
+
+    /// Every input of a patient on the standard brain, changed one at a time, is another entry of the cache.
+    #[test]
+    fn a_patient_on_the_standard_brain_is_that_of_its_inputs() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        let write = |name: &str, bytes: &str| std::fs::write(at(name), bytes).unwrap();
+        std::fs::create_dir(at("templates")).unwrap();
+        for name in ["p_t1.nii", "p_t1ce.nii", "p_t2.nii", "p_flair.nii", "p_seg.nii"] {
+            write(name, name);
+        }
+        let standard = StandardBrain { folder: at(""), spacing: 5.0, tracts: 12, tract_maps: None };
+        std::fs::write(standard.brain(), "brain").unwrap();
+        let config = GliomaFilesConfig {
+            folder: at(""),
+            labels: LabelConvention::Brats2020,
+            tumour: TumourLabel::Core,
+            segmentation: None,
+            idh: at("idh.csv"),
+            standard,
+            space: PatientSpace::Native,
+        };
+        let mut phantom = GliomaPhantomConfig::new(3, 1);
+        (phantom.shape, phantom.regions, phantom.tracts) = ([8, 9, 8], 6, 4);
+        let atlas = GliomaPhantom::new(phantom).unwrap().atlas().clone();
+        let files = || GliomaFiles::find(root.path(), None).unwrap();
+        let key = |config: &GliomaFilesConfig, files: &GliomaFiles, atlas: &BrainAtlas| {
+            placed_key(config, files, atlas).unwrap().hex()
+        };
+        let base = || key(&config, &files(), &atlas);
+        let mut seen = vec![base()];
+        assert_eq!(base(), seen[0]);
+        let mut new = |what: &str, key: String| {
+            assert!(!seen.contains(&key), "{what}");
+            seen.push(key);
+        };
+        for (change, what) in [
+            ((|c| c.labels = LabelConvention::Decathlon) as fn(&mut GliomaFilesConfig), "convention"),
+            (|c| c.tumour = TumourLabel::Whole, "part of the tumour"),
+            (|c| c.space = PatientSpace::Standard, "space"),
+        ] {
+            let mut other = config.clone();
+            change(&mut other);
+            new(what, key(&other, &files(), &atlas));
+        }
+        let mut other = atlas.clone();
+        other.brain[0] ^= true;
+        new("mask of the brain", key(&config, &files(), &other));
+        let mut swapped = files();
+        swapped.sequences.swap(2, 3);
+        new("which sequence is which", key(&config, &swapped, &atlas));
+        // The same file as anisotropy in place of a segmentation.
+        let mut moved = files();
+        moved.anisotropy = moved.segmentation.take();
+        new("what a file is", key(&config, &moved, &atlas));
+        for name in ["p_t1.nii", "p_flair.nii", "p_seg.nii", "templates/MNI152_T1_2mm_brain.nii.gz"] {
+            write(name, "other");
+            new(name, base());
+        }
+    }
 }
