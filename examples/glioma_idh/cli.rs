@@ -1,10 +1,10 @@
 //! The command line.
 
 use anyhow::bail;
-use clap::{Parser, ValueEnum};
+use clap::{ArgGroup, Parser, ValueEnum};
 use oncograph_brain::{
     GliomaConfig, GliomaFilesConfig, GliomaPreset, GliomaSource, IntensityConfig, IntensityReference,
-    PatientSpace, RegistrationConfig, RegistrationTool, SusanConfig,
+    NetworkPatients, PatientSpace, RegistrationConfig, RegistrationTool, SusanConfig,
 };
 use oncograph_datasets::glioma::{
     GliomaFiles, GliomaPhantomConfig, LabelConvention, StandardBrain, TractMaps, TumourLabel,
@@ -13,6 +13,29 @@ use oncograph_study::cli::{StudyArgs, read_config};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
+/// The program, as its runs are called.
+pub const NAME: &str = "glioma_idh";
+
+/// The options that have an effect beside each of those that train no run.
+pub const MODES: [(&str, &[&str]); 2] = [
+    (
+        "predict",
+        &[
+            "mask",
+            "labels",
+            "registered",
+            "registration",
+            "programs",
+            "templates",
+            "bundle",
+            "run",
+            "device",
+            "precision",
+        ],
+    ),
+    ("planted", &["seed", "preset", "patients", "epochs", "network_patients", "device", "precision"]),
+];
+
 /// Predict the IDH genotype of glioma from four MRI sequences and a tumour mask: tumour image, tumour surface and brain
 /// network are learned together, and a graph of patients gives the answer.
 ///
@@ -20,7 +43,8 @@ use std::path::{Path, PathBuf};
 /// environment variable RAYON_NUM_THREADS sets; results have the same bits either way. For research only, not a medical
 /// device.
 #[derive(Debug, Parser)]
-#[command(name = "glioma_idh", version)]
+#[command(name = NAME, version)]
+#[command(group(ArgGroup::new("images").args(["data", "predict"]).multiple(true)))]
 // One split in three parts: these are refused with the reason.
 #[command(mut_arg("folds", |a| a.hide(true)), mut_arg("repeats", |a| a.hide(true)))]
 pub struct Args {
@@ -55,7 +79,7 @@ pub struct Args {
     #[arg(long, requires = "data")]
     pub susan: bool,
     /// The images of --data or --predict are on the standard brain (MNI152) already: none is registered
-    #[arg(long)]
+    #[arg(long, requires = "images")]
     pub registered: bool,
     /// The program that registers images which are not: elastix and transformix, or antsRegistration and antsApplyTransforms
     #[arg(long, value_enum, default_value_t = Tool::Elastix, conflicts_with = "registered")]
@@ -67,6 +91,10 @@ pub struct Args {
     /// small and short [default: quick]
     #[arg(long, value_enum)]
     pub preset: Option<Preset>,
+    /// Who trains the encoders of regions and tracts, which need no label; never a patient of the other parts [default: unlabelled
+    /// with --preset paper and for a phantom cohort, else unlabelled-and-half-a]
+    #[arg(long, value_enum)]
+    pub network_patients: Option<NetworkPatientsArg>,
     /// Patients with a label in the phantom cohort [default: 240]
     #[arg(long, conflicts_with = "data")]
     pub patients: Option<usize>,
@@ -83,13 +111,13 @@ pub struct Args {
     pub tract_ends: Option<PathBuf>,
     /// Predict one patient with a trained model instead of training: a folder with T1, contrast T1, T2 and FLAIR on one grid,
     /// without skull. Needs --mask and --labels, and the installed programs of --registration unless --registered
-    #[arg(long, value_name = "DIR", requires = "mask", requires = "labels", conflicts_with = "resume")]
+    #[arg(long, value_name = "DIR", requires = "mask", requires = "labels")]
     pub predict: Option<PathBuf>,
     /// The patient's segmentation [.nii, .nii.gz]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "predict")]
     pub mask: Option<PathBuf>,
     /// What the numbers of --mask and of the segmentations of --data mean
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, requires = "images")]
     pub labels: Option<Labels>,
     /// The bundle that predicts; it may have been copied from another machine [default: that of --run]
     #[arg(long, value_name = "DIR", requires = "predict", conflicts_with = "run")]
@@ -112,7 +140,7 @@ pub struct Args {
     pub ablate: bool,
     /// Phantoms in which tumour shape, texture or spread along tracts alone depends on the genotype: print which encoders
     /// find it, and end
-    #[arg(long, conflicts_with_all = ["resume", "templates", "data"])]
+    #[arg(long)]
     pub planted: bool,
     /// Now a separate program: glioma_tables
     #[arg(long, value_name = "FILE", hide = true)]
@@ -153,13 +181,19 @@ impl Args {
                 "--folds and --repeats are options of glioma_tables; this program has one split in three parts"
             );
         }
+        let heads = self.table.is_some() || self.ablate;
+        if heads && self.stage.is_some_and(|stage| stage < 4) {
+            bail!("--table and --ablate have no effect beside a --stage before the fourth");
+        }
         Ok(())
     }
 
     /// The settings given on the command line.
     pub fn config(&self) -> anyhow::Result<RunConfig> {
         if let Some(path) = &self.study.config {
-            return Ok(read_config(path)?);
+            let asked: RunConfig = read_config(NAME, path)?;
+            asked.system.validate()?;
+            return Ok(asked);
         }
         let preset = self.preset.unwrap_or(Preset::Quick);
         let seed = self.study.seed.unwrap_or(1);
@@ -175,10 +209,14 @@ impl Args {
         let config = GliomaConfig::preset(preset.into(), source, seed)
             .device(&self.study.device)
             .precision(self.study.precision);
-        let system = match self.epochs {
+        let mut system = match self.epochs {
             Some(epochs) => config.epochs(epochs),
             None => config,
         };
+        if let Some(patients) = self.network_patients {
+            system.network_patients = patients.into();
+        }
+        system.validate()?;
         Ok(RunConfig { table: self.table, ablate: self.ablate, system })
     }
 
@@ -268,6 +306,27 @@ pub enum Tool {
     Elastix,
     /// Affine, then symmetric normalisation.
     Ants,
+}
+
+/// Who trains the encoders of regions and tracts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum NetworkPatientsArg {
+    /// Those whose IDH status is not known.
+    Unlabelled,
+    /// Half A.
+    HalfA,
+    /// Both.
+    UnlabelledAndHalfA,
+}
+
+impl From<NetworkPatientsArg> for NetworkPatients {
+    fn from(patients: NetworkPatientsArg) -> Self {
+        match patients {
+            NetworkPatientsArg::Unlabelled => NetworkPatients::Unlabelled,
+            NetworkPatientsArg::HalfA => NetworkPatients::HalfA,
+            NetworkPatientsArg::UnlabelledAndHalfA => NetworkPatients::UnlabelledAndHalfA,
+        }
+    }
 }
 
 /// G-01 to G-37 at once.

@@ -5,11 +5,11 @@ mod planted;
 mod predict;
 mod report;
 
-use cli::{Args, RunConfig};
+use cli::{Args, MODES, NAME, RunConfig};
 use oncograph_brain::{
-    GliomaCohort, GliomaConfig, GliomaStages, ImageNetwork, ImageNetworkKind, MlpHead, OnHalfB,
-    PopulationHead, Prevalence, RidgeLogistic, SvmSystem, glioma_model_card, names, published_variants,
-    switched_variants, write_glioma_bundle,
+    EmbeddingVector, GliomaCohort, GliomaConfig, GliomaStages, ImageNetwork, ImageNetworkKind, MlpHead,
+    OnHalfB, PopulationHead, Prevalence, RidgeLogistic, SvmSystem, glioma_model_card, names,
+    published_variants, switched_variants, write_glioma_bundle,
 };
 use oncograph_core::{Seed, Split};
 use oncograph_study::cli::{
@@ -24,8 +24,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 fn main() -> ExitCode {
-    // The last stage may be another one than that of the run; the planted signals are no run.
-    let args: Args = parse(&["stage", "planted"]);
+    // The last stage may be another one than that of the run.
+    let args: Args = parse(&["stage"], &MODES);
     program(|| run(&args))
 }
 
@@ -39,8 +39,8 @@ fn run(args: &Args) -> anyhow::Result<()> {
         let StudyArgs { device, precision, .. } = &args.study;
         return in_precision(device, *precision, || planted::run(args, &stop));
     }
-    let root = args.study.out.join("glioma_idh");
-    let (asked, run, is_new) = open_run(&root, args.study.resume.as_ref(), || args.config())?;
+    let root = args.study.out.join(NAME);
+    let (asked, run, is_new) = open_run(NAME, &root, args.study.resume.as_ref(), || args.config())?;
     let (device, precision) = (&asked.system.device, asked.system.model_fit.precision);
     let result = in_precision(device, precision, || train(args, &asked, &run, &stop));
     // A run that could not begin, because its data is bad, leaves nothing behind.
@@ -56,10 +56,11 @@ fn train(args: &Args, asked: &RunConfig, run: &RunDir, stop: &StopFlag) -> anyho
     let cohort = config.source.open(out, stop, &|p| bars.update(p))?;
     cohort.notes.iter().for_each(|note| eprintln!("{note}"));
     let split = cohort.halves(config.split, config.seed)?;
-    run.write_json("roles.json", &report::roles(&cohort, &split))?;
-    let cache = out.join("cache").join("glioma_idh");
+    report::enough_for_heads(&cohort, &split)?;
+    let cache = out.join("cache").join(NAME);
     let stages = GliomaStages::new(config, &cache, &device(&config.device)?, stop)?;
     let stages = stages.on_progress(|p| bars.update(p));
+    run.write_json("roles.json", &report::roles(&stages, &cohort, &split)?)?;
 
     stages.networks(&cohort, &split)?;
     if args.stage.is_some_and(|s| s <= 2) {
@@ -80,7 +81,9 @@ fn train(args: &Args, asked: &RunConfig, run: &RunDir, stop: &StopFlag) -> anyho
     results.write_predictions(&cohort, &run.file("predictions.csv"))?;
 
     let start = Instant::now();
-    let explained = stages.explain(&cohort, &split)?;
+    // The numbers stand whether or not the answers can be explained.
+    let explained = stages.explain(&cohort, &split);
+    stop.check()?;
     stages.spend("explanations", start, false);
     bars.finish();
     run.write_json("costs.json", &stages.costs())?;
@@ -114,13 +117,16 @@ fn study(
         (names::TRANSDUCTIVE, head.clone().transductive()),
         (names::SHUFFLED, head.clone().shuffled_edges()),
     ];
-    let pairs = report::PAIRS.map(|(name, nodes, links)| (name, head.clone().vectors(nodes, links)));
+    let has = |vector: EmbeddingVector| vector.is_of(&config.model.encoders);
+    let pairs = report::PAIRS.into_iter().filter(|pair| has(pair.1) && has(pair.2));
+    let pairs: Vec<_> =
+        pairs.map(|(name, nodes, links)| (name, head.clone().vectors(nodes, links))).collect();
     let (mlp, svm) = (MlpHead::new(stages), SvmSystem::new(stages));
     let (age_and_sex, prevalence) = (OnHalfB(RidgeLogistic::new(1.0)), OnHalfB(Prevalence));
     let images = ImageNetworkKind::ALL.map(|k| (k.name(config.preset), ImageNetwork::new(stages, k)));
     let images = if asked.table == Some(3) { &images[..] } else { &[] };
     let (mut tables, variants) = variants(asked, config, &mlp);
-    let models = 12 + images.len() + variants.len();
+    let models = 7 + pairs.len() + images.len() + variants.len();
     let progress = StudyProgress::new(models, config.classifier_fit.epochs.max(config.mlp_fit.epochs));
     let mut study = Study::new(cohort, run)
         .plan(GliomaCohort::plan(split))
@@ -147,7 +153,7 @@ fn study(
     progress.finish();
     let images = images.iter().map(|i| i.0.to_string());
     tables.insert(0, (report::TABLE_3.into(), images.chain(report::HEADS.map(String::from)).collect()));
-    tables.insert(1, (report::TABLE_2.into(), report::PAIRS.iter().map(|p| p.0.to_string()).collect()));
+    tables.insert(1, (report::TABLE_2.into(), pairs.iter().map(|p| p.0.to_string()).collect()));
     Ok((results, tables))
 }
 

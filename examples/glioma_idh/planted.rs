@@ -64,7 +64,7 @@ fn row(
     let cell = |name: &str| {
         let row = scores.row(name, GliomaCohort::TASK);
         match row.and_then(|r| r.first()) {
-            Some(e) => Cell::interval(e.value, e.low, e.high, 2),
+            Some(e) => e.cell(2),
             None => Cell::missing("undefined"),
         }
     };

@@ -1,6 +1,6 @@
 //! One new patient, from four sequences and a segmentation to a report, with a bundle alone.
 
-use crate::cli::Args;
+use crate::cli::{Args, NAME};
 use crate::report::drawn;
 use anyhow::{Context, bail};
 use oncograph_brain::{
@@ -40,12 +40,15 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 
 /// The bundle given on the command line, else that of the newest run.
 fn bundle(args: &Args) -> anyhow::Result<PathBuf> {
-    let root = args.study.out.join("glioma_idh");
+    let root = args.study.out.join(NAME);
     let run = match (&args.bundle, &args.run) {
         (Some(bundle), _) => return Ok(bundle.clone()),
         (None, Some(run)) => RunDir::open(run)?,
-        (None, None) => RunDir::latest(&root)?.with_context(|| {
-            format!("{}: no run to predict with; train one first, or name a --bundle", root.display())
+        (None, None) => RunDir::latest_with(&root, "bundle/bundle.json")?.with_context(|| {
+            format!(
+                "{}: no finished run to predict with; train one first, or name a --bundle",
+                root.display()
+            )
         })?,
     };
     let bundle = run.file("bundle");

@@ -1,7 +1,7 @@
 //! The report of a run, as one HTML file, and what is printed.
 
 use crate::Shown;
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use oncograph_brain::EmbeddingVector::{self, Both, Network, Tumour};
 use oncograph_brain::{
     GliomaCohort, GliomaConfig, GliomaExplanations, GliomaStages, GliomaSubject, PopulationReport,
@@ -81,14 +81,30 @@ impl StageBars {
     }
 }
 
+/// Whether half B has patients for every head.
+pub fn enough_for_heads(cohort: &GliomaCohort, split: &Split) -> anyhow::Result<()> {
+    let mutants = cohort.mutants(&split.validation);
+    let count = mutants.iter().filter(|m| **m).count();
+    ensure!(
+        count.min(mutants.len() - count) >= 2,
+        "half B has {count} mutants and {} wild types: the support vector machine needs two of each (--patients for generated ones)",
+        mutants.len() - count
+    );
+    Ok(())
+}
+
 /// What `roles.json` holds: who trains which stage.
-pub fn roles(cohort: &GliomaCohort, split: &Split) -> serde_json::Value {
-    serde_json::json!({
-        "networks": GliomaStages::network_rows(cohort, split),
+pub fn roles(
+    stages: &GliomaStages<'_>,
+    cohort: &GliomaCohort,
+    split: &Split,
+) -> anyhow::Result<serde_json::Value> {
+    Ok(serde_json::json!({
+        "networks": stages.network_rows(cohort, split)?,
         "encoders": split.train,
         "classifier": split.validation,
         "test": split.test,
-    })
+    }))
 }
 
 /// The end of a run whose last stage is not the fourth.
@@ -146,10 +162,10 @@ impl Page<'_> {
         &self,
         run: &RunDir,
         tables: &[Shown],
-        explained: &GliomaExplanations,
+        explained: &oncograph_brain::Result<GliomaExplanations>,
         card: &ModelCard,
     ) -> anyhow::Result<()> {
-        let maps = self.write_maps(run, explained)?;
+        let maps = explained.as_ref().map_or(Ok(vec![]), |explained| self.write_maps(run, explained))?;
         let mut report =
             Report::new("Glioma: IDH genotype from tumour image, tumour surface and brain network");
         if self.cohort.phantom {
@@ -176,13 +192,11 @@ impl Page<'_> {
                     s.paragraph(format!("No tracts: {error}"));
                 }
             })
-            .section("Explanations", |s| {
-                s.paragraph(explained.agreement());
-                let tables = [explained.tract_table(self.cohort), explained.comparison_table(self.cohort)];
-                tables.into_iter().flatten().for_each(|table| {
-                    s.table(table);
-                });
-                s.paragraph(format!("Maps on the grid of the patient, as NIfTI: {}.", maps.join(", ")));
+            .section("Explanations", |s| match explained {
+                Ok(explained) => self.explanations_section(s, explained, &maps),
+                Err(error) => {
+                    s.paragraph(format!("No explanations: {error}."));
+                }
             })
             .section("Training", |s| {
                 for curve in self.stages.curves() {
@@ -194,9 +208,18 @@ impl Page<'_> {
         Ok(report.write(run.file("report.html"))?)
     }
 
+    fn explanations_section(&self, s: &mut Section, explained: &GliomaExplanations, maps: &[String]) {
+        s.paragraph(explained.agreement());
+        let tables = [explained.tract_table(self.cohort), explained.comparison_table(self.cohort)];
+        tables.into_iter().flatten().for_each(|table| {
+            s.table(table);
+        });
+        s.paragraph(format!("Maps on the grid of the patient, as NIfTI: {}.", maps.join(", ")));
+    }
+
     fn facts(&self) -> Vec<(&'static str, String)> {
         let (config, split) = (self.config, self.split);
-        let networks = GliomaStages::network_rows(self.cohort, split).len();
+        let networks = self.stages.network_rows(self.cohort, split).map_or(0, |rows| rows.len());
         let [a, b, test] = [&split.train, &split.validation, &split.test].map(Vec::len);
         let patients = format!("{networks} for regions and tracts, {a} half A, {b} half B, {test} test");
         let atlas = &self.cohort.atlas;

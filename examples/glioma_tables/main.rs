@@ -1,5 +1,6 @@
 //! Glioma: the population graph on clinical covariates of real patients, against logistic regression on the same folds.
 
+use anyhow::ensure;
 use clap::Parser;
 use oncograph_brain::{
     GliomaCohort, GliomaTablesConfig, Prevalence, RidgeLogistic, TableCohort, TablePopulation, TableVariant,
@@ -18,6 +19,7 @@ use oncograph_study::{
 use oncograph_train::{RunDir, StopFlag};
 // Its allocator keeps the big blocks of a training step for the next one.
 use allocator as _;
+use std::cmp::Ordering;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -27,7 +29,7 @@ use std::process::ExitCode;
 /// Each set of covariates (age and sex; what is known before surgery; with pathology) is a separate study. For research only,
 /// not a medical device.
 #[derive(Debug, Parser)]
-#[command(name = "glioma_tables", version)]
+#[command(name = NAME, version)]
 #[command(mut_arg("repeats", |a| a.help("Repetitions of the cross-validation [default: 5]")))]
 struct Args {
     /// A table with IDH status: UCSF-PDGM-metadata or table S1 of Ceccarelli 2016 [.csv]
@@ -37,21 +39,31 @@ struct Args {
     study: StudyArgs,
 }
 
+/// The program, as its runs are called.
+const NAME: &str = "glioma_tables";
 const LOGISTIC: &str = "logistic regression";
 const AGE_SEX: &str = "logistic regression, age and sex";
 
 fn main() -> ExitCode {
-    let args: Args = parse(&["device"]);
+    let args: Args = parse(&["device"], &[]);
     program(|| run(&args))
 }
 
 fn run(args: &Args) -> anyhow::Result<()> {
     one_thread_per_tensor()?;
     let stop = stop_on_ctrl_c()?;
-    let root = args.study.out.join("glioma_tables");
-    let (config, run, is_new) = open_run(&root, args.study.resume.as_ref(), || settings(args))?;
+    let root = args.study.out.join(NAME);
+    let (config, run, is_new) = open_run(NAME, &root, args.study.resume.as_ref(), || settings(args))?;
     let precision = config.fit.precision;
-    let result = in_precision(&args.study.device, precision, || compare(args, &config, &run, &stop));
+    let result = in_precision(&args.study.device, precision, || {
+        let named = |error: anyhow::Error| {
+            let table = config.table.display().to_string();
+            // Most errors name it.
+            let known = stop.is_requested() || format!("{error:#}").contains(&table);
+            if known { error } else { error.context(table) }
+        };
+        compare(args, &config, &run, &stop).map_err(named)
+    });
     // A run that could not begin, because its data is bad, leaves nothing behind.
     let began = std::fs::read_dir(run.path()).is_ok_and(|all| all.count() > 1);
     if is_new && !began && result.is_err() && !stop.is_requested() {
@@ -62,7 +74,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
 
 fn settings(args: &Args) -> anyhow::Result<GliomaTablesConfig> {
     if let Some(path) = &args.study.config {
-        let config: GliomaTablesConfig = read_config(path)?;
+        let config: GliomaTablesConfig = read_config(NAME, path)?;
         config.validate()?;
         return Ok(config);
     }
@@ -86,6 +98,14 @@ fn compare(args: &Args, config: &GliomaTablesConfig, run: &RunDir, stop: &StopFl
             sets.push((*set, cohort));
         }
     }
+    let mutants = sets[0].1.mutants();
+    let count = mutants.iter().filter(|m| **m).count();
+    ensure!(
+        count.min(mutants.len() - count) >= config.folds,
+        "{count} mutants and {} wild types: --folds {} needs as many of each",
+        mutants.len() - count,
+        config.folds
+    );
     let mut report = Report::new("Glioma: IDH from clinical covariates in a population graph")
         .banner(Banner::Notice(RESEARCH_ONLY.into()))
         .facts(&facts(config, &sets[0].1));
@@ -127,6 +147,8 @@ fn study(
     run: &RunDir,
     stop: &StopFlag,
 ) -> anyhow::Result<(StudyResults, Scores)> {
+    let known = |name: &&str| cohort.covariates().iter().any(|c| c == name);
+    let age_sex: Vec<&str> = ["age", "male"].into_iter().filter(known).collect();
     let graphs = TableVariant::ALL.map(|v| (v.name(), TablePopulation::new(config, v)));
     let progress = StudyProgress::new(7 * config.folds * config.repeats, config.fit.epochs);
     let study = Study::new(cohort, run)
@@ -141,7 +163,7 @@ fn study(
     let study = graphs.iter().fold(study, |study, (name, graph)| study.model(*name, graph));
     let results = study
         .baseline(RidgeLogistic::new(config.ridge).named(LOGISTIC))
-        .baseline(RidgeLogistic::new(config.ridge).named(AGE_SEX).columns(["age", "male"]))
+        .baseline(RidgeLogistic::new(config.ridge).named(AGE_SEX).columns(age_sex))
         .baseline(Prevalence)
         .run()?;
     progress.finish();
@@ -155,12 +177,18 @@ fn facts(config: &GliomaTablesConfig, cohort: &TableCohort) -> Vec<(&'static str
     let name = config.table.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     vec![
         ("Data", name),
-        ("Patients", format!("{} with IDH status of {} in the table", cohort.ids().len(), cohort.read)),
-        ("Command", command_line("glioma_tables")),
+        ("Patients", patients(cohort)),
+        ("Command", command_line(NAME)),
         ("Seed", config.seed.to_string()),
         ("Version", format!("oncograph {}", config.version)),
         ("Cross-validation", format!("{} folds, {} repetition(s)", config.folds, config.repeats)),
     ]
+}
+
+fn patients(cohort: &TableCohort) -> String {
+    let (patients, rows) = (cohort.patients(), cohort.ids().len());
+    let of = if patients == rows { String::new() } else { format!(" in {rows} rows") };
+    format!("{patients} with IDH status{of}; the table has {} rows", cohort.read)
 }
 
 fn shown(config: &GliomaTablesConfig, cohort: &TableCohort, scores: &Scores) -> ReportTable {
@@ -170,8 +198,8 @@ fn shown(config: &GliomaTablesConfig, cohort: &TableCohort, scores: &Scores) -> 
         _ => "table",
     };
     let caption = format!(
-        "{table}: {} patients, {} mutants; {}. Mean over {} repetition(s) of {} folds",
-        cohort.ids().len(),
+        "{table}: {} patients, {} rows of mutants; {}. Mean over {} repetition(s) of {} folds",
+        cohort.patients(),
         cohort.mutants().iter().filter(|m| **m).count(),
         cohort.covariates().join(", "),
         config.repeats,
@@ -191,14 +219,13 @@ fn verdict(scores: &Scores) -> String {
     let auroc = |name: &str| row(name).and_then(|r| r.first()).map_or(f64::NAN, |e| e.value);
     let graphs = [TableVariant::Inductive, TableVariant::Transductive].map(|variant| {
         let behind = row(variant.name()).and_then(|r| r.behind);
-        let how = match behind {
-            Some(lead) if lead.low > 0.0 => "ranks worse than",
-            Some(lead) if lead.high < 0.0 => "ranks better than",
+        let how = match behind.and_then(|lead| lead.side_of(0.0)) {
+            Some(Ordering::Greater) => "ranks worse than",
+            Some(Ordering::Less) => "ranks better than",
             _ => "is not shown to differ from",
         };
-        let lead = behind.map_or_else(String::new, |l| {
-            format!("; the lead of logistic regression is {:+.3} ({:+.3} to {:+.3})", l.value, l.low, l.high)
-        });
+        let lead =
+            behind.map_or_else(String::new, |lead| format!("; the lead of logistic regression is {lead}"));
         let (name, value, base) = (variant.name(), auroc(variant.name()), auroc(LOGISTIC));
         format!("{name}: AUROC {value:.3} {how} logistic regression ({base:.3}){lead}.")
     });

@@ -6,6 +6,9 @@ use oncograph_omics::{NodeInput, OmicsPreset};
 use oncograph_study::cli::StudyArgs;
 use std::path::PathBuf;
 
+/// The options that have an effect beside the one that trains no run.
+pub const MODES: [(&str, &[&str]); 1] = [("predict", &["bundle", "run", "device", "precision"])];
+
 /// Predict survival, response and toxicity from several molecular tables and what is known of how their columns belong
 /// together, with the hierarchical multi-modal graph network.
 ///
@@ -21,15 +24,15 @@ pub struct Args {
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub data: Option<PathBuf>,
     /// Which of the cohorts in --data
-    #[arg(long, value_enum, default_value = "gbmlgg")]
+    #[arg(long, value_enum, default_value = "gbmlgg", requires = "data")]
     pub cohort: CohortArg,
     /// Table of Ceccarelli et al. 2016 with IDH status, for the side task of gbmlgg [default:
     /// DIR/../glioma/tcga_lgg_gbm_subtype_ceccarelli2016.csv, if it is there]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "data")]
     pub idh: Option<PathBuf>,
     /// Types of TCGA's samples that count, the preferred one first: 01 primary tumour, 02 recurrent, 06 metastasis, 11 normal
     /// tissue
-    #[arg(long, value_name = "CODES", default_value = "01")]
+    #[arg(long, value_name = "CODES", default_value = "01", requires = "data")]
     pub sample_types: SampleTypes,
     /// Choices that the article leaves open: `literal` reads it as closely as it runs, `fixed` is the recommended reading
     /// at the published widths, `quick` is `fixed`, narrow and short [default: quick]
@@ -51,7 +54,7 @@ pub struct Args {
     #[arg(long, value_enum)]
     pub node_input: Option<NodeInputArg>,
     /// Patients of the phantom cohort [default: 800]
-    #[arg(long)]
+    #[arg(long, conflicts_with = "data")]
     pub patients: Option<usize>,
     /// Besides the graph network and the statistical baselines, train only the model of this name in the tables; may be
     /// given several times [default: all]

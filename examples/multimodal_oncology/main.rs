@@ -5,7 +5,7 @@ mod explanation;
 mod report;
 mod settings;
 
-use cli::Args;
+use cli::{Args, MODES};
 use oncograph_core::AtFile;
 use oncograph_deploy::{Bundle, ClinicalReport};
 use oncograph_omics::{
@@ -29,7 +29,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 const NAME: &str = "multimodal_oncology";
 
 fn main() -> ExitCode {
-    let args: Args = parse(&[]);
+    let args: Args = parse(&[], &MODES);
     program(|| {
         one_thread_per_tensor()?;
         match &args.predict {
@@ -42,6 +42,7 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<()> {
     let stop = stop_on_ctrl_c()?;
     let (settings, run, is_new) = open_run::<_, Box<dyn std::error::Error + Send + Sync>>(
+        NAME,
         &args.study.out.join(NAME),
         args.study.resume.as_ref(),
         || Settings::from_args(args),
@@ -58,6 +59,7 @@ fn run(args: &Args) -> Result<()> {
 /// Opens the cohort, trains and compares the models, and writes the page, the bundle and one patient's report.
 fn study(settings: &Settings, run: &RunDir, stop: &StopFlag) -> Result<()> {
     let cohort = settings.open()?;
+    cohort.dataset().cohort.notes.iter().for_each(|note| eprintln!("{note}"));
     let device = device(&settings.device)?;
     let patient = settings.reported(&cohort)?;
     let systems = settings.systems(&cohort)?;
@@ -127,9 +129,9 @@ fn predict(args: &Args, file: &Path) -> Result<()> {
     let path = match (&args.bundle, &args.run) {
         (Some(bundle), _) => bundle.clone(),
         (None, Some(run)) => run.join("bundle"),
-        (None, None) => match RunDir::latest(&root)? {
+        (None, None) => match RunDir::latest_with(&root, "bundle/bundle.json")? {
             Some(run) => run.file("bundle"),
-            None => return Err(AtFile::new(&root, "there is no run whose bundle predicts").into()),
+            None => return Err(AtFile::new(&root, "there is no finished run whose bundle predicts").into()),
         },
     };
     let predictor = OmicsPredictor::open(&Bundle::open(path)?, &device(&args.study.device)?)?;

@@ -11,6 +11,7 @@ use oncograph_study::{
     Answer, Cohort, Metric, Plan, ScoreTable, Scores, StudyResults, Target, Task, learning_curve,
     risk_tertiles,
 };
+use std::cmp::Ordering;
 use std::path::Path;
 
 /// Everything that the page shows.
@@ -127,18 +128,15 @@ impl Page<'_> {
             for other in &others {
                 let Some(row) = self.scores.row(other, &task.name) else { continue };
                 let (Some(d), Some((metric, _))) = (row.behind, row.metrics.first()) else { continue };
-                let word = match (d.low > 0.0, d.high < 0.0) {
-                    (true, _) => "above",
-                    (_, true) => "below",
-                    _ => "not distinguishable from",
+                let word = match d.side_of(0.0) {
+                    Some(Ordering::Greater) => "above",
+                    Some(_) => "below",
+                    None => "not distinguishable from",
                 };
                 sentences.push(format!(
-                    "{}: the graph network's {} is {word} that of {other} (difference {:.3}, {:.3} to {:.3}).",
+                    "{}: the graph network's {} is {word} that of {other}; difference {d}.",
                     task.name,
                     metric.name(),
-                    d.value,
-                    d.low,
-                    d.high
                 ));
             }
         }
@@ -253,7 +251,7 @@ impl Page<'_> {
         let performance = network.filter_map(|r| {
             let (metric, e) = r.metrics.first()?;
             let e = e.as_ref()?;
-            Some(format!("{} {} {:.3} ({:.3} to {:.3})", r.task, metric.name(), e.value, e.low, e.high))
+            Some(format!("{} {} {e}", r.task, metric.name()))
         });
         ModelCard::new("OmicsNet", format!("Research on multi-modal prognosis. {RESEARCH_ONLY}"))
             .version(format!("oncograph {}", self.settings.version))

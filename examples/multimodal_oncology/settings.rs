@@ -1,7 +1,7 @@
 //! Every setting of a run, as it is written into the run's folder.
 
-use crate::Result;
 use crate::cli::Args;
+use crate::{NAME, Result};
 use oncograph_core::{Argument, Seed};
 use oncograph_datasets::omics::{OmicsCollection, OmicsDataset, OmicsPhantomConfig, SampleTypes};
 use oncograph_nn::optim::AdamWConfig;
@@ -57,7 +57,9 @@ impl Settings {
     /// The settings given on the command line.
     pub fn from_args(args: &Args) -> Result<Self> {
         if let Some(path) = &args.study.config {
-            return Ok(read_config(path)?);
+            let settings: Settings = read_config(NAME, path)?;
+            settings.system.validate()?;
+            return Ok(settings);
         }
         let seed = args.study.seed.unwrap_or(1);
         let source = match &args.data {
@@ -69,8 +71,14 @@ impl Settings {
                 Source::Folder { root: root.clone(), cohort: args.cohort.into(), idh, sample_types }
             }
         };
+        if args.idh.is_some() && OmicsCollection::from(args.cohort) != OmicsCollection::Gbmlgg {
+            let expected = "left out: only --cohort gbmlgg has that task";
+            return Err(Argument::new("multimodal_oncology", "--idh", expected, "a file").into());
+        }
         let preset = args.preset.map_or(OmicsPreset::Quick, OmicsPreset::from);
         let folds = args.study.folds.unwrap_or(5);
+        let system = system(args, preset);
+        system.validate()?;
         Ok(Settings {
             version: env!("CARGO_PKG_VERSION").into(),
             preset,
@@ -82,7 +90,7 @@ impl Settings {
                 false => Plan::CrossValidation { folds, repeats: args.study.repeats.unwrap_or(1) },
             },
             validation: 0.2,
-            system: system(args, preset),
+            system,
             ablate: args.ablate,
             federate: args.federate,
             patient: args.patient.clone(),

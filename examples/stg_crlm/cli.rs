@@ -16,30 +16,32 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// Options that only training takes: beside `--predict` they would have no effect.
-const OF_TRAINING: [&str; 21] = [
-    "resume",
-    "config",
-    "seed",
-    "folds",
-    "repeats",
-    "preset",
-    "epochs",
-    "learning_rate",
-    "patients",
-    "size",
-    "architecture",
-    "gnn",
-    "features",
-    "weights",
-    "no_images",
-    "empty_as_missing",
-    "single_split",
-    "permutation_control",
-    "candidate",
-    "params",
-    "paper_audit",
-];
+/// The program, as its runs are called.
+pub const NAME: &str = "stg_crlm";
+
+/// The options that have an effect beside the one that trains no run.
+pub const MODES: [(&str, &[&str]); 1] = [(
+    "predict",
+    &[
+        "ct",
+        "seg",
+        "row",
+        "data",
+        "clinical",
+        "bundle",
+        "run",
+        "leave_out_faulty",
+        "device",
+        "precision",
+        "series_uid",
+        "spacing_tolerance",
+        "acquisition",
+        "select",
+        "skip_unreadable",
+        "resample_seg",
+        "padding",
+    ],
+)];
 
 /// Predict recurrence and survival after resection of colorectal liver metastases from one pre-operative CT, its
 /// segmentation and a clinical row, with the spatio-temporal graph network STG.
@@ -48,7 +50,7 @@ const OF_TRAINING: [&str; 21] = [
 /// the environment variable RAYON_NUM_THREADS sets; results have the same bits either way. For research only, not
 /// a medical device.
 #[derive(Debug, Parser)]
-#[command(name = "stg_crlm", version)]
+#[command(name = NAME, version)]
 #[command(group(ArgGroup::new("patients_to_predict").args(["ct", "row", "data"]).multiple(true)))]
 pub struct Args {
     #[command(flatten)]
@@ -126,7 +128,7 @@ pub struct Args {
     pub candidate: Vec<PathBuf>,
     /// Predict with a bundle instead of training: one patient of --ct and --row, or every patient of --data, who need no
     /// outcomes. Models without image nodes need --row or --data alone
-    #[arg(long, requires = "patients_to_predict", conflicts_with_all = OF_TRAINING)]
+    #[arg(long, requires = "patients_to_predict")]
     pub predict: bool,
     /// Folder of the patient's CT series, or of ct.nii.gz with one mask per structure
     #[arg(long, value_name = "DIR", requires = "predict", conflicts_with = "data")]
@@ -279,7 +281,7 @@ impl RunConfig {
     /// The settings given on the command line.
     pub fn from_args(args: &Args) -> anyhow::Result<Self> {
         if let Some(path) = &args.study.config {
-            let config: RunConfig = read_config(path)?;
+            let config: RunConfig = read_config(NAME, path)?;
             config.system.validate()?;
             config.nested()?;
             return Ok(config);

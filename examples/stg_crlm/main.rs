@@ -9,7 +9,7 @@ mod predictions;
 mod report;
 mod tables;
 
-use cli::{Args, RunConfig};
+use cli::{Args, MODES, NAME, RunConfig};
 use oncograph_core::Seed;
 use oncograph_datasets::crlm::{CrlmCohort, FeatureSet};
 use oncograph_spatiotemporal::{
@@ -33,7 +33,7 @@ const WITHOUT_IMAGES: &str = "stg_without_images";
 /// The control whose training outcomes were given to other patients.
 const PERMUTED: &str = "stg_outcomes_permuted";
 fn main() -> ExitCode {
-    let args: Args = parse(&["params", "table", "paper_audit", "features_out"]);
+    let args: Args = parse(&["params", "table", "paper_audit", "features_out"], &MODES);
     program(|| run(&args))
 }
 
@@ -50,8 +50,9 @@ fn run(args: &Args) -> anyhow::Result<()> {
     }
     one_thread_per_tensor()?;
     let stop = stop_on_ctrl_c()?;
-    let root = args.study.out.join(if args.table.is_some() { "stg_crlm_tables" } else { "stg_crlm" });
-    let (config, run, is_new) = open_run(&root, args.study.resume.as_ref(), || RunConfig::from_args(args))?;
+    let root = args.study.out.join(if args.table.is_some() { "stg_crlm_tables" } else { NAME });
+    let resume = args.study.resume.as_ref();
+    let (config, run, is_new) = open_run(NAME, &root, resume, || RunConfig::from_args(args))?;
     let precision = config.system.fit.precision;
     let result = in_precision(&config.device, precision, || match config.table {
         Some(table) => tables::run(args, &config, table, &run, &stop),

@@ -69,9 +69,14 @@ fn bundle(args: &Args) -> anyhow::Result<PathBuf> {
     let run = match (&args.bundle, &args.run) {
         (Some(bundle), _) => return Ok(bundle.clone()),
         (None, Some(run)) => RunDir::open(run)?,
-        (None, None) => RunDir::latest(&root)?.with_context(|| {
-            format!("{}: no run to predict with; train one first, or name a --bundle", root.display())
-        })?,
+        (None, None) => {
+            RunDir::latest_with(&root, &format!("{STG_BUNDLE}/bundle.json"))?.with_context(|| {
+                format!(
+                    "{}: no finished run to predict with; train one first, or name a --bundle",
+                    root.display()
+                )
+            })?
+        }
     };
     let bundle = run.file(STG_BUNDLE);
     if !bundle.exists() {

@@ -20,6 +20,8 @@ fn main() {
         ),
         Trial::test("glioma: one thread and two give the same bytes", one_thread_and_two_give_the_same_bytes),
         Trial::test("glioma: the paper's tables are audited", the_papers_tables_are_audited),
+        Trial::test("glioma: what has no effect is refused", what_has_no_effect_is_refused),
+        Trial::test("glioma: a small cohort runs to its report", a_small_cohort_runs_to_its_report),
         Trial::test("glioma: a clinical table is compared and bad ones are named", clinical_tables),
         trial("glioma: the real clinical tables", &tables, the_real_clinical_tables),
         Trial::test("glioma: each planted signal has its metrics", planted_signals),
@@ -170,6 +172,56 @@ fn the_papers_tables_are_audited() -> Outcome {
         ensure_contains(&said, &[name])?;
     }
     Ok(())
+}
+
+fn what_has_no_effect_is_refused() -> Outcome {
+    let out = tempfile::tempdir()?;
+    let refused = |arguments: &str, expected: &[&str]| -> Outcome {
+        let mut command = PROGRAM.command()?;
+        command.args(arguments.split_whitespace()).current_dir(out.path());
+        ensure_contains(&refusal(&mut command)?, expected)?;
+        ensure(!out.path().join("runs/glioma_idh").exists(), format!("{arguments}: a run is left behind"))
+    };
+    let predict = "--predict p --mask m.nii.gz --labels brats2020";
+    for option in
+        ["--epochs 3", "--seed 2", "--table 3", "--ablate", "--stage 2", "--network-patients half-a"]
+    {
+        let name = option.split(' ').next().unwrap_or_default();
+        refused(&format!("{predict} {option}"), &[name, "no effect beside --predict"])?;
+    }
+    refused("--planted --table 3", &["--table has no effect beside --planted"])?;
+    refused("--stage 2 --table 3", &["no effect beside a --stage"])?;
+    refused("--registered", &["--data", "--predict"])?;
+    refused("--labels brats2020", &["--data", "--predict"])?;
+    refused("--mask m.nii.gz", &["--predict"])?;
+    refused("--patients 3", &["enough of each genotype", "--patients"])?;
+    refused("--patients 40 --network-patients half-a", &["network_patients", "fractional anisotropy"])?;
+    // A run of another program is said to be that.
+    std::fs::write(out.path().join("config.json"), r#"{"program": "stg_crlm", "folds": 5}"#)?;
+    refused("--config config.json", &["settings of the program stg_crlm, not of glioma_idh"])?;
+    let mut tables = TABLES.command()?;
+    tables.args(["--folds", "1000"]).arg("table.csv").current_dir(out.path());
+    std::fs::write(out.path().join("table.csv"), table(60))?;
+    ensure_contains(&refusal(&mut tables)?, &["table.csv", "20 mutants", "--folds 1000"])
+}
+
+/// Too few patients of a genotype for five inner folds of the support vector machine.
+fn a_small_cohort_runs_to_its_report() -> Outcome {
+    let out = tempfile::tempdir()?;
+    let mut command = PROGRAM.command()?;
+    succeed(command.args(["--patients", "40", "--epochs", "1"]).arg("--out").arg(out.path()))?;
+    let run = PROGRAM.last_run(out.path())?;
+    ensure(run.join("report.html").is_file(), "no report")?;
+    // A newer run that failed stands in the way of neither.
+    std::fs::create_dir(out.path().join("glioma_idh/9999-01-01T00-00-00Z"))?;
+    succeed(&mut PROGRAM.resume(out.path())?)?;
+    let cohort =
+        std::fs::read_dir(out.path().join("phantom_glioma"))?.next().ok_or("no cohort on disk")??.path();
+    let patient = cohort.join("phantom-020");
+    let mut predict = PROGRAM.command()?;
+    predict.args(["--registered", "--labels", "brats2020", "--predict"]).arg(&patient);
+    predict.arg("--mask").arg(patient.join("phantom-020_seg.nii.gz")).arg("--out").arg(out.path());
+    succeed(&mut predict).map(drop)
 }
 
 /// How well each encoder finds its signal is a claim of `cargo xtask study`.
@@ -411,6 +463,14 @@ fn the_real_clinical_tables(shared: &Path) -> Outcome {
     use oncograph::datasets::glioma::GliomaTable;
     let folder = shared.join("data/glioma");
     let ucsf = GliomaTable::read(folder.join("UCSF-PDGM-metadata_v2.csv"))?.with_idh();
+    ensure(ucsf.groups().count() == 495, ucsf.groups().count())?;
+    for pair in ["138 = UCSF-PDGM-429", "175 = UCSF-PDGM-396", "181 = UCSF-PDGM-409"].into_iter().chain([
+        "278 = UCSF-PDGM-431",
+        "289 = UCSF-PDGM-391",
+        "315 = UCSF-PDGM-433",
+    ]) {
+        ensure(ucsf.notes.iter().any(|note| note.contains(pair)), format!("{pair}: {:?}", ucsf.notes))?;
+    }
     let mutants = ucsf.patients.iter().filter(|p| p.idh == Some(true)).count();
     ensure((ucsf.patients.len(), mutants) == (501, 103), format!("{} {mutants}", ucsf.patients.len()))?;
     let tcga = GliomaTable::read(folder.join("tcga_lgg_gbm_subtype_ceccarelli2016.csv"))?;

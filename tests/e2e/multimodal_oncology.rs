@@ -134,7 +134,20 @@ fn bad_input() -> Outcome {
     };
     refused("gbmlgg", &["gbmlgg_rppa.csv.gz", "No such file"])?;
     std::fs::write(data.path().join("rat_liver_toxicity_gene.csv.gz"), b"not gzip")?;
-    refused("rat", &["rat_liver_toxicity_gene.csv.gz"])
+    refused("rat", &["rat_liver_toxicity_gene.csv.gz"])?;
+    for (arguments, expected) in [
+        ("--predict new.json --epochs 3", "--epochs has no effect beside --predict"),
+        ("--cohort rat", "--data"),
+        ("--idh table.csv", "--data"),
+        ("--data d --patients 9", "--patients"),
+        ("--data d --cohort rat --idh table.csv", "only --cohort gbmlgg has that task"),
+        ("--folds 1000", "--folds must be from 2 to 800, the number of patients, got 1000"),
+    ] {
+        let mut command = PROGRAM.command()?;
+        command.args(arguments.split(' ')).current_dir(out.path());
+        ensure_contains(&refusal(&mut command)?, &[expected])?;
+    }
+    Ok(())
 }
 
 fn rats(shared: &Path) -> Outcome {

@@ -53,6 +53,7 @@ impl GliomaStages<'_> {
         let shown: Vec<usize> = split.test.iter().copied().take(options.patients).collect();
         let mut patients = vec![];
         for (k, &row) in shown.iter().enumerate() {
+            self.stop.check()?;
             patients.push(self.explain_one(cohort, split, row, k < MAPPED)?);
             self.report("explaining", k + 1, shown.len(), None);
         }

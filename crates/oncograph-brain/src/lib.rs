@@ -54,6 +54,7 @@ mod systems;
 mod tables;
 mod tract_encoder;
 mod tumour;
+mod validate;
 mod voxel_sampling;
 mod weights;
 
@@ -84,7 +85,9 @@ pub use population::{
     PopulationEdges, PopulationGraphConfig, PopulationMode, Similarity,
 };
 pub use predictor::{CrossedTract, GLIOMA_SYSTEM, GliomaPrediction, GliomaPredictor, PHANTOM_MODELS};
-pub use presets::{EmbeddingVector, GliomaConfig, GliomaExplainOptions, GliomaPreset, StageFit};
+pub use presets::{
+    EmbeddingVector, GliomaConfig, GliomaExplainOptions, GliomaPreset, NetworkPatients, StageFit,
+};
 pub use published::{PUBLISHED, PublishedCounts, PublishedRow, published_class_sizes, published_counts};
 pub use report_tables::{glioma_model_card, stage_costs};
 pub use stages::{

@@ -2,9 +2,9 @@
 
 use crate::pipeline::{GliomaPrepareOptions, GliomaSource, MaskMode};
 use crate::{
-    AutoencoderConfig, BinaryTraining, Error, GeometryEncoderConfig, GliomaNetConfig, GliomaNetTraining,
+    AutoencoderConfig, BinaryTraining, Encoders, GeometryEncoderConfig, GliomaNetConfig, GliomaNetTraining,
     ImageEncoderConfig, NetworkEncoderConfig, NodeAttention, NodeHead, PopulationClassifierConfig,
-    PopulationGraphConfig, Result, SvmHeadConfig, TractChannels, TractEncoderConfig, VoxelSampling,
+    PopulationGraphConfig, SvmHeadConfig, TractChannels, TractEncoderConfig, VoxelSampling,
 };
 use oncograph_losses::BiLevelConfig;
 use oncograph_nn::Precision;
@@ -34,6 +34,40 @@ pub enum EmbeddingVector {
     Network,
     /// ⟨u^T, u^B⟩.
     Both,
+}
+
+impl EmbeddingVector {
+    /// Whether a network with these encoders has the vector; [`EmbeddingVector::Both`] is all that it has.
+    pub fn is_of(self, encoders: &Encoders) -> bool {
+        match self {
+            EmbeddingVector::Tumour => encoders.image || encoders.surface,
+            EmbeddingVector::Network => encoders.network,
+            EmbeddingVector::Both => true,
+        }
+    }
+}
+
+/// Who trains the encoders of regions and tracts, which need no label. Never a patient of half B or of the test, by any scan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetworkPatients {
+    /// Those whose IDH status is not known: a set of their own, as published.
+    Unlabelled,
+    /// Half A.
+    HalfA,
+    /// Both.
+    UnlabelledAndHalfA,
+}
+
+impl NetworkPatients {
+    /// As published for `paper`, and for generated cohorts that have such patients; else all who may.
+    fn of(preset: GliomaPreset, source: &GliomaSource) -> Self {
+        let generated = matches!(source, GliomaSource::Phantom(phantom) if phantom.unlabelled > 0);
+        match preset {
+            GliomaPreset::Robust | GliomaPreset::Quick if !generated => NetworkPatients::UnlabelledAndHalfA,
+            _ => NetworkPatients::Unlabelled,
+        }
+    }
 }
 
 /// Training of one stage in batches.
@@ -86,6 +120,8 @@ pub struct GliomaConfig {
     pub validation: f64,
     /// How a patient is prepared.
     pub prepare: GliomaPrepareOptions,
+    /// Who trains stages 1 and 2.
+    pub network_patients: NetworkPatients,
     /// Stage 1.
     pub autoencoder: AutoencoderConfig,
     /// Training of stage 1.
@@ -129,11 +165,13 @@ pub struct GliomaConfig {
 impl GliomaConfig {
     /// The values of a preset.
     pub fn preset(preset: GliomaPreset, source: GliomaSource, seed: u64) -> Self {
-        match preset {
+        let network_patients = NetworkPatients::of(preset, &source);
+        let config = match preset {
             GliomaPreset::Paper => paper(source, seed),
             GliomaPreset::Robust => robust(source, seed),
             GliomaPreset::Quick => quick(source, seed),
-        }
+        };
+        GliomaConfig { network_patients, ..config }
     }
 
     /// Sets the epochs of every stage and bounds the explainer's steps by ten times as many.
@@ -171,39 +209,6 @@ impl GliomaConfig {
     pub fn network_width(&self) -> usize {
         self.autoencoder.widths.last().copied().unwrap_or(0)
     }
-
-    /// Whether every value is in its range.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] names the first value that is not.
-    pub fn validate(&self) -> Result<()> {
-        const NAME: &str = "GliomaConfig";
-        if let GliomaSource::Phantom(phantom) = &self.source {
-            phantom.validate()?;
-        }
-        self.autoencoder.validate()?;
-        self.tracts.validate()?;
-        self.model.validate()?;
-        self.classifier.validate()?;
-        self.svm.validate()?;
-        if !(0.0..1.0).contains(&self.validation) {
-            return Err(Error::config(NAME, "validation", "in [0, 1)", self.validation));
-        }
-        if !(0.0..=1.0).contains(&self.threshold) {
-            return Err(Error::config(NAME, "threshold", "in [0, 1]", self.threshold));
-        }
-        for (field, value) in [
-            ("values", self.prepare.values),
-            ("crop", self.prepare.crop),
-            ("points", self.prepare.points),
-            ("mlp", self.mlp),
-        ] {
-            if value == 0 {
-                return Err(Error::config(NAME, field, "at least 1", 0));
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Section 8: rate 1e-3, times 0.9 every 50 epochs, decay 5e-4; the last epoch is kept (G-24).
@@ -237,6 +242,7 @@ fn paper(source: GliomaSource, seed: u64) -> GliomaConfig {
             incidence_threshold: 0.1,
             incidence_dilate: false,
         },
+        network_patients: NetworkPatients::Unlabelled,
         autoencoder: AutoencoderConfig::default(),
         autoencoder_fit: StageFit { batch: 50, fit: adam(1000) },
         tracts: TractEncoderConfig::default(),

@@ -234,10 +234,7 @@ pub fn glioma_model_card(
     scores: &Scores,
 ) -> ModelCard {
     let best = scores.row(names::INDUCTIVE, GliomaCohort::TASK).and_then(|r| r.first());
-    let performance = best.map_or_else(
-        || "none".into(),
-        |e| format!("{}: AUROC {:.3} ({:.3} to {:.3})", names::INDUCTIVE, e.value, e.low, e.high),
-    );
+    let performance = best.map_or_else(|| "none".into(), |e| format!("{}: AUROC {e}", names::INDUCTIVE));
     let data = match cohort.phantom {
         true => "Phantom cohort: generated images, atlas, covariates and labels.",
         false => "The cohort named above, as found on disk.",

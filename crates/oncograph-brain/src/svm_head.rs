@@ -15,7 +15,7 @@ pub struct SvmHeadConfig {
     pub penalties: Vec<f64>,
     /// γ of the kernel `exp(-γ |a - b|^2)`, in units of one over the number of features.
     pub gammas: Vec<f64>,
-    /// Folds of the inner cross-validation.
+    /// Folds of the inner cross-validation; as many as a class has patients, where that is fewer.
     pub folds: usize,
 }
 
@@ -58,7 +58,7 @@ impl SvmHeadConfig {
     /// Chooses C and γ by the inner cross-validation's log loss on the training rows, and fits all of them.
     ///
     /// # Errors
-    /// [`Error::Input`] for rows of several lengths, or fewer patients of a class than folds; an error of the solver.
+    /// [`Error::Input`] for rows of several lengths, or fewer than two patients of a class; an error of the solver.
     pub fn fit(&self, rows: &[Vec<f64>], labels: &[bool], seed: Seed) -> Result<SvmHead> {
         self.validate()?;
         let width = rows.first().map_or(0, Vec::len);
@@ -66,12 +66,12 @@ impl SvmHeadConfig {
             let got = format!("{} rows, {} labels", rows.len(), labels.len());
             return Err(Error::input(OP, "a label for each of some rows of one length", got));
         }
-        let fold = self.folds_of(labels, seed)?;
+        let (fold, folds) = self.folds_of(labels, seed)?;
         let mut best: Option<(f64, f64, f64)> = None;
         for &penalty in &self.penalties {
             for &share in &self.gammas {
                 let gamma = share / width as f64;
-                let loss = self.inner_loss(rows, labels, &fold, penalty, gamma)?;
+                let loss = inner_loss((rows, labels), (&fold, folds), penalty, gamma)?;
                 if best.is_none_or(|(least, _, _)| loss < least) {
                     best = Some((loss, penalty, gamma));
                 }
@@ -82,43 +82,41 @@ impl SvmHeadConfig {
         Ok(SvmHead { svm: solve(rows, labels, &all, penalty, gamma)?, width, penalty, gamma })
     }
 
-    /// The inner fold of every row, stratified.
-    fn folds_of(&self, labels: &[bool], seed: Seed) -> Result<Vec<usize>> {
+    /// The inner fold of every row, stratified, and how many folds there are.
+    fn folds_of(&self, labels: &[bool], seed: Seed) -> Result<(Vec<usize>, usize)> {
+        let of = |class: bool| -> Vec<usize> { (0..labels.len()).filter(|&i| labels[i] == class).collect() };
+        let fewest = of(false).len().min(of(true).len());
+        if fewest < 2 {
+            return Err(Error::input(OP, "2 patients of each class", fewest));
+        }
+        let folds = self.folds.min(fewest);
         let mut fold = vec![0; labels.len()];
         for class in [false, true] {
-            let mut members: Vec<usize> = (0..labels.len()).filter(|&i| labels[i] == class).collect();
-            if members.len() < self.folds {
-                return Err(Error::input(
-                    OP,
-                    format!("{} patients of each class", self.folds),
-                    members.len(),
-                ));
-            }
+            let mut members = of(class);
             members.shuffle(&mut seed.stream("folds").at(u64::from(class)).rng());
-            members.into_iter().enumerate().for_each(|(k, i)| fold[i] = k % self.folds);
+            members.into_iter().enumerate().for_each(|(k, i)| fold[i] = k % folds);
         }
-        Ok(fold)
+        Ok((fold, folds))
     }
+}
 
-    fn inner_loss(
-        &self,
-        rows: &[Vec<f64>],
-        labels: &[bool],
-        fold: &[usize],
-        penalty: f64,
-        gamma: f64,
-    ) -> Result<f64> {
-        let mut loss = 0.0;
-        for held in 0..self.folds {
-            let train: Vec<usize> = (0..rows.len()).filter(|&i| fold[i] != held).collect();
-            let svm = solve(rows, labels, &train, penalty, gamma)?;
-            for i in (0..rows.len()).filter(|&i| fold[i] == held) {
-                let p = probability(&svm, &rows[i]).clamp(1e-7, 1.0 - 1e-7);
-                loss -= if labels[i] { p.ln() } else { (1.0 - p).ln() };
-            }
+/// The log loss over the folds, each scored by the machine that was fitted on the others.
+fn inner_loss(
+    (rows, labels): (&[Vec<f64>], &[bool]),
+    (fold, folds): (&[usize], usize),
+    penalty: f64,
+    gamma: f64,
+) -> Result<f64> {
+    let mut loss = 0.0;
+    for held in 0..folds {
+        let train: Vec<usize> = (0..rows.len()).filter(|&i| fold[i] != held).collect();
+        let svm = solve(rows, labels, &train, penalty, gamma)?;
+        for i in (0..rows.len()).filter(|&i| fold[i] == held) {
+            let p = probability(&svm, &rows[i]).clamp(1e-7, 1.0 - 1e-7);
+            loss -= if labels[i] { p.ln() } else { (1.0 - p).ln() };
         }
-        Ok(loss)
     }
+    Ok(loss)
 }
 
 const OP: &str = "SvmHead";
@@ -216,7 +214,12 @@ mod tests {
     fn what_does_not_fit_is_named() {
         let config = SvmHeadConfig::default();
         let error = config.fit(&[vec![1.0]], &[true], Seed::new(1)).unwrap_err().to_string();
-        assert_eq!(error, "SvmHead: expected 5 patients of each class, got 0");
+        assert_eq!(error, "SvmHead: expected 2 patients of each class, got 0");
+        // Three of one class are fewer than five folds.
+        let rows: Vec<Vec<f64>> = (0..9).map(|i| vec![f64::from(i), f64::from(i % 2)]).collect();
+        let labels: Vec<bool> = (0..9).map(|i| i < 3).collect();
+        let head = config.fit(&rows, &labels, Seed::new(1)).unwrap();
+        assert!(head.probability(&rows[0]).unwrap() > head.probability(&rows[8]).unwrap());
         assert!(config.clone().grid([], [1.0]).validate().is_err());
         assert!(config.folds(1).validate().is_err());
     }

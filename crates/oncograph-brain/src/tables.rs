@@ -6,8 +6,9 @@ use crate::{
     PopulationEdges, PopulationGraphConfig, Result, Similarity, feature_matrix,
 };
 use candle_core::{DType, Device};
-use oncograph_core::{Split, Table};
+use oncograph_core::{AtFile, Split, Table};
 use oncograph_datasets::glioma::{GliomaFeatures, GliomaTable, GliomaTableKind};
+use oncograph_datasets::patients::PatientGroups;
 use oncograph_datasets::scaler::{Matrix, PipelineConfig, ScalerKind, TabularPipeline};
 use oncograph_nn::optim::AdamConfig;
 use oncograph_nn::{Mode, ParamStore, Seed};
@@ -82,16 +83,14 @@ impl GliomaTablesConfig {
     /// [`crate::Error::Argument`] names the first value that is not.
     pub fn validate(&self) -> Result<()> {
         self.classifier.validate()?;
+        self.graph.validate()?;
+        self.fit.validate()?;
         if self.features.is_empty() {
             return Err(crate::Error::config("GliomaTablesConfig", "features", "at least one set", "none"));
         }
-        if !(0.0..1.0).contains(&self.validation) {
-            return Err(crate::Error::config(
-                "GliomaTablesConfig",
-                "validation",
-                "in [0, 1)",
-                self.validation,
-            ));
+        if !(self.validation > 0.0 && self.validation < 1.0) {
+            let expected = "between 0 and 1";
+            return Err(crate::Error::config("GliomaTablesConfig", "validation", expected, self.validation));
         }
         Ok(())
     }
@@ -102,24 +101,35 @@ impl GliomaTablesConfig {
 pub struct TableCohort {
     /// Which table it is.
     pub kind: GliomaTableKind,
-    /// Patients in the table, with or without IDH status.
+    /// Rows of the table, with or without IDH status.
     pub read: usize,
     features: Table,
     tasks: Vec<Task>,
+    groups: PatientGroups,
 }
 
 impl TableCohort {
     /// The patients of a table with the covariates of a set.
     ///
     /// # Errors
-    /// As [`GliomaTable::features`].
+    /// As [`GliomaTable::features`]; a table without any covariate of the set.
     pub fn new(table: &GliomaTable, set: GliomaFeatures) -> Result<Self> {
         let read = table.patients.len();
         let known = table.clone().with_idh();
         let names = crate::GliomaCohort::CLASSES.map(String::from).to_vec();
         let classes = known.patients.iter().map(|p| p.idh.map(usize::from)).collect();
         let tasks = vec![Task::new(crate::GliomaCohort::TASK, Target::Classes { names, classes })];
-        Ok(TableCohort { kind: table.kind, read, features: known.features(set)?, tasks })
+        let (groups, features) = (known.groups(), known.features(set)?);
+        if features.columns().is_empty() {
+            let cause = format!("no covariate of the set {set:?} is known of any patient with IDH status");
+            return Err(AtFile::new(&table.path, cause).into());
+        }
+        Ok(TableCohort { kind: table.kind, read, features, tasks, groups })
+    }
+
+    /// How many patients there are: a table may have several rows of one.
+    pub fn patients(&self) -> usize {
+        self.groups.count()
     }
 
     /// The names of the covariates.
@@ -143,6 +153,10 @@ impl Cohort for TableCohort {
 
     fn tasks(&self) -> &[Task] {
         &self.tasks
+    }
+
+    fn groups(&self) -> Option<Vec<usize>> {
+        Some(self.groups.numbers().to_vec())
     }
 
     fn design(&self, train: &[usize]) -> oncograph_study::Result<Matrix> {

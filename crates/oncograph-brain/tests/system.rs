@@ -108,8 +108,7 @@ fn labels_that_change_train_another_network() {
     assert_eq!(artefacts(), 3);
     let swapped: Vec<Option<bool>> =
         (0..run.cohort.subjects.len()).map(|i| run.cohort.idh(i).map(|mutant| !mutant)).collect();
-    let cohort =
-        GliomaCohort::new(run.cohort.atlas.clone(), run.cohort.subjects.clone(), &swapped, "other").unwrap();
+    let cohort = GliomaCohort::new(run.cohort.atlas.clone(), run.cohort.subjects.clone(), &swapped).unwrap();
     let stages =
         GliomaStages::new(&config(), &root.path().join("cache"), &Device::Cpu, &StopFlag::new()).unwrap();
     let first = stages.net(&run.cohort, &run.split, &config().model).unwrap();

@@ -7,6 +7,7 @@
 //! | [`crlm`] | the colorectal liver metastasis cohort: clinical table, CT and masks in two layouts, and a *phantom* cohort with known truth |
 //! | [`glioma`] | glioma with IDH status: public clinical tables |
 //! | [`omics`] | tables of genes, proteins and laboratory values, networks between them, gene sets; TCGA and rat cohorts, and a *phantom* |
+//! | [`patients`] | which scans and rows are of one patient |
 //! | [`splits`] | stratified k-fold, repeated k-fold, train / validation / test |
 //! | [`scaler`] | imputation and scaling, fitted on the training rows only |
 //! | [`cache`] | computed features by content: nothing is computed twice, nothing stale is used |
@@ -43,6 +44,7 @@ pub mod crlm;
 mod error;
 pub mod glioma;
 pub mod omics;
+pub mod patients;
 pub mod scaler;
 pub mod splits;
 mod tables;

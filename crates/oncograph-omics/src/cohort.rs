@@ -1,6 +1,7 @@
 use crate::pipeline::{OmicsRows, OmicsScalers};
 use crate::{ModalityConfig, OmicsSystemConfig, Result};
 use oncograph_core::Argument;
+use oncograph_datasets::cache::ContentHash;
 use oncograph_datasets::omics::{OmicsDataset, OmicsOutcomes};
 use oncograph_datasets::scaler::Matrix;
 use oncograph_study::{Cohort, PermuteOutcomes, Target, Task};
@@ -34,12 +35,14 @@ pub struct OmicsStudyCohort {
 }
 
 impl OmicsStudyCohort {
-    /// The tasks of a dataset; of `config`, baselines are given as many columns per table as the network.
+    /// The tasks of a dataset; of `config`, baselines are given as many columns per table as the network. What is known of too few
+    /// patients to be a task is named in the dataset's remarks.
     ///
     /// # Errors
     /// A dataset without a known outcome.
-    pub fn new(dataset: OmicsDataset, config: &OmicsSystemConfig) -> Result<Self> {
-        let tasks = tasks(&dataset);
+    pub fn new(mut dataset: OmicsDataset, config: &OmicsSystemConfig) -> Result<Self> {
+        let (tasks, left_out) = tasks(&dataset);
+        dataset.cohort.notes.extend(left_out);
         if tasks.is_empty() {
             return Err(Argument::new("OmicsStudyCohort", "outcomes", "known of a patient", "none").into());
         }
@@ -76,14 +79,23 @@ impl OmicsStudyCohort {
     }
 }
 
-fn tasks(dataset: &OmicsDataset) -> Vec<Task> {
+/// The tasks, and a remark on each kind of outcome that is none.
+fn tasks(dataset: &OmicsDataset) -> (Vec<Task>, Vec<String>) {
     let (cohort, outcomes) = (&dataset.cohort, &dataset.cohort.outcomes);
+    let mut notes = vec![];
     let mut tasks =
         vec![Task::new("survival", Target::Survival(outcomes.iter().map(|o| o.survival).collect()))];
     let responses: Vec<Option<usize>> = outcomes.iter().map(|o| o.response).collect();
-    if (0..3).all(|c| responses.iter().filter(|r| **r == Some(c)).count() >= LEAST_RESPONSES) {
+    let kinds = [0, 1, 2].map(|c| responses.iter().filter(|r| **r == Some(c)).count());
+    if kinds.iter().all(|n| *n >= LEAST_RESPONSES) {
         let names = ["none", "partial", "complete"].map(String::from).to_vec();
         tasks.push(Task::new("response", Target::Classes { names, classes: responses }));
+    } else if kinds.iter().any(|n| *n > 0) {
+        let [none, partial, complete] = kinds;
+        notes.push(format!(
+            "Response is no task: of {none} without, {partial} with a partial and {complete} with a complete response, each kind \
+             needs {LEAST_RESPONSES}"
+        ));
     }
     for (task, names) in &cohort.classes {
         let classes = outcomes.iter().map(|o| o.classes.get(task).copied()).collect();
@@ -93,8 +105,15 @@ fn tasks(dataset: &OmicsDataset) -> Vec<Task> {
         let labels = outcomes.iter().map(|o| o.toxicity.clone()).collect();
         tasks.push(Task::new("toxicity", Target::Labels { names: cohort.events.clone(), labels }));
     }
-    tasks.retain(|t| (0..t.target.len()).any(|p| t.target.known(p)));
-    tasks
+    let known = |t: &Task| (0..t.target.len()).any(|p| t.target.known(p));
+    notes.extend(
+        tasks
+            .iter()
+            .filter(|t| !known(t))
+            .map(|t| format!("{} is no task: it is known of no patient", t.name)),
+    );
+    tasks.retain(known);
+    (tasks, notes)
 }
 
 /// Event, class and first adverse event together.
@@ -130,40 +149,31 @@ impl Cohort for OmicsStudyCohort {
     }
 
     fn fingerprint(&self) -> String {
-        let mut hash = blake3::Hasher::new();
-        let mut text = |part: &str| {
-            hash.update(&(part.len() as u64).to_le_bytes());
-            hash.update(part.as_bytes());
+        let OmicsDataset { cohort, networks, antibodies, centres, .. } = &self.dataset;
+        let texts = |hash: ContentHash, all: &mut dyn Iterator<Item = &String>| {
+            all.fold(hash, |hash, text| hash.text(text)).text("")
         };
-        let cohort = &self.dataset.cohort;
-        cohort.covariates.columns().iter().for_each(|c| text(c));
-        for (name, (columns, _)) in &cohort.tables {
-            text(name);
-            columns.iter().for_each(|c| text(c));
+        let mut hash = texts(ContentHash::new(), &mut cohort.covariates.columns().iter());
+        for row in cohort.covariates.rows() {
+            hash = hash.optional_numbers(row);
         }
-        for network in &self.dataset.networks {
-            text(&network.from);
-            text(&network.to);
-            network.pairs.iter().flat_map(|(a, b)| [a, b]).for_each(|n| text(n));
+        for (name, (columns, rows)) in &cohort.tables {
+            hash = texts(hash.text(name), &mut columns.iter());
+            for row in rows {
+                hash = hash.bytes(&[u8::from(row.is_some())]).floats(row.as_deref().unwrap_or_default());
+            }
         }
-        if let Some(antibodies) = &self.dataset.antibodies {
+        for network in networks {
+            let pairs = &mut network.pairs.iter().flat_map(|(a, b)| [a, b]);
+            hash = texts(hash.text(&network.from).text(&network.to), pairs);
+        }
+        if let Some(antibodies) = antibodies {
             for (antibody, genes) in &antibodies.genes {
-                text(antibody);
-                genes.iter().for_each(|g| text(g));
+                hash = texts(hash.text(antibody), &mut genes.iter());
             }
-            antibodies.pairs.iter().flat_map(|(a, b)| [a, b]).for_each(|n| text(n));
+            hash = texts(hash, &mut antibodies.pairs.iter().flat_map(|(a, b)| [a, b]));
         }
-        self.dataset.centres.iter().for_each(|c| text(c));
-        for value in cohort.covariates.rows().flatten() {
-            hash.update(&value.map_or([0xff; 8], f64::to_le_bytes));
-        }
-        for row in cohort.tables.values().flat_map(|(_, rows)| rows) {
-            hash.update(&[u8::from(row.is_some())]);
-            for value in row.iter().flatten() {
-                hash.update(&value.to_le_bytes());
-            }
-        }
-        hash.finalize().to_hex().to_string()
+        texts(hash, &mut centres.iter()).hex()
     }
 }
 
@@ -197,6 +207,9 @@ mod tests {
             &|d| d.networks[0].pairs[0].0 = "G00099".into(),
             &|d| d.centres[0] = "B".into(),
             &|d| d.cohort.tables.get_mut("protein").unwrap().1[0] = None,
+            &|d| d.cohort.tables.get_mut("gene").unwrap().0[0] = "G99999".into(),
+            &|d| d.networks[0].to = "lab".into(),
+            &|d| d.networks[1].pairs.truncate(1),
         ] {
             assert_ne!(same, print(change));
         }
@@ -207,6 +220,11 @@ mod tests {
         let mut dataset = OmicsDataset::phantom(&OmicsPhantomConfig::new(12, 1)).unwrap();
         let cohort = OmicsStudyCohort::new(dataset.clone(), &OmicsSystemConfig::quick()).unwrap();
         assert!(cohort.task("response").is_none() && cohort.task("survival").is_some());
+        let notes = &cohort.dataset().cohort.notes;
+        assert!(
+            notes.iter().any(|n| n.starts_with("Response is no task: of") && n.ends_with("needs 10")),
+            "{notes:?}"
+        );
         assert_eq!(cohort.modality_names(), ["genomics", "proteomics", "clinical"]);
         dataset.cohort.outcomes.iter_mut().for_each(|o| *o = OmicsOutcomes::default());
         dataset.cohort.events.clear();

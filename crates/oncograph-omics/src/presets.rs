@@ -232,6 +232,15 @@ impl OmicsSystemConfig {
                 return Err(Error::config(OP, field, "at least 1", 0));
             }
         }
+        for (field, share) in [
+            ("net.attention_dropout", self.net.attention_dropout),
+            ("net.fusion_dropout", self.net.fusion_dropout),
+            ("net.trunk_dropout", self.net.trunk_dropout),
+        ] {
+            if !(0.0..1.0).contains(&share) {
+                return Err(Error::config(OP, field, "at least 0 and below 1", share));
+            }
+        }
         if !self.survival.is_survival() {
             let got = format!("{:?}", self.survival);
             return Err(Error::config(OP, "survival", "a loss of times", got));
@@ -265,6 +274,9 @@ mod tests {
         }
         let error = OmicsSystemConfig::quick().batch(0).validate().unwrap_err().to_string();
         assert_eq!(error, "OmicsSystemConfig: batch must be at least 1, got 0");
+        let mut config = OmicsSystemConfig::fixed();
+        config.net.fusion_dropout = 1.0;
+        assert!(config.validate().unwrap_err().to_string().contains("net.fusion_dropout must be at least 0"));
         let mut config = OmicsSystemConfig::fixed();
         config.survival = TaskKind::Classes(2);
         assert!(config.validate().unwrap_err().to_string().contains("a loss of times"));

@@ -1,5 +1,5 @@
-use crate::Result;
 use crate::features::NODES;
+use crate::{Error, Result};
 use oncograph_graph::{HeteroGraph, NodeStore};
 use oncograph_nn::Seed;
 use rand::Rng;
@@ -70,6 +70,24 @@ impl AugmentConfig {
     pub fn original(mut self, original: bool) -> Self {
         self.original = original;
         self
+    }
+
+    /// Whether every value is in its range.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] names the first value that is not.
+    pub fn validate(&self) -> Result<()> {
+        const OP: &str = "AugmentConfig";
+        if !(0.0..1.0).contains(&self.remove) {
+            return Err(Error::config(OP, "remove", "at least 0 and below 1", self.remove));
+        }
+        if !(self.noise >= 0.0 && self.noise.is_finite()) {
+            return Err(Error::config(OP, "noise", "at least 0", self.noise));
+        }
+        if self.expansion == 0 {
+            return Err(Error::config(OP, "expansion", "at least 1", 0));
+        }
+        Ok(())
     }
 
     /// Whether each anatomical node of `graph` stays.
@@ -145,6 +163,18 @@ mod tests {
         // Four standard errors.
         assert!((share - 0.2).abs() < 4.0 * (0.16f64 / 10_000.0).sqrt(), "{share}");
     }
+
+    #[test]
+    fn what_is_out_of_range_is_named() {
+        let error = |c: AugmentConfig| c.validate().unwrap_err().to_string();
+        let config = AugmentConfig::default();
+        config.validate().unwrap();
+        assert!(error(config.clone().strength(1.0, 0.1)).contains("remove must be at least 0 and below 1"));
+        assert!(error(config.clone().strength(-0.1, 0.1)).contains("remove"));
+        assert!(error(config.clone().strength(0.1, f64::NAN)).contains("noise must be at least 0"));
+        assert!(error(config.expansion(0)).contains("expansion"));
+    }
+
     #[test]
     fn a_node_can_be_zeroed_in_place_of_removed() {
         let table = crate::NodeTable::new(Some(vec![1.0; 18]), 1, vec![0.0], 1, &candle_core::Device::Cpu);

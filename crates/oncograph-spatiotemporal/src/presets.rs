@@ -295,6 +295,7 @@ impl StgSystemConfig {
         self.load.series.validate()?;
         self.preprocess.validate()?;
         self.model.validate()?;
+        self.training.augment.validate()?;
         self.training.loss.fits(&self.model)?;
         Ok(self.fit.validate()?)
     }

@@ -125,8 +125,9 @@ pub fn roc_curves(
         let area = area.ok_or_else(|| Argument::new(operation, "models", "models with an AUROC", *model))?;
         curves.push((*model, area, mean_curve(&positives(results, model, task))?));
     }
-    let series = curves.iter().map(|(name, area, curve)| {
-        RocSeries::new(name, curve).interval(area.low.clamp(0.0, 1.0), area.high.clamp(0.0, 1.0))
+    let series = curves.iter().map(|(name, area, curve)| match area.interval() {
+        Some((low, high)) => RocSeries::new(name, curve).interval(low.clamp(0.0, 1.0), high.clamp(0.0, 1.0)),
+        None => RocSeries::new(name, curve),
     });
     Ok(roc(&series.collect::<Vec<_>>())?)
 }

@@ -1,6 +1,7 @@
 use crate::{Cohort, Error, Result};
 use oncograph_core::{Argument, Seed, Split};
-use oncograph_datasets::splits::{Fold, merge_small_strata, repeated_stratified_k_fold, stratified_split};
+use oncograph_datasets::patients::{PatientGroups, PatientRows};
+use oncograph_datasets::splits::{Fold, merge_small_strata, repeated_stratified_k_fold};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -42,7 +43,7 @@ impl Plan {
     /// The splits of a cohort; `inner` is the share of training rows that choose the model.
     ///
     /// # Errors
-    /// Too few rows in a stratum, too few centres, a given split that does not fit the cohort.
+    /// Too few patients, too few centres, a given split that does not fit the cohort or has a patient on two sides.
     pub fn splits(&self, data: &(impl Cohort + ?Sized), inner: f64, seed: Seed) -> Result<Vec<FoldSplit>> {
         let all: Vec<usize> = (0..data.ids().len()).collect();
         self.splits_of(data, &all, inner, seed)
@@ -57,32 +58,40 @@ impl Plan {
         seed: Seed,
     ) -> Result<Vec<FoldSplit>> {
         let rows = data.ids().len();
-        let patients = Patients::new(data, among)?;
+        let (patients, strata) = patients_of(data, among)?;
         let folds = match self {
             Plan::CrossValidation { folds, repeats } => {
-                let strata = merge_small_strata(&patients.strata, *folds);
+                let most = strata.len();
+                if !(2..=most).contains(folds) {
+                    let expected = format!("from 2 to {most}, the number of patients");
+                    return Err(Argument::new("cross-validation", "--folds", expected, folds).into());
+                }
+                if *repeats == 0 {
+                    return Err(Argument::new("cross-validation", "--repeats", "at least 1", 0).into());
+                }
+                let strata = merge_small_strata(&strata, *folds);
                 repeated_stratified_k_fold(&strata, *folds, *repeats, seed.stream("folds"))?
             }
             Plan::LeaveOneCentreOut { least } => leave_one_out(&centres_of(data, &patients, *least)?),
             Plan::Given(splits) => {
+                let groups = PatientGroups::by(data.groups().unwrap_or_else(|| (0..rows).collect()));
                 for s in splits {
                     s.split.check(rows)?;
+                    groups.check(&s.split)?;
                 }
                 return Ok(splits.clone());
             }
         };
         let one = |fold: Fold| {
             let seed = seed.stream("inner").at(fold.repeat as u64).at(fold.fold as u64);
-            let strata: Vec<usize> = fold.train.iter().map(|&i| patients.strata[i]).collect();
-            let parts =
-                stratified_split(&merge_small_strata(&strata, LEAST_INNER), [1.0 - inner, inner, 0.0], seed)?;
-            let pick = |which: &[usize]| patients.rows(which.iter().map(|&i| fold.train[i]));
-            let split = Split::new(
-                pick(&parts.train),
-                pick(&parts.validation),
-                patients.rows(fold.test.iter().copied()),
-            );
-            Ok(FoldSplit { repeat: fold.repeat, fold: fold.fold, split })
+            let test = patients.rows(fold.test.iter().copied());
+            let strata: Vec<usize> = fold.train.iter().map(|&p| strata[p]).collect();
+            let parts = inner_split(&patients.select(&fold.train), &strata, inner, seed)?;
+            Ok(FoldSplit {
+                repeat: fold.repeat,
+                fold: fold.fold,
+                split: Split::new(parts.train, parts.validation, test),
+            })
         };
         folds.into_iter().map(one).collect()
     }
@@ -97,50 +106,36 @@ impl Plan {
     }
 }
 
-/// The patients behind the rows: what is split.
-struct Patients {
-    /// Of each patient its rows.
-    members: Vec<Vec<usize>>,
-    strata: Vec<usize>,
+/// The patients whose rows are among some, each with a stratum: what is split.
+fn patients_of(data: &(impl Cohort + ?Sized), among: &[usize]) -> Result<(PatientRows, Vec<usize>)> {
+    let n = data.ids().len();
+    let strata = data.strata();
+    let fits = |what: &'static str, got: usize| match got == n {
+        true => Ok(()),
+        false => Err(Error::from(Argument::new("Cohort", what, format!("one for each of {n} rows"), got))),
+    };
+    fits("strata", strata.len())?;
+    for task in data.tasks() {
+        fits("tasks", task.target.len())?;
+    }
+    let groups = data.groups().unwrap_or_else(|| (0..n).collect());
+    fits("groups", groups.len())?;
+    let patients = PatientGroups::by(groups).among(among);
+    let strata = patients.strata(&strata);
+    Ok((patients, strata))
 }
 
-impl Patients {
-    fn new(data: &(impl Cohort + ?Sized), among: &[usize]) -> Result<Self> {
-        let n = data.ids().len();
-        let strata = data.strata();
-        let fits = |what: &'static str, got: usize| match got == n {
-            true => Ok(()),
-            false => {
-                Err(Error::from(Argument::new("Cohort", what, format!("one for each of {n} rows"), got)))
-            }
-        };
-        fits("strata", strata.len())?;
-        for task in data.tasks() {
-            fits("tasks", task.target.len())?;
+/// The training patients in two: who is fitted on, and who chooses the model.
+fn inner_split(patients: &PatientRows, strata: &[usize], inner: f64, seed: Seed) -> Result<Split> {
+    let strata = merge_small_strata(strata, LEAST_INNER);
+    let parts = patients.split(&strata, [1.0 - inner, inner, 0.0], seed);
+    parts.map_err(|error| match error {
+        oncograph_datasets::Error::Stratum { expected, .. } => {
+            let expected = format!("at least {expected}, of whom a share of {inner} chooses the model");
+            Argument::new("cross-validation", "training patients", expected, strata.len()).into()
         }
-        let groups = data.groups().unwrap_or_else(|| (0..n).collect());
-        fits("groups", groups.len())?;
-        // In the order in which patients first appear, so that one row each is the same as no groups.
-        let mut place = BTreeMap::new();
-        let mut members: Vec<Vec<usize>> = vec![];
-        for &row in among {
-            let at = *place.entry(groups[row]).or_insert(members.len());
-            if at == members.len() {
-                members.push(vec![]);
-            }
-            members[at].push(row);
-        }
-        // The first row of a patient stands for all in balancing the folds.
-        let strata = members.iter().map(|m| strata[m[0]]).collect();
-        Ok(Patients { members, strata })
-    }
-
-    /// The rows of some patients, ascending.
-    fn rows(&self, patients: impl Iterator<Item = usize>) -> Vec<usize> {
-        let mut rows: Vec<usize> = patients.flat_map(|p| self.members[p].iter().copied()).collect();
-        rows.sort_unstable();
-        rows
-    }
+        other => other.into(),
+    })
 }
 
 fn leave_one_out(centres: &Centres) -> Vec<Fold> {
@@ -185,12 +180,12 @@ impl Centres {
     }
 }
 
-fn centres_of(data: &(impl Cohort + ?Sized), patients: &Patients, least: usize) -> Result<Centres> {
+fn centres_of(data: &(impl Cohort + ?Sized), patients: &PatientRows, least: usize) -> Result<Centres> {
     let of_rows = data.centres().unwrap_or_default();
     if of_rows.is_empty() {
         return Centres::new(&[], least);
     }
-    let of_patients: Vec<String> = patients.members.iter().map(|m| of_rows[m[0]].clone()).collect();
+    let of_patients: Vec<String> = patients.members().iter().map(|m| of_rows[m[0]].clone()).collect();
     Centres::new(&of_patients, least)
 }
 
@@ -214,12 +209,30 @@ mod tests {
                 assert!(list.iter().all(|i| list.contains(&(3 * (i / 3) + (i + 1) % 3))), "{list:?}");
             }
         }
+        let split = Split::new(vec![0, 4], vec![], vec![5]);
+        let given = Plan::Given(vec![FoldSplit { repeat: 0, fold: 0, split }]);
+        let error = given.splits(&toy, 0.25, Seed::new(1)).unwrap_err().to_string();
+        assert!(error.contains("row 4 in train and row 5 in test"), "{error}");
         let mut alone = Toy::new(60);
         alone.groups = Some((0..60).collect());
         assert_eq!(
             plan.splits(&alone, 0.25, Seed::new(1)).unwrap(),
             plan.splits(&Toy::new(60), 0.25, Seed::new(1)).unwrap()
         );
+    }
+
+    #[test]
+    fn what_cannot_be_split_names_the_option_and_how_many_there_are() {
+        let error = |patients: usize, folds, repeats, inner| {
+            let plan = Plan::CrossValidation { folds, repeats };
+            plan.splits(&Toy::new(patients), inner, Seed::new(1)).unwrap_err().to_string()
+        };
+        let expected = "cross-validation: --folds must be from 2 to 60, the number of patients, got 1000";
+        assert_eq!(error(60, 1000, 1, 0.2), expected);
+        assert!(error(3, 5, 1, 0.2).contains("--folds must be from 2 to 3, the number of patients, got 5"));
+        assert!(error(60, 1, 1, 0.2).contains("got 1") && error(60, 5, 0, 0.2).contains("--repeats"));
+        let few = error(6, 3, 1, 0.01);
+        assert!(few.contains("training patients must be at least 100") && few.ends_with("got 4"), "{few}");
     }
 
     #[test]

@@ -193,6 +193,8 @@ impl<'a, D: Cohort> Study<'a, D> {
         let results = side_by_side(&jobs, self.workers, |(name, model, split)| {
             self.once(name, model.as_ref(), split, shared)
         })?;
+        // The last job is done, and what comes after it was not asked for any more.
+        self.stop.check()?;
         Ok(StudyResults { repeats: self.plan.repeats(), splits, jobs: results, seed: self.seed })
     }
 
@@ -210,9 +212,7 @@ impl<'a, D: Cohort> Study<'a, D> {
             job.done();
             return Ok(done);
         }
-        if self.stop.is_requested() {
-            return Err(oncograph_train::Error::Stopped.into());
-        }
+        self.stop.check()?;
         let outcome = model.run(self.data, &fold.split, &mut job).map_err(|e| match e.is_stopped() {
             true => e,
             false => Error::Job { job: job.name().to_string(), source: Box::new(e) },
@@ -366,6 +366,16 @@ mod tests {
         stop.request();
         let stopped = Study::new(&cohort, &run).stop(&stop).baseline(Constant).run().unwrap_err();
         assert!(stopped.is_stopped());
+        // Within the last job: what it gave is kept, and nothing comes after it.
+        let stop = StopFlag::new();
+        let ask = |p: &JobProgress<'_>| {
+            if p.place == (0, 4) {
+                stop.request()
+            }
+        };
+        let late = Study::new(&cohort, &run).stop(&stop).baseline(Constant).on_progress(ask).run();
+        assert!(late.unwrap_err().is_stopped());
+        assert!(run.file(JOBS).join("constant-0-4.result.json").exists());
         let twice = Study::new(&cohort, &run).baseline(Constant).baseline(Constant).run().unwrap_err();
         assert!(twice.to_string().contains("a name that no other has"), "{twice}");
     }

@@ -80,7 +80,7 @@ impl ScoreTable {
             .chain(metrics.iter().map(|m| m.name()))
             .chain(lead.then(|| format!("{} ahead by", self.name(&scores.reference))));
         let cell = |e: Option<Estimate>, why: &str| match e {
-            Some(e) => Cell::interval(e.value, e.low, e.high, self.digits),
+            Some(e) => e.cell(self.digits),
             None => Cell::missing(why),
         };
         let empty = ReportTable::new(self.caption.clone(), header);
@@ -103,12 +103,18 @@ impl ScoreTable {
                 false => table.row(cells),
             }
         });
-        match patients(&rows) {
-            Some(over) => table.note(over),
-            None => table,
-        }
+        let shown = |row: &&ScoreRow| {
+            let lead = row.behind.filter(|_| lead);
+            metrics.iter().filter_map(|m| row.metric(*m)).chain(lead).any(|e| e.interval().is_none())
+        };
+        let alone = rows.iter().any(shown).then(|| NO_INTERVAL.to_string());
+        patients(&rows).into_iter().chain(alone).fold(table, |table, note| table.note(note))
     }
 }
+
+/// What a number without an interval means.
+const NO_INTERVAL: &str =
+    "No interval stands where every resample of the patients gives the same number; that is no certainty.";
 
 /// The sentence that names who is scored.
 fn patients(rows: &[&ScoreRow]) -> Option<String> {

@@ -63,6 +63,16 @@ impl Toy {
     }
 }
 
+impl Toy {
+    /// Sets the class of every patient by the covariate that matters.
+    pub fn set_classes(&mut self, of: impl Fn(f64) -> bool) {
+        let of_all = self.x.iter().map(|x| Some(usize::from(of(*x)))).collect();
+        if let Target::Classes { classes, .. } = &mut self.tasks[1].target {
+            *classes = of_all;
+        }
+    }
+}
+
 impl Cohort for Toy {
     fn ids(&self) -> &[String] {
         &self.ids

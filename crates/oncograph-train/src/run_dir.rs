@@ -59,11 +59,12 @@ impl RunDir {
         Ok(RunDir { path: path.into() })
     }
 
-    /// The newest run in `root`, by name, if there is one.
+    /// The newest run in `root`, by name, that has the file or folder `with`, if there is one: a run that failed before it wrote
+    /// that does not stand in the way of an older one.
     ///
     /// # Errors
     /// [`crate::Error::AtFile`] if `root` is there but cannot be listed.
-    pub fn latest(root: &Path) -> Result<Option<Self>> {
+    pub fn latest_with(root: &Path, with: &str) -> Result<Option<Self>> {
         if !root.exists() {
             return Ok(None);
         }
@@ -71,7 +72,7 @@ impl RunDir {
         let mut newest = None;
         for entry in std::fs::read_dir(root).map_err(io)? {
             let path = entry.map_err(io)?.path();
-            if path.is_dir() && newest.as_ref().is_none_or(|n| *n < path) {
+            if path.join(with).exists() && newest.as_ref().is_none_or(|n| *n < path) {
                 newest = Some(path);
             }
         }
@@ -158,11 +159,15 @@ mod tests {
     #[test]
     fn runs_of_one_second_do_not_collide_and_the_last_is_found() {
         let root = tempfile::tempdir().unwrap();
-        assert!(RunDir::latest(&root.path().join("none")).unwrap().is_none());
-        let first = RunDir::create(root.path()).unwrap();
-        let second = RunDir::create(root.path()).unwrap();
+        let latest = |root: &Path| RunDir::latest_with(root, "a.json").unwrap();
+        assert!(latest(&root.path().join("none")).is_none());
+        let [first, second, failed] = [(); 3].map(|()| RunDir::create(root.path()).unwrap());
         assert_ne!(first.path(), second.path());
-        assert_eq!(RunDir::latest(root.path()).unwrap().unwrap().path(), second.path());
+        assert!(latest(root.path()).is_none());
+        first.write("a.json", b"1").unwrap();
+        second.write("a.json", b"1").unwrap();
+        assert!(failed.path() > second.path());
+        assert_eq!(latest(root.path()).unwrap().path(), second.path());
     }
 
     #[test]

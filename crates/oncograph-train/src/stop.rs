@@ -1,3 +1,4 @@
+use crate::{Error, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -30,5 +31,13 @@ impl StopFlag {
     /// Whether a stop was requested.
     pub fn is_requested(&self) -> bool {
         self.0.load(Ordering::SeqCst)
+    }
+
+    /// Ends what is not a training loop where a stop was requested.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] if it was.
+    pub fn check(&self) -> Result<()> {
+        if self.is_requested() { Err(Error::Stopped) } else { Ok(()) }
     }
 }

@@ -1,22 +1,24 @@
 use super::BrainOverlap;
 use crate::{Error, Result};
-use oncograph_core::{Argument, Split};
-use oncograph_datasets::cache::CacheKey;
-use oncograph_datasets::glioma::BrainAtlas;
-use oncograph_datasets::scaler::{Matrix, ZScore};
-use oncograph_datasets::splits::stratified_split;
+use oncograph_core::{Argument, Split, Table};
+use oncograph_datasets::cache::ContentHash;
+use oncograph_datasets::glioma::{BrainAtlas, ScanName};
+use oncograph_datasets::patients::{PatientGroups, PatientRows};
+use oncograph_datasets::scaler::{Matrix, PipelineConfig, ScalerKind, TabularPipeline};
 use oncograph_imaging::{Mask, Volume};
 use oncograph_nn::Seed;
 use oncograph_study::{Cohort, FoldSplit, Plan, Target, Task};
-use std::path::{Path, PathBuf};
+use rayon::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 /// The sequences, in the order of every array of four in this crate.
 pub const SEQUENCES: [&str; 4] = ["T1", "contrast T1", "T2", "FLAIR"];
 
-/// One patient on the grid of the atlas.
+/// One patient, or one scan of several, on the grid of the atlas.
 #[derive(Debug, Clone)]
 pub struct GliomaSubject {
-    /// The identifier.
+    /// The identifier of the scan.
     pub id: String,
     /// Age in years.
     pub age: Option<f64>,
@@ -34,7 +36,37 @@ pub struct GliomaSubject {
     pub overlap: BrainOverlap,
 }
 
+/// A remark on each pair of scans with the same images.
+fn equal_images(ids: &[String], contents: &[String]) -> Vec<String> {
+    let (mut first, mut notes) = (BTreeMap::new(), vec![]);
+    for (id, content) in ids.iter().zip(contents) {
+        let one = *first.entry(content).or_insert(id);
+        if one != id {
+            notes.push(format!("{one} and {id} have the same images: they count as one patient"));
+        }
+    }
+    notes
+}
+
+impl GliomaSubject {
+    /// A hash of what the encoders see: the grids and voxels of all volumes, bit by bit.
+    fn content(&self) -> Result<String> {
+        let volume = |hash: ContentHash, v: &Volume<f32>| {
+            let grid = (v.shape(), v.grid().affine().as_slice());
+            Ok::<_, Error>(hash.json(&grid)?.floats(v.as_slice()))
+        };
+        let grid = (self.tumour.shape(), self.tumour.grid().affine().as_slice());
+        let hash = ContentHash::new().json(&grid)?.bytes(self.tumour.as_slice());
+        let hash = self.volumes.iter().try_fold(hash, volume)?;
+        let hash = self.anisotropy.iter().try_fold(hash.json(&self.anisotropy.is_some())?, volume)?;
+        Ok(hash.hex())
+    }
+}
+
 /// Patients with the atlas that their regions and tracts come from. The task is `IDH`, classes `wild type` and `mutant`.
+///
+/// Scans of one patient, by their names ([`ScanName`]), by [`GliomaCohort::of_patients`] or because their images are equal, are
+/// never on two sides of a split.
 #[derive(Debug, Clone)]
 pub struct GliomaCohort {
     /// Regions and tracts.
@@ -53,6 +85,8 @@ pub struct GliomaCohort {
     pub left_out: Vec<String>,
     ids: Vec<String>,
     tasks: Vec<Task>,
+    /// Which patient each scan is of.
+    groups: PatientGroups,
     /// Changes whenever the content of an image or the atlas does.
     images: String,
 }
@@ -63,37 +97,57 @@ impl GliomaCohort {
     /// The classes.
     pub const CLASSES: [&'static str; 2] = ["wild type", "mutant"];
 
-    /// A cohort of subjects with their IDH status; `images` is a hash of what the volumes were made from.
+    /// A cohort of subjects with their IDH status.
     ///
     /// # Errors
-    /// [`Error::Argument`] for another number of labels than subjects.
-    pub fn new(
-        atlas: BrainAtlas,
-        subjects: Vec<GliomaSubject>,
-        idh: &[Option<bool>],
-        images: &str,
-    ) -> Result<Self> {
+    /// [`Error::Argument`] for another number of labels than subjects, or two subjects of one identifier.
+    pub fn new(atlas: BrainAtlas, subjects: Vec<GliomaSubject>, idh: &[Option<bool>]) -> Result<Self> {
         if idh.len() != subjects.len() {
             let expected = format!("one for each of {} subjects", subjects.len());
             return Err(Argument::new("GliomaCohort", "idh", expected, idh.len()).into());
         }
-        let none: [&Path; 0] = [];
-        let atlas_bytes = atlas.to_safetensors()?;
-        let images = CacheKey::new(&none, &(images, atlas_bytes), "glioma images")?.hex();
+        let ids: Vec<String> = subjects.iter().map(|s| s.id.clone()).collect();
+        let mut sorted = ids.clone();
+        sorted.sort_unstable();
+        if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+            let got = format!("{} twice", twice[0]);
+            return Err(Argument::new("GliomaCohort", "ids", "one for each scan", got).into());
+        }
+        let contents = subjects.par_iter().map(GliomaSubject::content).collect::<Result<Vec<_>>>()?;
+        let images = ContentHash::new().bytes(&atlas.to_safetensors()?).json(&contents)?.hex();
         let names = Self::CLASSES.map(String::from).to_vec();
         let classes = idh.iter().map(|m| m.map(usize::from)).collect();
         Ok(GliomaCohort {
-            ids: subjects.iter().map(|s| s.id.clone()).collect(),
+            groups: PatientGroups::by(ids.iter().map(|id| ScanName::of(id).patient)).joined(&contents),
+            notes: equal_images(&ids, &contents),
+            ids,
             tasks: vec![Task::new(Self::TASK, Target::Classes { names, classes })],
             atlas,
             subjects,
             phantom: false,
             folder: PathBuf::new(),
             origin: String::new(),
-            notes: vec![],
             left_out: vec![],
             images,
         })
+    }
+
+    /// Scans with equal names are of one patient, too.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for another number of names than scans.
+    pub fn of_patients(mut self, names: &[String]) -> Result<Self> {
+        if names.len() != self.ids.len() {
+            let expected = format!("one for each of {} scans", self.ids.len());
+            return Err(Argument::new("GliomaCohort", "names", expected, names.len()).into());
+        }
+        self.groups = self.groups.joined(names);
+        Ok(self)
+    }
+
+    /// The patients who have any of some scans, each with those.
+    pub fn patients(&self, rows: &[usize]) -> PatientRows {
+        self.groups.among(rows)
     }
 
     /// Whether IDH is mutated in a row; `None` where it is not known.
@@ -124,17 +178,36 @@ impl GliomaCohort {
         (0..self.subjects.len()).filter(|&i| self.idh(i).is_none()).collect()
     }
 
+    /// Those of some scans whose patients have none among others.
+    pub(crate) fn apart_from(&self, rows: &[usize], others: &[usize]) -> Vec<usize> {
+        let of = |row: &usize| self.groups.numbers()[*row];
+        let held: BTreeSet<usize> = others.iter().map(of).collect();
+        rows.iter().copied().filter(|row| !held.contains(&of(row))).collect()
+    }
+
     /// Splits the labelled patients by shares into half A, which trains the encoders (`train`), half B, which trains the
-    /// classifiers (`validation`), and the test patients, stratified by genotype.
+    /// classifiers (`validation`), and the test patients, stratified by genotype; all scans of a patient go to one part.
     ///
     /// # Errors
     /// Shares that do not sum to 1, or too few patients of a genotype.
     pub fn halves(&self, shares: [f64; 3], seed: u64) -> Result<Split> {
         let labelled: Vec<usize> = (0..self.subjects.len()).filter(|&i| self.idh(i).is_some()).collect();
-        let strata: Vec<usize> = labelled.iter().map(|&i| usize::from(self.idh(i) == Some(true))).collect();
-        let split = stratified_split(&strata, shares, Seed::new(seed).stream("split"))?;
-        let pick = |rows: Vec<usize>| rows.into_iter().map(|r| labelled[r]).collect::<Vec<_>>();
-        Ok(Split::new(pick(split.train), pick(split.validation), pick(split.test)))
+        let patients = self.patients(&labelled);
+        let genotypes: Vec<usize> =
+            (0..self.ids.len()).map(|i| usize::from(self.idh(i) == Some(true))).collect();
+        let strata = patients.strata(&genotypes);
+        let split = patients.split(&strata, shares, Seed::new(seed).stream("split"));
+        split.map_err(|error| match error {
+            oncograph_datasets::Error::Stratum { .. } => {
+                let of = |class: usize| strata.iter().filter(|s| **s == class).count();
+                let [wild_type, mutant] = Self::CLASSES;
+                let expected = format!("enough of each genotype for every part of the split {shares:?}");
+                let got =
+                    format!("{} {mutant} and {} {wild_type} (--patients for generated ones)", of(1), of(0));
+                Argument::new("GliomaCohort", "labelled patients", expected, got).into()
+            }
+            other => other.into(),
+        })
     }
 
     /// A study's plan of one split.
@@ -152,28 +225,114 @@ impl Cohort for GliomaCohort {
         &self.tasks
     }
 
-    /// Age and sex in standard deviations of the rows `train`. An unlabelled patient, who is neither fitted nor scored, may
-    /// lack them and gets the mean; a labelled one is refused.
+    fn groups(&self) -> Option<Vec<usize>> {
+        Some(self.groups.numbers().to_vec())
+    }
+
+    /// Age and sex in standard deviations of the rows `train`; a gap gets their median, with a column that marks it where they
+    /// have gaps, too. One that is known of none of them is left out.
     fn design(&self, train: &[usize]) -> oncograph_study::Result<Matrix> {
-        let row = |(i, s): (usize, &GliomaSubject)| match (s.age, s.male) {
-            (Some(age), Some(male)) => Ok(Some(vec![age, f64::from(u8::from(male))])),
-            _ if self.idh(i).is_none() && !train.contains(&i) => Ok(None),
-            _ => Err(Error::input("age and sex", "both for every labelled patient", "one without")
-                .of_patient(&s.id)),
-        };
-        let rows: Vec<Option<Vec<f64>>> = self.subjects.iter().enumerate().map(row).collect::<Result<_>>()?;
-        let known: Vec<Vec<f64>> = train.iter().filter_map(|&i| rows[i].clone()).collect();
-        let scaler = ZScore::fit(&known, &(0..known.len()).collect::<Vec<_>>())?;
-        let scaled = |row: Option<Vec<f64>>| match row {
-            Some(row) => Ok(scaler.transform(&[row])?.concat()),
-            None => Ok(vec![0.0; 2]),
-        };
-        let rows = rows.into_iter().map(scaled).collect::<oncograph_study::Result<_>>()?;
-        Ok(Matrix { names: vec!["age".into(), "male".into()], rows })
+        let of: [(&str, fn(&GliomaSubject) -> Option<f64>); 2] =
+            [("age", |s| s.age), ("male", |s| s.male.map(|m| f64::from(u8::from(m))))];
+        let known =
+            |get: fn(&GliomaSubject) -> Option<f64>| train.iter().any(|&i| get(&self.subjects[i]).is_some());
+        let columns: Vec<_> = of.into_iter().filter(|(_, get)| known(*get)).collect();
+        if columns.is_empty() {
+            return Ok(Matrix { names: vec![], rows: vec![vec![]; self.subjects.len()] });
+        }
+        let rows = self.subjects.iter().map(|s| columns.iter().map(|(_, get)| get(s)).collect()).collect();
+        let names = columns.iter().map(|(name, _)| name.to_string()).collect();
+        let table = Table::new(self.ids.clone(), names, rows).map_err(Error::from)?;
+        let config = PipelineConfig::new().scaler(ScalerKind::ZScore);
+        Ok(TabularPipeline::fit(&table, train, &config)?.transform(&table)?)
     }
 
     fn fingerprint(&self) -> String {
         let covariates: Vec<_> = self.subjects.iter().map(|s| (s.age, s.male)).collect();
         format!("{} {covariates:?}", self.images)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::GliomaSource;
+    use oncograph_datasets::glioma::GliomaPhantomConfig;
+    use oncograph_train::StopFlag;
+
+    /// Thirty generated patients, some of them under another name.
+    fn cohort(rename: impl Fn(usize) -> Option<String>) -> GliomaCohort {
+        let folder = tempfile::tempdir().unwrap();
+        let mut phantom = GliomaPhantomConfig::new(30, 1);
+        (phantom.unlabelled, phantom.shape, phantom.regions, phantom.tracts) = (2, [16, 18, 16], 10, 12);
+        let source = GliomaSource::Phantom(phantom);
+        let mut opened = source.open(folder.path(), &StopFlag::new(), &|_| ()).unwrap();
+        for (i, subject) in opened.subjects.iter_mut().enumerate() {
+            subject.id = rename(i).unwrap_or_else(|| subject.id.clone());
+        }
+        let idh: Vec<_> = (0..opened.subjects.len()).map(|i| opened.idh(i)).collect();
+        GliomaCohort::new(opened.atlas.clone(), opened.subjects, &idh).unwrap()
+    }
+
+    #[test]
+    fn scans_of_a_patient_are_on_one_side_of_every_split() {
+        let named = cohort(|i| Some(format!("BraTS-GLI-{:05}-{:03}", i / 2, i % 2)));
+        let idh: Vec<_> = (0..named.subjects.len()).map(|i| Some(i / 2 % 2 == 0)).collect();
+        let cohort = GliomaCohort::new(named.atlas, named.subjects, &idh).unwrap();
+        for seed in 0..5 {
+            let split = cohort.halves([0.35, 0.35, 0.3], seed).unwrap();
+            for part in [&split.train, &split.validation, &split.test] {
+                assert!(part.iter().all(|i| part.contains(&(i ^ 1))), "{part:?}");
+            }
+        }
+        assert_eq!(Cohort::groups(&cohort).unwrap()[2..6], [1, 1, 2, 2]);
+    }
+
+    #[test]
+    fn equal_images_are_one_patient_and_are_named() {
+        let plain = cohort(|_| None);
+        let mut subjects = plain.subjects.clone();
+        subjects[9].volumes = subjects[4].volumes.clone();
+        subjects[9].tumour = subjects[4].tumour.clone();
+        let idh: Vec<_> = (0..subjects.len()).map(|i| plain.idh(i)).collect();
+        let copied = GliomaCohort::new(plain.atlas.clone(), subjects.clone(), &idh).unwrap();
+        assert_eq!(
+            (copied.patients(&[4, 9, 3]).members().len(), plain.patients(&[4, 9, 3]).members().len()),
+            (2, 3)
+        );
+        assert!(copied.notes[0].contains("the same images") && plain.notes.is_empty(), "{:?}", copied.notes);
+        let named: Vec<String> =
+            (0..subjects.len()).map(|i| if i == 3 { "4".into() } else { i.to_string() }).collect();
+        let all = copied.of_patients(&named).unwrap();
+        assert_eq!(all.patients(&[4, 9, 3]).members().len(), 1);
+        subjects[9].id = subjects[4].id.clone();
+        let error = GliomaCohort::new(plain.atlas.clone(), subjects, &idh).unwrap_err().to_string();
+        assert!(error.contains("twice"), "{error}");
+    }
+
+    #[test]
+    fn a_patient_without_age_or_sex_is_compared_all_the_same() {
+        let mut cohort = cohort(|_| None);
+        (cohort.subjects[5].age, cohort.subjects[6].male) = (None, None);
+        let design = cohort.design(&[4, 5, 6, 7, 8]).unwrap();
+        assert_eq!(design.names, ["age", "male", "age_missing", "male_missing"]);
+        assert_eq!((design.rows[5][2], design.rows[6][3], design.rows[4][2]), (1.0, 1.0, 0.0));
+        assert!(design.rows.iter().flatten().all(|v| v.is_finite()));
+        cohort.subjects.iter_mut().for_each(|s| s.male = None);
+        assert_eq!(cohort.design(&[4, 5, 6]).unwrap().names, ["age", "age_missing"]);
+        cohort.subjects.iter_mut().for_each(|s| s.age = None);
+        assert!(cohort.design(&[4, 5, 6]).unwrap().names.is_empty());
+    }
+
+    #[test]
+    fn too_few_patients_of_a_genotype_are_counted() {
+        let cohort = cohort(|_| None);
+        let idh: Vec<_> = (0..32).map(|i| (i < 14).then_some(i < 2)).collect();
+        let few = GliomaCohort::new(cohort.atlas.clone(), cohort.subjects.clone(), &idh).unwrap();
+        let error = few.halves([0.35, 0.35, 0.3], 1).unwrap_err().to_string();
+        assert!(
+            error.contains("enough of each genotype") && error.contains("2 mutant and 12 wild type"),
+            "{error}"
+        );
     }
 }

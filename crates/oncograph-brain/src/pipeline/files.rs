@@ -2,7 +2,6 @@
 
 use super::place::NAMES;
 use super::quality::{BrainOverlap, examined};
-use super::source::hash;
 use super::{
     GliomaCohort, GliomaSubject, IntensityConfig, PatientSpace, Placement, RegistrationConfig, StageProgress,
     StageWatch, place_on_atlas,
@@ -112,10 +111,16 @@ pub(super) fn open_files(
     if unknown > 0 {
         notes.push(format!("{unknown} scans have no IDH status in {}", config.idh.display()));
     }
-    let keys: Vec<String> = checked.iter().map(|c| c.key.hex()).collect();
-    let mut cohort = GliomaCohort::new(atlas, subjects, &idh, &hash(&keys, "cohort 2")?)?;
+    let of_patients: Vec<String> = subjects.iter().map(|s| table.patient_of_images(&s.id, &names)).collect();
+    let mut cohort = GliomaCohort::new(atlas, subjects, &idh)?.of_patients(&of_patients)?;
+    let all: Vec<usize> = (0..of_patients.len()).collect();
+    let count = cohort.patients(&all).members().len();
+    if count < all.len() {
+        notes.push(format!("{} scans of {count} patients: all scans of a patient go to one part", all.len()));
+    }
     (cohort.origin, cohort.folder) = (config.folder.display().to_string(), config.folder.clone());
-    (cohort.notes, cohort.left_out) = (notes, left_out);
+    cohort.notes.extend(notes);
+    cohort.left_out = left_out;
     Ok(cohort)
 }
 
@@ -371,6 +376,7 @@ fn restored(id: &str, stored: &Features, atlas: &BrainAtlas) -> Result<GliomaSub
 #[cfg(test)]
 mod tests {
     use super::*;
+    use oncograph_datasets::glioma::{GliomaPhantom, GliomaPhantomConfig};
 
     #[test]
     fn as_many_patients_at_once_as_memory_holds() {
@@ -380,6 +386,72 @@ mod tests {
         assert_eq!(workers(8, 1 << 30, Some(1)), 1);
         if cfg!(target_os = "linux") {
             assert!(free_memory().is_some_and(|bytes| bytes > 1 << 20));
+        }
+    }
+
+    /// Every input of a patient on the standard brain, changed one at a time, is another entry of the cache.
+    #[test]
+    fn a_patient_on_the_standard_brain_is_that_of_its_inputs() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        let write = |name: &str, bytes: &str| std::fs::write(at(name), bytes).unwrap();
+        std::fs::create_dir(at("templates")).unwrap();
+        for name in ["p_t1.nii", "p_t1ce.nii", "p_t2.nii", "p_flair.nii", "p_seg.nii"] {
+            write(name, name);
+        }
+        let standard = StandardBrain { folder: at(""), spacing: 5.0, tracts: 12, tract_maps: None };
+        std::fs::write(standard.brain(), "brain").unwrap();
+        let config = GliomaFilesConfig {
+            folder: at(""),
+            labels: LabelConvention::Brats2020,
+            tumour: TumourLabel::Core,
+            segmentation: None,
+            idh: at("idh.csv"),
+            names: vec![],
+            standard,
+            space: PatientSpace::Native,
+            registration: RegistrationConfig::default(),
+            intensities: IntensityConfig::default(),
+            strict: false,
+            trust_labels: false,
+        };
+        let mut phantom = GliomaPhantomConfig::new(3, 1);
+        (phantom.shape, phantom.regions, phantom.tracts) = ([8, 9, 8], 6, 4);
+        let atlas = GliomaPhantom::new(phantom).unwrap().atlas().clone();
+        let files = || GliomaFiles::find(root.path(), None).unwrap();
+        let key = |config: &GliomaFilesConfig, files: &GliomaFiles, atlas: &BrainAtlas| {
+            placed_key(config, files, atlas, "elastix 5").unwrap().hex()
+        };
+        let base = || key(&config, &files(), &atlas);
+        let mut seen = vec![base()];
+        assert_eq!(base(), seen[0]);
+        let mut new = |what: &str, key: String| {
+            assert!(!seen.contains(&key), "{what}");
+            seen.push(key);
+        };
+        for (change, what) in [
+            ((|c| c.labels = LabelConvention::Decathlon) as fn(&mut GliomaFilesConfig), "convention"),
+            (|c| c.tumour = TumourLabel::Whole, "part of the tumour"),
+            (|c| c.space = PatientSpace::Standard, "space"),
+        ] {
+            let mut other = config.clone();
+            change(&mut other);
+            new(what, key(&other, &files(), &atlas));
+        }
+        new("program", placed_key(&config, &files(), &atlas, "elastix 6").unwrap().hex());
+        let mut other = atlas.clone();
+        other.brain[0] ^= true;
+        new("mask of the brain", key(&config, &files(), &other));
+        let mut swapped = files();
+        swapped.sequences.swap(2, 3);
+        new("which sequence is which", key(&config, &swapped, &atlas));
+        // The same file as anisotropy in place of a segmentation.
+        let mut moved = files();
+        moved.anisotropy = moved.segmentation.take();
+        new("what a file is", key(&config, &moved, &atlas));
+        for name in ["p_t1.nii", "p_flair.nii", "p_seg.nii", "templates/MNI152_T1_2mm_brain.nii.gz"] {
+            write(name, "other");
+            new(name, base());
         }
     }
 }

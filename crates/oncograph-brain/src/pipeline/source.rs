@@ -55,24 +55,18 @@ impl GliomaSource {
     }
 }
 
-pub(super) fn hash(parts: &impl Serialize, what: &str) -> Result<String> {
-    let none: [&Path; 0] = [];
-    Ok(CacheKey::new(&none, parts, what)?.hex())
-}
-
 fn open_phantom(config: &GliomaPhantomConfig, root: &Path, watch: &StageWatch<'_>) -> Result<GliomaCohort> {
     let phantom = GliomaPhantom::new(config.clone())?;
     // The atlas is part of the name: the same templates path may hold others another day.
-    let folder = root.join(&hash(&(config, phantom.atlas().to_safetensors()?), "phantom 1")?[..16]);
+    let folder =
+        root.join(&CacheKey::of(&(config, phantom.atlas().to_safetensors()?), "phantom 1")?.hex()[..16]);
     let total = config.unlabelled + config.labelled;
     let progress = |stage, done| watch(&StageProgress { stage, done, of: total, epoch: None });
     phantom.write(&folder, |done| progress("phantom cohort", done))?;
     let table = GliomaTable::read(folder.join("idh.csv"))?;
-    let (mut subjects, mut idh, mut keys) = (vec![], vec![], vec![]);
+    let (mut subjects, mut idh) = (vec![], vec![]);
     for (i, row) in table.patients.iter().enumerate() {
         let files = GliomaFiles::find(folder.join(&row.id), None)?;
-        let inputs: Vec<&Path> = files.paths().collect();
-        keys.push(CacheKey::new(&inputs, &(), "glioma patient 2")?.hex());
         let raw = files.read(LabelConvention::Brats2020, TumourLabel::Core)?;
         let subject =
             place_on_atlas(raw, phantom.atlas(), Placement::Standard(None), &IntensityConfig::default())?;
@@ -80,8 +74,7 @@ fn open_phantom(config: &GliomaPhantomConfig, root: &Path, watch: &StageWatch<'_
         idh.push(row.idh);
         progress("reading", i + 1);
     }
-    let images = hash(&keys, "cohort 2")?;
-    let mut cohort = GliomaCohort::new(phantom.atlas().clone(), subjects, &idh, &images)?;
+    let mut cohort = GliomaCohort::new(phantom.atlas().clone(), subjects, &idh)?;
     (cohort.phantom, cohort.origin, cohort.folder) = (true, "phantom cohort".into(), folder);
     Ok(cohort)
 }

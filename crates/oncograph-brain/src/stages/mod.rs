@@ -78,7 +78,7 @@ pub struct GliomaStages<'a> {
     config: GliomaConfig,
     cache: RunDir,
     device: Device,
-    stop: StopFlag,
+    pub(crate) stop: StopFlag,
     watch: Box<StageWatch<'a>>,
     prepared: Mutex<HashMap<String, Arc<Vec<Prepared>>>>,
     networks: Mutex<HashMap<String, Arc<GliomaNetworks>>>,
@@ -213,14 +213,12 @@ impl<'a> GliomaStages<'a> {
         Ok(())
     }
 
-    /// Some rows of a stage's training patients, to decide which epoch is kept.
-    fn held_out(&self, patients: usize, seed: Seed) -> Vec<usize> {
-        use rand::seq::SliceRandom;
-        let count = (self.config.validation * patients as f64).round() as usize;
-        let mut all: Vec<usize> = (0..patients).collect();
-        all.shuffle(&mut seed.stream("validation").rng());
-        all.truncate(count);
-        all
+    /// The scans of some of a stage's training patients, drawn, to decide which epoch is kept.
+    fn held_out(&self, cohort: &GliomaCohort, rows: &[usize], seed: Seed) -> Vec<usize> {
+        let patients = cohort.patients(rows);
+        let count = (self.config.validation * patients.members().len() as f64).round() as usize;
+        let [held, _] = patients.draw(count, seed.stream("validation"));
+        held
     }
 
     /// Stage 3: a multi-modal network, trained on half A, that is `split.train`.
@@ -244,7 +242,7 @@ impl<'a> GliomaStages<'a> {
         let net = config.build(store.var_builder(DType::F32, &self.device))?;
         let half = &split.train;
         let held: Vec<usize> = match self.config.model_fit.keep {
-            Keep::Best => self.held_out(half.len(), seed).iter().map(|&i| half[i]).collect(),
+            Keep::Best => self.held_out(cohort, half, seed),
             _ => vec![],
         };
         let train = half.iter().copied().filter(|i| !held.contains(i)).collect();

@@ -2,7 +2,7 @@ use super::attributes::{Attributes, matrix, scale};
 use super::key::Keys;
 use super::{GliomaStages, lock};
 use crate::pipeline::{GliomaCohort, Voxels, voxels};
-use crate::presets::StageFit;
+use crate::presets::{NetworkPatients, StageFit};
 use crate::{
     Autoencoder, AutoencoderLearner, BrainNetwork, Error, Result, TractData, TractEncoder, TractLearner,
     Tumour,
@@ -46,26 +46,48 @@ fn rows_of(patient: usize, each: usize) -> impl Iterator<Item = u32> {
 }
 
 impl GliomaStages<'_> {
-    /// The patients who train the encoders of regions and tracts: those without a label, or half A where all have one.
-    pub fn network_rows(cohort: &GliomaCohort, split: &Split) -> Vec<usize> {
-        let unlabelled = cohort.unlabelled();
-        if unlabelled.is_empty() { split.train.clone() } else { unlabelled }
+    /// The scans that train the encoders of regions and tracts, by [`GliomaConfig::network_patients`](crate::GliomaConfig): never one
+    /// of a patient who has another scan in half B or among the test patients.
+    ///
+    /// # Errors
+    /// No such scan, or none of them with fractional anisotropy.
+    pub fn network_rows(&self, cohort: &GliomaCohort, split: &Split) -> Result<Vec<usize>> {
+        let (setting, unlabelled) = (self.config.network_patients, cohort.unlabelled());
+        let unlabelled = || unlabelled.iter().copied();
+        let rows: Vec<usize> = match setting {
+            NetworkPatients::Unlabelled => unlabelled().collect(),
+            NetworkPatients::HalfA => split.train.clone(),
+            NetworkPatients::UnlabelledAndHalfA => unlabelled().chain(split.train.iter().copied()).collect(),
+        };
+        let held = [&split.validation[..], &split.test].concat();
+        let mut rows = cohort.apart_from(&rows, &held);
+        rows.sort_unstable();
+        let argument = |expected: &str, got: &str| {
+            let op = "GliomaConfig";
+            Error::config(
+                op,
+                "network_patients (--network-patients)",
+                expected,
+                format!("{setting:?}: {got}"),
+            )
+        };
+        if rows.is_empty() {
+            return Err(argument("a choice that somebody of the cohort belongs to", "nobody"));
+        }
+        if rows.iter().all(|&i| cohort.subjects[i].anisotropy.is_none()) {
+            let expected = "a choice with somebody who has a map of fractional anisotropy, for stage 2";
+            return Err(argument(expected, "nobody of them has one"));
+        }
+        Ok(rows)
     }
 
     /// Stages 1 and 2: the brain network of every patient, with tumour image and surface.
     ///
     /// # Errors
-    /// No patient with fractional anisotropy; an error of a stage; a request to stop.
+    /// As [`GliomaStages::network_rows`]; an error of a stage; a request to stop.
     pub fn networks(&self, cohort: &GliomaCohort, split: &Split) -> Result<Arc<GliomaNetworks>> {
+        let rows = self.network_rows(cohort, split)?;
         let prepared = self.prepared(cohort)?;
-        let rows = Self::network_rows(cohort, split);
-        if rows.is_empty() {
-            return Err(Error::input(
-                "stages 1 and 2",
-                "patients to train the encoders of regions and tracts",
-                "none",
-            ));
-        }
         let keys = Keys::new(&self.config, cohort)?;
         let autoencoder = keys.autoencoder(&rows)?;
         let tracts = keys.tracts(&autoencoder)?;
@@ -75,7 +97,9 @@ impl GliomaStages<'_> {
             return Ok(found.clone());
         }
         let seen = rows.par_iter().map(|&i| self.voxels(cohort, i)).collect::<Result<Vec<_>>>()?;
-        let held = self.held_out(rows.len(), self.seed().stream("networks"));
+        let held = self.held_out(cohort, &rows, self.seed().stream("networks"));
+        let place = |row: &usize| rows.iter().position(|r| r == row);
+        let held: Vec<usize> = held.iter().filter_map(place).collect();
         let regions_encoder = self.train_autoencoder(&autoencoder, &seen, &held, cohort)?;
         let tract_encoder = self.train_tracts(&tracts, &seen, &held, cohort)?;
         drop(seen);
@@ -153,10 +177,6 @@ impl GliomaStages<'_> {
         let store = ParamStore::new(seed);
         let encoder = self.config.tracts.build(store.var_builder(DType::F32, &self.device))?;
         let with_fa: Vec<usize> = (0..seen.len()).filter(|&p| seen[p].fa.is_some()).collect();
-        if with_fa.is_empty() {
-            let expected = "a map of fractional anisotropy of a patient who trains the encoder of tracts";
-            return Err(Error::input("stage 2", expected, "none"));
-        }
         let mri = matrix(with_fa.iter().flat_map(|&p| &seen[p].tracts), &self.device)?;
         let fa = matrix(with_fa.iter().flat_map(|&p| &seen[p].fa).flatten(), &self.device)?;
         let count = cohort.atlas.tracts.len();
@@ -167,5 +187,52 @@ impl GliomaStages<'_> {
         self.train("2 tracts", name, &mut learner, &store, fit)?;
         drop(learner);
         Ok(encoder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{GliomaConfig, GliomaPreset, GliomaSource};
+    use candle_core::Device;
+    use oncograph_datasets::glioma::GliomaPhantomConfig;
+    use oncograph_train::StopFlag;
+
+    #[test]
+    fn who_trains_the_encoders_is_a_setting_and_nobody_who_is_predicted() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut phantom = GliomaPhantomConfig::new(24, 1);
+        (phantom.unlabelled, phantom.shape, phantom.regions, phantom.tracts) = (2, [16, 18, 16], 10, 12);
+        let source = GliomaSource::Phantom(phantom);
+        let opened = source.open(folder.path(), &StopFlag::new(), &|_| ()).unwrap();
+        let mut subjects = opened.subjects.clone();
+        let fa = subjects[0].anisotropy.clone();
+        subjects.iter_mut().for_each(|s| s.anisotropy = fa.clone());
+        let idh: Vec<_> = (0..26).map(|i| opened.idh(i)).collect();
+        let with = |subjects: &[crate::GliomaSubject]| {
+            GliomaCohort::new(opened.atlas.clone(), subjects.to_vec(), &idh).unwrap()
+        };
+        let cohort = with(&subjects);
+        let split = cohort.halves([0.35, 0.35, 0.3], 1).unwrap();
+        let rows = |who: NetworkPatients, cohort: &GliomaCohort| {
+            let config = GliomaConfig::preset(GliomaPreset::Quick, source.clone(), 1);
+            let config = GliomaConfig { network_patients: who, ..config };
+            let stages = GliomaStages::new(&config, folder.path(), &Device::Cpu, &StopFlag::new()).unwrap();
+            stages.network_rows(cohort, &split)
+        };
+        use NetworkPatients::{HalfA, Unlabelled, UnlabelledAndHalfA};
+        assert_eq!(rows(Unlabelled, &cohort).unwrap(), [0, 1]);
+        // One scan without a label does not take half A's place.
+        assert_eq!(rows(HalfA, &cohort).unwrap(), split.train);
+        assert_eq!(rows(UnlabelledAndHalfA, &cohort).unwrap(), [&[0, 1][..], &split.train].concat());
+        // Another scan of a test patient, without a label.
+        subjects[1].id = format!("{}_FU001d", subjects[split.test[0]].id);
+        let followed = with(&subjects);
+        assert_eq!(rows(Unlabelled, &followed).unwrap(), [0]);
+        assert_eq!(rows(UnlabelledAndHalfA, &followed).unwrap(), [&[0][..], &split.train].concat());
+        // Without maps of anisotropy stage 2 has nothing to learn from: said before stage 1 is trained.
+        subjects.iter_mut().for_each(|s| s.anisotropy = None);
+        let error = rows(HalfA, &with(&subjects)).unwrap_err().to_string();
+        assert!(error.contains("--network-patients") && error.contains("fractional anisotropy"), "{error}");
     }
 }

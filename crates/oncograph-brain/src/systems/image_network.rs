@@ -102,9 +102,10 @@ impl<'s> ImageNetwork<'s> {
             Ok(Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0)?)
         };
         let both = [&split.train[..], &split.validation].concat();
-        // Half B's last patients: the split is random already.
-        let (train, held) = both.split_at(both.len() - (HELD * both.len() as f64) as usize);
-        let inner = Split::new(train.to_vec(), held.to_vec(), vec![]);
+        let patients = data.patients(&both);
+        let n = patients.members().len();
+        let [train, held] = patients.draw(n - (HELD * n as f64) as usize, seed.stream("validation"));
+        let inner = Split::new(train, held, vec![]);
         let labels: Vec<Option<bool>> =
             (0..tumours.len()).map(|i| data.idh(i).filter(|_| !split.test.contains(&i))).collect();
         let training = BinaryTraining::new().batch(Some(BATCH));

@@ -43,7 +43,7 @@ impl<'s> MlpHead<'s> {
             let index = Tensor::from_slice(patients, patients.len(), &device)?;
             Ok(mlp.forward(&x.index_select(&index, 0)?, mode)?.squeeze(1)?)
         };
-        let inner = stages.inner(rows.bank.len(), config.mlp_fit.keep, &self.stream);
+        let inner = stages.inner(data, &split.validation, config.mlp_fit.keep, &self.stream);
         let labels: Vec<Option<bool>> = data.mutants(&split.validation).into_iter().map(Some).collect();
         let mut learner = BinaryLearner::new(forward, &labels, &inner, &BinaryTraining::new(), seed)?;
         job.train(&mut learner, &store, &in_one_go(&config.mlp_fit))?;

@@ -80,19 +80,20 @@ impl GliomaStages<'_> {
         Ok(scaled)
     }
 
-    /// Half B, split again where the best epoch is kept: who trains, and who decides.
-    pub(crate) fn inner(&self, n: usize, keep: Keep, name: &str) -> Split {
-        use rand::seq::SliceRandom;
-        let mut all: Vec<usize> = (0..n).collect();
+    /// Half B, split again where the best epoch is kept, as places in it: who trains, and who decides. Patients are drawn.
+    pub(crate) fn inner(&self, cohort: &GliomaCohort, half_b: &[usize], keep: Keep, name: &str) -> Split {
         if keep == Keep::Last {
-            return Split::new(all, vec![], vec![]);
+            return Split::new((0..half_b.len()).collect(), vec![], vec![]);
         }
-        all.shuffle(&mut self.head_seed(name).stream("inner").rng());
+        let patients = cohort.patients(half_b);
+        let n = patients.members().len();
         let held = (self.config().validation * n as f64).round() as usize;
-        let mut validation = all.split_off(n - held);
-        all.sort_unstable();
-        validation.sort_unstable();
-        Split::new(all, validation, vec![])
+        let parts = patients.draw(n - held, self.head_seed(name).stream("inner"));
+        let places = |rows: &Vec<usize>| -> Vec<usize> {
+            (0..half_b.len()).filter(|&place| rows.contains(&half_b[place])).collect()
+        };
+        let [train, validation] = [0, 1].map(|part| places(&parts[part]));
+        Split::new(train, validation, vec![])
     }
 }
 

@@ -125,19 +125,20 @@ impl PopulationHead<'_> {
             PopulationMode::Inductive => vec![],
             PopulationMode::Transductive => split.test.clone(),
         };
-        let logits = self.learn(&fitted, (&all_nodes, &all_links), &test, job)?;
+        let inner = stages.inner(data, &split.validation, config.classifier_fit.keep, "population");
+        let logits = self.learn(&fitted, (&all_nodes, &all_links), (&inner, &test), job)?;
         if self.mode == PopulationMode::Transductive {
             fitted.transductive = Some(Fixed::new(&test, logits.into_iter().map(sigmoid)));
         }
         Ok(fitted)
     }
 
-    /// Trains the classifier on half B, with the rows `test` in the graph; their logits.
+    /// Trains the classifier on half B, of whom some decide on the epoch, with the rows `test` in the graph; their logits.
     fn learn(
         &self,
         fitted: &PopulationFitted,
         (all_nodes, all_links): (&[Vec<f64>], &[Vec<f64>]),
-        test: &[usize],
+        (inner, test): (&Split, &[usize]),
         job: &mut Job<'_>,
     ) -> Result<Vec<f64>> {
         let config = self.stages.config();
@@ -151,11 +152,10 @@ impl PopulationHead<'_> {
         };
         let known = fitted.bank.labels.iter().map(|l| Some(*l));
         let labels: Vec<Option<bool>> = known.chain(vec![None; test.len()]).collect();
-        let inner = self.stages.inner(n, config.classifier_fit.keep, "population");
         let training = &config.classifier_training;
         let seed = self.stages.head_seed("population");
         let data = PopulationData { x: &x, edges: &edges, labels: &labels };
-        let mut learner = fitted.classifier.learner(data, &inner, training, seed, &fitted.device)?;
+        let mut learner = fitted.classifier.learner(data, inner, training, seed, &fitted.device)?;
         job.train(&mut learner, &fitted.store, &in_one_go(&config.classifier_fit))?;
         match test {
             [] => Ok(vec![]),

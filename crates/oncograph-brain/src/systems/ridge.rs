@@ -43,6 +43,10 @@ impl Baseline for RidgeLogistic {
             return Ok(None);
         }
         let width = inputs.design.names.len();
+        if width == 0 {
+            // What is left of the model is its intercept.
+            return Constant.answer(task, inputs);
+        }
         let known: Vec<(usize, bool)> =
             inputs.train.iter().filter_map(|&r| Some((r, classes[r]? == 1))).collect();
         let flat = |rows: &mut dyn Iterator<Item = usize>| {

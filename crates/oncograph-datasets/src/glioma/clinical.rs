@@ -1,5 +1,6 @@
 use super::rows::{Extra, Row};
 use crate::error::{Error, Result};
+use crate::patients::PatientGroups;
 use crate::tables::{Sheet, Wanted};
 use oncograph_core::Table;
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum GliomaTableKind {
-    /// The metadata of UCSF-PDGM: 501 patients.
+    /// The metadata of UCSF-PDGM: 501 rows of 495 patients.
     UcsfPdgm,
     /// TCGA LGG and GBM, Ceccarelli et al. 2016, table S1: 1,122 patients, 995 of them with IDH status.
     Ceccarelli2016,
@@ -36,12 +37,14 @@ pub enum GliomaFeatures {
     All,
 }
 
-/// One patient.
+/// One row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct GliomaRecord {
     /// The identifier.
     pub id: String,
+    /// The patient: rows of one patient share it. That of the first of their rows.
+    pub patient: String,
     /// Whether IDH1 or IDH2 is mutated; `None` where it was not tested.
     pub idh: Option<bool>,
     /// Age in years.
@@ -93,7 +96,7 @@ pub struct GliomaTable {
     pub path: PathBuf,
     /// Which table it is.
     pub kind: GliomaTableKind,
-    /// Its patients, in the order of the file.
+    /// Its rows, in the order of the file: one for each patient or, where the file has several of some, for each scan.
     pub patients: Vec<GliomaRecord>,
     /// Further covariates of a plain table: columns of numbers by their names, and of words one for each word.
     #[serde(default)]
@@ -105,6 +108,9 @@ pub struct GliomaTable {
 
 impl GliomaTable {
     /// Reads a table of any kind, told apart by its columns.
+    ///
+    /// Rows of UCSF-PDGM that agree in every column but those of names are of one patient, as are the follow-ups of one name; a
+    /// remark in [`GliomaTable::notes`] names the former.
     ///
     /// # Errors
     /// Names file, row and column: columns of no kind, a code that is not known, a number that is none, a patient with two
@@ -123,7 +129,7 @@ impl GliomaTable {
             _ => (Extra::default(), vec![]),
         };
         let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-        let mut patients = Vec::with_capacity(table.rows.len());
+        let (mut patients, mut lives) = (Vec::with_capacity(table.rows.len()), vec![]);
         for row in table.rows().map(Row) {
             let patient = match kind {
                 GliomaTableKind::UcsfPdgm => row.ucsf()?,
@@ -134,12 +140,19 @@ impl GliomaTable {
                 return Err(table.duplicate_patient(&patient.id, first, row.0.number));
             }
             patients.push(patient);
+            lives.push(if kind == GliomaTableKind::UcsfPdgm { row.life()? } else { None });
         }
         if patients.is_empty() {
             return Err(table.empty());
         }
         notes.splice(0..0, table.notes);
+        notes.extend(same_patients(&mut patients, &lives, |i| table.rows[i].0));
         Ok(GliomaTable { path: table.path, kind, patients, extra: extra.names(), notes })
+    }
+
+    /// Of each row, which patient it is of.
+    pub fn groups(&self) -> PatientGroups {
+        PatientGroups::by(self.patients.iter().map(|p| &p.patient))
     }
 
     /// The table without the patients whose IDH status is not known.
@@ -193,6 +206,34 @@ impl GliomaTable {
     }
 }
 
+/// Gives rows whose patients lived the same lives one patient, and a remark that names them; `number` is that of a row.
+fn same_patients(
+    rows: &mut [GliomaRecord],
+    lives: &[Option<Vec<String>>],
+    number: impl Fn(usize) -> usize,
+) -> Option<String> {
+    let mut first: BTreeMap<&Vec<String>, usize> = BTreeMap::new();
+    let mut pairs = vec![];
+    for (i, life) in lives.iter().enumerate() {
+        let Some(life) = life else { continue };
+        let one = *first.entry(life).or_insert(i);
+        if rows[one].patient != rows[i].patient {
+            pairs.push(format!("{} = {} (rows {} and {})", rows[one].id, rows[i].id, number(one), number(i)));
+            rows[i].patient = rows[one].patient.clone();
+        }
+    }
+    let patients: BTreeSet<&str> = rows.iter().map(|r| r.patient.as_str()).collect();
+    (!pairs.is_empty()).then(|| {
+        format!(
+            "Rows that agree in every column but those of names, the last day of follow-up among them, count as one patient: \
+             {}; {} patients in {} rows",
+            pairs.join(", "),
+            patients.len(),
+            rows.len()
+        )
+    })
+}
+
 /// Which table has these columns.
 fn kind(header: &[String]) -> Option<GliomaTableKind> {
     let has = |column: &str| header.iter().any(|h| h == column);
@@ -208,154 +249,4 @@ fn kind(header: &[String]) -> Option<GliomaTableKind> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tables::testing::{Put, gzip, write_text, write_workbook};
-
-    fn read(text: &str) -> Result<GliomaTable> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("t.csv");
-        std::fs::write(&path, text).unwrap();
-        GliomaTable::read(&path)
-    }
-
-    const UCSF: &str = "ID,Sex,Age at MRI,WHO CNS Grade,MGMT status,IDH\n";
-
-    #[test]
-    fn every_spelling_of_idh_is_known() {
-        let spellings = [
-            ("wildtype", false),
-            ("mutated (NOS)", true),
-            ("IDH1 p.R132H", true),
-            ("IDH1 p.Arg132His", true),
-            ("IDH2 p.R172K", true),
-            ("IDH2 p.Arg172Trp", true),
-        ];
-        let rows = spellings.iter().enumerate().map(|(i, (s, _))| format!("P{i},M,50,4,indeterminate,{s}\n"));
-        let table = read(&(UCSF.to_string() + &rows.collect::<String>())).unwrap();
-        for (patient, (spelling, mutant)) in table.patients.iter().zip(spellings) {
-            assert_eq!(patient.idh, Some(mutant), "{spelling}");
-            assert_eq!(patient.mgmt, None);
-        }
-    }
-
-    #[test]
-    fn what_is_wrong_is_named() {
-        let message = |text: &str| read(text).unwrap_err().to_string();
-        let bad = message(&format!("{UCSF}A,M,50,4,positive,maybe\n"));
-        assert!(bad.contains("row 2, column `IDH`") && bad.ends_with("got \"maybe\""), "{bad}");
-        assert!(message(&format!("{UCSF}A,M,-5,4,positive,wildtype\n")).contains("column `Age at MRI`"));
-        assert!(message(&format!("{UCSF}A,M,5,4,,wildtype\nA,M,5,4,,wildtype\n")).contains("again in row 3"));
-        assert!(message(UCSF).contains("no rows"));
-        assert!(message("a,b\n1,2\n").contains("none has the columns of UCSF-PDGM"));
-    }
-
-    #[test]
-    fn ceccarelli_keeps_untested_patients_until_they_are_dropped() {
-        let header = "patient,Tissue.source.site,Histology,Grade,Age..years.at.diagnosis.,Gender,\
-                      Karnofsky.Performance.Score,IDH.status,MGMT.promoter.status\n";
-        let rows = "A,Duke,astrocytoma,G2,31,female,90,Mutant,Unmethylated\n\
-                    B,Duke,glioblastoma,G4,61,male,,WT,\nC,UCSF,,,,,,,\n";
-        let table = read(&format!("{header}{rows}")).unwrap();
-        assert_eq!((table.kind, table.patients.len()), (GliomaTableKind::Ceccarelli2016, 3));
-        let table = table.with_idh();
-        assert_eq!(table.patients.len(), 2);
-        let features = table.features(GliomaFeatures::Pathology).unwrap();
-        let names = [
-            "age",
-            "male",
-            "karnofsky",
-            "grade",
-            "mgmt_methylated",
-            "histology_astrocytoma",
-            "histology_glioblastoma",
-        ];
-        assert_eq!(features.columns(), names);
-        assert_eq!(features.row(1), [Some(61.0), Some(1.0), None, Some(4.0), None, Some(0.0), Some(1.0)]);
-        assert_eq!(table.position("B"), Some(1));
-    }
-
-    #[test]
-    fn tables_in_other_formats_are_the_same() {
-        let text = format!("{UCSF}A,M,50.5,4,positive,wildtype\nB,F,40,2,negative,mutated (NOS)\n");
-        let expected = read(&text).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        for (name, content) in [
-            ("t.tsv", text.replace(',', "\t").into_bytes()),
-            ("t.csv", text.replace(',', ";").replace("50.5", "50,5").into_bytes()),
-            ("t.csv.gz", gzip(&text)),
-            ("t.csv", format!("{text},,,,,\n").replace('\n', "\r").into_bytes()),
-        ] {
-            let found = GliomaTable::read(write_text(folder.path(), name, content)).unwrap();
-            assert_eq!(found.patients, expected.patients, "{name}");
-        }
-        let names = UCSF.trim().split(',').map(Put::Text);
-        let row = |id, age| {
-            let rest = [Put::Text("M"), age, Put::Number(4.0), Put::Text("positive"), Put::Text("wildtype")];
-            std::iter::once(Put::Text(id)).chain(rest).collect()
-        };
-        let book = |age| {
-            let sheets = [
-                ("legend", true, vec![vec![Put::Text("x")]]),
-                ("old", false, vec![names.clone().collect()]),
-                ("data", true, vec![names.clone().collect(), row("A", Put::Number(50.5)), row("B", age)]),
-            ];
-            GliomaTable::read(write_workbook(&folder.path().join("t.xlsx"), &sheets))
-        };
-        let found = book(Put::Nothing).unwrap();
-        assert_eq!((&found.patients[0], found.patients[1].age), (&expected.patients[0], None));
-        assert!(found.notes[0].contains("hidden sheets are passed over: `old`"), "{:?}", found.notes);
-        for (age, part) in [
-            (Put::Formatted(20000.0, 1), "the date 1954-10-03"),
-            (Put::Formatted(0.5, 2), "percent"),
-            (Put::Formula("A1", None), "a formula"),
-        ] {
-            let error = book(age).unwrap_err().to_string();
-            assert!(
-                error.contains("sheet `data`: row 3, column `Age at MRI`") && error.contains(part),
-                "{error}"
-            );
-        }
-        let twice = read("ID,IDH,IDH\nA,wildtype,IDH1 p.R132H\n").unwrap_err().to_string();
-        assert!(twice.contains("column `IDH` is there twice, as columns 2 and 3"), "{twice}");
-    }
-
-    #[test]
-    fn a_table_of_ones_own_is_read_with_its_covariates() {
-        let text = "id,idh,site,age,sex,volume,laterality\nA,1,Rome,40,F,12.5,left\nB,0,Rome,,m,,right\n\
-                    C,wild-type,Oslo,61,male,3,left\nD,,Oslo,50,F,4,\nE,Mutant,Oslo,50,F,4,left\n";
-        let table = read(text).unwrap();
-        assert_eq!(table.kind, GliomaTableKind::Plain);
-        let idh: Vec<Option<bool>> = table.patients.iter().map(|p| p.idh).collect();
-        assert_eq!(idh, [Some(true), Some(false), Some(false), None, Some(true)]);
-        assert_eq!((table.patients[1].male, table.patients[1].site.as_deref()), (Some(true), Some("Rome")));
-        assert_eq!(table.extra, ["volume", "laterality_left", "laterality_right"]);
-        let all = table.features(GliomaFeatures::All).unwrap();
-        assert_eq!(all.columns(), ["age", "male", "volume", "laterality_left", "laterality_right"]);
-        assert_eq!(all.row(1), [None, Some(1.0), None, Some(0.0), Some(1.0)]);
-        assert_eq!(all.row(3), [Some(50.0), Some(0.0), Some(4.0), None, None]);
-        // Further columns are seen only where they are asked for.
-        assert_eq!(table.features(GliomaFeatures::Pathology).unwrap().columns(), ["age", "male"]);
-
-        // In capital letters it is no table of UCSF's, whose age has another name.
-        let capital = read(&text.replacen("id,idh,site,age,sex", "ID,IDH,Site,Age,Sex", 1)).unwrap();
-        assert_eq!(capital.patients, table.patients);
-        let message = |text: &str| read(text).unwrap_err().to_string();
-        let bad = message("id,idh,age\nA,2,40\n");
-        assert!(bad.contains("row 2, column `idh`") && bad.ends_with("got \"2\""), "{bad}");
-        assert!(message("id,idh,age\nA,1,old\n").contains("column `age`"));
-        assert!(message("id,idh,sex\nA,1,1\n").contains("expected M or F"));
-        // A column with another word for every patient is no covariate.
-        let names: String = (0..30).map(|i| format!("P{i},1,n{i}\n")).collect();
-        let table = read(&format!("id,idh,name\n{names}")).unwrap();
-        assert_eq!((table.extra.len(), table.notes.len()), (0, 1), "{:?}", table.notes);
-    }
-
-    #[test]
-    fn ucsf_names_the_images_of_brats_2021() {
-        let table =
-            read("ID,Age at MRI,IDH,BraTS21 ID\nA,66,wildtype,BraTS2021_00097\nB,60,wildtype,\n").unwrap();
-        assert_eq!(table.patients[0].other_names, ["BraTS2021_00097"]);
-        assert!(table.patients[1].other_names.is_empty());
-    }
-}
+mod tests;

@@ -151,6 +151,13 @@ impl GliomaTable {
         };
         exact.or_else(other).or_else(patient).map(|i| &self.patients[i])
     }
+
+    /// The patient of the scan that is called `id`: that of its row, else by its names, of which the first in the alphabet is taken.
+    pub fn patient_of_images(&self, id: &str, names: &BratsNames) -> String {
+        let by_name = || names.all(id).into_iter().map(|name| ScanName::of(name).patient).min();
+        let by_row = self.of_images(id, names).map(|row| row.patient.clone());
+        by_row.or_else(by_name).unwrap_or_else(|| id.to_owned())
+    }
 }
 
 /// What stands before the last number, and that number without the zeros before it.
@@ -183,6 +190,12 @@ mod tests {
         assert_eq!(idh("UCSF-PDGM-0004"), Some(Some(true)));
         assert_eq!(idh("UCSF-PDGM-0040"), None);
         assert_eq!(idh("BraTS20_Training_002"), None);
+        // Follow-ups have the genotype of their patient, and are of one patient with the first scan.
+        assert_eq!(idh("UCSF-PDGM-0004_FU001d"), Some(Some(true)));
+        let patient = |id: &str| table.patient_of_images(id, &names);
+        assert_eq!(patient("UCSF-PDGM-0004_FU001d"), patient("UCSF-PDGM-0004"));
+        assert_eq!(patient("BraTS20_Training_001"), patient("TCGA-02-0006_1996.08.23"));
+        assert_eq!(patient("BraTS-GLI-00005-101"), "BraTS-GLI-00005");
     }
 
     #[test]

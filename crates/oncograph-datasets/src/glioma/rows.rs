@@ -1,6 +1,6 @@
 //! Rows of the tables of patients, each by the codes of its table.
 
-use super::GliomaRecord;
+use super::{GliomaRecord, ScanName};
 use crate::error::{Error, Result};
 use crate::tables::{self, Sheet};
 use std::collections::BTreeSet;
@@ -130,6 +130,17 @@ impl Row<'_> {
         }
     }
 
+    /// All cells but names, of a patient who was followed to a day: nobody else shares them. `None` where no such day is known.
+    pub fn life(&self) -> Result<Option<Vec<String>>> {
+        if self.optional("OS")?.is_none() || self.optional("Age at MRI")?.is_none() {
+            return Ok(None);
+        }
+        let names = |column: &String| column == "ID" || column.starts_with("BraTS");
+        let header = self.0.sheet.header.iter().enumerate().filter(|(_, column)| !names(column));
+        // A cell that no text can be made of, as a formula in a column that nobody asked for, is as good as empty.
+        Ok(Some(header.map(|(place, _)| self.at(place).ok().flatten().unwrap_or_default()).collect()))
+    }
+
     pub fn ucsf(&self) -> Result<GliomaRecord> {
         // An indeterminate result counts as missing.
         let mgmt = self.optional("MGMT status")?.filter(|t| t != "indeterminate");
@@ -139,8 +150,10 @@ impl Row<'_> {
             "negative" => Some(false),
             _ => None,
         };
+        let id = self.id("ID")?;
         Ok(GliomaRecord {
-            id: self.id("ID")?,
+            patient: ScanName::of(&id).patient,
+            id,
             idh: self.coded("IDH", self.text("IDH")?.as_deref(), known, ucsf_idh)?,
             age: self.number("Age at MRI", "an age in years", 0.0..=120.0)?,
             male: self.coded("Sex", self.optional("Sex")?.as_deref(), "M or F", sex)?,
@@ -171,8 +184,10 @@ impl Row<'_> {
             _ => None,
         };
         let (mgmt, age) = ("MGMT.promoter.status", "Age..years.at.diagnosis.");
+        let id = self.id("patient")?;
         Ok(GliomaRecord {
-            id: self.id("patient")?,
+            patient: ScanName::of(&id).patient,
+            id,
             idh: self.coded("IDH.status", self.text("IDH.status")?.as_deref(), "Mutant or WT", idh)?,
             age: self.number(age, "an age in years", 0.0..=120.0)?,
             male: self.coded("Gender", self.optional("Gender")?.as_deref(), "male or female", sex)?,
@@ -204,8 +219,10 @@ impl Row<'_> {
             "0" | "false" | "wild type" | "idh-wildtype" => Some(false),
             _ => ucsf_idh(text),
         };
+        let id = self.id(id)?;
         Ok(GliomaRecord {
-            id: self.id(id)?,
+            patient: ScanName::of(&id).patient,
+            id,
             idh: self.coded(idh, self.text(idh)?.as_deref(), "1 or mutant, 0 or wildtype", status)?,
             age: self.number(age, "an age in years", 0.0..=120.0)?,
             male: self.coded(male, self.optional(male)?.as_deref(), "M or F", sex)?,

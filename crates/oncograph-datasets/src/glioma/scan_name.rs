@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 /// | BraTS 2023, 2024 | `BraTS-GLI-00005-101` | `BraTS-GLI-00005` | `101` |
 /// | UCSF-PDGM from version 3 | `UCSF-PDGM-0429_FU003d` | `UCSF-PDGM-429` | `FU003d` |
 /// | UPENN-GBM | `UPENN-GBM-00011_11` | `UPENN-GBM-00011` | `11` |
+/// | MU-Glioma-Post | `PatientID_0003_Timepoint_2` | `PatientID_0003` | `Timepoint_2` |
 /// | BIDS | `sub-01_ses-02` | `sub-01` | `ses-02` |
 ///
-/// Any other name is that of a patient. Patients of UCSF-PDGM are named with three digits, as in their table; their images have
+/// What follows a barcode of TCGA is a sample or a time, whatever it is. Any other name is that of a patient. Patients of UCSF-PDGM are named with three digits, as in their table; their images have
 /// four.
 ///
 /// # Example
@@ -51,7 +52,12 @@ fn parts(name: &str) -> Option<(&str, &str)> {
     let digits = |text: &str, count: usize| text.len() == count && is_number(text);
     let brats = |rest: &str| lower.strip_prefix("brats").is_some_and(|tail| tail.starts_with(rest));
     let of_a_year = ["17_", "18_", "19_"].into_iter().any(brats);
-    let found = at("_ses-")
+    let tcga = name.split_at_checked("TCGA-02-0006".len()).filter(|(patient, _)| is_tcga_patient(patient));
+    let found = tcga
+        .filter(|(_, rest)| rest.starts_with(['_', '-', '.']))
+        .map(|(patient, rest)| (patient, &rest[1..]))
+        .or_else(|| at("_ses-"))
+        .or_else(|| at("_timepoint_"))
         .or_else(|| at("_fu").filter(|(_, time)| is_follow_up(time)))
         .or_else(|| at("_").filter(|(_, time)| is_date(time)))
         .or_else(|| at("_").filter(|(_, time)| of_a_year && digits(time, 1)))
@@ -60,6 +66,12 @@ fn parts(name: &str) -> Option<(&str, &str)> {
             at("-").filter(|(who, time)| brats("-") && digits(time, 3) && who.matches('-').count() == 2)
         });
     found.filter(|(patient, _)| !patient.is_empty())
+}
+
+fn is_tcga_patient(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let named = |part: &str, length| part.len() == length && part.bytes().all(|b| b.is_ascii_alphanumeric());
+    matches!(parts[..], ["TCGA", site, patient] if named(site, 2) && named(patient, 4))
 }
 
 fn is_number(text: &str) -> bool {
@@ -96,6 +108,14 @@ mod tests {
     fn names_of_every_collection_are_taken_apart() {
         for (name, patient, time) in [
             ("TCGA-02-0006_1996.08.23", "TCGA-02-0006", Some("1996.08.23")),
+            ("TCGA-02-0006", "TCGA-02-0006", None),
+            ("TCGA-02-0006-01A", "TCGA-02-0006", Some("01A")),
+            ("TCGA-02-00067", "TCGA-02-00067", None),
+            ("BraTS-MET-00105-001", "BraTS-MET-00105", Some("001")),
+            ("PatientID_0003_Timepoint_2", "PatientID_0003", Some("Timepoint_2")),
+            ("P-0003", "P-0003", None),
+            ("X_FUSION", "X_FUSION", None),
+            ("ä", "ä", None),
             ("W39_1998.09.19", "W39", Some("1998.09.19")),
             ("BraTS19_CBICA_AAB_1", "BraTS19_CBICA_AAB", Some("1")),
             ("Brats18_TCIA01_186_1", "Brats18_TCIA01_186", Some("1")),

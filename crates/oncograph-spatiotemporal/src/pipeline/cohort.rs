@@ -6,6 +6,7 @@ use crate::image_numbers::{image_number_columns, image_numbers, with_image_numbe
 use crate::intensities::implausible_liver;
 use crate::{Error, MASK_NUMBERS, PreparedImages, Result, StgSystemConfig};
 use oncograph_core::{Argument, FollowUp, Seed, Table};
+use oncograph_datasets::cache::ContentHash;
 use oncograph_datasets::crlm::{CrlmCohort, Endpoint, SubjectFiles};
 use oncograph_datasets::scaler::Matrix;
 use oncograph_study::{Cohort, DisturbInputs, PermuteOutcomes, Target, Task, side_by_side};
@@ -381,25 +382,15 @@ impl Cohort for StgCohort {
     }
 
     fn fingerprint(&self) -> String {
-        let mut hash = blake3::Hasher::new();
-        for column in self.clinical.columns() {
-            hash.update(column.as_bytes()).update(&[0]);
-        }
-        for value in self.clinical.rows().flatten() {
-            hash.update(&value.unwrap_or(f64::NAN).to_le_bytes());
-        }
-        for patient in self.images().unwrap_or_default() {
-            patient.values.iter().for_each(|v| {
-                hash.update(&v.to_le_bytes());
-            });
-            patient.centroids.as_flattened().iter().for_each(|v| {
-                hash.update(&v.to_le_bytes());
-            });
-            image_numbers(patient).iter().for_each(|v| {
-                hash.update(&v.unwrap_or(f64::NAN).to_le_bytes());
-            });
-        }
-        hash.finalize().to_hex().to_string()
+        let columns = self.clinical.columns().iter();
+        let hash = columns.fold(ContentHash::new(), |hash, column| hash.text(column));
+        let hash = self.clinical.rows().fold(hash, ContentHash::optional_numbers);
+        let images = self.images().unwrap_or_default().iter();
+        let hash = images.fold(hash, |hash, patient| {
+            let hash = hash.floats(&patient.values).floats(patient.centroids.as_flattened());
+            hash.bytes(&patient.empty.map(u8::from)).optional_numbers(&image_numbers(patient))
+        });
+        hash.hex()
     }
 }
 

@@ -1,4 +1,5 @@
 use super::backbone::{Backbone, read_weights};
+use super::encoder_settings::{EncoderSettings, hash_of_weights};
 use crate::features::Cells;
 use crate::random_projection::RandomProjection;
 use crate::{
@@ -10,12 +11,12 @@ use oncograph_core::{Argument, AtFile, Seed};
 use oncograph_datasets::cache::{CacheKey, FeatureCache, Features};
 use oncograph_datasets::crlm::{CrlmImages, ImageFiles, LoadOptions, Structure, SubjectFiles};
 use oncograph_encoder::Checkpoint;
-use oncograph_nn::Precision;
+use serde::Serialize;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// Changes with every change to what is computed here.
-pub(super) const VERSION: &str = "stg_crlm image features 4";
+pub(super) const VERSION: &str = "stg_crlm image features 5";
 
 /// The features of one patient's image nodes.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,7 +44,8 @@ pub struct CtEncoder {
     /// `None` where it is the same network, in memory as well.
     ct: Option<Backbone>,
     projection: Option<RandomProjection>,
-    cache: Option<FeatureCache>,
+    /// The cache, and the hash of the weights that the key of every entry has.
+    cache: Option<(FeatureCache, Option<String>)>,
     config: CtEncoderConfig,
     load: LoadOptions,
     preprocess: PreprocessConfig,
@@ -100,9 +102,10 @@ impl CtEncoder {
     /// Keeps features in a folder, from which they are taken when the same files are seen with the same settings.
     ///
     /// # Errors
-    /// A folder that cannot be made.
+    /// A folder that cannot be made; weights that cannot be read.
     pub fn cached(mut self, folder: &Path) -> Result<Self> {
-        self.cache = Some(FeatureCache::open(folder)?);
+        let weights = self.config.weights.as_deref().map(hash_of_weights).transpose()?;
+        self.cache = Some((FeatureCache::open(folder)?, weights));
         Ok(self)
     }
 
@@ -122,16 +125,11 @@ impl CtEncoder {
     /// # Errors
     /// Files that are damaged, contradict each other or show no liver.
     pub fn subject(&self, subject: &SubjectFiles) -> Result<CtFeatures> {
-        let Some(cache) = &self.cache else { return self.images(&self.prepare(subject)?) };
-        let mut inputs = files(subject)?;
-        inputs.extend(self.config.weights.clone());
-        let key = (&self.preprocess, &self.load, self.config.base_width, self.seed);
-        let key = match (Precision::current(), self.config.options()) {
-            // As before there were others.
-            (Precision::F32, None) => CacheKey::new(&inputs, &key, VERSION)?,
-            (precision, None) => CacheKey::new(&inputs, &(key, precision), VERSION)?,
-            (precision, Some(options)) => CacheKey::new(&inputs, &(key, precision, options), VERSION)?,
-        };
+        let Some((cache, weights)) = &self.cache else { return self.images(&self.prepare(subject)?) };
+        let settings =
+            EncoderSettings::of((&self.config, &self.preprocess, &self.load), weights.clone(), self.seed);
+        let (inputs, roles) = files(subject)?;
+        let key = CacheKey::new(&inputs, &(settings, roles), VERSION)?;
         if let Ok(Some(stored)) = cache.get(&key)
             && let Some(features) = from_arrays(&stored)
         {
@@ -238,19 +236,36 @@ fn masks(images: &CrlmImages) -> PatientMasks {
     }
 }
 
-/// The files that a subject's features depend on, in a fixed order.
-fn files(subject: &SubjectFiles) -> Result<Vec<PathBuf>> {
+/// What each file of a subject is, and what the readers know beside the files.
+#[derive(Serialize)]
+struct Roles<'a> {
+    /// Structures or names, in the order of the files.
+    files: Vec<String>,
+    series: Option<&'a (String, usize)>,
+    /// Names of files that cannot be read, with the cause.
+    unreadable: Vec<(String, &'a str)>,
+}
+
+/// The files that a subject's features depend on, in a fixed order, and what they are.
+fn files(subject: &SubjectFiles) -> Result<(Vec<PathBuf>, Roles<'_>)> {
     match &subject.images {
         Some(ImageFiles::Nifti { ct, masks, .. }) => {
-            Ok(std::iter::once(ct.clone()).chain(masks.values().cloned()).collect())
+            let names = std::iter::once("ct".into()).chain(masks.keys().map(|s| s.file_stem())).collect();
+            let roles = Roles { files: names, series: None, unreadable: vec![] };
+            Ok((std::iter::once(ct).chain(masks.values()).cloned().collect(), roles))
         }
-        Some(ImageFiles::Dicom { ct, seg, .. }) => {
+        Some(ImageFiles::Dicom { ct, seg, series, unreadable }) => {
             let entries = std::fs::read_dir(ct).map_err(|e| AtFile::new(ct, e))?;
             let paths = entries.map(|e| Ok(e?.path())).collect::<std::io::Result<Vec<_>>>();
             let mut slices = paths.map_err(|e| AtFile::new(ct, e))?;
             slices.retain(|path| path.is_file());
             slices.sort();
-            Ok(slices.into_iter().chain(seg.clone()).collect())
+            // Remarks of the readers name files.
+            let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let names = slices.iter().map(name).chain(seg.is_some().then(|| "seg".into())).collect();
+            let unreadable = unreadable.iter().map(|(path, why)| (name(path), why.as_str())).collect();
+            let roles = Roles { files: names, series: series.as_ref(), unreadable };
+            Ok((slices.into_iter().chain(seg.clone()).collect(), roles))
         }
         _ => Err(Argument::new("CtEncoder", "subject", "one with images", &subject.id).into()),
     }

@@ -4,7 +4,7 @@ use oncograph_core::{AtFile, Seed};
 use oncograph_datasets::crlm::LoadOptions;
 use oncograph_nn::Precision;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::Path;
 
 /// All that features depend on beside the images, as the key of the cache has it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,24 +22,35 @@ pub(super) struct EncoderSettings {
     precision: Precision,
 }
 
+/// The BLAKE3 hash of a file of weights.
+pub(super) fn hash_of_weights(path: &Path) -> Result<String> {
+    let bytes = std::fs::read(path).map_err(|e| AtFile::new(path, e))?;
+    Ok(blake3::hash(&bytes).to_hex().to_string())
+}
+
 impl EncoderSettings {
     /// Those of [`CtEncoder::new`] in the precision of this thread.
     pub fn new(config: &StgSystemConfig, seed: Seed) -> Result<Self> {
-        let StgSystemConfig { encoder, preprocess, load, .. } = config;
-        let hash = |path: &PathBuf| -> Result<String> {
-            let bytes = std::fs::read(path).map_err(|e| AtFile::new(path, e))?;
-            Ok(blake3::hash(&bytes).to_hex().to_string())
-        };
+        let weights = config.encoder.weights.as_deref().map(hash_of_weights).transpose()?;
+        Ok(Self::of((&config.encoder, &config.preprocess, &config.load), weights, seed))
+    }
+
+    /// As [`EncoderSettings::new`], where the hash of the weights is known.
+    pub fn of(
+        (encoder, preprocess, load): (&CtEncoderConfig, &PreprocessConfig, &LoadOptions),
+        weights: Option<String>,
+        seed: Seed,
+    ) -> Self {
         let drawn = encoder.weights.is_none() || encoder.pooling == MapPooling::ConcatRp;
-        Ok(EncoderSettings {
+        EncoderSettings {
             version: VERSION.into(),
             preprocess: preprocess.clone(),
             load: load.clone(),
-            weights: encoder.weights.as_ref().map(hash).transpose()?,
+            weights,
             encoder: CtEncoderConfig { weights: None, ..encoder.clone() },
             seed: drawn.then_some(seed),
             precision: Precision::current(),
-        })
+        }
     }
 
     /// The levels of each node, and the numbers of each level.

@@ -36,31 +36,39 @@ pub struct StudyArgs {
 
 /// The options of a program, read from the command line; ends the program as [`Parser::parse`] does.
 ///
-/// `--resume` and `--config` take every setting from a run. An option beside them would change nothing and yet stand in the
-/// report as the command, so that it is refused, but for `--out` and those in `beside`.
-pub fn parse<A: Parser>(beside: &[&str]) -> A {
+/// An option that changes nothing and yet stands in the report as the command is refused. `--resume` and `--config` take every
+/// setting from a run: beside them only `--out` and those in `beside` have an effect. `modes` are further options, for example
+/// `predict`, that let the program do something else than train, each with all options that have an effect beside it.
+pub fn parse<A: Parser>(beside: &[&str], modes: &[(&str, &[&str])]) -> A {
     let mut command = A::command();
     let matches = command.get_matches_mut();
-    if let Some((option, of_run)) = without_effect(&command, &matches, beside) {
-        let text =
-            format!("--{option} has no effect beside --{of_run}, which takes every setting from the run");
+    if let Some(text) = without_effect(&command, &matches, beside, modes) {
         command.error(ErrorKind::ArgumentConflict, text).exit();
     }
     A::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
 }
 
-/// An option that was typed beside one that takes all settings from a run, and the latter.
+/// What is wrong with an option that was typed beside one that takes its effect away.
 fn without_effect(
     command: &Command,
     matches: &ArgMatches,
     beside: &[&str],
-) -> Option<(String, &'static str)> {
+    modes: &[(&str, &[&str])],
+) -> Option<String> {
     let typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
-    let of_run = ["resume", "config"].into_iter().find(|id| typed(id))?;
-    let allowed = |id: &str| ["out", "resume", "config"].contains(&id) || beside.contains(&id);
-    let mut options = command.get_arguments().map(|option| option.get_id().as_str());
-    let found = options.find(|id| typed(id) && !allowed(id));
-    Some((found?.replace('_', "-"), of_run))
+    let of_run = |id| (id, beside, ", which takes every setting from the run");
+    let other = modes.iter().map(|(id, all)| (*id, *all, ""));
+    let mut active = ["resume", "config"].map(of_run).into_iter().chain(other).filter(|m| typed(m.0));
+    active.find_map(|(mode, beside, why)| {
+        let allowed = |id: &str| id == mode || id == "out" || beside.contains(&id);
+        let name = |option: &clap::Arg| match option.get_long() {
+            Some(long) => format!("--{long}"),
+            None => option.to_string(),
+        };
+        let mut options = command.get_arguments();
+        let found = options.find(|o| typed(o.get_id().as_str()) && !allowed(o.get_id().as_str()))?;
+        Some(format!("{} has no effect beside --{}{why}", name(found), mode.replace('_', "-")))
+    })
 }
 
 #[cfg(test)]
@@ -78,6 +86,9 @@ mod tests {
         /// A stage.
         #[arg(long)]
         stage: Option<u8>,
+        /// No training.
+        #[arg(long)]
+        predict_one: bool,
     }
 
     #[test]
@@ -86,14 +97,24 @@ mod tests {
             let words = std::iter::once("program").chain(words.split(' '));
             let mut command = Program::command();
             let matches = command.try_get_matches_from_mut(words).unwrap();
-            without_effect(&command, &matches, &["stage"])
+            without_effect(&command, &matches, &["stage"], &[("predict_one", &["device"])])
         };
         assert_eq!(found("--seed 3 --patients 4"), None);
         assert_eq!(found("--resume --out runs --stage 2"), None);
-        assert_eq!(found("--resume --patients 4"), Some(("patients".into(), "resume")));
-        assert_eq!(found("--config c.json --seed 3"), Some(("seed".into(), "config")));
-        assert_eq!(found("--config c.json --device cuda"), Some(("device".into(), "config")));
-        assert_eq!(found("--resume --precision bf16"), Some(("precision".into(), "resume")));
+        for (words, option, mode) in [
+            ("--resume --patients 4", "--patients", "--resume"),
+            ("--config c.json --seed 3", "--seed", "--config"),
+            ("--config c.json --device cuda", "--device", "--config"),
+            ("--resume --precision bf16", "--precision", "--resume"),
+            ("--resume --predict-one", "--predict-one", "--resume"),
+        ] {
+            let expected =
+                format!("{option} has no effect beside {mode}, which takes every setting from the run");
+            assert_eq!(found(words), Some(expected));
+        }
+        assert_eq!(found("--predict-one --out runs --device cuda"), None);
+        let stage = "--stage has no effect beside --predict-one";
+        assert_eq!(found("--predict-one --stage 2").as_deref(), Some(stage));
         let other = Program::try_parse_from(["program", "--precision", "f16"]).unwrap_err().to_string();
         assert!(other.contains("f32, tf32 or bf16"), "{other}");
     }

@@ -12,7 +12,7 @@
 //! }
 //!
 //! fn main() -> std::process::ExitCode {
-//!     let args: Args = parse(&[]);
+//!     let args: Args = parse(&[], &[]);
 //!     program(|| {
 //!         let stop = stop_on_ctrl_c()?;
 //!         let device = device(&args.study.device)?;

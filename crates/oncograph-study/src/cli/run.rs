@@ -9,13 +9,26 @@ use std::path::{Path, PathBuf};
 /// The file of a run that holds every setting of it.
 const CONFIG: &str = "config.json";
 
+/// The entry of that file that names the program.
+const PROGRAM: &str = "program";
+
+/// Settings with the name of their program before them.
+#[derive(Serialize)]
+struct Named<'a, C> {
+    program: &'a str,
+    #[serde(flatten)]
+    config: &'a C,
+}
+
 /// The run that a program goes on with, or a new one: its settings, its folder and whether it is new.
 ///
-/// `resume` is `--resume`: `Some(None)` means the latest run below `root`. A new run writes its settings first.
+/// `resume` is `--resume`: `Some(None)` means the newest run below `root` that has settings, whose name goes to standard error. A
+/// new run writes its settings first, with the name of the `program`.
 ///
 /// # Errors
-/// If there is no run to resume or it has no settings; an error of `settings` or of writing.
+/// If there is no run to resume or it has no settings, or those of another program; an error of `settings` or of writing.
 pub fn open_run<C: Serialize + DeserializeOwned, E: From<Error>>(
+    program: &str,
     root: &Path,
     resume: Option<&Option<PathBuf>>,
     settings: impl FnOnce() -> std::result::Result<C, E>,
@@ -23,36 +36,53 @@ pub fn open_run<C: Serialize + DeserializeOwned, E: From<Error>>(
     let Some(which) = resume else {
         let config = settings()?;
         let run = RunDir::create(root).map_err(Error::from)?;
-        run.write_json(CONFIG, &config).map_err(Error::from)?;
+        match serde_json::to_value(&config).map_err(Error::system)?.is_object() {
+            true => run.write_json(CONFIG, &Named { program, config: &config }),
+            false => run.write_json(CONFIG, &config),
+        }
+        .map_err(Error::from)?;
         return Ok((config, run, true));
     };
-    let (config, run) = resumed(root, which.as_deref())?;
+    let (config, run) = resumed(program, root, which.as_deref())?;
     Ok((config, run, false))
 }
 
-fn resumed<C: Serialize + DeserializeOwned>(root: &Path, which: Option<&Path>) -> Result<(C, RunDir)> {
+fn resumed<C: Serialize + DeserializeOwned>(
+    program: &str,
+    root: &Path,
+    which: Option<&Path>,
+) -> Result<(C, RunDir)> {
     let run = match which {
         Some(path) => RunDir::open(path)?,
-        None => RunDir::latest(root)?.ok_or_else(|| AtFile::new(root, "there is no run to resume"))?,
+        None => {
+            let none = || AtFile::new(root, "there is no run to resume");
+            let run = RunDir::latest_with(root, CONFIG)?.ok_or_else(none)?;
+            eprintln!("resuming {}", run.path().display());
+            run
+        }
     };
     let path = run.file(CONFIG);
     if !path.exists() {
         return Err(AtFile::new(run.path(), format!("not a run, it has no {CONFIG}")).into());
     }
-    Ok((read_config(&path)?, run))
+    Ok((read_config(program, &path)?, run))
 }
 
-/// Settings from the `config.json` of a run.
+/// Settings of a program from the `config.json` of a run.
 ///
 /// # Errors
-/// [`AtFile`] with the path, if it cannot be read or holds something else, or a setting that does not exist: a misspelt one
-/// would else be replaced by its default.
-pub fn read_config<C: Serialize + DeserializeOwned>(path: &Path) -> Result<C> {
-    let at = |e: serde_json::Error| AtFile::new(path, e);
+/// [`AtFile`] with the path, if it cannot be read or holds something else, such as the settings of another program, or a setting
+/// that does not exist: a misspelt one would else be replaced by its default.
+pub fn read_config<C: Serialize + DeserializeOwned>(program: &str, path: &Path) -> Result<C> {
     let bytes = std::fs::read(path).map_err(|e| AtFile::new(path, e))?;
-    let config: C = serde_json::from_slice(&bytes).map_err(at)?;
-    let (given, known) =
-        (serde_json::from_slice(&bytes).map_err(at)?, serde_json::to_value(&config).map_err(at)?);
+    let mut given: Value = serde_json::from_slice(&bytes).map_err(|e| AtFile::new(path, e))?;
+    let other = given.as_object_mut().and_then(|entries| entries.remove(PROGRAM));
+    if let Some(other) = other.as_ref().and_then(Value::as_str).filter(|other| *other != program) {
+        return Err(AtFile::new(path, format!("settings of the program {other}, not of {program}")).into());
+    }
+    let at = |e: serde_json::Error| AtFile::new(path, format!("not the settings of {program}: {e}"));
+    let config: C = serde_json::from_value(given.clone()).map_err(at)?;
+    let known = serde_json::to_value(&config).map_err(at)?;
     if let Some((name, there)) = unknown(&given, &known, "") {
         let cause = format!("there is no setting `{name}`; there are {}", there.join(", "));
         return Err(AtFile::new(path, cause).into());
@@ -135,7 +165,7 @@ mod tests {
         let path = folder.path().join("config.json");
         let read = |text: &str| {
             std::fs::write(&path, text).unwrap();
-            read_config::<Vec<Inner>>(&path)
+            read_config::<Vec<Inner>>("p", &path)
         };
         let rest = Inner { rate: 2.0, clip: None };
         assert_eq!(read(r#"[{"rate": 2, "clip": null, "gone": null}]"#).unwrap(), [rest]);
@@ -192,15 +222,43 @@ mod tests {
     #[test]
     fn a_run_is_made_found_and_refused_by_name() {
         let root = tempfile::tempdir().unwrap();
-        let none = open_run::<u32, Error>(root.path(), Some(&None), || Ok(1)).unwrap_err();
+        let none = open_run::<u32, Error>("p", root.path(), Some(&None), || Ok(1)).unwrap_err();
         assert!(none.to_string().contains("there is no run to resume"), "{none}");
-        let (config, run, new) = open_run::<u32, Error>(root.path(), None, || Ok(7)).unwrap();
+        let (config, run, new) = open_run::<u32, Error>("p", root.path(), None, || Ok(7)).unwrap();
         assert_eq!((config, new), (7, true));
-        let (again, same, new) = open_run::<u32, Error>(root.path(), Some(&None), || Ok(1)).unwrap();
+        let (again, same, new) = open_run::<u32, Error>("p", root.path(), Some(&None), || Ok(1)).unwrap();
         assert_eq!((again, same.path(), new), (7, run.path(), false));
-        assert_eq!(read_config::<u32>(&run.file("config.json")).unwrap(), 7);
+        assert_eq!(read_config::<u32>("p", &run.file("config.json")).unwrap(), 7);
         std::fs::remove_file(run.file("config.json")).unwrap();
-        let bare = open_run::<u32, Error>(root.path(), Some(&None), || Ok(1)).unwrap_err();
+        let named = Some(run.path().to_path_buf());
+        let bare = open_run::<u32, Error>("p", root.path(), Some(&named), || Ok(1)).unwrap_err();
         assert!(bare.to_string().contains("it has no config.json"), "{bare}");
+    }
+
+    #[test]
+    fn a_run_of_another_program_is_said_to_be_that() {
+        #[derive(Debug, PartialEq, Serialize, serde::Deserialize)]
+        struct One {
+            rate: f64,
+        }
+        #[derive(Debug, Serialize, serde::Deserialize)]
+        struct Other {
+            size: usize,
+        }
+        let root = tempfile::tempdir().unwrap();
+        let (_, run, _) = open_run::<_, Error>("one", root.path(), None, || Ok(One { rate: 0.1 })).unwrap();
+        let path = run.file(CONFIG);
+        assert_eq!(read_config::<One>("one", &path).unwrap(), One { rate: 0.1 });
+        let error = read_config::<Other>("other", &path).unwrap_err().to_string();
+        assert!(error.ends_with("config.json: settings of the program one, not of other"), "{error}");
+        // As runs were written that had no name in them.
+        std::fs::write(&path, r#"{"rate": 0.1}"#).unwrap();
+        assert_eq!(read_config::<One>("one", &path).unwrap(), One { rate: 0.1 });
+        let error = read_config::<Other>("other", &path).unwrap_err().to_string();
+        assert!(error.contains("not the settings of other: missing field `size`"), "{error}");
+        // A run that failed before it had settings is not the newest.
+        RunDir::create(root.path()).unwrap();
+        let again = open_run::<One, Error>("one", root.path(), Some(&None), || unreachable!()).unwrap();
+        assert_eq!(again.1.path(), run.path());
     }
 }

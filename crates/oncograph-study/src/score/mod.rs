@@ -1,11 +1,13 @@
 //! The one rule of scoring.
 
+mod estimate;
 mod metric;
 mod pairs;
 mod ready;
 mod subgroups;
 mod times;
 
+pub use estimate::Estimate;
 pub use metric::Metric;
 pub(crate) use pairs::by_fold;
 pub use subgroups::{Grouping, SubgroupScore, subgroup_table};
@@ -14,22 +16,12 @@ pub(crate) use times::{CALIBRATED_AT, survival_at};
 use crate::csv_file::write_csv;
 use crate::results::Held;
 use crate::{Cohort, Result, StudyResults, Target, Task};
+use oncograph_datasets::patients::PatientGroups;
 use oncograph_metrics::{BootstrapConfig, BootstrapInterval, IntervalMethod, bootstrap};
 use ready::{Draw, Ready};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use times::Censoring;
-
-/// An estimate and its interval.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Estimate {
-    /// The estimate on all rows.
-    pub value: f64,
-    /// The lower end of the interval.
-    pub low: f64,
-    /// The upper end.
-    pub high: f64,
-}
 
 /// How scores are made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -139,8 +131,9 @@ impl ScoreRow {
 /// - a metric that ranks rows compares rows of one fold only, since the models of two folds have no common scale;
 /// - a metric that corrects for censoring takes its weights from the training and validation rows of each fold; an event that
 ///   is later than their follow-up has no weight;
-/// - an interval is that of the same number over resampled rows and, where there are several, resampled repetitions; all
-///   models see the same resamples, so that differences are paired;
+/// - an interval is that of the same number over resampled patients, each with all rows, and, where there are several, resampled
+///   repetitions; all models see the same resamples, so that differences are paired; where fewer than two patients, or all
+///   resamples, give one number, there is no interval;
 /// - rows whose outcome is unknown, or that a model did not answer in every repetition, are left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
@@ -195,7 +188,7 @@ impl StudyResults {
     /// # Errors
     /// An option outside its range.
     pub fn score(&self, data: &(impl Cohort + ?Sized), options: &ScoreOptions) -> Result<Scores> {
-        score(self, data.tasks(), options)
+        score(self, (data.tasks(), data.groups().as_deref()), options)
     }
 
     /// The main metric of a model on a task by the one rule, without an interval; `None` if it has no value.
@@ -203,7 +196,8 @@ impl StudyResults {
         let (held, censoring) = (self.held(model, task), Censoring::new(self, task));
         let metric = *Metric::of(&task.target, &held).first()?;
         let options = ScoreOptions::default();
-        let scorer = Scorer { task, held: &held, censoring: &censoring, options: &options, seed: self.seed };
+        let (held, censoring, options) = (&held, &censoring, &options);
+        let scorer = Scorer { task, groups: None, held, censoring, options, seed: self.seed };
         let rows = scorer.rows();
         mean(&scorer.ready(metric), &scorer.draw(&rows), None)
     }
@@ -240,7 +234,8 @@ impl<'a> Line<'a> {
             behind_low: Option<f64>,
             behind_high: Option<f64>,
         }
-        let finite = |v: f64| v.is_finite().then_some(v);
+        let ends = |e: Option<Estimate>| e.and_then(|e| e.interval());
+        let (own, behind) = (ends(estimate), ends(self.behind));
         let columns = Columns {
             model: &self.row.model,
             task: &self.row.task,
@@ -250,24 +245,28 @@ impl<'a> Line<'a> {
             parameters: self.row.parameters,
             metric: self.metric.name(),
             value: estimate.map(|e| e.value),
-            low: estimate.and_then(|e| finite(e.low)),
-            high: estimate.and_then(|e| finite(e.high)),
+            low: own.map(|e| e.0),
+            high: own.map(|e| e.1),
             behind: self.behind.map(|e| e.value),
-            behind_low: self.behind.map(|e| e.low),
-            behind_high: self.behind.map(|e| e.high),
+            behind_low: behind.map(|e| e.0),
+            behind_high: behind.map(|e| e.1),
         };
         writer.serialize(columns).map_err(crate::Error::system)
     }
 }
 
-fn score(results: &StudyResults, tasks: &[Task], options: &ScoreOptions) -> Result<Scores> {
+fn score(
+    results: &StudyResults,
+    (tasks, groups): (&[Task], Option<&[usize]>),
+    options: &ScoreOptions,
+) -> Result<Scores> {
     let models = results.models();
     let reference = options.reference.clone().or_else(|| models.first().map(|m| m.to_string()));
     let mut rows = vec![];
     for task in tasks {
         let held: Vec<Held2> = models.iter().map(|m| results.held(m, task)).collect();
         let censoring = Censoring::new(results, task);
-        let scorer = |held| Scorer { task, held, censoring: &censoring, options, seed: results.seed };
+        let scorer = |held| Scorer { task, groups, held, censoring: &censoring, options, seed: results.seed };
         let of_reference = models.iter().position(|m| Some(*m) == reference.as_deref()).map(|k| &held[k]);
         for (model, own) in models.iter().zip(&held) {
             let other = of_reference.filter(|r| !std::ptr::eq(*r, own)).map(scorer);
@@ -282,6 +281,8 @@ type Held2 = Vec<Vec<Option<Held>>>;
 
 struct Scorer<'a> {
     task: &'a Task,
+    /// A number for each row that rows of one patient share.
+    groups: Option<&'a [usize]>,
     held: &'a Held2,
     censoring: &'a Censoring,
     options: &'a ScoreOptions,
@@ -313,6 +314,14 @@ impl<'a> Scorer<'a> {
         Some(rows.iter().filter(|&&r| times[r].is_some_and(|f| f.event())).count())
     }
 
+    /// The rows of each patient who has any among some.
+    fn patients(&self, rows: &[usize]) -> Vec<Vec<usize>> {
+        match self.groups {
+            Some(groups) => PatientGroups::by(groups).among(rows).members().to_vec(),
+            None => rows.iter().map(|&row| vec![row]).collect(),
+        }
+    }
+
     fn draw<'d>(&self, rows: &'d [usize]) -> Draw<'d> {
         Draw::new(rows, self.task.target.len())
     }
@@ -326,15 +335,17 @@ impl<'a> Scorer<'a> {
         self.held.iter().enumerate().map(one).collect()
     }
 
+    /// Patients are drawn, each with all rows, since rows of one patient say little more than one.
     fn interval(&self, known: &[usize], statistic: &Statistic<'_>) -> Option<Estimate> {
-        let config = self.options.bootstrap(known.len(), self.held.len());
+        let patients = self.patients(known);
+        let config = self.options.bootstrap(patients.len(), self.held.len());
         // One stream for all models: they see the same resamples.
         let seed = self.seed.stream("bootstrap").stream(&self.task.name);
-        let n = known.len() + if self.held.len() > 1 { self.held.len() } else { 0 };
+        let n = patients.len() + if self.held.len() > 1 { self.held.len() } else { 0 };
         let drawn = |drawn: &[usize]| {
-            let rows: Vec<usize> = drawn.iter().filter_map(|&i| known.get(i).copied()).collect();
+            let rows: Vec<usize> = drawn.iter().filter_map(|&i| patients.get(i)).flatten().copied().collect();
             let repeats: Vec<usize> =
-                drawn.iter().filter(|&&i| i >= known.len()).map(|i| i - known.len()).collect();
+                drawn.iter().filter(|&&i| i >= patients.len()).map(|i| i - patients.len()).collect();
             statistic(&self.draw(&rows), Some(repeats.as_slice()).filter(|r| !r.is_empty()))
         };
         let BootstrapInterval { estimate, lower, upper, .. } =
@@ -352,7 +363,7 @@ impl<'a> Scorer<'a> {
         if known.is_empty() {
             return Ok(None);
         }
-        self.options.bootstrap(known.len(), self.held.len()).validate()?;
+        self.options.bootstrap(self.patients(&known).len(), self.held.len()).validate()?;
         let metrics: Vec<(Metric, Vec<Option<Ready<'_>>>)> =
             Metric::of(&self.task.target, self.held).into_iter().map(|m| (m, self.ready(m))).collect();
         let estimate = |ready: &Vec<Option<Ready<'_>>>| {
@@ -397,3 +408,6 @@ impl<'a> Scorer<'a> {
         scores
     }
 }
+
+#[cfg(test)]
+mod tests;

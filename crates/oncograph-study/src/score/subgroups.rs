@@ -48,7 +48,9 @@ impl StudyResults {
         let task = data.tasks().iter().find(|t| t.name == task);
         let task = task.ok_or_else(|| Argument::new(operation, "task", "one of the cohort", "another"))?;
         let (held, censoring) = (self.held(model, task), Censoring::new(self, task));
-        let scorer = Scorer { task, held: &held, censoring: &censoring, options, seed: self.seed };
+        let groups = data.groups();
+        let (groups, seed) = (groups.as_deref(), self.seed);
+        let scorer = Scorer { task, groups, held: &held, censoring: &censoring, options, seed };
         let known = scorer.rows();
         let Some(metric) = Metric::of(&task.target, &held).first().copied().filter(|_| !known.is_empty())
         else {
@@ -92,7 +94,7 @@ pub fn subgroup_table(caption: impl Into<String>, scores: &[SubgroupScore]) -> R
         };
         let events = score.events.map_or_else(Cell::dash, Cell::count);
         let value = match score.estimate {
-            Some(e) => Cell::interval(e.value, e.low, e.high, 3),
+            Some(e) => e.cell(3),
             None => Cell::missing("undefined"),
         };
         [Cell::text(name), Cell::count(score.rows), events, value]

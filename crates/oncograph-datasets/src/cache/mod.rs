@@ -4,12 +4,16 @@
 //! configuration as JSON, and a version of the code that computes it. A changed input is therefore another entry, and
 //! nothing ever has to be invalidated.
 
+mod content;
+mod key;
+
+pub use content::ContentHash;
+pub use key::CacheKey;
+
 use crate::error::{Error, Result};
 use oncograph_core::write_file;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// A block of numbers with its shape, row-major (the last index runs fastest).
@@ -80,57 +84,6 @@ impl Features {
         let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
         decode(&bytes, kind).map_err(|e| Error::format(path, "safetensors", e))
     }
-}
-
-/// Identifies an entry: BLAKE3 over input files, configuration and code version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct CacheKey(blake3::Hash);
-
-impl CacheKey {
-    /// The key for features computed from these files with this configuration by this version of the code.
-    ///
-    /// The files' bytes count, in the given order, not their names or times: a copied or renamed data set keeps its
-    /// entries. `version` is to be changed whenever the computation changes.
-    ///
-    /// # Errors
-    /// A file that cannot be read, or a configuration that has no JSON form.
-    pub fn new<P: AsRef<Path>>(files: &[P], config: &impl Serialize, version: &str) -> Result<Self> {
-        let config = serde_json::to_vec(config)
-            .map_err(|e| Error::argument("CacheKey::new", "config", "serializable as JSON", e))?;
-        let mut hasher = blake3::Hasher::new();
-        // Every part with its length, so that no two lists of parts run together to the same bytes.
-        let mut part = |bytes: &[u8]| {
-            hasher.update(&(bytes.len() as u64).to_le_bytes());
-            hasher.update(bytes);
-        };
-        part(b"oncograph feature cache 1");
-        part(version.as_bytes());
-        part(&config);
-        for file in files {
-            part(hash_file(file.as_ref())?.as_bytes());
-        }
-        Ok(Self(hasher.finalize()))
-    }
-
-    /// The key as 64 hexadecimal digits.
-    pub fn hex(&self) -> String {
-        self.0.to_hex().to_string()
-    }
-}
-
-fn hash_file(path: &Path) -> Result<blake3::Hash> {
-    let hash = || {
-        let mut file = std::fs::File::open(path)?;
-        let mut hasher = blake3::Hasher::new();
-        let mut buffer = vec![0; 1 << 17];
-        loop {
-            match file.read(&mut buffer)? {
-                0 => return Ok(hasher.finalize()),
-                n => hasher.update(&buffer[..n]),
-            };
-        }
-    };
-    hash().map_err(|e| Error::io("read", path, e))
 }
 
 /// A folder of entries, `<first two digits>/<key>.safetensors`.
@@ -358,29 +311,5 @@ mod tests {
         let failed = cache.get_or_compute(&key, || Err(Error::argument("f", "x", "y", "z")));
         assert!(failed.is_err());
         assert_eq!(cache.get(&key).unwrap(), None);
-    }
-
-    #[test]
-    fn the_key_depends_on_contents_order_configuration_and_version_but_not_on_names() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = |name: &str, text: &str| {
-            std::fs::write(folder.path().join(name), text).unwrap();
-            folder.path().join(name)
-        };
-        let (a, b, copy) = (file("a", "x"), file("b", "y"), file("copy", "x"));
-        let key =
-            |files: &[&PathBuf], config: &str, version: &str| CacheKey::new(files, &config, version).unwrap();
-        let base = key(&[&a, &b], "c", "1");
-        assert_eq!(base, key(&[&copy, &b], "c", "1"));
-        for other in [
-            key(&[&b, &a], "c", "1"),
-            key(&[&a], "c", "1"),
-            key(&[&a, &b], "d", "1"),
-            key(&[&a, &b], "c", "2"),
-        ] {
-            assert_ne!(base, other);
-        }
-        let error = CacheKey::new(&[folder.path().join("none")], &1, "1").unwrap_err().to_string();
-        assert!(error.contains("none"), "{error}");
     }
 }
