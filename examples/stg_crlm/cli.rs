@@ -74,7 +74,7 @@ pub struct Args {
     #[arg(long)]
     pub learning_rate: Option<f64>,
     /// Patients of the phantom cohort [default: 200]
-    #[arg(long)]
+    #[arg(long, conflicts_with = "data")]
     pub patients: Option<usize>,
     /// What the outcomes of the phantom cohort depend on, of shape, density, texture, covariates and interaction, separated by
     /// commas [default: all but interaction]
@@ -113,14 +113,14 @@ pub struct Args {
     pub images: ImageArgs,
     /// Hold out a fifth of the patients once, as the paper does, instead of everybody in turn: 40 patients give an interval of
     /// 0.15 to either side of an accuracy
-    #[arg(long, conflicts_with = "folds")]
+    #[arg(long, conflicts_with_all = ["folds", "repeats"])]
     pub single_split: bool,
     /// Leave out patients whose images cannot be used, and list them, instead of ending with the list; with --predict
     /// those who cannot be predicted
     #[arg(long)]
     pub leave_out_faulty: bool,
     /// Also train on outcomes that were given to other patients: such a model ranks by chance
-    #[arg(long)]
+    #[arg(long, conflicts_with = "table")]
     pub permutation_control: bool,
     /// Another configuration, which may be given several times: a JSON merge patch over the settings of the run (config.json). In
     /// each fold the best on 3 inner folds of its training patients is trained, the unpatched settings being one of them

@@ -15,6 +15,7 @@ use oncograph_study::{
     Answer, Cohort, Grouping, LeakageAudit, Metric, ScoreOptions, ScoreRow, ScoreTable, Scores, StudyResults,
     decision_curves, learning_curve, risk_tertiles, subgroup_table, survival_calibration_plot,
 };
+use std::cmp::Ordering;
 use std::path::Path;
 
 /// Patients whose slices are shown.
@@ -298,15 +299,16 @@ fn verdict(scores: &Scores) -> Vec<String> {
                 "{}, {}: {} chance in ranking{}",
                 endpoint(task),
                 names::model(model),
-                if c.low > 0.5 { "better than" } else { "not shown to be better than" },
+                if c.side_of(0.5) == Some(Ordering::Greater) {
+                    "better than"
+                } else {
+                    "not shown to be better than"
+                },
                 compared(scores, row, task),
             );
             let error = |row: &ScoreRow| row.metric(Metric::AbsoluteError);
             if let (Some(own), Some(best)) = (error(row), error(constant)) {
-                sentence += &format!(
-                    "; its absolute error is {:.2} ({:.2} to {:.2}) years, that of the constant {:.2} ({:.2} to {:.2})",
-                    own.value, own.low, own.high, best.value, best.low, best.high
-                );
+                sentence += &format!("; its absolute error in years is {own}, that of the constant {best}");
             }
             sentences.push(sentence + ".");
         }
@@ -323,15 +325,16 @@ fn compared(scores: &Scores, row: &ScoreRow, task: &str) -> String {
         |rows: Vec<&ScoreRow>| rows.iter().map(|r| names::model(&r.model)).collect::<Vec<_>>().join("; ");
     if row.model != reference {
         let name = names::model(reference);
-        return match row.behind {
-            Some(d) if d.low > 0.0 => format!("; ranked better by {name}"),
-            Some(d) if d.high < 0.0 => format!("; ranks better than {name}"),
-            _ => format!("; not told apart from {name}"),
+        return match row.behind.and_then(|d| d.side_of(0.0)) {
+            Some(Ordering::Greater) => format!("; ranked better by {name}"),
+            Some(_) => format!("; ranks better than {name}"),
+            None => format!("; not told apart from {name}"),
         };
     }
-    let better = others().filter(|r| r.behind.is_some_and(|d| d.high < 0.0)).collect::<Vec<_>>();
+    let behind = |r: &&ScoreRow| r.behind.and_then(|d| d.side_of(0.0)) == Some(Ordering::Less);
+    let better: Vec<&ScoreRow> = others().filter(behind).collect();
     let level =
-        others().filter(|r| r.behind.is_some_and(|d| d.value < 0.0 && d.high >= 0.0)).collect::<Vec<_>>();
+        others().filter(|r| r.behind.is_some_and(|d| d.value < 0.0) && !behind(r)).collect::<Vec<_>>();
     let better = match better.is_empty() {
         true => "; no other row is shown to rank better".to_owned(),
         false => format!("; ranked better by {}", named(better)),

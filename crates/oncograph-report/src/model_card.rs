@@ -115,6 +115,11 @@ impl ModelCard {
         &self.name
     }
 
+    /// Discrimination and calibration, where they are stated.
+    pub fn stated_performance(&self) -> Option<&str> {
+        self.performance.as_deref()
+    }
+
     /// The card as a table of two columns; the status row always states that it is for research only.
     pub fn to_table(&self) -> ReportTable {
         let status = "For research only. Not a medical device.";

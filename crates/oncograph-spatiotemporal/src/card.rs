@@ -1,6 +1,6 @@
 use crate::{STG_TASKS, StgCohort, StgSystemConfig};
 use oncograph_report::{ModelCard, RESEARCH_ONLY};
-use oncograph_study::{Estimate, Scores};
+use oncograph_study::Scores;
 
 /// What a reader must know to judge a model of a study.
 pub fn stg_model_card(
@@ -14,9 +14,7 @@ pub fn stg_model_card(
         false => "A cohort as found on disk.",
     };
     let performance = STG_TASKS.map(|task| match scores.row(model, task).and_then(|row| row.first()) {
-        Some(Estimate { value, low, high }) => {
-            format!("{task}: C-index within folds {value:.3} ({low:.3} to {high:.3})")
-        }
+        Some(estimate) => format!("{task}: C-index within folds {estimate}"),
         None => format!("{task}: none"),
     });
     let [recurrences, deaths] = cohort.events();

@@ -83,6 +83,8 @@ pub struct StgPrediction {
     pub trained_on_phantom: bool,
     /// How many models answered.
     pub models: usize,
+    /// How well they ranked patients whom they had not seen, as their model card states it.
+    pub performance: Option<String>,
     /// The answers.
     pub tasks: Vec<StgTaskPrediction>,
     /// Structures that were not segmented or lie outside of the network's grid: they are left out.
@@ -149,6 +151,7 @@ impl StgPredictor {
             notice: RESEARCH_ONLY.into(),
             trained_on_phantom: self.phantom,
             models: self.models.len(),
+            performance: self.card.stated_performance().map(str::to_owned),
             tasks: self.tasks(&clinical, features.as_ref())?,
             missing_structures: missing.collect(),
             missing_covariates,
@@ -242,6 +245,12 @@ impl StgPrediction {
                 "The models were trained on a PHANTOM cohort: the answer means nothing for this patient."
                     .into(),
             );
+        }
+        if let Some(performance) = &self.performance {
+            lines.push(format!(
+                "Risk groups are thirds of the run's own patients. How well the models ranked those whom they had not seen: \
+                 {performance}."
+            ));
         }
         if !self.missing_structures.is_empty() {
             lines.push(format!(

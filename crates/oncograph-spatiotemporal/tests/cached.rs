@@ -31,11 +31,19 @@ impl Cached {
     }
 
     fn encode(&self, edit: &dyn Fn(StgSystemConfig) -> StgSystemConfig, seed: u64) -> CtFeatures {
+        self.try_encode(edit, seed).unwrap()
+    }
+
+    fn try_encode(
+        &self,
+        edit: &dyn Fn(StgSystemConfig) -> StgSystemConfig,
+        seed: u64,
+    ) -> oncograph_spatiotemporal::Result<CtFeatures> {
         let config = StgSystemConfig::new(StgPreset::Quick).size(4, 16).encoder_width(4);
         let encoder = CtEncoder::new(&edit(config), Seed::new(seed), &Device::Cpu).unwrap();
         let mut subject = self.files.subjects[0].clone();
         subject.images = ImageFiles::nifti_in(self.folder.path().join("cohort/PHANTOM-0001")).unwrap();
-        encoder.cached(&self.folder.path().join("cache")).unwrap().subject(&subject).unwrap()
+        encoder.cached(&self.folder.path().join("cache")).unwrap().subject(&subject)
     }
 
     fn entries(&self) -> usize {
@@ -86,4 +94,8 @@ fn cached_features_are_those_of_their_inputs() {
     // The same bytes as another structure.
     std::fs::rename(cached.image("hepatic"), cached.image("portal")).unwrap();
     new("what a mask is of", &same, 5);
+    // A mask under a name that is none is refused as it is without a cache.
+    std::fs::rename(cached.image("portal"), cached.image("portal_new")).unwrap();
+    let error = cached.try_encode(&same, 5).unwrap_err().to_string();
+    assert!(error.contains("unknown label `portal_new.nii.gz`"), "{error}");
 }

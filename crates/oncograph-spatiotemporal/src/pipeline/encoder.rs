@@ -244,14 +244,18 @@ struct Roles<'a> {
     series: Option<&'a (String, usize)>,
     /// Names of files that cannot be read, with the cause.
     unreadable: Vec<(String, &'a str)>,
+    /// Names of images of no structure: they are refused when they are loaded, unless that is switched off.
+    unknown: Vec<String>,
 }
 
 /// The files that a subject's features depend on, in a fixed order, and what they are.
 fn files(subject: &SubjectFiles) -> Result<(Vec<PathBuf>, Roles<'_>)> {
+    let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     match &subject.images {
-        Some(ImageFiles::Nifti { ct, masks, .. }) => {
+        Some(ImageFiles::Nifti { ct, masks, unknown }) => {
+            let unknown = unknown.iter().map(name).collect();
             let names = std::iter::once("ct".into()).chain(masks.keys().map(|s| s.file_stem())).collect();
-            let roles = Roles { files: names, series: None, unreadable: vec![] };
+            let roles = Roles { files: names, series: None, unreadable: vec![], unknown };
             Ok((std::iter::once(ct).chain(masks.values()).cloned().collect(), roles))
         }
         Some(ImageFiles::Dicom { ct, seg, series, unreadable }) => {
@@ -261,11 +265,13 @@ fn files(subject: &SubjectFiles) -> Result<(Vec<PathBuf>, Roles<'_>)> {
             slices.retain(|path| path.is_file());
             slices.sort();
             // Remarks of the readers name files.
-            let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let names = slices.iter().map(name).chain(seg.is_some().then(|| "seg".into())).collect();
             let unreadable = unreadable.iter().map(|(path, why)| (name(path), why.as_str())).collect();
-            let roles = Roles { files: names, series: series.as_ref(), unreadable };
+            let roles = Roles { files: names, series: series.as_ref(), unreadable, unknown: vec![] };
             Ok((slices.into_iter().chain(seg.clone()).collect(), roles))
+        }
+        Some(ImageFiles::Unclear { path, cause }) => {
+            Err(AtFile::new(path, format!("{}: {cause}", subject.id)).into())
         }
         _ => Err(Argument::new("CtEncoder", "subject", "one with images", &subject.id).into()),
     }
