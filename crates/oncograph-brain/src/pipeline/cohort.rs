@@ -36,6 +36,9 @@ pub struct GliomaSubject {
     pub overlap: BrainOverlap,
 }
 
+/// What a covariate of a subject is, where it is known.
+type Covariate = fn(&GliomaSubject) -> Option<f64>;
+
 /// A remark on each pair of scans with the same images.
 fn equal_images(ids: &[String], contents: &[String]) -> Vec<String> {
     let (mut first, mut notes) = (BTreeMap::new(), vec![]);
@@ -232,10 +235,9 @@ impl Cohort for GliomaCohort {
     /// Age and sex in standard deviations of the rows `train`; a gap gets their median, with a column that marks it where they
     /// have gaps, too. One that is known of none of them is left out.
     fn design(&self, train: &[usize]) -> oncograph_study::Result<Matrix> {
-        let of: [(&str, fn(&GliomaSubject) -> Option<f64>); 2] =
+        let of: [(&str, Covariate); 2] =
             [("age", |s| s.age), ("male", |s| s.male.map(|m| f64::from(u8::from(m))))];
-        let known =
-            |get: fn(&GliomaSubject) -> Option<f64>| train.iter().any(|&i| get(&self.subjects[i]).is_some());
+        let known = |get: Covariate| train.iter().any(|&i| get(&self.subjects[i]).is_some());
         let columns: Vec<_> = of.into_iter().filter(|(_, get)| known(*get)).collect();
         if columns.is_empty() {
             return Ok(Matrix { names: vec![], rows: vec![vec![]; self.subjects.len()] });
