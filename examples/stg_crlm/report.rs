@@ -15,6 +15,7 @@ use oncograph_study::{
     Answer, Cohort, Grouping, LeakageAudit, Metric, ScoreOptions, ScoreRow, ScoreTable, Scores, StudyResults,
     decision_curves, learning_curve, risk_tertiles, subgroup_table, survival_calibration_plot,
 };
+use std::cmp::Ordering;
 use std::path::Path;
 
 /// Patients whose slices are shown.
@@ -302,7 +303,11 @@ fn verdict(scores: &Scores) -> Vec<String> {
                 "{}, {}: {} chance in ranking; {}",
                 endpoint(task),
                 names::model(model),
-                if c.low > 0.5 { "better than" } else { "not shown to be better than" },
+                if c.side_of(0.5) == Some(Ordering::Greater) {
+                    "better than"
+                } else {
+                    "not shown to be better than"
+                },
                 match better.as_slice() {
                     [] => "no other row ranks better".to_string(),
                     names => format!("ranked better by {}", names.join("; ")),
