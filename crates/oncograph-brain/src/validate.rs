@@ -140,7 +140,8 @@ mod tests {
     /// What would else end a run after hours of training.
     #[test]
     fn what_does_not_fit_is_named_before_anything_is_trained() {
-        let edits: [(fn(&mut GliomaConfig), &str); 12] = [
+        type Edit = fn(&mut GliomaConfig);
+        let edits: [(Edit, &str); 12] = [
             (|c| c.prepare.crop = 16, "model.image must be 4 channels of 16 x 16 x 16"),
             (|c| c.prepare.values = 33, "autoencoder.widths must be from 132"),
             (|c| c.tracts.fa[0] = 31, "tracts.fa must be from 32"),

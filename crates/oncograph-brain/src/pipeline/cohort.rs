@@ -231,10 +231,9 @@ impl Cohort for GliomaCohort {
     /// Age and sex in standard deviations of the rows `train`; a gap gets their median, with a column that marks it where they
     /// have gaps, too. One that is known of none of them is left out.
     fn design(&self, train: &[usize]) -> oncograph_study::Result<Matrix> {
-        let of: [(&str, fn(&GliomaSubject) -> Option<f64>); 2] =
-            [("age", |s| s.age), ("male", |s| s.male.map(|m| f64::from(u8::from(m))))];
-        let known =
-            |get: fn(&GliomaSubject) -> Option<f64>| train.iter().any(|&i| get(&self.subjects[i]).is_some());
+        type Get = fn(&GliomaSubject) -> Option<f64>;
+        let of: [(&str, Get); 2] = [("age", |s| s.age), ("male", |s| s.male.map(|m| f64::from(u8::from(m))))];
+        let known = |get: Get| train.iter().any(|&i| get(&self.subjects[i]).is_some());
         let columns: Vec<_> = of.into_iter().filter(|(_, get)| known(*get)).collect();
         if columns.is_empty() {
             return Ok(Matrix { names: vec![], rows: vec![vec![]; self.subjects.len()] });
