@@ -3,6 +3,7 @@ use linfa::dataset::{Dataset, Pr};
 use linfa::traits::{Fit, Predict};
 use linfa_svm::Svm;
 use ndarray::{Array1, Array2};
+use oncograph_datasets::patients::PatientGroups;
 use oncograph_nn::Seed;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
@@ -60,13 +61,28 @@ impl SvmHeadConfig {
     /// # Errors
     /// [`Error::Input`] for rows of several lengths, or fewer than two patients of a class; an error of the solver.
     pub fn fit(&self, rows: &[Vec<f64>], labels: &[bool], seed: Seed) -> Result<SvmHead> {
+        self.fit_by_patient(rows, labels, &(0..rows.len()).collect::<Vec<_>>(), seed)
+    }
+
+    /// As [`SvmHeadConfig::fit`], where rows with equal numbers are of one patient and stay in one inner fold.
+    ///
+    /// # Errors
+    /// As [`SvmHeadConfig::fit`].
+    pub fn fit_by_patient(
+        &self,
+        rows: &[Vec<f64>],
+        labels: &[bool],
+        patients: &[usize],
+        seed: Seed,
+    ) -> Result<SvmHead> {
         self.validate()?;
         let width = rows.first().map_or(0, Vec::len);
-        if width == 0 || rows.len() != labels.len() || rows.iter().any(|r| r.len() != width) {
-            let got = format!("{} rows, {} labels", rows.len(), labels.len());
+        let numbers = [labels.len(), patients.len()];
+        if width == 0 || numbers != [rows.len(); 2] || rows.iter().any(|r| r.len() != width) {
+            let got = format!("{} rows, {} labels of {} scans", rows.len(), labels.len(), patients.len());
             return Err(Error::input(OP, "a label for each of some rows of one length", got));
         }
-        let (fold, folds) = self.folds_of(labels, seed)?;
+        let (fold, folds) = self.folds_of(labels, patients, seed)?;
         let mut best: Option<(f64, f64, f64)> = None;
         for &penalty in &self.penalties {
             for &share in &self.gammas {
@@ -82,9 +98,13 @@ impl SvmHeadConfig {
         Ok(SvmHead { svm: solve(rows, labels, &all, penalty, gamma)?, width, penalty, gamma })
     }
 
-    /// The inner fold of every row, stratified, and how many folds there are.
-    fn folds_of(&self, labels: &[bool], seed: Seed) -> Result<(Vec<usize>, usize)> {
-        let of = |class: bool| -> Vec<usize> { (0..labels.len()).filter(|&i| labels[i] == class).collect() };
+    /// The inner fold of every row, stratified by patient, and how many folds there are.
+    fn folds_of(&self, labels: &[bool], patients: &[usize], seed: Seed) -> Result<(Vec<usize>, usize)> {
+        let all: Vec<usize> = (0..labels.len()).collect();
+        let patients = PatientGroups::by(patients).among(&all);
+        let of = |class: bool| -> Vec<&Vec<usize>> {
+            patients.members().iter().filter(|rows| labels[rows[0]] == class).collect()
+        };
         let fewest = of(false).len().min(of(true).len());
         if fewest < 2 {
             return Err(Error::input(OP, "2 patients of each class", fewest));
@@ -94,7 +114,9 @@ impl SvmHeadConfig {
         for class in [false, true] {
             let mut members = of(class);
             members.shuffle(&mut seed.stream("folds").at(u64::from(class)).rng());
-            members.into_iter().enumerate().for_each(|(k, i)| fold[i] = k % folds);
+            for (k, rows) in members.into_iter().enumerate() {
+                rows.iter().for_each(|&row| fold[row] = k % folds);
+            }
         }
         Ok((fold, folds))
     }
@@ -220,6 +242,14 @@ mod tests {
         let labels: Vec<bool> = (0..9).map(|i| i < 3).collect();
         let head = config.fit(&rows, &labels, Seed::new(1)).unwrap();
         assert!(head.probability(&rows[0]).unwrap() > head.probability(&rows[8]).unwrap());
+        // Scans of one patient are in one inner fold.
+        let patients = [0, 1, 2, 0, 3, 4, 4, 1, 2, 5, 5, 3];
+        let labels: Vec<bool> = patients.iter().map(|p| p % 2 == 0).collect();
+        let (fold, folds) = config.folds_of(&labels, &patients, Seed::new(1)).unwrap();
+        assert_eq!(folds, 3);
+        for (i, j) in (0..12).flat_map(|i| (0..12).map(move |j| (i, j))) {
+            assert!(patients[i] != patients[j] || fold[i] == fold[j]);
+        }
         assert!(config.clone().grid([], [1.0]).validate().is_err());
         assert!(config.folds(1).validate().is_err());
     }

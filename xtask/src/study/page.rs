@@ -102,9 +102,12 @@ fn cell(metrics: &Metrics, model: &str, column: &Column) -> String {
             }
         }
         Column::Lead(task) => {
-            let line = metrics.main(model, task);
-            let lead = line.and_then(|l| Some((l.behind?, l.behind_low?, l.behind_high?)));
-            lead.map_or_else(String::new, |(v, low, high)| interval(v, low, high, 3))
+            let Some(line) = metrics.main(model, task) else { return String::new() };
+            match (line.behind, line.behind_low, line.behind_high) {
+                (Some(value), Some(low), Some(high)) => interval(value, low, high, 3),
+                (Some(value), ..) => fixed(value, 3),
+                _ => String::new(),
+            }
         }
     }
 }

@@ -181,11 +181,16 @@ impl GliomaCohort {
         (0..self.subjects.len()).filter(|&i| self.idh(i).is_none()).collect()
     }
 
+    /// A number for each of some scans that scans of one patient share.
+    pub(crate) fn numbers_of(&self, rows: &[usize]) -> Vec<usize> {
+        rows.iter().map(|&row| self.groups.numbers()[row]).collect()
+    }
+
     /// Those of some scans whose patients have none among others.
     pub(crate) fn apart_from(&self, rows: &[usize], others: &[usize]) -> Vec<usize> {
-        let of = |row: &usize| self.groups.numbers()[*row];
-        let held: BTreeSet<usize> = others.iter().map(of).collect();
-        rows.iter().copied().filter(|row| !held.contains(&of(row))).collect()
+        let held: BTreeSet<usize> = self.numbers_of(others).into_iter().collect();
+        let numbers = self.numbers_of(rows);
+        rows.iter().zip(numbers).filter(|(_, number)| !held.contains(number)).map(|(row, _)| *row).collect()
     }
 
     /// Splits the labelled patients by shares into half A, which trains the encoders (`train`), half B, which trains the

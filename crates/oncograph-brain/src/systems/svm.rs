@@ -22,7 +22,8 @@ impl<'s> SvmSystem<'s> {
         let net = self.0.net(data, split, &config.model)?;
         let rows = self.0.scaled(&net.embeddings.rows(Both), &split.validation)?;
         let labels = data.mutants(&split.validation);
-        let svm = config.svm.fit(&rows.bank, &labels, self.0.head_seed("svm"))?;
+        let patients = data.numbers_of(&split.validation);
+        let svm = config.svm.fit_by_patient(&rows.bank, &labels, &patients, self.0.head_seed("svm"))?;
         Ok(SvmFitted { net, rows, svm })
     }
 }
