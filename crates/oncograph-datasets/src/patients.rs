@@ -54,7 +54,7 @@ impl PatientGroups {
     /// Checks that no patient is on two sides of a split.
     ///
     /// # Errors
-    /// [`Error::Argument`](crate::Error::Argument) names the two rows.
+    /// [`Error::Argument`] names the two rows.
     pub fn check(&self, split: &Split) -> Result<()> {
         let lists = [("train", &split.train), ("validation", &split.validation), ("test", &split.test)];
         let mut side = BTreeMap::new();
