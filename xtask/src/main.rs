@@ -3,6 +3,7 @@
 mod bench;
 mod ci;
 mod cuda;
+mod fuzz;
 mod gpu;
 mod mutate;
 mod sanitize;
@@ -46,6 +47,8 @@ enum Task {
     Gpu(gpu::Options),
     /// Runs the tests of the crates with unsafe code under AddressSanitizer, where a nightly toolchain is installed.
     Sanitize,
+    /// Runs the readers of outside bytes on inputs at random, where a nightly toolchain and cargo-fuzz are installed.
+    Fuzz(fuzz::Options),
     /// Times the workspace beside its peers and writes docs/benchmarks.md.
     Bench {
         /// A Python with the peers; without one only our side is timed.
@@ -100,6 +103,7 @@ fn main() -> ExitCode {
         Task::TestCuda(options) => cuda::test(&root, &options),
         Task::Gpu(options) => gpu::task(&root, &options),
         Task::Sanitize => sanitize::run(&root),
+        Task::Fuzz(options) => fuzz::run(&root, &options),
         Task::Bench { peers, only, runs, page } => {
             bench::run(&root, &bench::Options { peers, only, runs, page })
         }

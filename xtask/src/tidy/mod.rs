@@ -109,7 +109,7 @@ fn files(root: &Path) -> Result<Vec<PathBuf>> {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             // Build output, runs and what other programs keep beside the sources.
             if path.is_dir() {
-                let built = ["target", "runs"].contains(&name.as_str());
+                let built = ["target", "runs", "corpus", "artifacts", "coverage"].contains(&name.as_str());
                 if !path.is_symlink() && !built && (!name.starts_with('.') || OWN.contains(&name.as_str())) {
                     folders.push(path);
                 }

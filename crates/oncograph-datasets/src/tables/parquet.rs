@@ -3,14 +3,23 @@ use super::sheet::{Cell, Sheet};
 use crate::{Error, Result};
 use parquet::basic::{ConvertedType, LogicalType, Type};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
-use parquet::data_type::DataType;
+use parquet::data_type::{ByteArray, DataType};
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use parquet::schema::types::ColumnDescriptor;
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 const FORMAT: &str = "Parquet";
+
+/// Cells of a byte of the file, and cells that need no reason: a column of one value is a few bytes whatever its length, so that
+/// its length alone is not to be believed.
+const CELLS: (u64, u64) = (100, 1 << 24);
+/// The same of a table of typed cells, which take more memory.
+const TYPED_CELLS: (u64, u64) = (10, 1 << 21);
+/// Bytes of text of a byte of the file, and those that need no reason: a text may be there once and belong to every row.
+const TEXT: (u64, u64) = (16, 1 << 26);
 
 /// A flat table in a Parquet file, of which one row group is in memory at a time.
 ///
@@ -19,6 +28,8 @@ const FORMAT: &str = "Parquet";
 pub(crate) struct ParquetTable {
     path: PathBuf,
     reader: Box<dyn FileReader>,
+    /// The length of the file.
+    bytes: u64,
     /// Names, identifiers first.
     header: Vec<String>,
     /// Where the columns of `header` are in the file.
@@ -27,19 +38,23 @@ pub(crate) struct ParquetTable {
 
 impl ParquetTable {
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
-        let reader = SerializedFileReader::new(file).map_err(|e| Error::format(path, FORMAT, e))?;
-        Self::new(path, Box::new(reader))
+        let io = |e| Error::io("read", path, e);
+        let file = File::open(path).map_err(io)?;
+        let length = file.metadata().map_err(io)?.len();
+        let reader =
+            guarded(|| SerializedFileReader::new(file)).map_err(|e| Error::format(path, FORMAT, e))?;
+        Self::new(path, Box::new(reader), length)
     }
 
     /// A table out of the bytes of a file.
     pub fn of_bytes(path: &Path, bytes: Vec<u8>) -> Result<Self> {
-        let bytes = bytes::Bytes::from(bytes);
-        let reader = SerializedFileReader::new(bytes).map_err(|e| Error::format(path, FORMAT, e))?;
-        Self::new(path, Box::new(reader))
+        let (length, bytes) = (bytes.len() as u64, bytes::Bytes::from(bytes));
+        let reader =
+            guarded(|| SerializedFileReader::new(bytes)).map_err(|e| Error::format(path, FORMAT, e))?;
+        Self::new(path, Box::new(reader), length)
     }
 
-    fn new(path: &Path, reader: Box<dyn FileReader>) -> Result<Self> {
+    fn new(path: &Path, reader: Box<dyn FileReader>, bytes: u64) -> Result<Self> {
         let schema = reader.metadata().file_metadata().schema_descr();
         let mut names = vec![];
         for column in schema.columns() {
@@ -59,7 +74,42 @@ impl ParquetTable {
         let places: Vec<usize> =
             std::iter::once(index).chain((0..names.len()).filter(|c| *c != index)).collect();
         let header = places.iter().map(|c| names[*c].clone()).collect();
-        Ok(ParquetTable { path: path.into(), reader, header, places })
+        let table = ParquetTable { path: path.into(), reader, bytes, header, places };
+        table.refuse_beyond(CELLS)?;
+        table.refuse_misplaced()?;
+        Ok(table)
+    }
+
+    /// Refuses columns that lie outside of the file.
+    fn refuse_misplaced(&self) -> Result<()> {
+        for column in self.reader.metadata().row_groups().iter().flat_map(|group| group.columns()) {
+            let (start, length) = (
+                column.dictionary_page_offset().unwrap_or(column.data_page_offset()),
+                column.compressed_size(),
+            );
+            let place = |n: i64| u64::try_from(n).ok();
+            let end = place(start).and_then(|start| start.checked_add(place(length)?));
+            if end.is_none_or(|end| end > self.bytes) || column.data_page_offset() < 0 {
+                let name = column.column_path().string();
+                let detail = format!(
+                    "column `{name}` begins at byte {start} and has {length}, in a file of {}",
+                    self.bytes
+                );
+                return Err(Error::format(&self.path, FORMAT, detail));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses more cells than the file can hold.
+    fn refuse_beyond(&self, (per_byte, few): (u64, u64)) -> Result<()> {
+        let (groups, columns) = (self.reader.metadata().row_groups(), self.header.len() as u64);
+        let rows = groups.iter().map(|group| group.num_rows().max(0) as u64).fold(0, u64::saturating_add);
+        if rows.saturating_mul(columns) <= self.bytes.saturating_mul(per_byte).saturating_add(few) {
+            return Ok(());
+        }
+        let detail = format!("{rows} rows of {columns} columns are claimed in {} bytes", self.bytes);
+        Err(Error::format(&self.path, FORMAT, detail))
     }
 
     /// Names of the columns, that of the identifiers first.
@@ -106,6 +156,7 @@ impl ParquetTable {
 
     /// All of the table; a column of dates, decimals or bytes has cells without a value.
     pub fn into_sheet(self) -> Result<Sheet> {
+        self.refuse_beyond(TYPED_CELLS)?;
         let mut rows = vec![];
         for g in 0..self.reader.num_row_groups() {
             let (group, count) = self.group(g)?;
@@ -134,7 +185,9 @@ impl ParquetTable {
             return Ok(self.texts(group, column, rows)?.iter().map(|t| Cell::of_text(t)).collect());
         }
         if d.physical_type() == Type::BOOLEAN {
-            return match group.get_column_reader(self.places[column]).map_err(|e| self.damaged(column, e))? {
+            return match guarded(|| group.get_column_reader(self.places[column]))
+                .map_err(|e| self.damaged(column, e))?
+            {
                 ColumnReader::BoolColumnReader(r) => cells(r, d, rows, |v| *v),
                 _ => Err(ParquetError::General("not a column of truth values".into())),
             }
@@ -149,7 +202,8 @@ impl ParquetTable {
     }
 
     fn group(&self, g: usize) -> Result<(Box<dyn RowGroupReader + '_>, usize)> {
-        let group = self.reader.get_row_group(g).map_err(|e| Error::format(&self.path, FORMAT, e))?;
+        let group =
+            guarded(|| self.reader.get_row_group(g)).map_err(|e| Error::format(&self.path, FORMAT, e))?;
         let rows = usize::try_from(group.metadata().num_rows())
             .map_err(|_| Error::format(&self.path, FORMAT, format!("row group {g} has a negative length")))?;
         Ok((group, rows))
@@ -185,7 +239,7 @@ impl ParquetTable {
 
     fn numbers(&self, group: &dyn RowGroupReader, column: usize, rows: usize) -> Result<Vec<Option<f64>>> {
         let bad = |e| self.damaged(column, e);
-        match group.get_column_reader(self.places[column]).map_err(bad)? {
+        match guarded(|| group.get_column_reader(self.places[column])).map_err(bad)? {
             ColumnReader::FloatColumnReader(r) => cells(r, self.column(column), rows, |v| f64::from(*v)),
             ColumnReader::DoubleColumnReader(r) => cells(r, self.column(column), rows, |v| *v),
             ColumnReader::Int32ColumnReader(r) => cells(r, self.column(column), rows, |v| f64::from(*v)),
@@ -198,7 +252,9 @@ impl ParquetTable {
     fn texts(&self, group: &dyn RowGroupReader, column: usize, rows: usize) -> Result<Vec<String>> {
         let bad = |e| self.damaged(column, e);
         let d = self.column(column);
-        let all: Vec<Option<String>> = match group.get_column_reader(self.places[column]).map_err(bad)? {
+        let all: Vec<Option<String>> = match guarded(|| group.get_column_reader(self.places[column]))
+            .map_err(bad)?
+        {
             // As CSV prints them: what has no value is empty.
             ColumnReader::FloatColumnReader(r) => cells(r, d, rows, |v| number_text(v.is_nan(), v)),
             ColumnReader::DoubleColumnReader(r) => cells(r, d, rows, |v| number_text(v.is_nan(), v)),
@@ -206,8 +262,14 @@ impl ParquetTable {
             ColumnReader::Int64ColumnReader(r) => cells(r, d, rows, ToString::to_string),
             ColumnReader::BoolColumnReader(r) => cells(r, d, rows, ToString::to_string),
             ColumnReader::ByteArrayColumnReader(r) => {
-                let raw = cells(r, d, rows, |v| v.data().to_vec()).map_err(bad)?;
-                let text = |bytes: Option<Vec<u8>>| bytes.map(String::from_utf8).transpose();
+                let raw = cells(r, d, rows, Clone::clone).map_err(bad)?;
+                let length: u64 = raw.iter().flatten().map(|text| text.len() as u64).sum();
+                if length > self.bytes.saturating_mul(TEXT.0).saturating_add(TEXT.1) {
+                    return Err(bad(ParquetError::General(format!("{length} bytes of text are claimed"))));
+                }
+                let text = |bytes: Option<ByteArray>| {
+                    bytes.map(|bytes| String::from_utf8(bytes.data().to_vec())).transpose()
+                };
                 raw.into_iter()
                     .map(text)
                     .collect::<std::result::Result<_, _>>()
@@ -280,6 +342,12 @@ fn is_text(d: &ColumnDescriptor) -> bool {
     plain && d.physical_type() == Type::BYTE_ARRAY
 }
 
+/// What the Parquet crate reads. It panics on some damaged files, which must not take the process with them.
+fn guarded<R>(read: impl FnOnce() -> parquet::errors::Result<R>) -> parquet::errors::Result<R> {
+    catch_unwind(AssertUnwindSafe(read))
+        .unwrap_or_else(|_| Err(ParquetError::General("the file is damaged: its reader gave up".into())))
+}
+
 /// The cells of one column of a row group.
 fn cells<T: DataType, V>(
     mut reader: ColumnReaderImpl<T>,
@@ -289,7 +357,8 @@ fn cells<T: DataType, V>(
 ) -> parquet::errors::Result<Vec<Option<V>>> {
     let (mut levels, mut values, mut read) = (vec![], vec![], 0);
     while read < rows {
-        let (records, _, _) = reader.read_records(rows - read, Some(&mut levels), None, &mut values)?;
+        let page = || reader.read_records(rows - read, Some(&mut levels), None, &mut values);
+        let (records, _, _) = guarded(page)?;
         if records == 0 {
             return Err(ParquetError::EOF(format!("{read} of {rows} rows")));
         }
@@ -307,7 +376,7 @@ fn cells<T: DataType, V>(
 mod tests {
     use super::*;
     use crate::omics::OmicsTable;
-    use parquet::data_type::{ByteArray, ByteArrayType, DoubleType};
+    use parquet::data_type::{ByteArrayType, DoubleType};
     use parquet::file::metadata::KeyValue;
     use parquet::file::properties::WriterProperties;
     use parquet::file::writer::SerializedFileWriter;
@@ -468,6 +537,46 @@ mod tests {
         refused(&["no column `patient`; found: TP53, EGFR, id"]);
         write(&path, &[], 1, "message m { repeated double TP53; optional binary patient (UTF8); }");
         refused(&["column `TP53` holds lists or records"]);
+    }
+
+    #[test]
+    fn more_cells_than_a_file_can_hold_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.parquet");
+        // A text of a hundred thousand letters, which a dictionary holds once.
+        let long: &'static str = Box::leak("x".repeat(100_000).into_boxed_str());
+        let rows: Vec<Row> = (0..3_000).map(|_| (long, None, None)).collect();
+        write(&path, &rows, 3_000, SCHEMA);
+        let error = ParquetTable::open(&path).unwrap().into_sheet().err().unwrap().to_string();
+        assert!(error.contains("300000000 bytes of text are claimed"), "{error}");
+        write(&path, &ROWS, 5, SCHEMA);
+        let mut table = ParquetTable::open(&path).unwrap();
+        for (length, limit) in [(0, (100, 14)), (1, (10, 4)), (3, (4, 2))] {
+            table.bytes = length;
+            let error = table.refuse_beyond(limit).unwrap_err().to_string();
+            assert!(error.contains(&format!("5 rows of 3 columns are claimed in {length} bytes")), "{error}");
+            assert!(table.refuse_beyond((limit.0, limit.1 + 1)).is_ok());
+        }
+    }
+
+    /// The lowest bit of a number in the footer is its sign: a column then begins before the file does.
+    #[test]
+    fn a_footer_with_one_wrong_bit_is_no_panic() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.parquet");
+        write(&path, &ROWS, 2, SCHEMA);
+        let bytes = std::fs::read(&path).unwrap();
+        let mut errors = vec![];
+        for at in bytes.len() / 4..bytes.len() {
+            for bit in [1, 4, 128] {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= bit;
+                std::fs::write(&path, damaged).unwrap();
+                errors.extend(OmicsTable::read(&path).err().map(|e| e.to_string()));
+                ParquetTable::open(&path).and_then(ParquetTable::into_sheet).ok();
+            }
+        }
+        assert!(errors.iter().any(|e| e.contains("begins at byte -")), "{errors:?}");
     }
 
     #[test]

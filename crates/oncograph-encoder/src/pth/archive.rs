@@ -1,8 +1,8 @@
 //! PyTorch files since version 1.6: a zip archive with a pickle and a file per storage.
 
-use super::protocol::{protocol, to_protocol_2};
+use super::pickle;
 use super::view::{View, dtype};
-use candle_core::pickle::{Object, Stack};
+use candle_core::pickle::Object;
 use candle_core::{Device, Error, Result, Tensor, bail};
 use std::collections::HashMap;
 use std::fs::File;
@@ -47,13 +47,7 @@ impl Archive {
                 bail!("numbers with the highest byte first are not read")
             }
         }
-        let mut pickle = self.read("data.pkl")?;
-        if protocol(&pickle) > 3 {
-            pickle = to_protocol_2(&pickle)?;
-        }
-        let mut stack = Stack::empty();
-        stack.read_loop(&mut pickle.as_slice())?;
-        stack.finalize()
+        pickle::read(&mut self.read("data.pkl")?.as_slice())
     }
 
     pub(super) fn tensor(&mut self, view: &View) -> Result<Tensor> {

@@ -1,11 +1,12 @@
 //! PyTorch files from before version 1.6, such as the published MedicalNet weights: a few pickles, then the storages
-//! one behind the other. candle reads only the zip format that came later; its pickle reader serves for both.
+//! one behind the other. candle reads only the zip format that came later.
 
+use super::pickle;
 use super::view::dtype;
-use candle_core::pickle::{Object, Stack};
+use candle_core::pickle::Object;
 use candle_core::{DType, Device, Result, Tensor, bail};
 use std::collections::HashMap;
-use std::io::{BufRead, Read};
+use std::io::Read;
 
 /// The first pickle of every such file: the number 0x1950a86a20f9469cfc6c.
 const MAGIC: [u8; 15] =
@@ -18,20 +19,14 @@ pub(super) fn is_legacy(bytes: &[u8]) -> bool {
 /// What a file describes, and its storages by their keys.
 pub(super) fn read(bytes: &[u8]) -> Result<(Object, HashMap<String, Tensor>)> {
     let Some(mut rest) = bytes.strip_prefix(&MAGIC) else { bail!("not a PyTorch file of the old format") };
-    let _protocol = pickle(&mut rest)?;
-    let _system = pickle(&mut rest)?;
-    let object = pickle(&mut rest)?;
-    let keys = pickle(&mut rest)?;
+    let _protocol = pickle::read(&mut rest)?;
+    let _system = pickle::read(&mut rest)?;
+    let object = pickle::read(&mut rest)?;
+    let keys = pickle::read(&mut rest)?;
     let mut described = HashMap::new();
     describe(&object, &mut described)?;
     let storages = read_storages(keys, &described, rest)?;
     Ok((object, storages))
-}
-
-fn pickle(rest: &mut impl BufRead) -> Result<Object> {
-    let mut stack = Stack::empty();
-    stack.read_loop(rest)?;
-    stack.finalize()
 }
 
 /// The type and number of elements of a storage.
@@ -44,9 +39,9 @@ fn describe(object: &Object, found: &mut HashMap<String, Description>) -> Result
             let Object::Tuple(id) = id.as_ref() else { bail!("a storage without description") };
             let [_, Object::Class { class_name, .. }, Object::Unicode(key), _, count, ..] = id.as_slice()
             else {
-                bail!("a storage with another description: {id:?}")
+                bail!("a storage with another description")
             };
-            let Ok(count) = count.clone().int_or_long() else { bail!("a storage without size: {id:?}") };
+            let Ok(count) = count.clone().int_or_long() else { bail!("storage {key} has no size") };
             found.insert(key.clone(), (dtype(class_name)?, usize::try_from(count)?));
         }
         Object::Tuple(items) | Object::List(items) => items.iter().try_for_each(|o| describe(o, found))?,

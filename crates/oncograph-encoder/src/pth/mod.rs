@@ -2,7 +2,7 @@
 
 mod archive;
 mod legacy;
-mod protocol;
+mod pickle;
 mod view;
 mod weights;
 
@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use weights::weights;
+use weights::{Weights, weights};
 
 /// Named tensors of a file, and what a user should know of where they were.
 pub(crate) struct Found {
@@ -25,7 +25,7 @@ pub(crate) fn read(path: &Path) -> Result<Found> {
     let start = start(path)?;
     if legacy::is_legacy(&start) {
         let (object, storages) = legacy::read(&std::fs::read(path)?)?;
-        let found = weights(&object)?;
+        let found = fitting(weights(&object)?, path)?;
         let tensor = |view: &view::View| match storages.get(&view.storage) {
             Some(storage) => view.tensor(storage),
             None => bail!("storage {} is absent", view.storage),
@@ -44,9 +44,26 @@ pub(crate) fn read(path: &Path) -> Result<Found> {
         }
         Err(error) => return Err(error),
     };
-    let found = weights(&archive.object()?)?;
+    let found = fitting(weights(&archive.object()?)?, path)?;
     let tensors = found.tensors.iter().map(|(name, view)| Ok((name.clone(), archive.tensor(view)?)));
     Ok(Found { tensors: tensors.collect::<Result<_>>()?, notes: found.notes })
+}
+
+/// How many times their file tensors may be that share storages or repeat rows.
+const SHARED: u64 = 4;
+/// Bytes of tensors that need no such reason.
+const FEW: u64 = 64 << 20;
+
+/// The tensors, where they can come out of a file of this size: one number, repeated, may be called a tensor of any size.
+fn fitting(found: Weights, path: &Path) -> Result<Weights> {
+    let (held, mut all) = (std::fs::metadata(path)?.len(), 0_u64);
+    for (name, view) in &found.tensors {
+        all = all.saturating_add(view.bytes() as u64);
+        if all > SHARED.saturating_mul(held).saturating_add(FEW) {
+            bail!("{name} of {:?} numbers: tensors of {all} bytes in a file of {held}", view.shape)
+        }
+    }
+    Ok(found)
 }
 
 /// The first bytes of a file.

@@ -34,24 +34,21 @@ pub(super) struct View {
 impl View {
     /// `None` for an entry that is not a tensor, such as an epoch number.
     pub(super) fn of(object: &Object) -> Option<View> {
-        let (callable, args) = object.clone().reduce().ok()?;
-        let (_, class) = callable.class().ok()?;
-        let args = args.tuple().ok()?;
-        if class == "_rebuild_parameter" {
-            return View::of(args.first()?);
-        }
-        if class == "_rebuild_from_type_v2" {
+        let Object::Reduce { callable, args } = object else { return None };
+        View::of_call(callable, args)
+    }
+
+    /// The tensor that a function makes of arguments.
+    fn of_call(function: &Object, args: &Object) -> Option<View> {
+        let (Object::Class { class_name, .. }, Object::Tuple(args)) = (function, args) else { return None };
+        match class_name.as_str() {
+            "_rebuild_parameter" => return View::of(args.first()?),
             // The function that is wrapped, the type, its arguments and a state.
-            let inner = Object::Reduce {
-                callable: Box::new(args.first()?.clone()),
-                args: Box::new(args.get(2)?.clone()),
-            };
-            return View::of(&inner);
+            "_rebuild_from_type_v2" => return View::of_call(args.first()?, args.get(2)?),
+            "_rebuild_tensor_v2" => {}
+            _ => return None,
         }
-        if class != "_rebuild_tensor_v2" {
-            return None;
-        }
-        let mut args = args.into_iter();
+        let mut args = args.iter().cloned();
         let id = args.next()?.persistent_load().ok()?.tuple().ok()?;
         let mut id = id.into_iter().skip(1);
         let (_, class) = id.next()?.class().ok()?;
@@ -60,6 +57,12 @@ impl View {
         let shape = Vec::<usize>::try_from(args.next()?).ok()?;
         let stride = Vec::<usize>::try_from(args.next()?).ok()?;
         Some(View { storage, class, offset, shape, stride })
+    }
+
+    /// Bytes of its values.
+    pub(super) fn bytes(&self) -> usize {
+        let size = dtype(&self.class).map_or(0, |dtype| dtype.size_in_bytes());
+        self.shape.iter().fold(size, |n, s| n.saturating_mul(*s))
     }
 
     /// Its values, contiguous.

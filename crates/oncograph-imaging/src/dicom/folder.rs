@@ -79,8 +79,9 @@ pub fn survey(folder: impl AsRef<Path>) -> Result<FolderContents> {
                     images: 0,
                     localizers: 0,
                 });
-                summary.images += header.frames();
-                summary.localizers += if header.is_apart() { header.frames() } else { 0 };
+                summary.images = summary.images.saturating_add(header.frames());
+                let apart = if header.is_apart() { header.frames() } else { 0 };
+                summary.localizers = summary.localizers.saturating_add(apart);
             }
             Object::Other => {}
         }

@@ -8,10 +8,12 @@
 
 pub(crate) mod attributes;
 mod choose;
+mod claimed;
 mod encoding;
 mod folder;
 mod frames;
 mod header;
+mod lengths;
 mod options;
 mod part10;
 mod pixels;

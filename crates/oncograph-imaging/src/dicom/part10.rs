@@ -4,6 +4,7 @@
 //! length, and attributes that passed through a system which did not know them ([`unknown_vr`](super::unknown_vr)).
 
 use super::attributes::with_causes;
+use super::lengths;
 use super::unknown_vr;
 use crate::error::{Error, Result};
 use dicom_dictionary_std::{tags, uids};
@@ -13,7 +14,7 @@ use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 
-const PREAMBLE: usize = 128;
+pub(super) const PREAMBLE: usize = 128;
 const MARK: &[u8] = b"DICM";
 
 /// Up to where a file is parsed.
@@ -55,12 +56,17 @@ pub(super) fn parse_header(path: &Path, start: Vec<u8>, until: Until) -> Result<
 
 /// Parses a file's bytes.
 pub(crate) fn parse(bytes: Vec<u8>, path: &Path, until: Until) -> Result<DefaultDicomObject> {
-    let bytes = normalized(bytes).map_err(|detail| Error::format(path, "DICOM", detail))?;
+    let until = match until {
+        Until::Identity => Some(tags::COLUMNS),
+        Until::Pixels => Some(tags::PIXEL_DATA),
+        Until::End => None,
+    };
+    let bytes = normalized(bytes).and_then(|bytes| lengths::check(&bytes, until).map(|()| bytes));
+    let bytes = bytes.map_err(|detail| Error::format(path, "DICOM", detail))?;
     let options = OpenFileOptions::new();
     let options = match until {
-        Until::Identity => options.read_until(tags::COLUMNS),
-        Until::Pixels => options.read_until(tags::PIXEL_DATA),
-        Until::End => options,
+        Some(tag) => options.read_until(tag),
+        None => options,
     };
     options.from_reader(bytes.as_slice()).map_err(|e| Error::format(path, "DICOM", with_causes(&e)))
 }

@@ -1,6 +1,7 @@
 //! Stored values, decoded and rescaled.
 
 use super::attributes::{Attributes, with_causes};
+use super::claimed;
 use super::encoding;
 use super::frames::is_ct;
 use super::part10::{self, Until};
@@ -85,8 +86,8 @@ pub(crate) fn open(path: &Path) -> Result<DefaultDicomObject> {
 pub(super) fn check(path: &Path) -> Result<()> {
     let object = open(path)?;
     let (a, decoded) = (Attributes::new(&object, path), decode(&object, path)?);
-    let pixels = a.required_size(tags::ROWS)? * a.required_size(tags::COLUMNS)?;
-    let needed = pixels * Format::of(&decoded, path)?.width();
+    let pixels = a.required_size(tags::ROWS)?.saturating_mul(a.required_size(tags::COLUMNS)?);
+    let needed = pixels.saturating_mul(Format::of(&decoded, path)?.width());
     match decoded.data().len() {
         n if n < needed => Err(bad(path, format!("{n} bytes of pixels where {needed} are needed"))),
         _ => Ok(()),
@@ -97,6 +98,7 @@ pub(super) fn check(path: &Path) -> Result<()> {
 ///
 /// Codecs see bytes from anywhere; one that panics on damaged input must not take the process with it.
 pub(crate) fn decode<'a>(object: &'a DefaultDicomObject, path: &Path) -> Result<DecodedPixelData<'a>> {
+    claimed::check(object, path)?;
     match catch_unwind(AssertUnwindSafe(|| object.decode_pixel_data())) {
         Ok(Ok(decoded)) => Ok(decoded),
         Ok(Err(e)) => Err(encoding::refusal(object, path, with_causes(&e))),
@@ -115,7 +117,11 @@ struct Format {
 impl Format {
     fn of(decoded: &DecodedPixelData<'_>, path: &Path) -> Result<Self> {
         let (allocated, stored, high) = (decoded.bits_allocated(), decoded.bits_stored(), decoded.high_bit());
-        if !matches!(allocated, 8 | 16 | 32) || stored == 0 || stored > allocated || high + 1 != stored {
+        if !matches!(allocated, 8 | 16 | 32)
+            || stored == 0
+            || stored > allocated
+            || high.checked_add(1) != Some(stored)
+        {
             let detail = format!("bits allocated {allocated}, stored {stored}, high bit {high}");
             return Err(Error::unsupported(path, "DICOM", detail));
         }
@@ -193,6 +199,41 @@ mod tests {
         assert_eq!(extend(0x8000, 16, true), -32768);
         assert_eq!(extend(0xffff_ffff, 32, true), -1);
         assert_eq!(extend(0x80, 8, true), -128);
+    }
+
+    #[test]
+    fn bits_that_are_none_are_refused() {
+        use crate::dicom::testing::{Phantom, deform};
+        use crate::dicom::{SeriesOptions, read_series, survey};
+        use dicom_core::{DataElement, PrimitiveValue, VR};
+        for (allocated, stored, high) in [(16, 12, 65_535), (16, 0, 65_535), (16, 17, 16), (24, 12, 11)] {
+            let folder = tempfile::tempdir().unwrap();
+            for path in Phantom::axial().write(folder.path()) {
+                deform(&path, |o| {
+                    let numbers = [
+                        (tags::BITS_ALLOCATED, allocated),
+                        (tags::BITS_STORED, stored),
+                        (tags::HIGH_BIT, high),
+                    ];
+                    for (tag, number) in numbers {
+                        o.put(DataElement::new(tag, VR::US, PrimitiveValue::from(number as u16)));
+                    }
+                    o.put_str(tags::NUMBER_OF_FRAMES, VR::IS, i64::MAX.to_string());
+                });
+            }
+            assert!(
+                read_series(folder.path(), &SeriesOptions::new()).is_err(),
+                "{allocated} {stored} {high}"
+            );
+            assert_eq!(survey(folder.path()).unwrap().series[0].images, usize::MAX);
+            for path in std::fs::read_dir(folder.path()).unwrap() {
+                deform(&path.unwrap().path(), |o| {
+                    o.remove_element(tags::NUMBER_OF_FRAMES);
+                });
+            }
+            let text = read_series(folder.path(), &SeriesOptions::new()).unwrap_err().to_string();
+            assert!(text.contains(".dcm"), "{text}");
+        }
     }
 
     #[test]

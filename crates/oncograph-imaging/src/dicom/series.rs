@@ -1,6 +1,7 @@
 //! From files to one volume.
 
 use super::choose::{choose, select};
+use super::claimed;
 use super::folder::{headers, refuse_or_note};
 use super::frames::{self, Image, dot};
 use super::header::{self, Header};
@@ -14,6 +15,7 @@ use crate::volume::Volume;
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 use rayon::prelude::*;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -115,6 +117,7 @@ fn assemble(headers: Vec<Header>, options: &SeriesOptions, mut notes: Vec<String
     slices.sort_by(|a, b| dot(a.plane.position, normal).total_cmp(&dot(b.plane.position, normal)));
     let step = slice_step(&slices, normal, options)?;
     let grid = grid_of(&slices, step)?;
+    refuse_beyond_files(&slices, grid.len())?;
     let mut data = vec![0.0_f32; grid.len()];
     notes.extend(decode(&slices, options, &mut data)?);
 
@@ -141,6 +144,13 @@ fn assemble(headers: Vec<Header>, options: &SeriesOptions, mut notes: Vec<String
         notes,
         attributes: first.set,
     })
+}
+
+/// Refuses more pixels than the files of these slices can hold.
+fn refuse_beyond_files(slices: &[Image], pixels: usize) -> Result<()> {
+    let paths: BTreeSet<&PathBuf> = slices.iter().map(|s| &s.file.path).collect();
+    let bytes = paths.iter().filter_map(|path| std::fs::metadata(path).ok()).map(|file| file.len()).sum();
+    claimed::refuse_beyond(&slices[0].file.path, pixels as u64, bytes)
 }
 
 /// Reads the pixels of all slices into `data`, file by file; a note where there is something to say.

@@ -1,7 +1,7 @@
 //! Reading.
 
 use super::header::{DATA_OFFSET, frame_of_code, pixdim_affine, qform_affine, sform_affine};
-use super::source;
+use super::source::{self, Source};
 use super::voxels::{Noise, bytes_of, decode};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
@@ -119,7 +119,7 @@ pub fn read_4d<T: Voxel>(path: impl AsRef<Path>, options: &ReadOptions) -> Resul
 struct Reader<'a> {
     path: &'a Path,
     header: NiftiHeader,
-    source: Box<dyn Read>,
+    source: Source,
     /// Bytes of the source before the one that comes next.
     at: u64,
     /// Where the voxels begin at the earliest, and where they do if the header does not tell.
@@ -134,6 +134,7 @@ impl<'a> Reader<'a> {
         let mut source = source::open(&header_file)?;
         let mut bytes = [0_u8; 348];
         source
+            .bytes
             .read_exact(&mut bytes)
             .map_err(|e| malformed(path, format!("the header cannot be read ({e})")))?;
         let size = i32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
@@ -190,7 +191,7 @@ impl<'a> Reader<'a> {
             volumes.push(volume);
         }
         // Reading to the end lets gzip compare its checksum.
-        std::io::copy(&mut self.source, &mut std::io::sink())
+        std::io::copy(&mut self.source.bytes, &mut std::io::sink())
             .map_err(|e| malformed(path, format!("the compressed data are damaged ({e})")))?;
         Ok((volumes, dims))
     }
@@ -252,7 +253,7 @@ impl<'a> Reader<'a> {
             return Err(malformed(self.path, format!("the voxel offset is {offset}")));
         }
         let skip = offset as u64 - self.at;
-        let skipped = std::io::copy(&mut self.source.by_ref().take(skip), &mut std::io::sink());
+        let skipped = std::io::copy(&mut self.source.bytes.by_ref().take(skip), &mut std::io::sink());
         match skipped {
             Ok(n) if n == skip => Ok(()),
             Ok(n) => Err(malformed(self.path, format!("truncated {n} bytes behind the header"))),
@@ -268,13 +269,14 @@ impl<'a> Reader<'a> {
         let big = self.header.endianness == Endianness::Big;
         // Nothing to compute, which is the usual case of labels and of CT.
         let as_stored = scale.is_none() && self.header.datatype == T::NIFTI_CODE;
-        // A damaged header must not reserve more memory than the file can fill: grow as data arrive.
-        let mut values: Vec<T> = Vec::with_capacity(count.min(1 << 26));
+        // A damaged header must not reserve more memory than the file can fill; where that is not known, it grows as data arrive.
+        let most = self.source.length.map_or(1 << 24, |bytes| bytes as usize / width);
+        let mut values: Vec<T> = Vec::with_capacity(count.min(most));
         let mut buffer = vec![0_u8; width << 16];
         let mut noise = Noise::default();
         while values.len() < count {
             let want = (count - values.len()).min(1 << 16) * width;
-            self.source.read_exact(&mut buffer[..want]).map_err(|e| {
+            self.source.bytes.read_exact(&mut buffer[..want]).map_err(|e| {
                 malformed(
                     self.path,
                     format!("truncated or damaged near voxel {} of {count} ({e})", values.len()),

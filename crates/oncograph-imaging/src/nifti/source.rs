@@ -10,8 +10,15 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 
+/// What a file holds, unpacked.
+pub(super) struct Source {
+    pub bytes: Box<dyn Read>,
+    /// How many bytes these are, where that is known without reading them.
+    pub length: Option<u64>,
+}
+
 /// Opens a file; gzip is recognised by its first bytes, not by the name.
-pub(super) fn open(path: &Path) -> Result<Box<dyn Read>> {
+pub(super) fn open(path: &Path) -> Result<Source> {
     let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
     let mut file = BufReader::with_capacity(1 << 18, file);
     let start = file.fill_buf().map_err(|e| Error::io("read", path, e))?;
@@ -22,7 +29,8 @@ pub(super) fn open(path: &Path) -> Result<Box<dyn Read>> {
     if start.starts_with(&[0x1f, 0x8b]) {
         return gunzip(file).map_err(|e| Error::io("read", path, e));
     }
-    Ok(Box::new(file))
+    let length = file.get_ref().metadata().ok().map(|file| file.len());
+    Ok(Source { bytes: Box::new(file), length })
 }
 
 /// The file that holds the header: of a pair the `.hdr`, whichever of the two is given.
@@ -71,16 +79,16 @@ fn partner(path: &Path, own: &str, other: &str) -> Option<std::result::Result<Pa
 const AT_ONCE: usize = 1 << 30;
 
 /// What a gzip file holds: all at once where that is sure to be the whole of it: libdeflate is faster, and takes nothing less.
-fn gunzip(mut file: BufReader<File>) -> std::io::Result<Box<dyn Read>> {
+fn gunzip(mut file: BufReader<File>) -> std::io::Result<Source> {
     if file.get_ref().metadata()?.len() > AT_ONCE as u64 {
-        return Ok(Box::new(Members::new(file)));
+        return Ok(Source { bytes: Box::new(Members::new(file)), length: None });
     }
     let mut bytes = Vec::with_capacity(file.get_ref().metadata()?.len() as usize + 1);
     file.read_to_end(&mut bytes)?;
     Ok(match inflated(&bytes).filter(|all| holds_its_voxels(all)) {
-        Some(all) => Box::new(Cursor::new(all)),
+        Some(all) => Source { length: Some(all.len() as u64), bytes: Box::new(Cursor::new(all)) },
         // Several members, or damaged data, whose place the other decoder reports.
-        None => Box::new(Members::new(Cursor::new(bytes))),
+        None => Source { bytes: Box::new(Members::new(Cursor::new(bytes))), length: None },
     })
 }
 

@@ -12,6 +12,9 @@ use crate::volume::{Mask, Volume};
 use dicom_dictionary_std::tags;
 use serde::{Deserialize, Serialize};
 
+/// How many times the voxels of the image and the pixels of a segment a stack may have, between whose planes others lack.
+const STACK: usize = 16;
+
 /// What to do where the planes are not slices of the image. The default is strict.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -268,9 +271,16 @@ impl SegmentationObject {
             slots.push(at[2].round() as usize);
         }
         let depth = slots.iter().max().copied().unwrap_or(0) + 1;
+        let size = self.rows * self.columns;
+        // Two planes that lie far apart would be a stack of nothing else.
+        if depth * size > STACK * (grid.len() + own.len() * size) + (1 << 26) {
+            let path = self.path.display();
+            let detail =
+                format!("{path}: {} planes of segment {number} reach over {depth} slices", own.len());
+            return Err(Error::geometry("decode_onto", detail));
+        }
         let stack_grid = Grid::new([self.columns, self.rows, depth], affine)?;
         let mut stack = Volume::filled(stack_grid, Frame::default(), 0_u8);
-        let size = self.rows * self.columns;
         for (&plane, &slot) in own.iter().zip(&slots) {
             let target = &mut stack.as_mut_slice()[slot * size..(slot + 1) * size];
             target.iter_mut().zip(self.pixels_of(plane)).for_each(|(t, v)| *t = (*t).max(*v));

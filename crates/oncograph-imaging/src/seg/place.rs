@@ -266,6 +266,38 @@ mod tests {
         assert!(text.contains("0.40 voxels off"), "{text}");
     }
 
+    /// Two planes with nothing but empty slices between them, which would be billions of voxels.
+    #[test]
+    fn planes_far_apart_are_not_resampled() {
+        let (_folder, series, path, _) = drawn(&Phantom::axial(), &[0, 4]);
+        deform(&path, |o| {
+            for tag in [tags::ROWS, tags::COLUMNS] {
+                o.put(DataElement::new(tag, VR::US, PrimitiveValue::from(512_u16)));
+            }
+            let pixels = PrimitiveValue::U8(vec![0xff; 2 * 512 * 512 / 8].into());
+            o.put(DataElement::new(tags::PIXEL_DATA, VR::OB, pixels));
+            let groups = o.get(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE).unwrap();
+            let mut frames = groups.value().items().unwrap().to_vec();
+            let mut place =
+                frames[1].get(tags::PLANE_POSITION_SEQUENCE).unwrap().value().items().unwrap()[0].clone();
+            let first =
+                frames[0].get(tags::PLANE_POSITION_SEQUENCE).unwrap().value().items().unwrap()[0].clone();
+            let first = first.get(tags::IMAGE_POSITION_PATIENT).unwrap().to_multi_float64().unwrap();
+            let far = format!("{}\\{}\\{}", first[0], first[1], first[2] + 2.5 * 8000.0);
+            place.put_str(tags::IMAGE_POSITION_PATIENT, VR::DS, far);
+            let wrap = |tag, items| DataElement::new(tag, VR::SQ, DataSetSequence::from(items));
+            frames[1].put(wrap(tags::PLANE_POSITION_SEQUENCE, vec![place]));
+            o.put(wrap(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frames));
+        });
+        measures(&path, |item| {
+            item.put_str(tags::PIXEL_SPACING, VR::DS, "0.35\\0.4");
+        });
+        let object = read(&path).unwrap();
+        let decoded = object.decode_onto_series(&series, &DecodeOptions::new().resample(true));
+        let text = decoded.unwrap_err().to_string();
+        assert!(text.contains("2 planes of segment 1 reach over 8001 slices"), "{text}");
+    }
+
     #[test]
     fn slices_that_are_not_quite_even_keep_their_planes_and_references_do_not_move_them() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,0 +1,19 @@
+#![no_main]
+//! The settings of runs, and a patient to predict.
+use libfuzzer_sys::fuzz_target;
+use oncograph_brain::{GliomaConfig, GliomaTablesConfig};
+use oncograph_fuzz::{file, within_bounds};
+use oncograph_omics::{OmicsPatient, OmicsSystemConfig};
+use oncograph_spatiotemporal::StgSystemConfig;
+use oncograph_study::cli::read_config;
+
+fuzz_target!(|data: &[u8]| {
+    let path = file("config.json", data);
+    within_bounds(data, || {
+        read_config::<StgSystemConfig>(&path).ok().map(|c| c.validate());
+        read_config::<GliomaConfig>(&path).ok().map(|c| c.validate());
+        read_config::<GliomaTablesConfig>(&path).ok().map(|c| c.validate());
+        read_config::<OmicsSystemConfig>(&path).ok().map(|c| c.validate());
+        OmicsPatient::read(&path).ok();
+    });
+});
