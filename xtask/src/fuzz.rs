@@ -76,7 +76,7 @@ pub fn run(root: &Path, options: &Options) -> Result<bool> {
         workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| poisoned())?)
     })?;
     print!("{}", table(&place.counts()?, &targets));
-    Ok(clean.into_inner().map_err(|_| poisoned())?)
+    clean.into_inner().map_err(|_| poisoned())
 }
 
 fn poisoned() -> anyhow::Error {
