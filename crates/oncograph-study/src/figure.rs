@@ -62,15 +62,10 @@ fn by_third(held: &[Option<crate::Held>], times: &[Option<FollowUp>]) -> [(Vec<f
 /// alone.
 fn log_rank_of_all(held: &[Vec<Option<crate::Held>>], times: &[Option<FollowUp>]) -> Option<String> {
     let p = |held: &Vec<Option<crate::Held>>| {
-        let groups = by_third(held, times);
-        let of = groups.iter().enumerate().flat_map(|(g, (time, _))| std::iter::repeat_n(g, time.len()));
-        let (time, event) = groups.iter().cloned().reduce(|mut all, next| {
-            all.0.extend(next.0);
-            all.1.extend(next.1);
-            all
-        })?;
-        let found = log_rank(&Survival::new(&time, &event).ok()?, &of.collect::<Vec<_>>());
-        found.ok().map(|found| found.p_value)
+        let known =
+            tertiles(held, times).into_iter().zip(times).filter_map(|(group, time)| Some((group?, (*time)?)));
+        let (groups, known): (Vec<usize>, Vec<FollowUp>) = known.unzip();
+        Some(log_rank(&Survival::of(&known, TimeUnit::Years).ok()?, &groups).ok()?.p_value)
     };
     let mut all: Vec<f64> = held.iter().filter_map(p).collect();
     all.sort_by(f64::total_cmp);
@@ -320,6 +315,22 @@ mod tests {
         assert!(decision_curves(&results, &toy, &[("Cox, lasso", "l")], ("survival", 3)).is_err());
         let error = survival_calibration_plot(&results, &toy, "Cox, lasso", "survival").unwrap_err();
         assert!(error.to_string().contains("survival at 3 years"), "{error}");
+    }
+
+    #[test]
+    fn the_page_says_how_far_log_rank_depends_on_the_division() {
+        let toy = Toy::new(90);
+        let caption = |repeats: usize| {
+            let folder = tempfile::tempdir().unwrap();
+            let run = RunDir::create(folder.path()).unwrap();
+            let study = Study::new(&toy, &run).cross_validation(3, repeats);
+            let results = study.baseline(CoxRidge::new(1.0)).run().unwrap();
+            risk_tertiles(&results, &toy, "Cox, ridge", "survival").unwrap().caption().to_owned()
+        };
+        assert!(!caption(1).contains("repetitions"));
+        let (said, own) =
+            (caption(3), "first of 3 repetitions of the cross-validation; over all of them p is");
+        assert!(said.contains("Log-rank test") && said.contains(own), "{said}");
     }
 
     #[test]

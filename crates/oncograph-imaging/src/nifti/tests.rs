@@ -127,13 +127,17 @@ fn members(parts: &[&[u8]], damage: impl Fn(&mut Vec<u8>)) -> Result<Volume<f32>
     read(&path)
 }
 
-#[test]
-fn compressed_files_are_read_whole_and_checked() {
+/// The bytes of the sample's file, and what is read of it.
+fn plain() -> (Vec<u8>, Volume<f32>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.nii");
     write(&path, &sample()).unwrap();
-    let plain = std::fs::read(&path).unwrap();
-    let expected: Volume<f32> = read(&path).unwrap();
+    (std::fs::read(&path).unwrap(), read(&path).unwrap())
+}
+
+#[test]
+fn compressed_files_are_read_whole_and_checked() {
+    let (plain, expected) = plain();
     let end = plain.len() / 2;
     // Two halves of one size: the size in the last member's trailer is not that of the file.
     assert_eq!(plain.len() % 2, 0);
@@ -155,11 +159,7 @@ fn compressed_files_are_read_whole_and_checked() {
 
 #[test]
 fn zeros_behind_compressed_data_are_padding_and_other_bytes_are_not() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.nii");
-    write(&path, &sample()).unwrap();
-    let plain = std::fs::read(&path).unwrap();
-    let expected: Volume<f32> = read(&path).unwrap();
+    let (plain, expected) = plain();
     for zeros in [1, 8, 512, 1 << 19] {
         for parts in [&[&plain[..]][..], &[&plain[..100], &plain[100..]]] {
             assert_eq!(members(parts, |b| b.resize(b.len() + zeros, 0)).unwrap(), expected, "{zeros}");

@@ -314,11 +314,11 @@ impl StgCohort {
 
 /// The remarks of the readers on each patient's images, on intensities that no liver has, and on images that are there twice.
 fn remarks<'a>(patients: impl Iterator<Item = (&'a str, &'a CtFeatures)>) -> Vec<String> {
-    let (mut lines, mut seen) = (vec![], BTreeMap::<Vec<u32>, Vec<&str>>::new());
+    let (mut lines, mut seen) = (vec![], BTreeMap::<String, Vec<&str>>::new());
     for (id, images) in patients {
         let of_liver = implausible_liver(images.intensities[0]);
         lines.extend(images.notes.iter().cloned().chain(of_liver).map(|note| format!("{id}: {note}.")));
-        seen.entry(images.values.iter().map(|v| v.to_bits()).collect()).or_default().push(id);
+        seen.entry(ContentHash::new().floats(&images.values).hex()).or_default().push(id);
     }
     let twice = seen.into_values().filter(|ids| ids.len() > 1);
     lines.extend(twice.map(|ids| {
