@@ -20,7 +20,8 @@
 //! | [`filters`] | Gaussian and its derivatives, mean, median and other ranks, SUSAN, gradient magnitude |
 //! | [`morphology`] | dilate, erode, open, close; components, holes, distance transform |
 //! | [`mesh`] | the surface at a level, its area and volume |
-//! | [`atlas`] | label maps, tracts as sparse lists, geodesic tracts between regions |
+//! | [`atlas`] | label maps, tracts as sparse lists: from maps, masks, streamlines, or the cheapest ways between regions |
+//! | [`streamlines`] | read tractograms, `.tck` and `.trk` |
 //! | [`registration`] | bring a volume onto another with elastix or ANTs |
 //!
 //! The feature `candle` adds `Volume::to_tensor`.
@@ -61,6 +62,7 @@ mod reorient;
 mod resample;
 mod resize;
 pub mod seg;
+pub mod streamlines;
 mod volume;
 mod voxel;
 mod window;

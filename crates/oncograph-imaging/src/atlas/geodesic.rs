@@ -1,5 +1,6 @@
 use super::{LabelMap, Tract, TractAtlas};
 use crate::error::{Error, Result};
+use crate::grid::Grid;
 use crate::volume::{Mask, Volume};
 use rayon::prelude::*;
 use std::cmp::Reverse;
@@ -89,24 +90,8 @@ pub fn geodesic_tracts(
     brain: &Mask,
     options: &GeodesicOptions,
 ) -> Result<TractAtlas> {
-    let operation = OP;
-    options.validate()?;
-    conductance.require_same_space(operation, brain)?;
-    if !conductance.grid().approx_eq(regions.volume().grid(), 1e-3) {
-        return Err(Error::geometry(operation, "regions and conductance lie on different grids"));
-    }
-    conductance.require_finite(operation)?;
-    if let Some(low) = conductance.as_slice().iter().find(|c| **c < 0.0) {
-        return Err(Error::argument(operation, "conductance", "at least 0", low));
-    }
-    let cost: Vec<f32> = conductance
-        .as_slice()
-        .iter()
-        .zip(brain.as_slice())
-        .map(|(c, b)| if *b != 0 { 1.0 / (options.floor + c) } else { f32::INFINITY })
-        .collect();
+    let map = Map::new(OP, regions, conductance, brain, options)?;
     let labels: Vec<i16> = regions.regions().map(|(label, _)| label).collect();
-    let map = Map { cost: &cost, regions, steps: steps(regions.volume()) };
     // (cost, pair, voxels of the path)
     let paths: Vec<Vec<Path>> =
         labels.par_iter().enumerate().map(|(i, label)| map.paths(*label, &labels[i + 1..])).collect();
@@ -115,19 +100,20 @@ pub fn geodesic_tracts(
     if paths.len() < options.tracts {
         let detail =
             format!("{} tracts requested of {} pairs that the brain joins", options.tracts, paths.len());
-        return Err(Error::geometry(operation, detail));
+        return Err(Error::geometry(OP, detail));
     }
     paths.truncate(options.tracts);
     paths.sort_by_key(|p| p.ends);
     let tube = tube(regions.volume(), options);
-    let widen = |path: &Path| Tract { ends: Some(path.ends), voxels: map.widen(&path.voxels, &tube) };
+    let widen =
+        |path: &Path| Tract { ends: Some(path.ends), weight: None, voxels: map.widen(&path.voxels, &tube) };
     let tracts = paths.par_iter().map(widen).collect();
     let source = format!("generated: {} geodesic paths between {} regions", options.tracts, labels.len());
     TractAtlas::new(regions.volume().grid().clone(), tracts, source, true)
 }
 
 /// Offsets to neighbouring voxels and their length \[mm\].
-fn steps(volume: &Volume<i16>) -> Vec<([i64; 3], f32)> {
+pub(super) fn steps(volume: &Volume<i16>) -> Vec<([i64; 3], f32)> {
     let spacing = volume.grid().spacing();
     let mut all = vec![];
     for k in 0..27_i64 {
@@ -141,7 +127,7 @@ fn steps(volume: &Volume<i16>) -> Vec<([i64; 3], f32)> {
 }
 
 /// The offsets around a path and their probability, the most probable first.
-fn tube(volume: &Volume<i16>, options: &GeodesicOptions) -> Vec<([i64; 3], f32)> {
+pub(super) fn tube(volume: &Volume<i16>, options: &GeodesicOptions) -> Vec<([i64; 3], f32)> {
     let spacing = volume.grid().spacing();
     let reach = options.sigma * (-2.0 * f64::from(options.least).ln()).sqrt();
     let n = spacing.map(|s| (reach / s).floor() as i64);
@@ -161,32 +147,59 @@ fn tube(volume: &Volume<i16>, options: &GeodesicOptions) -> Vec<([i64; 3], f32)>
     all
 }
 
-struct Path {
+pub(super) struct Path {
     cost: f32,
-    ends: [i16; 2],
-    voxels: Vec<u32>,
+    pub ends: [i16; 2],
+    pub voxels: Vec<u32>,
 }
 
-struct Map<'a> {
-    cost: &'a [f32],
+/// The voxel a step away, if the grid has it.
+pub(super) fn neighbour(grid: &Grid, at: usize, step: [i64; 3]) -> Option<usize> {
+    let (index, shape) = (grid.index_of(at), grid.shape());
+    let mut moved = [0; 3];
+    for a in 0..3 {
+        let i = index[a] as i64 + step[a];
+        moved[a] = usize::try_from(i).ok().filter(|i| *i < shape[a])?;
+    }
+    grid.offset(moved)
+}
+
+/// What paths run through.
+pub(super) struct Map<'a> {
+    cost: Vec<f32>,
     regions: &'a LabelMap,
     steps: Vec<([i64; 3], f32)>,
 }
 
-impl Map<'_> {
-    fn neighbour(&self, at: usize, step: [i64; 3]) -> Option<usize> {
-        let grid = self.regions.volume().grid();
-        let (index, shape) = (grid.index_of(at), grid.shape());
-        let mut moved = [0; 3];
-        for a in 0..3 {
-            let i = index[a] as i64 + step[a];
-            moved[a] = usize::try_from(i).ok().filter(|i| *i < shape[a])?;
+impl<'a> Map<'a> {
+    /// Checks the options and that everything lies on one grid.
+    pub fn new(
+        operation: &'static str,
+        regions: &'a LabelMap,
+        conductance: &Volume<f32>,
+        brain: &Mask,
+        options: &GeodesicOptions,
+    ) -> Result<Self> {
+        options.validate()?;
+        conductance.require_same_space(operation, brain)?;
+        if !conductance.grid().approx_eq(regions.volume().grid(), 1e-3) {
+            return Err(Error::geometry(operation, "regions and conductance lie on different grids"));
         }
-        grid.offset(moved)
+        conductance.require_finite(operation)?;
+        if let Some(low) = conductance.as_slice().iter().find(|c| **c < 0.0) {
+            return Err(Error::argument(operation, "conductance", "at least 0", low));
+        }
+        let cost = |(c, b): (&f32, &u8)| if *b != 0 { 1.0 / (options.floor + c) } else { f32::INFINITY };
+        let cost = conductance.as_slice().iter().zip(brain.as_slice()).map(cost).collect();
+        Ok(Map { cost, regions, steps: steps(regions.volume()) })
     }
 
-    /// The cheapest path from a region to each of the others.
-    fn paths(&self, from: i16, to: &[i16]) -> Vec<Path> {
+    fn neighbour(&self, at: usize, step: [i64; 3]) -> Option<usize> {
+        neighbour(self.regions.volume().grid(), at, step)
+    }
+
+    /// The cheapest path from a region to each of the others that the brain joins with it.
+    pub fn paths(&self, from: i16, to: &[i16]) -> Vec<Path> {
         const NOWHERE: u32 = u32::MAX;
         let mut distance = vec![f32::INFINITY; self.cost.len()];
         let mut before = vec![NOWHERE; self.cost.len()];
@@ -238,7 +251,7 @@ impl Map<'_> {
     }
 
     /// The voxels around a path in order, each with its largest probability, within the brain.
-    fn widen(&self, path: &[u32], tube: &[([i64; 3], f32)]) -> Vec<(u32, f32)> {
+    pub fn widen(&self, path: &[u32], tube: &[([i64; 3], f32)]) -> Vec<(u32, f32)> {
         let mut all = vec![];
         for at in path {
             for (step, p) in tube {

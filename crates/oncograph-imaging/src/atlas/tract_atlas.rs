@@ -12,6 +12,8 @@ use std::path::Path;
 pub struct Tract {
     /// The numbers of the regions that it joins; `None` where the atlas does not record them.
     pub ends: Option<[i16; 2]>,
+    /// How strongly it joins them, where the atlas was made from such numbers: streamlines, or the weight of a connectome.
+    pub weight: Option<f32>,
     /// Its voxels in the order of the grid, with the probability that the tract is there; tracts overlap.
     pub voxels: Vec<(u32, f32)>,
 }
@@ -84,8 +86,12 @@ impl TractAtlas {
             let (expected, got) = ("maps on one grid".into(), format!("another one for map {i}"));
             return Err(Error::Size { operation: "TractAtlas", expected, got });
         }
-        let tracts =
-            maps.iter().zip(ends).map(|(map, ends)| Tract { ends: *ends, voxels: likely(map, threshold) });
+        let tract = |(map, ends): (&Volume<f32>, &Option<[i16; 2]>)| Tract {
+            ends: *ends,
+            weight: None,
+            voxels: likely(map, threshold),
+        };
+        let tracts = maps.iter().zip(ends).map(tract);
         Self::new(grid, tracts.collect(), source, false)
     }
 
@@ -96,6 +102,7 @@ impl TractAtlas {
     pub fn from_labels(labels: &LabelMap, source: impl Into<String>) -> Result<Self> {
         let tract_of = |label| Tract {
             ends: None,
+            weight: None,
             voxels: labels.voxels(label).into_iter().map(|v| (v, 1.0)).collect(),
         };
         let tracts = labels.regions().map(|(label, _)| tract_of(label)).collect();
@@ -126,7 +133,7 @@ impl TractAtlas {
                 return Err(Error::format(path, "probabilities of tracts", detail));
             }
             let voxels = likely(&resample(&map, grid, &linear)?, threshold);
-            tracts.push(Tract { ends: Some(ends), voxels });
+            tracts.push(Tract { ends: Some(ends), weight: None, voxels });
         }
         Self::new(grid.clone(), tracts, path.display().to_string(), false)
     }
@@ -184,7 +191,7 @@ impl TractAtlas {
 }
 
 /// The voxels of a map above 0 that reach `threshold`, in its order.
-fn likely(map: &Volume<f32>, threshold: f32) -> Vec<(u32, f32)> {
+pub(super) fn likely(map: &Volume<f32>, threshold: f32) -> Vec<(u32, f32)> {
     let all = map.as_slice().iter().enumerate().map(|(voxel, p)| (voxel as u32, p.min(1.0)));
     all.filter(|(_, p)| *p > 0.0 && *p >= threshold).collect()
 }
@@ -213,7 +220,8 @@ mod tests {
     #[test]
     fn bad_lists_are_refused_by_number() {
         let grid = || Grid::axis_aligned([3, 1, 1], [1.0; 3], [0.0; 3]).unwrap();
-        let tract = |voxels: &[(u32, f32)]| Tract { ends: Some([1, 2]), voxels: voxels.to_vec() };
+        let tract =
+            |voxels: &[(u32, f32)]| Tract { ends: Some([1, 2]), weight: None, voxels: voxels.to_vec() };
         for bad in [&[][..], &[(1, 0.5), (0, 0.5)], &[(3, 0.5)], &[(1, 0.0)], &[(1, 1.5)]] {
             let error =
                 TractAtlas::new(grid(), vec![tract(&[(0, 1.0)]), tract(bad)], "test", true).unwrap_err();
@@ -250,7 +258,7 @@ mod tests {
         std::fs::write(&ends, "3 7\n\n2 1\n").unwrap();
         let atlas = TractAtlas::read(&maps, &ends, 0.15, &fine).unwrap();
         assert_eq!(atlas.tracts()[0].voxels, [(1, 0.25), (2, 0.5), (3, 0.75), (4, 1.0)]);
-        assert_eq!(atlas.tracts()[1], Tract { ends: Some([2, 1]), voxels: vec![(0, 0.2)] });
+        assert_eq!(atlas.tracts()[1], Tract { ends: Some([2, 1]), weight: None, voxels: vec![(0, 0.2)] });
         assert!(!atlas.is_generated());
         let again: Vec<f32> = atlas.maps().flat_map(|m| m.as_slice().to_vec()).collect();
         assert_eq!(again, [0.0, 0.25, 0.5, 0.75, 1.0, 0.2, 0.0, 0.0, 0.0, 0.0]);
