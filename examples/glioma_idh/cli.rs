@@ -7,7 +7,8 @@ use oncograph_brain::{
     NetworkPatients, PatientSpace, RegistrationConfig, RegistrationTool, SusanConfig,
 };
 use oncograph_datasets::glioma::{
-    GliomaFiles, GliomaPhantomConfig, LabelConvention, StandardBrain, TractMaps, TumourLabel,
+    ConnectomeFile, GliomaFiles, GliomaPhantomConfig, LabelConvention, StandardBrain, StreamlineFile,
+    TractMaps, TractMasks, TractSource, TumourLabel,
 };
 use oncograph_study::cli::{StudyArgs, read_config};
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,7 @@ pub const MODES: [(&str, &[&str]); 2] = [
 #[derive(Debug, Parser)]
 #[command(name = NAME, version)]
 #[command(group(ArgGroup::new("images").args(["data", "predict"]).multiple(true)))]
+#[command(group(ArgGroup::new("tract_source").args(["tracts", "connectome", "streamlines", "tract_masks"])))]
 // One split in three parts: these are refused with the reason.
 #[command(mut_arg("folds", |a| a.hide(true)), mut_arg("repeats", |a| a.hide(true)))]
 pub struct Args {
@@ -109,6 +111,27 @@ pub struct Args {
     /// The numbers of the two AAL regions that each volume of --tracts joins, one line per tract [.txt]
     #[arg(long, value_name = "FILE", requires = "tracts")]
     pub tract_ends: Option<PathBuf>,
+    /// A connectome in place of generated tracts: a matrix of streamlines or weights between AAL regions, with or without names. The
+    /// joined pairs become tracts, whose ways are generated [.csv, .tsv, .xlsx, .parquet]
+    #[arg(long, value_name = "FILE", requires = "templates")]
+    pub connectome: Option<PathBuf>,
+    /// The weight of --connectome from which a pair has a tract [default: every weight above 0]
+    #[arg(long, value_name = "WEIGHT", requires = "connectome", value_parser = weight)]
+    pub least_weight: Option<f64>,
+    /// Streamlines in place of generated tracts, in the millimetres of the standard brain: those between two AAL regions are a tract
+    /// [.tck, .trk]
+    #[arg(long, value_name = "FILE", requires = "templates")]
+    pub streamlines: Option<PathBuf>,
+    /// Streamlines that a tract of --streamlines needs [default: 3]
+    #[arg(long, value_name = "N", requires = "streamlines")]
+    pub fewest_streamlines: Option<usize>,
+    /// Masks of tracts in place of generated ones, such as the white matter of JHU: a volume with the number of a tract in each voxel.
+    /// A tract joins the AAL regions that its ends touch most [.nii, .nii.gz]
+    #[arg(long, value_name = "FILE", requires = "templates", requires = "tract_names")]
+    pub tract_masks: Option<PathBuf>,
+    /// A number and a name of each tract of --tract-masks, one per line [.txt]
+    #[arg(long, value_name = "FILE", requires = "tract_masks")]
+    pub tract_names: Option<PathBuf>,
     /// Predict one patient with a trained model instead of training: a folder with T1, contrast T1, T2 and FLAIR on one grid,
     /// without skull. Needs --mask and --labels, and the installed programs of --registration unless --registered
     #[arg(long, value_name = "DIR", requires = "mask", requires = "labels")]
@@ -202,7 +225,7 @@ impl Args {
             None => {
                 let mut phantom = GliomaPhantomConfig::new(self.patients.unwrap_or(240), seed);
                 phantom.templates.clone_from(&self.templates);
-                phantom.tract_maps = self.tract_maps();
+                phantom.tract_maps = self.tract_source();
                 GliomaSource::Phantom(phantom)
             }
         };
@@ -227,7 +250,7 @@ impl Args {
         };
         // The published sizes are those of the standard brain at 2 mm.
         let (spacing, tracts) = if preset == Preset::Quick { (5.0, 240) } else { (2.0, 2309) };
-        let tract_maps = self.tract_maps();
+        let tract_maps = self.tract_source();
         Ok(GliomaFilesConfig {
             folder: folder.into(),
             labels: labels.into(),
@@ -268,11 +291,28 @@ impl Args {
         if self.registered { PatientSpace::Standard } else { PatientSpace::Native }
     }
 
-    /// The atlas that `--tracts` and `--tract-ends` name.
-    fn tract_maps(&self) -> Option<TractMaps> {
-        let (maps, ends) = (self.tracts.clone()?, self.tract_ends.clone()?);
-        Some(TractMaps { maps, ends, threshold: 0.1 })
+    /// Where tracts come from, if an option names it.
+    fn tract_source(&self) -> Option<TractSource> {
+        if let (Some(maps), Some(ends)) = (self.tracts.clone(), self.tract_ends.clone()) {
+            return Some(TractSource::Maps(TractMaps { maps, ends, threshold: 0.1 }));
+        }
+        if let (Some(masks), Some(names)) = (&self.tract_masks, &self.tract_names) {
+            return Some(TractSource::Masks(TractMasks::new(masks, names)));
+        }
+        if let Some(streamlines) = &self.streamlines {
+            let file = StreamlineFile::new(streamlines);
+            let fewest = self.fewest_streamlines.unwrap_or(file.fewest);
+            return Some(TractSource::Streamlines(StreamlineFile { fewest, ..file }));
+        }
+        let (connectome, least) = (self.connectome.clone()?, self.least_weight.unwrap_or(0.0));
+        Some(TractSource::Connectome(ConnectomeFile { connectome, least }))
     }
+}
+
+/// A weight of a connectome.
+fn weight(text: &str) -> Result<f64, String> {
+    let weight: f64 = text.parse().map_err(|e| format!("{e}"))?;
+    if weight.is_finite() && weight >= 0.0 { Ok(weight) } else { Err("not a number from 0 on".into()) }
 }
 
 /// What the numbers of a segmentation mean. There is no default: the same number is another tissue in the other.

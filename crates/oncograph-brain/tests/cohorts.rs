@@ -8,7 +8,10 @@ use oncograph_brain::{
     GliomaCohort, GliomaFilesConfig, GliomaSource, IntensityConfig, IntensityReference, PatientSpace,
     Placement, RegistrationConfig, RegistrationTool, SusanConfig, place_on_atlas,
 };
-use oncograph_datasets::glioma::{GliomaFiles, LabelConvention, StandardBrain, TumourLabel};
+use oncograph_datasets::glioma::{
+    ConnectomeFile, GliomaFiles, LabelConvention, StandardBrain, StreamlineFile, TractMaps, TractMasks,
+    TractSource, TumourLabel,
+};
 use oncograph_imaging::{Frame, Grid, Mask, Volume, nifti};
 use oncograph_train::StopFlag;
 use std::os::unix::fs::PermissionsExt;
@@ -151,6 +154,85 @@ impl Made {
         let source = GliomaSource::Files(self.config.clone());
         source.open(&self.root.path().join("runs"), &StopFlag::new(), &|_| ()).map_err(|e| e.to_string())
     }
+}
+
+/// Streamlines between the two regions of the templates, as TCK, one of which ends between them.
+fn write_streamlines(path: &Path) {
+    let lines = [[-45.0_f32, 45.0], [45.0, -45.0], [-39.0, 39.0], [-45.0, -3.0]];
+    let mut bytes = b"mrtrix tracks\ndatatype: Float32LE\ncount: 4\nfile: . 58\nEND\n".to_vec();
+    let mut put = |point: [f32; 3]| bytes.extend(point.iter().flat_map(|v| v.to_le_bytes()));
+    for [from, to] in lines {
+        put([from, 3.0, 3.0]);
+        put([to, 3.0, 3.0]);
+        put([f32::NAN; 3]);
+    }
+    put([f32::INFINITY; 3]);
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn tracts_come_from_a_connectome_streamlines_or_masks() {
+    let root = tempfile::tempdir().unwrap();
+    let at = |name: &str| root.path().join(name);
+    let generated = templates(root.path());
+    let with = |source| StandardBrain { tract_maps: Some(source), ..generated.clone() };
+    let base = generated.atlas().unwrap();
+    assert_eq!((base.tracts.len(), base.tracts[0].weight), (1, None));
+
+    std::fs::write(at("c.csv"), ",Right,Left\nRight,4,12.5\nLeft,12.5,0\n").unwrap();
+    let connectome = |least| TractSource::Connectome(ConnectomeFile { connectome: at("c.csv"), least });
+    let (atlas, notes) = with(connectome(0.0)).atlas_noted().unwrap();
+    assert_eq!((atlas.tracts[0].weight, atlas.tracts[0].pair), (Some(12.5), [0, 1]));
+    // A matrix knows no ways: those are the generated ones.
+    assert_eq!(atlas.tracts[0].voxels, base.tracts[0].voxels);
+    assert!(
+        atlas.source.contains("generated: geodesic paths between the 1 pairs of regions that"),
+        "{}",
+        atlas.source
+    );
+    assert!(notes[0].contains("1 weights of regions with themselves"), "{notes:?}");
+    let error = with(connectome(20.0)).atlas().unwrap_err().to_string();
+    assert!(error.contains("c.csv: no two regions are joined by a weight of 20 or more"), "{error}");
+
+    write_streamlines(&at("t.tck"));
+    let file = StreamlineFile::new(at("t.tck"));
+    let (atlas, notes) = with(TractSource::Streamlines(file.clone())).atlas_noted().unwrap();
+    let tract = &atlas.tracts[0];
+    assert_eq!((atlas.tracts.len(), tract.weight), (1, Some(3.0)));
+    // A straight line of voxels, all of which three streamlines cross but those at the ends.
+    let row = |voxel: u32| atlas.grid.index_of(voxel as usize);
+    assert!(tract.voxels.iter().all(|v| row(v.0)[1..] == row(tract.voxels[0].0)[1..]), "{tract:?}");
+    assert!(tract.voxels[0].1 < 1.0 && tract.voxels[5].1 == 1.0, "{tract:?}");
+    assert!(
+        notes[0].contains("1 without a region at each end") && !atlas.source.contains("generated"),
+        "{notes:?}"
+    );
+    let few = with(TractSource::Streamlines(StreamlineFile { fewest: 4, ..file }));
+    let error = few.atlas().unwrap_err().to_string();
+    assert!(error.contains("no two regions are joined by 4 of 4 streamlines"), "{error}");
+
+    // A bar from region to region, and one within the left of them.
+    let bars = volume(|i| match (i[0], i[1], i[2]) {
+        (8..=15, 14, 12) => 1.0,
+        (5..=8, 10, 12) => 2.0,
+        _ => 0.0,
+    });
+    nifti::write(at("masks.nii.gz"), &bars.map(|v| v as u8)).unwrap();
+    std::fs::write(at("masks.txt"), "0 none\n1 bar\n2 within\n").unwrap();
+    let masks = TractMasks::new(at("masks.nii.gz"), at("masks.txt"));
+    let (atlas, notes) = with(TractSource::Masks(masks)).atlas_noted().unwrap();
+    assert_eq!((atlas.tracts.len(), atlas.tracts[0].pair, atlas.tracts[0].voxels.len()), (1, [0, 1], 8));
+    assert!(notes[0].ends_with("left out: within: both of its ends touch Left most"), "{notes:?}");
+
+    // The settings of older runs name maps, and are still read.
+    let old = r#"{"maps": "m.nii", "ends": "e.txt", "threshold": 0.5}"#;
+    let old: TractSource = serde_json::from_str(old).unwrap();
+    assert_eq!(
+        old,
+        TractSource::Maps(TractMaps { maps: "m.nii".into(), ends: "e.txt".into(), threshold: 0.5 })
+    );
+    let text = serde_json::to_string(&connectome(2.0)).unwrap();
+    assert_eq!(serde_json::from_str::<TractSource>(&text).unwrap(), connectome(2.0));
 }
 
 /// Thirty scans of BraTS 2023 with a table of their own.

@@ -24,7 +24,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Where the files of a cohort are and what they mean.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GliomaFilesConfig {
-    /// A folder with the scans, at any depth. Tables of names with `mapping` in their own are read ([`BratsNames`]).
+    /// A folder with the scans, at any depth. Tables of names with `mapping` in their own, down to two folders deep, are read
+    /// ([`BratsNames`]).
     pub folder: PathBuf,
     /// What the numbers of the segmentations mean.
     pub labels: LabelConvention,
@@ -77,7 +78,7 @@ pub(super) fn open_files(
     let idh_of = |scan: &GliomaFiles| table.of_images(&scan.id, &names).and_then(|r| r.idh);
     enough(config, found.scans.iter().map(idh_of))?;
     let of = found.scans.len() + found.faults.len();
-    let atlas = config.standard.atlas()?;
+    let (atlas, of_tracts) = config.standard.atlas_noted()?;
     let (cache, registrar) = (FeatureCache::open(kept)?, config.registration.registrar());
     let opening = Opening { config, atlas: &atlas, cache, registrar, kept, stop, watch };
 
@@ -95,7 +96,7 @@ pub(super) fn open_files(
     for (subject, record) in subjects.iter_mut().zip(records) {
         (subject.age, subject.male) = record.map_or((None, None), |r| (r.age, r.male));
     }
-    let mut notes = table.notes.clone();
+    let mut notes = [table.notes.clone(), of_tracts].concat();
     if !left_out.is_empty() {
         notes.push(format!("{} of {of} scans cannot be used and are left out", left_out.len()));
     }
@@ -139,7 +140,7 @@ fn leave_out_reference(config: &GliomaFilesConfig, found: &mut GliomaFolder) {
 fn names(config: &GliomaFilesConfig) -> Result<BratsNames> {
     let mut names = BratsNames::in_folder(&config.folder)?;
     for path in &config.names {
-        names.extend(BratsNames::read(path)?);
+        names.extend(BratsNames::read(path)?)?;
     }
     Ok(names)
 }

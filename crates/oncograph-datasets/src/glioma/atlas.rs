@@ -9,6 +9,8 @@ use std::collections::HashMap;
 pub struct AtlasTract {
     /// The regions that it joins, as positions in the atlas.
     pub pair: [u32; 2],
+    /// How strongly it joins them, where the atlas was made from streamlines or a connectome: a number of streamlines or a weight.
+    pub weight: Option<f32>,
     /// Voxels in raster order with the probability that the tract is there; tracts overlap.
     pub voxels: Vec<(u32, f32)>,
 }
@@ -36,6 +38,9 @@ pub struct BrainAtlas {
     /// Where it comes from, in words that every page repeats.
     pub source: String,
 }
+
+/// An array of the file: name, type, shape and bytes.
+type Part<'a> = (&'a str, Dtype, Vec<usize>, Vec<u8>);
 
 /// Lists end to end, and where each ends.
 fn joined<'a>(lists: impl Iterator<Item = &'a Vec<u32>>) -> (Vec<u32>, Vec<u32>) {
@@ -66,7 +71,7 @@ impl BrainAtlas {
         let affine = bytes(&mut self.grid.affine().transpose().iter().map(|v| v.to_le_bytes()));
         let centres = bytes(&mut self.centres.iter().flatten().map(|v| v.to_le_bytes()));
         let flags = |v: &[bool]| v.iter().map(|b| u8::from(*b)).collect::<Vec<u8>>();
-        let parts: [(&str, Dtype, Vec<usize>, Vec<u8>); 11] = [
+        let mut parts: Vec<Part<'_>> = vec![
             ("grid.shape", Dtype::U32, vec![3], of_u32(&shape)),
             ("grid.affine", Dtype::F64, vec![4, 4], affine),
             ("centres", Dtype::F64, vec![self.centres.len(), 3], centres),
@@ -79,6 +84,10 @@ impl BrainAtlas {
             ("brain", Dtype::U8, vec![self.brain.len()], flags(&self.brain)),
             ("grey", Dtype::U8, vec![self.grey.len()], flags(&self.grey)),
         ];
+        if self.tracts.iter().any(|t| t.weight.is_some()) {
+            let weights = self.tracts.iter().flat_map(|t| t.weight.unwrap_or(f32::NAN).to_le_bytes());
+            parts.push((WEIGHTS, Dtype::F32, vec![self.tracts.len()], weights.collect()));
+        }
         let refuse = |e: &dyn std::fmt::Display| Error::argument(OP, "atlas", "lists of one length", e);
         let views = parts
             .iter()
@@ -118,12 +127,22 @@ impl BrainAtlas {
         if sizes != (probability.len(), pairs.len()) {
             return Err(damaged("its tracts have lists of several lengths"));
         }
+        // An atlas that was not made from weights has none.
+        let weights = match file.0.names().contains(&WEIGHTS) {
+            true => file.f32(WEIGHTS)?,
+            false => vec![f32::NAN; voxels.len()],
+        };
+        if weights.len() != voxels.len() {
+            return Err(damaged("its tracts have weights of another number"));
+        }
         let mut at = 0;
-        let tracts = voxels.into_iter().zip(pairs.as_chunks::<2>().0).map(|(list, pair)| {
-            let p = &probability[at..at + list.len()];
-            at += list.len();
-            AtlasTract { pair: *pair, voxels: list.into_iter().zip(p.iter().copied()).collect() }
-        });
+        let tracts =
+            voxels.into_iter().zip(pairs.as_chunks::<2>().0).zip(weights).map(|((list, pair), weight)| {
+                let p = &probability[at..at + list.len()];
+                at += list.len();
+                let weight = (!weight.is_nan()).then_some(weight);
+                AtlasTract { pair: *pair, weight, voxels: list.into_iter().zip(p.iter().copied()).collect() }
+            });
         let tracts: Vec<AtlasTract> = tracts.collect();
         let (brain, grey) = (file.flags("brain")?, file.flags("grey")?);
         let atlas = BrainAtlas { grid, names, centres, regions, tracts, brain, grey, source };
@@ -149,6 +168,7 @@ impl BrainAtlas {
 
 const OP: &str = "BrainAtlas";
 const NAMES: &str = "oncograph.names";
+const WEIGHTS: &str = "tracts.weight";
 
 fn damaged(cause: impl std::fmt::Display) -> Error {
     Error::argument(OP, "bytes", "those of an atlas", cause)
@@ -217,6 +237,11 @@ mod tests {
         let back = BrainAtlas::from_safetensors(&bytes).unwrap();
         assert_eq!(back, atlas);
         assert_eq!(back.to_safetensors().unwrap(), bytes);
+        let mut weighted = atlas.clone();
+        (weighted.tracts[0].weight, weighted.tracts[2].weight) = (Some(12.0), Some(0.25));
+        let of_weights = weighted.to_safetensors().unwrap();
+        assert_ne!(of_weights, bytes);
+        assert_eq!(BrainAtlas::from_safetensors(&of_weights).unwrap(), weighted);
         let mut broken = atlas;
         broken.tracts[0].pair[0] = 10;
         let refused = BrainAtlas::from_safetensors(&broken.to_safetensors().unwrap()).unwrap_err();

@@ -2,6 +2,7 @@ use super::ScanName;
 use crate::error::{Error, Result};
 use crate::glioma::{GliomaRecord, GliomaTable};
 use crate::tables::{Sheet, Wanted};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,17 @@ use std::path::{Path, PathBuf};
 ///
 /// Names are followed from table to table: an image of BraTS 2023 finds its row in UCSF's table by its name in BraTS 2021.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct BratsNames(BTreeMap<String, BTreeSet<String>>);
+pub struct BratsNames {
+    known: BTreeMap<String, BTreeSet<String>>,
+    /// Who a scan is in each collection, and by which table.
+    stated: BTreeMap<(String, String), Stated>,
+}
+
+/// A table, and the patients that it gives.
+type Stated = (PathBuf, BTreeSet<String>);
+
+/// Folders within that of a cohort that tables of names are looked for in.
+const DEPTH: usize = 2;
 
 /// The collection that a patient of TCIA's mapping is from; of UCSF-PDGM it has the number alone.
 const COLLECTION: &str = "Data Collection";
@@ -42,50 +53,76 @@ impl BratsNames {
             let collection = collection.map(|c| row.text(c)).transpose()?.unwrap_or_default();
             let mut found = vec![];
             for column in &columns {
-                let text = row.text(*column)?;
-                if let Some(name) = full_name(&text, &table.header[*column], &collection) {
-                    found.push(name);
+                let (text, header) = (row.text(*column)?, &table.header[*column]);
+                if let Some(name) = full_name(&text, header, &collection) {
+                    found.push((name, collection_of(header)));
                 }
             }
-            names.join(&found);
+            names.join(&table.path, &found);
         }
         Ok(names)
     }
 
-    /// Reads every table of names in a folder: those with `mapping` in their names.
+    /// Reads every table of names in a folder and in the folders within it, two deep: those with `mapping` in their names. Hidden files
+    /// and folders are passed over.
     ///
     /// # Errors
-    /// As [`BratsNames::read`], or a folder that cannot be read.
+    /// As [`BratsNames::read`] and [`BratsNames::extend`], or a folder that cannot be read.
     pub fn in_folder(folder: impl AsRef<Path>) -> Result<Self> {
-        let folder = folder.as_ref();
-        let io = |source| Error::io("read", folder, source);
-        let mut paths: Vec<PathBuf> = vec![];
-        for entry in std::fs::read_dir(folder).map_err(io)? {
-            let path = entry.map_err(io)?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-            let table = [".csv", ".csv.gz", ".tsv", ".xlsx"].iter().any(|end| name.ends_with(end));
-            if path.is_file() && table && name.contains("mapping") && !name.starts_with(['.', '~']) {
-                paths.push(path);
-            }
-        }
+        let mut paths = vec![];
+        tables(folder.as_ref(), DEPTH, &mut paths)?;
         paths.sort();
         let mut names = BratsNames::default();
         for path in paths {
-            names.extend(BratsNames::read(path)?);
+            names.extend(BratsNames::read(path)?)?;
         }
         Ok(names)
     }
 
     /// Adds the names of another table.
-    pub fn extend(&mut self, other: Self) {
-        for (name, others) in other.0 {
-            self.0.entry(name).or_default().extend(others);
+    ///
+    /// # Errors
+    /// [`Error::AtFile`] names a scan that is another patient there.
+    pub fn extend(&mut self, other: Self) -> Result<()> {
+        for ((name, collection), (path, patients)) in other.stated {
+            match self.stated.entry((name, collection)) {
+                Entry::Vacant(place) => {
+                    place.insert((path, patients));
+                }
+                Entry::Occupied(mut place) => {
+                    let (name, collection) = place.key();
+                    let (first, known) = place.get();
+                    if known.is_disjoint(&patients) {
+                        let list = |of: &BTreeSet<String>| of.iter().cloned().collect::<Vec<_>>().join(", ");
+                        let (here, there) = (list(&patients), list(known));
+                        let detail =
+                            format!("{name} is {here} of {collection}, and {there} in {}", first.display());
+                        return Err(Error::at(&path, detail));
+                    }
+                    place.get_mut().1.extend(patients);
+                }
+            }
         }
+        for (name, others) in other.known {
+            self.known.entry(name).or_default().extend(others);
+        }
+        Ok(())
     }
 
-    fn join(&mut self, names: &[String]) {
-        for name in names {
-            self.0.entry(name.clone()).or_default().extend(names.iter().filter(|n| *n != name).cloned());
+    /// Adds the names of one scan, each with its collection.
+    fn join(&mut self, path: &Path, names: &[(String, String)]) {
+        for (name, own) in names {
+            let others = names.iter().filter(|(other, _)| other != name);
+            self.known.entry(name.clone()).or_default().extend(others.map(|(other, _)| other.clone()));
+            // A patient has many scans, which tables may share among them; a scan is of one patient.
+            if own == PATIENTS {
+                continue;
+            }
+            for (other, collection) in names.iter().filter(|(_, collection)| collection != own) {
+                let place = self.stated.entry((name.clone(), collection.clone()));
+                let place = place.or_insert_with(|| (path.to_owned(), BTreeSet::new()));
+                place.1.insert(ScanName::of(other).patient);
+            }
         }
     }
 
@@ -93,7 +130,7 @@ impl BratsNames {
     pub fn all<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
         let (mut found, mut next) = (vec![id], VecDeque::from([id]));
         while let Some(name) = next.pop_front() {
-            for other in self.0.get(name).into_iter().flatten().map(String::as_str) {
+            for other in self.known.get(name).into_iter().flatten().map(String::as_str) {
                 if !found.contains(&other) {
                     found.push(other);
                     next.push_back(other);
@@ -102,6 +139,39 @@ impl BratsNames {
         }
         found
     }
+}
+
+/// The collection of columns that hold patients.
+const PATIENTS: &str = "TCIA";
+
+/// The collection that the names of a column are of: `BraTS_2020_subject_ID`, `BraTS2020` and `BraTS20 ID` are of one.
+fn collection_of(header: &str) -> String {
+    let lower = header.trim().to_ascii_lowercase();
+    let digits: String = lower.chars().filter(char::is_ascii_digit).collect();
+    match (lower.starts_with("brats"), digits.get(digits.len().saturating_sub(2)..)) {
+        (true, Some(year)) if !year.is_empty() => format!("BraTS 20{year}"),
+        _ if lower.contains("tcia") => PATIENTS.into(),
+        _ => header.trim().into(),
+    }
+}
+
+/// The tables of names in a folder and those within it.
+fn tables(folder: &Path, depth: usize, into: &mut Vec<PathBuf>) -> Result<()> {
+    let io = |source| Error::io("read", folder, source);
+    for entry in std::fs::read_dir(folder).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        if name.starts_with(['.', '~']) {
+            continue;
+        }
+        let table = [".csv", ".csv.gz", ".tsv", ".xlsx"].iter().any(|end| name.ends_with(end));
+        if table && name.contains("mapping") && path.is_file() {
+            into.push(path);
+        } else if depth > 0 && path.is_dir() {
+            tables(&path, depth - 1, into)?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether a column holds names of scans or patients.
@@ -260,6 +330,47 @@ mod tests {
         let age = |id: &str| table.of_images(id, &BratsNames::default()).and_then(|p| p.age);
         assert_eq!(age("UCSF-PDGM-0429_FU003d"), Some(58.0));
         assert_eq!((age("UCSF-PDGM-0433_FU007d"), age("UCSF-PDGM-0433")), (Some(66.0), Some(65.0)));
+    }
+
+    #[test]
+    fn tables_are_found_two_folders_deep_and_must_agree() {
+        let root = tempfile::tempdir().unwrap();
+        let put = |folder: &str, name: &str, text: &str| {
+            std::fs::create_dir_all(root.path().join(folder)).unwrap();
+            write_text(&root.path().join(folder), name, text);
+        };
+        let read = || BratsNames::in_folder(root.path()).map_err(|e| e.to_string());
+        put(
+            "MICCAI_2019/training",
+            "name_mapping.csv",
+            "BraTS_2019_subject_ID,TCGA_TCIA_subject_ID\nBraTS19_1,TCGA-02-0006\n",
+        );
+        put("MICCAI_2019/training/deep", "mapping.csv", "no,table\n");
+        put("MICCAI_2019/.hidden", "mapping.csv", "no,table\n");
+        let row = vec![Put::Text("BraTS19_1"), Put::Text("BraTS2021_00007")];
+        let header = vec![Put::Text("BraTS2019"), Put::Text("BraTS2021")];
+        write_workbook(&root.path().join("MICCAI_2019/My_Mapping.xlsx"), &[("s", true, vec![header, row])]);
+        // A second time, with a date, and with another scan of the patient.
+        let again = "BraTS_2019_subject_ID,TCGA_TCIA_subject_ID\nBraTS19_1,TCGA-02-0006_1996.08.23\nBraTS19_2,TCGA-02-0006\n";
+        put("more", "mapping.tsv", &again.replace(',', "\t"));
+        let names = read().unwrap();
+        let found = ["BraTS19_1", "BraTS2021_00007", "TCGA-02-0006", "TCGA-02-0006_1996.08.23", "BraTS19_2"];
+        assert_eq!(names.all("BraTS19_1"), found);
+        // Another patient.
+        put("more", "z_mapping.csv", "BraTS19 ID,PatientID on TCIA\nBraTS19_2,TCGA-02-0007\n");
+        let error = read().unwrap_err();
+        assert!(
+            error.contains("z_mapping.csv: BraTS19_2 is TCGA-02-0007 of TCIA, and TCGA-02-0006 in"),
+            "{error}"
+        );
+        assert!(error.ends_with("mapping.tsv"), "{error}");
+        // Another scan of another year.
+        put("more", "z_mapping.csv", "BraTS_2021_subject_ID,BraTS19 ID\nBraTS2021_00008,BraTS19_1\n");
+        let error = read().unwrap_err();
+        assert!(
+            error.contains("BraTS19_1 is BraTS2021_00008 of BraTS 2021, and BraTS2021_00007 in"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -1,20 +1,10 @@
-use super::{AtlasTract, BrainAtlas};
+use super::tract_source::Place;
+use super::{AtlasTract, BrainAtlas, TractSource};
 use crate::error::{Error, Result};
-use oncograph_imaging::atlas::{GeodesicOptions, LabelMap, TractAtlas, geodesic_tracts};
+use oncograph_imaging::atlas::{GeodesicOptions, LabelMap};
 use oncograph_imaging::{Grid, Interpolation, Mask, ResampleOptions, Volume, nifti, resample};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
-
-/// A probabilistic atlas of tracts on the standard brain.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TractMaps {
-    /// A volume of four dimensions, one tract after the other.
-    pub maps: PathBuf,
-    /// The AAL numbers of the regions that each joins.
-    pub ends: PathBuf,
-    /// The probability from which a voxel belongs to a tract.
-    pub threshold: f32,
-}
 
 /// The standard brain (MNI152) that patients are brought to, and how its atlas is made (decision G-36): a folder with
 /// `templates/MNI152_T1_2mm_brain.nii.gz`, `templates/MNI152_T1_2mm_brain_mask.nii.gz`, `templates/MNI_FA_template.nii.gz`,
@@ -25,11 +15,11 @@ pub struct StandardBrain {
     pub folder: PathBuf,
     /// Millimetres per voxel of the grid that patients are brought to.
     pub spacing: f64,
-    /// How many tracts are generated where there are no maps of them.
+    /// How many tracts are generated where they come from nowhere else.
     pub tracts: usize,
-    /// Maps in place of generated tracts.
+    /// Where tracts come from in place of generated ones. The name is that of the first such source.
     #[serde(default)]
-    pub tract_maps: Option<TractMaps>,
+    pub tract_maps: Option<TractSource>,
 }
 
 /// AAL numbers up to this one are the cerebrum.
@@ -60,40 +50,57 @@ impl StandardBrain {
         Ok(resample(&fa, grid, &linear)?.map(|v| v.max(0.0)))
     }
 
-    /// AAL regions, and tracts from maps or generated through the white matter between regions, on a grid that holds the
+    /// AAL regions, and tracts of a [`TractSource`] or generated through the white matter between regions, on a grid that holds the
     /// brain and whose axes point right, anterior and superior.
     ///
     /// # Errors
-    /// A file that cannot be read; [`Error::AtFile`] for an empty brain mask; tracts that end in no region of the cerebrum.
+    /// A file that cannot be read; [`Error::AtFile`] for an empty brain mask; tracts that end in no region of the cerebrum; as
+    /// the functions that make tracts.
     pub fn atlas(&self) -> Result<BrainAtlas> {
+        Ok(self.atlas_noted()?.0)
+    }
+
+    /// As [`StandardBrain::atlas`], with remarks on its tracts that have to be shown beside results.
+    ///
+    /// # Errors
+    /// As [`StandardBrain::atlas`].
+    pub fn atlas_noted(&self) -> Result<(BrainAtlas, Vec<String>)> {
         let mask = self.mask()?;
         let grid = self.grid(&mask)?;
         let nearest = ResampleOptions::new(Interpolation::Nearest).outside(0.0);
         let inside = resample(&mask, &grid, &nearest)?;
         let labels = self.folder.join("atlases");
-        let regions = LabelMap::read(labels.join("aal.nii.gz"), labels.join("aal.nii.txt"))?;
-        let regions = regions.keep(|l| l <= CEREBRUM).onto(&grid)?;
-        let found = match &self.tract_maps {
-            Some(tracts) => TractAtlas::read(&tracts.maps, &tracts.ends, tracts.threshold, &grid)?,
-            None => {
-                let options = GeodesicOptions::new(self.tracts).sigma(0.6 * self.spacing);
-                geodesic_tracts(&regions, &self.anisotropy(&grid)?, &inside, &options)?
-            }
+        let all = LabelMap::read(labels.join("aal.nii.gz"), labels.join("aal.nii.txt"))?;
+        let cerebrum = all.keep(|l| l <= CEREBRUM);
+        let regions = cerebrum.onto(&grid)?;
+        let place = Place {
+            all: &all,
+            cerebrum: &cerebrum,
+            regions: &regions,
+            inside: &inside,
+            options: GeodesicOptions::new(self.tracts).sigma(0.6 * self.spacing),
+        };
+        let (found, notes) = match &self.tract_maps {
+            Some(source) => source.tracts(&place, || self.anisotropy(&grid))?,
+            None => (place.generated(&self.anisotropy(&grid)?)?, vec![]),
         };
         let numbers: Vec<i16> = regions.regions().map(|(label, _)| label).collect();
         let pairs = found.between(&numbers)?;
         let tracts = found.tracts().iter().zip(pairs);
         let source = format!("AAL regions of a standard brain; tracts {}", found.source());
-        Ok(BrainAtlas {
+        let atlas = BrainAtlas {
             names: regions.regions().map(|(_, name)| name.to_string()).collect(),
             centres: numbers.iter().filter_map(|l| regions.centroid(*l)).collect(),
             grey: regions.volume().as_slice().iter().map(|l| *l > 0).collect(),
             regions: numbers.iter().map(|l| regions.voxels(*l)).collect(),
-            tracts: tracts.map(|(t, pair)| AtlasTract { pair, voxels: t.voxels.clone() }).collect(),
+            tracts: tracts
+                .map(|(t, pair)| AtlasTract { pair, weight: t.weight, voxels: t.voxels.clone() })
+                .collect(),
             brain: inside.as_slice().iter().map(|v| *v > 0).collect(),
             grid,
             source,
-        })
+        };
+        Ok((atlas, notes))
     }
 
     /// A grid of this spacing around the brain.

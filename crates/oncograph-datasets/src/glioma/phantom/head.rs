@@ -55,7 +55,7 @@ pub(super) fn tessellated(config: &GliomaPhantomConfig, grid: Grid) -> BrainAtla
     pairs.truncate(config.tracts);
     let tracts = pairs.into_iter().map(|(_, pair)| {
         let voxels = tube(config, &grid, centres[pair[0] as usize], centres[pair[1] as usize]);
-        AtlasTract { pair, voxels }
+        AtlasTract { pair, weight: None, voxels }
     });
     let name = |i: usize| format!("{} {}", if i.is_multiple_of(2) { "left" } else { "right" }, i / 2 + 1);
     BrainAtlas {

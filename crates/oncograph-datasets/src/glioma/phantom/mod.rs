@@ -7,7 +7,7 @@ mod write;
 
 pub use write::write_glioma_phantom;
 
-use super::{BrainAtlas, StandardBrain, TractMaps};
+use super::{BrainAtlas, StandardBrain, TractSource};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -23,9 +23,9 @@ pub struct GliomaPhantomConfig {
     pub seed: u64,
     /// A folder with templates and atlases whose regions the heads have; without one the head is generated as well.
     pub templates: Option<PathBuf>,
-    /// Maps of tracts in place of generated ones; they need `templates`.
+    /// Where tracts come from in place of generated ones; it needs `templates`.
     #[serde(default)]
-    pub tract_maps: Option<TractMaps>,
+    pub tract_maps: Option<TractSource>,
     /// Voxels along x, y and z of a generated head.
     pub shape: [usize; 3],
     /// Millimetres per voxel.
