@@ -32,6 +32,7 @@ pub const MODES: [(&str, &[&str]); 2] = [
             "run",
             "device",
             "precision",
+            "write_networks",
         ],
     ),
     ("planted", &["seed", "preset", "patients", "epochs", "network_patients", "device", "precision"]),
@@ -132,6 +133,9 @@ pub struct Args {
     /// A number and a name of each tract of --tract-masks, one per line [.txt]
     #[arg(long, value_name = "FILE", requires = "tract_masks")]
     pub tract_names: Option<PathBuf>,
+    /// Also write every patient's brain network and surface points, to networks/ in the folder of the run or of the prediction
+    #[arg(long)]
+    pub write_networks: bool,
     /// Predict one patient with a trained model instead of training: a folder with T1, contrast T1, T2 and FLAIR on one grid,
     /// without skull. Needs --mask and --labels, and the installed programs of --registration unless --registered
     #[arg(long, value_name = "DIR", requires = "mask", requires = "labels")]

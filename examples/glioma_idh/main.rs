@@ -24,8 +24,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 fn main() -> ExitCode {
-    // The last stage may be another one than that of the run.
-    let args: Args = parse(&["stage"], &MODES);
+    // The last stage may be another one than that of the run, and networks can be written later, too.
+    let args: Args = parse(&["stage", "write_networks"], &MODES);
     program(|| run(&args))
 }
 
@@ -62,7 +62,10 @@ fn train(args: &Args, asked: &RunConfig, run: &RunDir, stop: &StopFlag) -> anyho
     let stages = stages.on_progress(|p| bars.update(p));
     run.write_json("roles.json", &report::roles(&stages, &cohort, &split)?)?;
 
-    stages.networks(&cohort, &split)?;
+    let networks = stages.networks(&cohort, &split)?;
+    if args.write_networks {
+        networks.write(&cohort, &run.file("networks"))?;
+    }
     if args.stage.is_some_and(|s| s <= 2) {
         return report::finish_early(&stages, run);
     }

@@ -31,6 +31,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let answer = predictor.predict(&images, args.space(), templates.as_deref(), (&registration, &work))?;
     answer.report.write(out.path(), "clinical_report")?;
     out.write_json("prediction.json", &written(&predictor, &answer))?;
+    if args.write_networks {
+        let file = format!("{}.safetensors", answer.subject.id);
+        answer.network.write(out.folder("networks")?.join(file))?;
+    }
     page(&predictor, &answer, &path.display().to_string(), &out).write(out.file("report.html"))?;
     println!("{}\n{}", answer.table().to_text(), stage_costs(&answer.costs).to_text());
     answer.report.notes.iter().for_each(|note| println!("{note}"));

@@ -17,6 +17,7 @@
 //! - [`GliomaStages`]: stages 1 to 3, computed once for a cohort and split, and used by every head.
 //! - [`PopulationHead`], [`MlpHead`], [`SvmSystem`], [`ImageNetwork`], [`OnHalfB`]: the heads and what they are compared with, as
 //!   systems of an [`oncograph_study::Study`]; [`TablePopulation`]: the population graph on clinical tables.
+//! - [`StoredNetwork`]: a patient's brain network and tumour surface as a file.
 //! - [`write_glioma_bundle`] and [`GliomaPredictor`]: a finished run as a folder that predicts new patients by itself.
 //! - [`GliomaExplanations`], [`glioma_connectome`], [`population_figure`], [`slices_figure`]: what a page shows.
 //!
@@ -49,6 +50,7 @@ mod presets;
 mod published;
 mod report_tables;
 mod stages;
+mod stored_network;
 mod svm_head;
 mod systems;
 mod tables;
@@ -93,6 +95,7 @@ pub use report_tables::{glioma_model_card, stage_costs};
 pub use stages::{
     AttributeScalers, GliomaEmbeddings, GliomaNetworks, GliomaStages, StageCost, StageCurve, TrainedGliomaNet,
 };
+pub use stored_network::{NetworkOrigin, StoredNetwork};
 pub use svm_head::{SvmHead, SvmHeadConfig};
 pub use systems::names;
 pub use systems::{

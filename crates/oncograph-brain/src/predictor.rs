@@ -6,12 +6,13 @@ use crate::presets::GliomaConfig;
 use crate::stages::{AttributeScalers, GliomaEmbeddings, StageCost, matrix, scaled_rows};
 use crate::systems::{PopulationModel, sigmoid};
 use crate::{
-    Autoencoder, BrainNetwork, Error, GliomaNet, Neighbour, PopulationClassifier, Result, TractEncoder,
-    Tumour, weights,
+    Autoencoder, BrainNetwork, Error, GliomaNet, Neighbour, PopulationClassifier, Result, StoredNetwork,
+    TractEncoder, Tumour, weights,
 };
 use candle_core::{DType, Device};
 use candle_nn::VarBuilder;
 use oncograph_core::Argument;
+use oncograph_datasets::cache::ContentHash;
 use oncograph_datasets::glioma::{BrainAtlas, GliomaImages, StandardBrain};
 use oncograph_datasets::scaler::ZScore;
 use oncograph_deploy::{Bundle, ClinicalReport, Prediction, Probability};
@@ -81,6 +82,8 @@ pub struct GliomaPrediction {
     pub weights: Vec<f64>,
     /// The patient's edge vector.
     pub link: Vec<f64>,
+    /// The patient's brain network and the points of the tumour surface.
+    pub network: StoredNetwork,
     /// The clinical report.
     pub report: ClinicalReport,
     /// Time and memory of each step.
@@ -191,6 +194,7 @@ impl GliomaPredictor {
             tracts: attention.as_ref().map(|a| self.crossed(a)).unwrap_or_default(),
             weights: attention.map(|a| a.weights()).unwrap_or_default(),
             link: links[0].clone(),
+            network: StoredNetwork::new(&subject.id, &self.atlas, &tumour, self.content(&subject)?),
             subject,
             probability,
             nearest,
@@ -252,6 +256,12 @@ impl GliomaPredictor {
         let network =
             BrainNetwork::new(pairs, self.config.network_width(), regions.concat(), tracts.concat())?;
         Tumour::new(prepared.image, prepared.points, prepared.incidence, network)
+    }
+
+    /// The hash of what a patient's network depends on: the bundle, and the images as the encoders see them.
+    fn content(&self, subject: &GliomaSubject) -> Result<String> {
+        let hash = ContentHash::new().text(&self.bundle.identity().hash).text(&subject.id);
+        Ok(format!("prediction-{}", &hash.text(&subject.content()?).hex()[..16]))
     }
 
     fn crossed(&self, attention: &TractAttention) -> Vec<CrossedTract> {

@@ -30,6 +30,7 @@ fn main() -> Result<()> {
         of_cases(&cases, &out)?;
     }
     segmentations(&out)?;
+    tractograms(&out)?;
     checkpoints(&out)?;
     configs(&out)?;
     bundles(&out)
@@ -43,6 +44,30 @@ fn write(out: &Path, target: &str, content: &[u8]) -> Result<()> {
         std::fs::write(folder.join(blake3::hash(content).to_hex().as_str()), content)?;
     }
     Ok(())
+}
+
+/// A streamline of two points, once in each format.
+fn tractograms(out: &Path) -> Result<()> {
+    let points = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+    let header = b"mrtrix tracks\ndatatype: Float32LE\ncount: 1\nfile: . 58\nEND\n";
+    let numbers = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+    let ends = [[f32::NAN; 3], [f32::INFINITY; 3]];
+    write(out, "streamlines", &[&header[..], &points(&numbers), &points(ends.as_flattened())].concat())?;
+    let mut trk = vec![0; 1000];
+    let mut put = |at: usize, bytes: &[u8]| trk[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, b"TRACK\0");
+    put(6, &[10, 0, 10, 0, 10, 0]);
+    put(12, &points(&[2.0; 3]));
+    for k in 0..4 {
+        put(440 + 20 * k, &points(&[1.0]));
+    }
+    put(948, b"RAS");
+    for (at, value) in [(988, 1_i32), (992, 2), (996, 1000)] {
+        put(at, &value.to_le_bytes());
+    }
+    trk.extend(2_i32.to_le_bytes());
+    trk.extend(points(&numbers));
+    write(out, "streamlines", &trk)
 }
 
 fn of_cases(folder: &Path, out: &Path) -> Result<()> {
@@ -61,6 +86,7 @@ fn of_cases(folder: &Path, out: &Path) -> Result<()> {
         match ending.as_str() {
             "md" => {}
             "nii" | "hdr" | "img" => write(out, "nifti", &content)?,
+            "tck" | "trk" => write(out, "streamlines", &content)?,
             "csv" | "tsv" | "txt" => {
                 write(out, "clinical_csv", &content)?;
                 write(out, "omics_csv", &content)?;

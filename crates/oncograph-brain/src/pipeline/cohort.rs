@@ -53,7 +53,7 @@ fn equal_images(ids: &[String], contents: &[String]) -> Vec<String> {
 
 impl GliomaSubject {
     /// A hash of what the encoders see: the grids and voxels of all volumes, bit by bit.
-    fn content(&self) -> Result<String> {
+    pub(crate) fn content(&self) -> Result<String> {
         let volume = |hash: ContentHash, v: &Volume<f32>| {
             let grid = (v.shape(), v.grid().affine().as_slice());
             Ok::<_, Error>(hash.json(&grid)?.floats(v.as_slice()))

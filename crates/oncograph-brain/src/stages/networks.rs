@@ -4,15 +4,16 @@ use super::{GliomaStages, lock};
 use crate::pipeline::{GliomaCohort, Voxels, voxels};
 use crate::presets::{NetworkPatients, StageFit};
 use crate::{
-    Autoencoder, AutoencoderLearner, BrainNetwork, Error, Result, TractData, TractEncoder, TractLearner,
-    Tumour,
+    Autoencoder, AutoencoderLearner, BrainNetwork, Error, Result, StoredNetwork, TractData, TractEncoder,
+    TractLearner, Tumour,
 };
 use candle_core::DType;
-use oncograph_core::Split;
+use oncograph_core::{AtFile, Split};
 use oncograph_datasets::scaler::ZScore;
 use oncograph_nn::ParamStore;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -38,6 +39,34 @@ pub struct GliomaNetworks {
     pub scalers: Option<AttributeScalers>,
     /// The hash of all that the networks depend on.
     pub(super) key: String,
+}
+
+impl GliomaNetworks {
+    /// Writes the network and the surface points of every patient of the cohort to `folder`, a file each ([`StoredNetwork`]) that has the
+    /// hash of what the networks depend on.
+    ///
+    /// # Errors
+    /// A cohort of other patients; a folder or a file that cannot be written.
+    pub fn write(&self, cohort: &GliomaCohort, folder: &Path) -> Result<()> {
+        if cohort.subjects.len() != self.tumours.len() {
+            return Err(Error::input(
+                "GliomaNetworks",
+                format!("{} patients", self.tumours.len()),
+                cohort.subjects.len(),
+            ));
+        }
+        std::fs::create_dir_all(folder).map_err(|e| AtFile::new(folder, e).during("create"))?;
+        for (subject, tumour) in cohort.subjects.iter().zip(&self.tumours) {
+            let stored = StoredNetwork::new(&subject.id, &cohort.atlas, tumour, &self.key);
+            stored.write(folder.join(format!("{}.safetensors", subject.id)))?;
+        }
+        Ok(())
+    }
+
+    /// The hash of all that the networks depend on: images, settings, atlas and the encoders that were trained.
+    pub fn content(&self) -> &str {
+        &self.key
+    }
 }
 
 /// The rows of some patients in a table with `each` rows for each.
