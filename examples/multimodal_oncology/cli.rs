@@ -7,7 +7,10 @@ use oncograph_study::cli::StudyArgs;
 use std::path::PathBuf;
 
 /// The options that have an effect beside the one that trains no run.
-pub const MODES: [(&str, &[&str]); 1] = [("predict", &["bundle", "run", "device", "precision"])];
+pub const MODES: [(&str, &[&str]); 2] = [
+    ("predict", &["bundle", "run", "device", "precision"]),
+    ("write_cohort", &["data", "cohort", "idh", "sample_types", "patients", "seed"]),
+];
 
 /// Predict survival, response and toxicity from several molecular tables and what is known of how their columns belong
 /// together, with the hierarchical multi-modal graph network.
@@ -20,20 +23,24 @@ pub const MODES: [(&str, &[&str]); 1] = [("predict", &["bundle", "run", "device"
 pub struct Args {
     #[command(flatten)]
     pub study: StudyArgs,
-    /// Folder of the omics tables, networks and gene sets. Default: a phantom cohort
+    /// A cohort folder: tables, and cohort.json, which describes them (the README has an example); or the folder of the public
+    /// tables, networks and gene sets that --cohort names. Default: a phantom cohort
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub data: Option<PathBuf>,
-    /// Which of the cohorts in --data
-    #[arg(long, value_enum, default_value = "gbmlgg", requires = "data")]
-    pub cohort: CohortArg,
+    /// Which of the public cohorts in --data, where it has no cohort.json [default: gbmlgg]
+    #[arg(long, value_enum, requires = "data")]
+    pub cohort: Option<CohortArg>,
     /// Table of Ceccarelli et al. 2016 with IDH status, for the side task of gbmlgg [default:
     /// DIR/../glioma/tcga_lgg_gbm_subtype_ceccarelli2016.csv, if it is there]
     #[arg(long, value_name = "FILE", requires = "data")]
     pub idh: Option<PathBuf>,
     /// Types of TCGA's samples that count, the preferred one first: 01 primary tumour, 02 recurrent, 06 metastasis, 11 normal
-    /// tissue
-    #[arg(long, value_name = "CODES", default_value = "01", requires = "data")]
-    pub sample_types: SampleTypes,
+    /// tissue [default: 01]
+    #[arg(long, value_name = "CODES", requires = "data")]
+    pub sample_types: Option<SampleTypes>,
+    /// Train nothing: write the cohort as a cohort folder, to look at or to change
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    pub write_cohort: Option<PathBuf>,
     /// Choices that the article leaves open: `literal` reads it as closely as it runs, `fixed` is the recommended reading
     /// at the published widths, `quick` is `fixed`, narrow and short [default: quick]
     #[arg(long, value_enum)]
@@ -73,10 +80,10 @@ pub struct Args {
     /// Whose clinical report is written [default: the first patient's]
     #[arg(long, value_name = "ID")]
     pub patient: Option<String>,
-    /// Train nothing: predict for a new patient, from JSON (`id`, `covariates`, `tables`) or CSV (`table,name,value`), and
-    /// write the clinical report to OUT/predictions
-    #[arg(long, value_name = "FILE")]
-    pub predict: Option<PathBuf>,
+    /// Train nothing: predict for new patients, each from JSON (`id`, `covariates`, `tables`, `images`) or CSV (`table,name,value`), or
+    /// for all of a cohort folder, and write the clinical reports to OUT/predictions
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub predict: Vec<PathBuf>,
     /// The bundle that --predict reads [default: that of --run]
     #[arg(long, value_name = "DIR", requires = "predict", conflicts_with = "run")]
     pub bundle: Option<PathBuf>,

@@ -11,8 +11,8 @@ pub fn section(report: Report, cohort: &OmicsStudyCohort, findings: &OmicsFindin
     let task = cohort.tasks().first().map_or("", |t| t.name.as_str());
     report.section("Genes and sets", |s| {
         s.paragraph(format!(
-            "How much of {task} each value accounts for: integrated gradients from the mean patient, their mean magnitude \
-             over held-out patients."
+            "How much of {task} each covariate (patient) and each value accounts for: integrated gradients from a patient with the \
+             training patients' mean in all of them, their mean magnitude over held-out patients."
         ));
         for (table, ranking) in &findings.ranking {
             s.table(ranked(table, ranking, findings.stability.get(table)));

@@ -6,7 +6,8 @@ mod report;
 mod settings;
 
 use cli::{Args, MODES};
-use oncograph_core::AtFile;
+use oncograph_core::{Argument, AtFile};
+use oncograph_datasets::omics::OmicsDataset;
 use oncograph_deploy::{Bundle, ClinicalReport};
 use oncograph_omics::{
     OmicsFindings, OmicsPatient, OmicsPredictor, OmicsStudyCohort, late_fusion_jobs, modality_grid,
@@ -20,8 +21,9 @@ use oncograph_study::{Constant, JOBS, Linear, Penalty, RandomForest, ScoreOption
 use oncograph_train::{RunDir, StopFlag};
 // The allocator of the examples.
 use allocator as _;
-use settings::Settings;
-use std::path::{Path, PathBuf};
+use settings::{Settings, Source};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -29,12 +31,17 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 const NAME: &str = "multimodal_oncology";
 
 fn main() -> ExitCode {
-    let args: Args = parse(&[], &MODES);
+    let args: Args = parse(&["patient"], &MODES);
     program(|| {
+        if let Some(folder) = &args.write_cohort {
+            Source::from_args(&args)?.open()?.write_folder(folder)?;
+            println!("cohort: {}", folder.display());
+            return Ok(());
+        }
         one_thread_per_tensor()?;
-        match &args.predict {
-            Some(file) => in_precision(&args.study.device, args.study.precision, || predict(&args, file)),
-            None => run(&args),
+        match args.predict.is_empty() {
+            true => run(&args),
+            false => in_precision(&args.study.device, args.study.precision, || predict(&args)),
         }
     })
 }
@@ -48,7 +55,8 @@ fn run(args: &Args) -> Result<()> {
         || Settings::from_args(args),
     )?;
     let precision = settings.system.fit.precision;
-    let result = in_precision(&settings.device, precision, || study(&settings, &run, &stop));
+    let asked = args.patient.as_ref();
+    let result = in_precision(&settings.device, precision, || study(&settings, asked, &run, &stop));
     // A run that could not begin, because its data is bad, leaves nothing behind.
     if is_new && !run.file(JOBS).exists() && result.is_err() && !stop.is_requested() {
         std::fs::remove_dir_all(run.path()).ok();
@@ -56,12 +64,13 @@ fn run(args: &Args) -> Result<()> {
     result
 }
 
-/// Opens the cohort, trains and compares the models, and writes the page, the bundle and one patient's report.
-fn study(settings: &Settings, run: &RunDir, stop: &StopFlag) -> Result<()> {
+/// Opens the cohort, trains and compares the models, and writes the page, the bundle and one patient's report: of the one asked
+/// for, also where a run is resumed that was to report on another.
+fn study(settings: &Settings, asked: Option<&String>, run: &RunDir, stop: &StopFlag) -> Result<()> {
     let cohort = settings.open()?;
     cohort.dataset().cohort.notes.iter().for_each(|note| eprintln!("{note}"));
     let device = device(&settings.device)?;
-    let patient = settings.reported(&cohort)?;
+    let patient = settings.reported(asked, &cohort)?;
     let systems = settings.systems(&cohort)?;
     let jobs = settings.plan.splits(&cohort, settings.validation, settings.seed())?.len();
     let progress = StudyProgress::new(jobs * (systems.len() + 3), settings.system.fit.epochs);
@@ -98,9 +107,9 @@ fn study(settings: &Settings, run: &RunDir, stop: &StopFlag) -> Result<()> {
     let path = run.file("report.html");
     page.write(&path)?;
     page.print();
-    let bundle = write_bundle(run, &results, &cohort, &systems[0], &page.model_card())?;
+    let bundle = write_bundle(run, &results, &cohort, &systems[0], (&page.model_card(), &scores))?;
     let clinical = held_out(&OmicsPredictor::open(&bundle, &device)?, &results, &cohort, patient)?;
-    let written = write_clinical(&clinical, &run.folder("clinical")?)?;
+    let written = clinical.write_named(run.folder("clinical")?)?;
     println!(
         "patient: {}\nreport: {}\nbundle: {}",
         written.display(),
@@ -123,8 +132,8 @@ fn held_out(
     Ok(predictor.predict_held_out(&patient, (split.repeat, split.fold))?.report)
 }
 
-/// `--predict`: the report on a new patient from a bundle alone.
-fn predict(args: &Args, file: &Path) -> Result<()> {
+/// `--predict`: the reports on new patients from a bundle alone.
+fn predict(args: &Args) -> Result<()> {
     let root = args.study.out.join(NAME);
     let path = match (&args.bundle, &args.run) {
         (Some(bundle), _) => bundle.clone(),
@@ -134,20 +143,44 @@ fn predict(args: &Args, file: &Path) -> Result<()> {
             None => return Err(AtFile::new(&root, "there is no finished run whose bundle predicts").into()),
         },
     };
+    let patients = patients(&args.predict)?;
     let predictor = OmicsPredictor::open(&Bundle::open(path)?, &device(&args.study.device)?)?;
-    let report = predictor.predict(&OmicsPatient::read(file)?)?.report;
+    // All of them, before the first is written.
+    let reports = patients.iter().map(|p| Ok(predictor.predict(p)?.report)).collect::<Result<Vec<_>>>()?;
     let folder = args.study.out.join("predictions");
     std::fs::create_dir_all(&folder).map_err(|e| AtFile::new(&folder, e))?;
-    let written = write_clinical(&report, &folder)?;
-    println!("{}\npatient: {}", report.to_markdown(), written.display());
+    for report in &reports {
+        let written = report.write_named(&folder)?;
+        if let [one] = &reports[..] {
+            println!("{}", one.to_markdown());
+        }
+        println!("patient: {}", written.display());
+    }
     Ok(())
 }
 
-/// Writes `ID.json` and `ID.md`, and returns where the latter is; what is no part of a plain file name becomes `_`.
-fn write_clinical(report: &ClinicalReport, folder: &Path) -> Result<PathBuf> {
-    let plain = |c: char| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' };
-    let name: String = report.patient.chars().map(plain).collect();
-    let name = name.trim_start_matches('.');
-    report.write(folder, name)?;
-    Ok(folder.join(format!("{name}.md")))
+/// The patients of files and cohort folders.
+///
+/// # Errors
+/// An identifier that is there twice: one report would replace the other.
+fn patients(paths: &[PathBuf]) -> Result<Vec<OmicsPatient>> {
+    let mut patients = vec![];
+    for path in paths {
+        if !path.is_dir() {
+            patients.push(OmicsPatient::read(path)?);
+            continue;
+        }
+        let cohort = OmicsDataset::folder(path)?.cohort;
+        cohort.notes.iter().for_each(|note| eprintln!("{note}"));
+        for row in 0..cohort.ids().len() {
+            patients.push(OmicsPatient::of_cohort(&cohort, row)?);
+        }
+    }
+    let mut seen = BTreeSet::new();
+    match patients.iter().find(|p| !seen.insert(&p.id)) {
+        Some(twice) => {
+            Err(Argument::new("--predict", "patients", "each once", format!("{} twice", twice.id)).into())
+        }
+        None => Ok(patients),
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::settings::Settings;
 use crate::{NAME, Result, explanation};
+use oncograph_datasets::omics::TableAccount;
 use oncograph_metrics::MulticlassConfusion;
 use oncograph_omics::{GridRow, OmicsExtras, OmicsFindings, OmicsStudyCohort, OmicsVariant};
 use oncograph_report::chart::{Bar, bars};
@@ -40,9 +41,11 @@ impl Page<'_> {
         report = self.importance(report);
         report = explanation::section(report, self.cohort, &self.findings);
         report = self.federation(report)?;
+        let sizes = self.sizes()?;
         report = report.section("Training", |s| {
             let network = OmicsVariant::Full.name();
             s.figure_or_reason("Learning curves", learning_curve(self.results, &network));
+            s.table(sizes);
         });
         Ok(report.model_card(&self.model_card()).write(path)?)
     }
@@ -91,7 +94,38 @@ impl Page<'_> {
                 let here = rows.iter().flatten().count();
                 t.row([Cell::text(name.clone()), Cell::count(features.len()), Cell::count(here)])
             }));
+            s.table(self.known());
+            if !dataset.cohort.accounts.is_empty() {
+                s.table(accounts(&dataset.cohort.accounts));
+            }
         })
+    }
+
+    /// Of how many patients the outcome of each task is known.
+    fn known(&self) -> ReportTable {
+        let table = ReportTable::new("Outcomes", ["Task", "Known of", "Patients"]);
+        self.cohort.tasks().iter().fold(table, |t, task| {
+            let all = task.target.len();
+            let known = (0..all).filter(|p| task.target.known(*p)).count();
+            t.row([Cell::text(task.name.clone()), Cell::count(known), Cell::count(all)])
+        })
+    }
+
+    /// What each trained model costs.
+    fn sizes(&self) -> Result<ReportTable> {
+        let header = ["Model", "Parameters", "Operations (millions)"];
+        let caption = "Trained parameters, and floating point operations of the forward pass of one patient who has every table: \
+                       products in linear layers, attention and messages";
+        let mut table = ReportTable::new(caption, header);
+        for model in self.results.models() {
+            let Some(job) = self.results.of_model(model).next() else { continue };
+            let flops = OmicsExtras::of(job)?.flops;
+            if flops > 0 {
+                let millions = Cell::number(flops as f64 / 1e6, 2);
+                table = table.row([Cell::text(model.to_string()), Cell::count(job.parameters), millions]);
+            }
+        }
+        Ok(table)
     }
 
     /// One table per task, the constant predictor emphasised.
@@ -262,10 +296,31 @@ impl Page<'_> {
             .validation(format!("{}; no external data.", plan(&self.settings.plan)))
             .performance(performance.collect::<Vec<_>>().join("; "))
             .limitations(
-                "No external validation. Probabilities of classes and events are not calibrated; survival is, on the \
-                 patients that chose the epoch.",
+                "No external validation. Survival, classes and events are calibrated on the patients that chose the epoch, where \
+                 enough are known; of a task that was not learnt nothing is predicted.",
             )
     }
+}
+
+/// How many rows of each table have a part, and why the others have none.
+fn accounts(accounts: &[TableAccount]) -> ReportTable {
+    let table =
+        ReportTable::new("Rows that have a part", ["Table", "File", "Rows", "Used", "Left out, and why"]);
+    accounts.iter().fold(table, |t, a| {
+        let reason = |(reason, ids): &(String, Vec<String>)| {
+            let shown = ids.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", ");
+            let more = if ids.len() > 5 { ", ..." } else { "" };
+            format!("{}: {reason} ({shown}{more})", ids.len())
+        };
+        let reasons = a.left_out.iter().map(reason).collect::<Vec<_>>().join("; ");
+        t.row([
+            Cell::text(a.table.clone()),
+            Cell::text(a.file.clone()),
+            Cell::count(a.rows),
+            Cell::count(a.used),
+            Cell::text(reasons),
+        ])
+    })
 }
 
 fn plan(plan: &Plan) -> String {

@@ -3,7 +3,9 @@
 use crate::cli::Args;
 use crate::{NAME, Result};
 use oncograph_core::{Argument, Seed};
-use oncograph_datasets::omics::{OmicsCollection, OmicsDataset, OmicsPhantomConfig, SampleTypes};
+use oncograph_datasets::omics::{
+    COHORT_FILE, OmicsCollection, OmicsDataset, OmicsPhantomConfig, SampleTypes,
+};
 use oncograph_nn::optim::AdamWConfig;
 use oncograph_omics::{
     LEAST_OF_CENTRE, OmicsPreset, OmicsStudyCohort, OmicsSystem, OmicsSystemConfig, OmicsVariant,
@@ -18,7 +20,9 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
-    /// A folder of the user's.
+    /// A folder with a `cohort.json`.
+    Cohort { root: PathBuf },
+    /// A folder of the user's with a public cohort.
     Folder {
         root: PathBuf,
         cohort: OmicsCollection,
@@ -29,6 +33,53 @@ pub enum Source {
     },
     /// Generated in memory.
     Phantom(OmicsPhantomConfig),
+}
+
+impl Source {
+    /// The source given on the command line.
+    ///
+    /// # Errors
+    /// An option that is for a public cohort beside a folder that describes itself.
+    pub fn from_args(args: &Args) -> Result<Self> {
+        let Some(root) = &args.data else {
+            return Ok(Source::Phantom(phantom(args.patients.unwrap_or(800), args.study.seed.unwrap_or(1))));
+        };
+        let refuse = |option: &'static str, expected: &str, got: &str| {
+            Err(Argument::new("multimodal_oncology", option, expected, got).into())
+        };
+        if root.join(COHORT_FILE).is_file() {
+            let typed = [
+                ("--cohort", args.cohort.is_some()),
+                ("--idh", args.idh.is_some()),
+                ("--sample-types", args.sample_types.is_some()),
+            ];
+            return match typed.iter().find(|(_, typed)| *typed) {
+                Some((option, _)) => {
+                    refuse(option, "left out: the cohort.json of --data describes the cohort", "a value")
+                }
+                None => Ok(Source::Cohort { root: root.clone() }),
+            };
+        }
+        let cohort = args.cohort.map_or(OmicsCollection::Gbmlgg, OmicsCollection::from);
+        if args.idh.is_some() && cohort != OmicsCollection::Gbmlgg {
+            return refuse("--idh", "left out: only --cohort gbmlgg has that task", "a file");
+        }
+        let beside = root.join("../glioma/tcga_lgg_gbm_subtype_ceccarelli2016.csv");
+        let idh = args.idh.clone().or_else(|| beside.is_file().then_some(beside));
+        let sample_types = args.sample_types.clone().unwrap_or_default();
+        Ok(Source::Folder { root: root.clone(), cohort, idh, sample_types })
+    }
+
+    /// The cohort.
+    pub fn open(&self) -> Result<OmicsDataset> {
+        Ok(match self {
+            Source::Phantom(phantom) => OmicsDataset::phantom(phantom)?,
+            Source::Cohort { root } => OmicsDataset::folder(root)?,
+            Source::Folder { root, cohort, idh, sample_types } => {
+                OmicsDataset::open_with(root, *cohort, idh.as_deref(), sample_types)?
+            }
+        })
+    }
 }
 
 /// A whole run.
@@ -62,19 +113,7 @@ impl Settings {
             return Ok(settings);
         }
         let seed = args.study.seed.unwrap_or(1);
-        let source = match &args.data {
-            None => Source::Phantom(phantom(args.patients.unwrap_or(800), seed)),
-            Some(root) => {
-                let beside = root.join("../glioma/tcga_lgg_gbm_subtype_ceccarelli2016.csv");
-                let idh = args.idh.clone().or_else(|| beside.is_file().then_some(beside));
-                let sample_types = args.sample_types.clone();
-                Source::Folder { root: root.clone(), cohort: args.cohort.into(), idh, sample_types }
-            }
-        };
-        if args.idh.is_some() && OmicsCollection::from(args.cohort) != OmicsCollection::Gbmlgg {
-            let expected = "left out: only --cohort gbmlgg has that task";
-            return Err(Argument::new("multimodal_oncology", "--idh", expected, "a file").into());
-        }
+        let source = Source::from_args(args)?;
         let preset = args.preset.map_or(OmicsPreset::Quick, OmicsPreset::from);
         let folds = args.study.folds.unwrap_or(5);
         let system = system(args, preset);
@@ -100,12 +139,7 @@ impl Settings {
 
     /// The cohort with its tasks.
     pub fn open(&self) -> Result<OmicsStudyCohort> {
-        let dataset = match &self.source {
-            Source::Phantom(phantom) => OmicsDataset::phantom(phantom)?,
-            Source::Folder { root, cohort, idh, sample_types } => {
-                OmicsDataset::open_with(root, *cohort, idh.as_deref(), sample_types)?
-            }
-        };
+        let dataset = self.source.open()?;
         Ok(OmicsStudyCohort::new(dataset, &self.system)?)
     }
 
@@ -139,13 +173,13 @@ impl Settings {
         Ok(all.map(|v| OmicsSystem::new(self.system.clone()).variant(v)).collect())
     }
 
-    /// The row of the patient whose clinical report is written.
+    /// The row of the patient whose clinical report is written: the one asked for now, else that of the settings.
     ///
     /// # Errors
     /// A patient that is not in the cohort.
-    pub fn reported(&self, cohort: &OmicsStudyCohort) -> Result<usize> {
+    pub fn reported(&self, asked: Option<&String>, cohort: &OmicsStudyCohort) -> Result<usize> {
         let ids = cohort.ids();
-        let Some(id) = &self.patient else { return Ok(0) };
+        let Some(id) = asked.or(self.patient.as_ref()) else { return Ok(0) };
         let unknown = || Argument::new("--patient", "the id", format!("in the cohort, as {}", ids[0]), id);
         Ok(ids.iter().position(|i| i == id).ok_or_else(unknown)?)
     }

@@ -1,7 +1,8 @@
 #![no_main]
-//! The settings of runs, and a patient to predict.
+//! The settings of runs, the description of a cohort folder, and a patient to predict.
 use libfuzzer_sys::fuzz_target;
 use oncograph_brain::{GliomaConfig, GliomaTablesConfig};
+use oncograph_datasets::omics::CohortSchema;
 use oncograph_fuzz::{file, within_bounds};
 use oncograph_omics::{OmicsPatient, OmicsSystemConfig};
 use oncograph_spatiotemporal::StgSystemConfig;
@@ -15,5 +16,6 @@ fuzz_target!(|data: &[u8]| {
         read_config::<GliomaTablesConfig>(&path).ok().map(|c| c.validate());
         read_config::<OmicsSystemConfig>(&path).ok().map(|c| c.validate());
         OmicsPatient::read(&path).ok();
+        serde_json::from_slice::<CohortSchema>(data).ok().map(|c| c.validate());
     });
 });

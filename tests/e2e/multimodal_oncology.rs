@@ -14,6 +14,7 @@ fn main() {
         Trial::test("centres train together, and are held out one at a time", centres),
         Trial::test("bad input is named in one line", bad_input),
         Trial::test("a bundle elsewhere predicts for a new patient", predicted),
+        Trial::test("a cohort folder trains and predicts", cohort_folder),
         Trial::test("the literal preset and the ablations run", literal),
         trial("the rats", &["data/omics/rat_liver_toxicity_gene.csv.gz"], rats),
     ];
@@ -88,7 +89,11 @@ fn predicted() -> Outcome {
         succeed(
             PROGRAM.command()?.arg("--predict").arg(&patient).arg("--out").arg(out.path()).args(options),
         )?;
-        Ok(std::fs::read(out.path().join("predictions/new_1.json"))?)
+        let files =
+            std::fs::read_dir(out.path().join("predictions"))?.filter_map(Result::ok).map(|f| f.path());
+        let json = files.filter(|f| f.extension().is_some_and(|e| e == "json")).collect::<Vec<_>>();
+        ensure(json.len() == 1, format!("{json:?}"))?;
+        Ok(std::fs::read(&json[0])?)
     };
     let newest = predict(&[])?;
     ensure(predict(&["--run".as_ref(), run.as_os_str()])? == newest, "--run gives another report")?;
@@ -99,13 +104,88 @@ fn predicted() -> Outcome {
         "a moved bundle gives another report",
     )?;
     let report = String::from_utf8(newest)?;
-    for part in ["\"phantom\": true", "left out: gene, protein", "4 of 6 values of lab", "not calibrated"] {
+    for part in [
+        "\"phantom\": true",
+        "left out: gene, protein",
+        "4 of 6 values of lab",
+        "Calibrated on",
+        "oncograph-omics-rules/1",
+    ] {
         ensure(report.contains(part), format!("the report lacks {part}: {report}"))?;
     }
     std::fs::write(&patient, text.replace("L01", "LO1"))?;
     let output = PROGRAM.command()?.arg("--predict").arg(&patient).arg("--bundle").arg(&moved).output()?;
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure(output.status.code() == Some(2) && error.contains("nearest L01"), error)
+    ensure(output.status.code() == Some(2) && error.contains("nearest L01"), error)?;
+
+    // Identifiers are no paths; all patients are checked before the first is written.
+    let (own, mut files) = (tempfile::tempdir()?, vec![]);
+    for (i, id) in ["../../../X", "MRN/123", "MRN_123", "MRN:123"].iter().enumerate() {
+        files.push(elsewhere.path().join(format!("{i}.json")));
+        std::fs::write(&files[i], format!(r#"{{"id": "{id}", "covariates": {{"age": 60}}}}"#))?;
+    }
+    let inner = own.path().join("a/b/c");
+    let all = |files: &[std::path::PathBuf]| -> Result<Command, Failed> {
+        let mut command = PROGRAM.command()?;
+        command.arg("--bundle").arg(&moved).arg("--out").arg(&inner).arg("--predict").args(files);
+        Ok(command)
+    };
+    files.push(files[1].clone());
+    ensure_contains(&refusal(&mut all(&files)?)?, &["MRN/123 twice"])?;
+    ensure(!inner.exists(), "a refused call wrote something")?;
+    files.pop();
+    succeed(&mut all(&files)?)?;
+    ensure(
+        std::fs::read_dir(inner.join("predictions"))?.count() == 8,
+        "not two files for each of four patients",
+    )?;
+    ensure(std::fs::read_dir(own.path())?.count() == 1, "a patient was written outside of its folder")
+}
+
+/// A cohort folder trains as the cohort that it was written of, and its patients are predicted from it.
+fn cohort_folder() -> Outcome {
+    let (out, again, data) = (tempfile::tempdir()?, tempfile::tempdir()?, tempfile::tempdir()?);
+    let folder = data.path().join("cohort");
+    let mut write = PROGRAM.command()?;
+    succeed(write.args(["--patients", "60", "--write-cohort"]).arg(&folder))?;
+    let with = |out: &Path| -> Result<Command, Failed> {
+        let mut command = PROGRAM.command()?;
+        command.args(["--epochs", "2", "--folds", "2", "--model", "clinical only", "--data"]).arg(&folder);
+        command.arg("--out").arg(out);
+        Ok(command)
+    };
+    succeed(&mut with(out.path())?)?;
+    let run = PROGRAM.only_run(out.path())?;
+    let html = std::fs::read_to_string(run.join("report.html"))?;
+    for part in ["Rows that have a part", "Operations (millions)", "PHANTOM"] {
+        ensure(html.contains(part), format!("the report lacks {part}"))?;
+    }
+    // The page reports on somebody else on request, and on nobody else.
+    let mut resume = PROGRAM.command()?;
+    resume.arg("--resume").arg(&run).args(["--patient", "PHANTOM-0003", "--out"]).arg(out.path());
+    std::fs::remove_dir_all(run.join("clinical"))?;
+    succeed(&mut resume)?;
+    let written: Vec<_> =
+        std::fs::read_dir(run.join("clinical"))?.filter_map(Result::ok).map(|f| f.file_name()).collect();
+    ensure(
+        written.len() == 2 && written.iter().all(|f| f.to_string_lossy().starts_with("PHANTOM-0003.")),
+        format!("{written:?}"),
+    )?;
+    let mut predict = PROGRAM.command()?;
+    predict.arg("--run").arg(&run).arg("--out").arg(again.path()).arg("--predict").arg(&folder);
+    succeed(&mut predict)?;
+    ensure(
+        std::fs::read_dir(again.path().join("predictions"))?.count() == 120,
+        "not all patients are predicted",
+    )?;
+    let mut typed = with(again.path())?;
+    ensure_contains(&refusal(typed.args(["--cohort", "brca"]))?, &["--cohort", "cohort.json"])?;
+    let text = std::fs::read_to_string(folder.join("outcomes.csv"))?;
+    let (first, second) = (text.lines().next().unwrap_or_default(), text.lines().nth(1).unwrap_or_default());
+    std::fs::write(folder.join("outcomes.csv"), format!("{text}{second}\n"))?;
+    let said = refusal(&mut with(again.path())?)?;
+    ensure_contains(&said, &["outcomes.csv", "PHANTOM-0001 is in row 2 and again in row 62"])?;
+    ensure(first.starts_with("patient,time,event"), first)
 }
 
 fn literal() -> Outcome {

@@ -3,7 +3,8 @@
 use libtest_mimic::{Failed, Trial};
 use oncograph::explain::{EnrichmentConfig, over_representation};
 use oncograph_datasets::omics::{
-    GeneSets, OmicsCohort, antibody_edges, brca, gbmlgg, gbmlgg_with, rat, read_bioplex, read_map,
+    GeneSets, NamedRows, OmicsCohort, OmicsCollection, OmicsDataset, antibody_edges, brca, gbmlgg,
+    gbmlgg_with, rat, read_bioplex, read_map,
 };
 use std::path::Path;
 
@@ -12,8 +13,9 @@ type Outcome = Result<(), Failed>;
 /// The trials of this file.
 pub fn trials() -> Vec<Trial> {
     type Run = fn(&Path) -> Outcome;
-    let list: [(&str, &[&str], Run); 3] = [
+    let list: [(&str, &[&str], Run); 4] = [
         ("counts", &["data/omics/gbmlgg_rppa.csv.gz", "data/omics/brca_outcomes.csv"], counts),
+        ("folders", &["data/omics/gbmlgg_rppa.csv.gz", "data/omics/brca_outcomes.csv"], folders),
         ("antibodies", &["data/omics/BioPlex_293T_Network_10K_Dec_2019.tsv.gz"], antibodies),
         ("enrichment", &["data/omics/ReactomePathways.gmt"], enrichment),
     ];
@@ -28,6 +30,36 @@ fn deaths(cohort: &OmicsCohort) -> (usize, usize) {
     (known.len(), known.iter().filter(|e| **e).count())
 }
 
+/// A public cohort that is written as a folder is the same cohort.
+fn folders(shared: &Path) -> Outcome {
+    let root = shared.join("data/omics");
+    for collection in [OmicsCollection::Gbmlgg, OmicsCollection::Brca, OmicsCollection::Rat] {
+        let before = OmicsDataset::open(&root, collection, None)?;
+        let folder = tempfile::tempdir()?;
+        before.write_folder(folder.path())?;
+        let after = OmicsDataset::folder(folder.path())?;
+        let (a, b) = (&before.cohort, &after.cohort);
+        assert_eq!(a.covariates, b.covariates);
+        let bits = |c: &OmicsCohort| -> Vec<(String, Vec<String>, Vec<Option<Vec<u32>>>)> {
+            let row = |r: &Option<Vec<f32>>| r.as_ref().map(|r| r.iter().map(|v| v.to_bits()).collect());
+            let table = |(name, (columns, rows)): (&String, &NamedRows)| {
+                (name.clone(), columns.clone(), rows.iter().map(row).collect())
+            };
+            c.tables.iter().map(table).collect()
+        };
+        assert!(bits(a) == bits(b), "{collection:?}: other values");
+        assert_eq!((&a.outcomes, &a.classes, &a.events), (&b.outcomes, &b.classes, &b.events));
+        assert_eq!((&before.networks, &before.antibodies), (&after.networks, &after.antibodies));
+        assert_eq!((&before.centres, before.sets.len()), (&after.centres, after.sets.len()));
+    }
+    // Who is in the clinical table and in no molecular one is counted.
+    let glioma = gbmlgg(&root, None)?;
+    let account = &glioma.accounts[0];
+    assert_eq!(account.rows, account.used + account.left_out.iter().map(|l| l.1.len()).sum::<usize>());
+    assert!(account.used > 600 && account.rows > account.used, "{} of {}", account.used, account.rows);
+    Ok(())
+}
+
 fn counts(shared: &Path) -> Outcome {
     let root = shared.join("data/omics");
     // Patients of whom only a recurrent tumour was measured count where that is asked for.
@@ -35,7 +67,7 @@ fn counts(shared: &Path) -> Outcome {
     assert_eq!((primary.ids().len(), primary.tables["protein"].0.len()), (662, 217));
     let glioma = gbmlgg_with(&root, None, &"01,02".parse()?)?;
     assert_eq!((glioma.ids().len(), glioma.tables["protein"].0.len()), (668, 217));
-    let responses = glioma.outcomes.iter().filter(|o| o.response.is_some()).count();
+    let responses = glioma.outcomes.iter().filter(|o| o.classes.contains_key("response")).count();
     assert_eq!(responses, 159);
     let (known, died) = deaths(&glioma);
     assert_eq!((known, died), (662, 275));

@@ -2,7 +2,7 @@ use crate::error::{Error, Result};
 use oncograph_core::write_file;
 use oncograph_report::RESEARCH_ONLY;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The name and version of the format of a [`ClinicalReport`]; `schema/clinical_report.schema.json` describes it.
 pub const CLINICAL_REPORT_FORMAT: &str = "oncograph-clinical-report/1";
@@ -49,6 +49,9 @@ pub struct SurvivalAt {
     pub years: f64,
     /// In [0, 1].
     pub probability: f64,
+    /// The ends of an interval around it; `None` where the model gives none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<[f64; 2]>,
 }
 
 /// What the model predicts of one task.
@@ -80,6 +83,33 @@ pub enum Prediction {
         /// The events.
         events: Vec<Probability>,
     },
+    /// Nothing, as the task was not learnt: a number would be noise.
+    NotLearnt {
+        /// The task.
+        task: String,
+        /// Why, in a sentence.
+        reason: String,
+    },
+}
+
+impl Prediction {
+    /// The task.
+    pub fn task(&self) -> &str {
+        match self {
+            Prediction::Survival { task, .. }
+            | Prediction::Classes { task, .. }
+            | Prediction::Events { task, .. }
+            | Prediction::NotLearnt { task, .. } => task,
+        }
+    }
+
+    /// How undecided the model is among several classes: the entropy of their probabilities as a share of the largest possible, 0
+    /// where one class is certain, 1 where all are equally likely; `None` of anything else.
+    pub fn entropy(&self) -> Option<f64> {
+        let Prediction::Classes { classes, .. } = self else { return None };
+        let terms = classes.iter().map(|c| c.probability).filter(|p| *p > 0.0).map(|p| -p * p.ln());
+        (classes.len() > 1).then(|| terms.sum::<f64>() / (classes.len() as f64).ln())
+    }
 }
 
 /// How much the network looked at a modality.
@@ -294,6 +324,40 @@ impl ClinicalReport {
         Ok(report)
     }
 
+    /// A name for the patient's files, which no other patient has: the identifier where it is a plain name of letters, digits, `-`,
+    /// `_` and dots within it, else what of it is plain, `~` and a hash. No identifier leads out of a folder.
+    ///
+    /// # Example
+    /// ```
+    /// # use oncograph_deploy::{ClinicalReport, ModelIdentity};
+    /// # let model = || ModelIdentity { name: String::new(), version: String::new(), hash: String::new() };
+    /// let name = |id: &str| ClinicalReport::new(id, model()).file_name();
+    /// assert_eq!(name("P-1"), "P-1");
+    /// assert!(name("MRN/123").starts_with("MRN_123~") && name("MRN/123") != name("MRN:123"));
+    /// assert!(name("../../X").starts_with("_.._X~"));
+    /// ```
+    pub fn file_name(&self) -> String {
+        const LONGEST: usize = 80;
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let id = &self.patient;
+        if id.len() <= LONGEST && !id.is_empty() && !id.starts_with('.') && id.chars().all(plain) {
+            return id.clone();
+        }
+        let kept: String = id.chars().map(|c| if plain(c) { c } else { '_' }).take(LONGEST).collect();
+        let hash = blake3::hash(id.as_bytes()).to_hex();
+        format!("{}~{}", kept.trim_start_matches('.'), &hash[..16])
+    }
+
+    /// Writes the report under [`ClinicalReport::file_name`], and returns where the Markdown is.
+    ///
+    /// # Errors
+    /// As [`ClinicalReport::write`].
+    pub fn write_named(&self, folder: impl AsRef<Path>) -> Result<PathBuf> {
+        let name = self.file_name();
+        self.write(folder.as_ref(), &name)?;
+        Ok(folder.as_ref().join(format!("{name}.md")))
+    }
+
     /// Writes `NAME.json` and `NAME.md` into a folder.
     ///
     /// # Errors
@@ -308,12 +372,17 @@ impl ClinicalReport {
 fn check_prediction(prediction: &Prediction) -> Result<()> {
     match prediction {
         Prediction::Survival { task, risk, percentile, survival } => {
+            let around = |s: &SurvivalAt| {
+                s.interval.is_none_or(|[low, high]| low <= s.probability && s.probability <= high)
+            };
             let falls =
                 survival.windows(2).all(|w| w[0].years < w[1].years && w[0].probability >= w[1].probability);
-            let shares = survival.iter().map(|s| s.probability).chain([*percentile]);
+            let falls = falls && survival.iter().all(around);
+            let ends = survival.iter().flat_map(|s| s.interval.into_iter().flatten());
+            let shares = survival.iter().map(|s| s.probability).chain([*percentile]).chain(ends);
             if !risk.is_finite() || !falls || !shares.into_iter().all(|p| (0.0..=1.0).contains(&p)) {
-                let detail =
-                    "expected a finite risk, shares in [0, 1] and a survival that falls with the years";
+                let detail = "expected a finite risk, shares in [0, 1] and a survival that falls with the years and \
+                              lies within its intervals";
                 return Err(Error::document("clinical report", format!("predictions.{task}"), detail));
             }
             Ok(())
@@ -322,6 +391,12 @@ fn check_prediction(prediction: &Prediction) -> Result<()> {
             let all: Vec<f64> = classes.iter().map(|c| c.probability).collect();
             check_shares(&format!("predictions.{task}"), &all)
         }
+        Prediction::NotLearnt { task, reason } => match reason.trim().is_empty() {
+            false => Ok(()),
+            true => {
+                Err(Error::document("clinical report", format!("predictions.{task}"), "expected a reason"))
+            }
+        },
         Prediction::Events { task, events } => {
             match events.iter().find(|e| !(0.0..=1.0).contains(&e.probability)) {
                 None => Ok(()),
@@ -355,8 +430,8 @@ mod tests {
         };
         let chance = |n: &str, p: f64| Probability { name: n.into(), probability: p };
         let survival = vec![
-            SurvivalAt { years: 1.0, probability: 0.9 },
-            SurvivalAt { years: 3.0, probability: 0.1 + 0.2 },
+            SurvivalAt { years: 1.0, probability: 0.9, interval: Some([0.75, 0.95]) },
+            SurvivalAt { years: 3.0, probability: 0.1 + 0.2, interval: None },
         ];
         ClinicalReport::new("P-1", model)
             .phantom(true)
@@ -375,6 +450,10 @@ mod tests {
             .prediction(Prediction::Events {
                 task: "toxicity".into(),
                 events: vec![chance("event A", 0.9), chance("event B", 0.8)],
+            })
+            .prediction(Prediction::NotLearnt {
+                task: "subtype".into(),
+                reason: "the interval contains chance".into(),
             })
             .modality("genomics", Some(1.0))
             .modality("proteomics", None)
@@ -406,9 +485,16 @@ mod tests {
             let ours = ClinicalReport::from_json(&value.to_string()).is_err();
             assert!(schemas.validate(value, index).is_err() && ours, "{value}");
         };
-        for pointer in
-            ["", "/model", "/data/0", "/predictions/0", "/predictions/1", "/modalities/0", "/features/0"]
-        {
+        for pointer in [
+            "",
+            "/model",
+            "/data/0",
+            "/predictions/0",
+            "/predictions/1",
+            "/predictions/3",
+            "/modalities/0",
+            "/features/0",
+        ] {
             let keys: Vec<String> =
                 value.pointer(pointer).unwrap().as_object().unwrap().keys().cloned().collect();
             for key in keys.iter().map(String::as_str).chain(["surplus"]) {
@@ -430,6 +516,8 @@ mod tests {
             ("/model/hash", json!("blake3:12")),
             ("/predictions/0/percentile", json!(2.0)),
             ("/predictions/2/events/0/probability", json!(-0.1)),
+            ("/predictions/0/survival/0/interval", json!([0.95])),
+            ("/predictions/0/survival/0/interval", json!([0.5, 1.5])),
             ("/features/0/direction", json!("up")),
         ] {
             let mut other = value.clone();
@@ -451,13 +539,56 @@ mod tests {
         assert_eq!(told, "clinical report: modalities: expected shares that sum to 1, got [0.5]");
         assert!(says(&|r| r.data[1].observed = 41).contains("data.protein: 41 of 40 columns"));
         assert!(says(&|r| r.patient.clear()).contains("patient: expected an identifier"));
-        let up =
-            vec![SurvivalAt { years: 1.0, probability: 0.5 }, SurvivalAt { years: 2.0, probability: 0.6 }];
+        let at = |years, probability| SurvivalAt { years, probability, interval: None };
+        let up = vec![at(1.0, 0.5), at(2.0, 0.6)];
         let told = says(&|r| {
             let (task, survival) = ("survival".into(), up.clone());
             r.predictions[0] = Prediction::Survival { task, risk: 0.0, percentile: 0.5, survival };
         });
         assert!(told.contains("a survival that falls"), "{told}");
+        let outside = vec![SurvivalAt { interval: Some([0.6, 0.7]), ..at(1.0, 0.5) }];
+        let told = says(&|r| {
+            let (task, survival) = ("survival".into(), outside.clone());
+            r.predictions[0] = Prediction::Survival { task, risk: 0.0, percentile: 0.5, survival };
+        });
+        assert!(told.contains("lies within its intervals"), "{told}");
+    }
+
+    #[test]
+    fn identifiers_are_no_paths_and_no_two_have_one_file() {
+        let name = |id: &str| ClinicalReport::new(id, report().model).file_name();
+        let ids = [
+            "MRN/123",
+            "MRN_123",
+            "MRN:123",
+            "MRN 123",
+            "../../../X",
+            "..",
+            ".",
+            "X",
+            "a/../b",
+            "é",
+            "C:\\X",
+        ];
+        let long = ["x".repeat(400), "x".repeat(401)];
+        let names: std::collections::BTreeSet<String> =
+            ids.iter().copied().chain(long.iter().map(String::as_str)).map(name).collect();
+        assert_eq!(names.len(), ids.len() + 2, "{names:?}");
+        for name in &names {
+            let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '~');
+            assert!(!name.is_empty() && !name.starts_with('.') && name.len() < 120 && name.chars().all(fine));
+        }
+    }
+
+    #[test]
+    fn entropy_is_a_share_of_the_largest() {
+        let of = |all: &[f64]| {
+            let classes = all.iter().map(|p| Probability { name: "x".into(), probability: *p }).collect();
+            Prediction::Classes { task: "t".into(), classes }.entropy().unwrap()
+        };
+        assert!((of(&[0.25; 4]) - 1.0).abs() < 1e-12 && of(&[1.0, 0.0]) == 0.0);
+        assert!((of(&[0.9, 0.1]) - 0.468_995_593_589_281).abs() < 1e-12);
+        assert_eq!(report().predictions[0].entropy(), None);
     }
 
     #[test]
@@ -471,6 +602,9 @@ mod tests {
             "not there",
             "lowers",
             "event B",
+            "0.750 to 0.950",
+            "the interval contains chance",
+            "Entropy 0.95",
             r"a \| b \<c\>",
         ] {
             assert!(text.contains(part), "{text} lacks {part}");

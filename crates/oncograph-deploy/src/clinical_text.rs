@@ -78,11 +78,16 @@ fn section(out: &mut String, prediction: &Prediction) {
                 100.0 * percentile
             );
             if !survival.is_empty() {
-                let table = survival
-                    .iter()
-                    .fold(ReportTable::new("Without the event", ["Years", "Probability"]), |t, s| {
-                        t.row([Cell::number(s.years, 1), Cell::number(s.probability, 3)])
-                    });
+                let table = survival.iter().fold(
+                    ReportTable::new("Without the event", ["Years", "Probability"]),
+                    |t, s| {
+                        let probability = match s.interval {
+                            Some([low, high]) => Cell::interval(s.probability, low, high, 3),
+                            None => Cell::number(s.probability, 3),
+                        };
+                        t.row([Cell::number(s.years, 1), probability])
+                    },
+                );
                 let _ = writeln!(out, "{}", table.to_markdown());
             }
         }
@@ -92,6 +97,15 @@ fn section(out: &mut String, prediction: &Prediction) {
                     t.row([Cell::text(p.name.clone()), Cell::number(p.probability, 3)])
                 });
             *out += &part(task, &table);
+            if let Some(entropy) = prediction.entropy() {
+                let _ = writeln!(
+                    out,
+                    "Entropy {entropy:.2}: 0 where one outcome is certain, 1 where all are equally likely.\n"
+                );
+            }
+        }
+        Prediction::NotLearnt { task, reason } => {
+            let _ = writeln!(out, "## {}\n\n{}\n", plain(task), plain(reason));
         }
     }
 }
@@ -123,7 +137,7 @@ mod tests {
     #[test]
     fn a_model_without_attention_has_no_table_of_it_and_a_curve_is_of_any_event() {
         let model = ModelIdentity { name: "net".into(), version: "1".into(), hash: String::new() };
-        let survival = vec![SurvivalAt { years: 1.0, probability: 0.9 }];
+        let survival = vec![SurvivalAt { years: 1.0, probability: 0.9, interval: None }];
         let report = ClinicalReport::new("P-1", model).prediction(Prediction::Survival {
             task: "recurrence".into(),
             risk: 0.1,

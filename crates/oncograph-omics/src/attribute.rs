@@ -1,5 +1,6 @@
-//! What each node's value adds to an output: integrated gradients from the mean patient.
+//! What each covariate and each node's value adds to an output: integrated gradients from the mean patient.
 
+use crate::pipeline::PATIENT;
 use crate::{
     BatchSource, Error, MemoryCohort, Nodes, OmicsBatch, OmicsModel, Result, SharedGraphs, TaskConfig,
     TaskKind,
@@ -14,7 +15,7 @@ const STEPS: usize = 32;
 /// The attributions of some patients.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Attributed {
-    /// Tables and how many values they have, in the order of the columns.
+    /// The covariates, under `patient`, and tables, with how many values they have, in the order of the columns.
     pub layout: Vec<(String, usize)>,
     /// Values in standard deviations from the training patients' mean, a row per patient.
     pub values: Vec<Vec<f64>>,
@@ -23,7 +24,8 @@ pub(crate) struct Attributed {
 }
 
 /// Integrated gradients of a task's output: of a log risk, of the predicted class's logit or of the likeliest event's, with
-/// respect to the tensor of values (defect 10). The path begins where every value is the training patients' mean.
+/// respect to the tensor of values (defect 10). The path begins where every covariate and every value is the training patients' mean;
+/// vectors of images stay as they are.
 pub(crate) fn attributed(
     (model, graphs): (&dyn OmicsModel, &SharedGraphs),
     source: &MemoryCohort,
@@ -31,16 +33,13 @@ pub(crate) fn attributed(
     task: &TaskConfig,
 ) -> Result<Attributed> {
     let batch = source.batch(rows)?;
-    let (mut layout, mut parts) = (vec![], vec![]);
+    let mut layout = vec![(PATIENT.to_string(), batch.patient.dim(1)?)];
+    let mut parts = vec![batch.patient.clone()];
     for (name, nodes) in &batch.nodes {
         if let (Nodes::Values { values, .. }, Some(_)) = (nodes, model.config().node_type(name)) {
             layout.push((name.clone(), values.dim(1)?));
             parts.push(values.clone());
         }
-    }
-    if parts.is_empty() {
-        let none = vec![vec![]; rows.len()];
-        return Ok(Attributed { layout, values: none.clone(), shares: none });
     }
     let x = Tensor::cat(&parts, 1)?;
     let output = |x: &Tensor| -> Result<Tensor> {
@@ -67,7 +66,9 @@ fn with_values(batch: &OmicsBatch, layout: &[(String, usize)], x: &Tensor) -> Re
     let mut batch = batch.clone();
     let mut at = 0;
     for (name, width) in layout {
-        if let Some(Nodes::Values { values, .. }) = batch.nodes.get_mut(name) {
+        if name == PATIENT {
+            batch.patient = x.narrow(1, at, *width)?.contiguous()?;
+        } else if let Some(Nodes::Values { values, .. }) = batch.nodes.get_mut(name) {
             *values = x.narrow(1, at, *width)?.contiguous()?;
         }
         at += width;

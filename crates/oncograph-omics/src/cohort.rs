@@ -5,14 +5,21 @@ use oncograph_datasets::cache::ContentHash;
 use oncograph_datasets::omics::{OmicsDataset, OmicsOutcomes};
 use oncograph_datasets::scaler::Matrix;
 use oncograph_study::{Cohort, PermuteOutcomes, Target, Task};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Known patients of each kind of response below which it is no task.
-const LEAST_RESPONSES: usize = 10;
+/// Known patients of each class below which it is no task.
+const LEAST_OF_CLASS: usize = 10;
+
+/// The node type of vectors of images.
+pub(crate) const IMAGES: &str = "image";
+
+/// The tables whose modality has another name, in the order of modalities.
+const NAMED: [(&str, &str); 3] = [("mirna", "mirna"), ("proteomics", "protein"), ("clinical", "lab")];
 
 /// A cohort with its tasks, as a study takes it.
 ///
-/// Survival, the classes of the cohort and its adverse events are tasks where they are known of a patient; the response is
-/// one where ten patients or more had each kind of it.
+/// Survival and adverse events are tasks where they are known of a patient; classes are one where ten patients or more are known
+/// of each.
 ///
 /// # Example
 /// ```
@@ -46,7 +53,7 @@ impl OmicsStudyCohort {
         if tasks.is_empty() {
             return Err(Argument::new("OmicsStudyCohort", "outcomes", "known of a patient", "none").into());
         }
-        let strata = dataset.cohort.outcomes.iter().map(stratum).collect();
+        let strata = strata(&dataset);
         Ok(OmicsStudyCohort { strata, tasks, select: config.select, dataset })
     }
 
@@ -60,6 +67,12 @@ impl OmicsStudyCohort {
         self.tasks.iter().find(|t| t.name == name)
     }
 
+    /// A number for each patient's type of cancer; `None` where there is only one or none is known.
+    pub(crate) fn cancer_types(&self) -> Option<Vec<usize>> {
+        let (of, count) = numbered(&self.dataset.cancer_types);
+        (count > 1).then_some(of)
+    }
+
     /// Modalities and the tables that they are pooled from: genes with proteins in one graph, the others alone.
     pub fn modalities(&self) -> Vec<ModalityConfig> {
         let has = |t: &str| self.dataset.cohort.tables.contains_key(t);
@@ -68,8 +81,14 @@ impl OmicsStudyCohort {
             let joined: Vec<&str> = ["gene", "protein"].into_iter().filter(|t| has(t)).collect();
             modalities.push(ModalityConfig::new("genomics", joined).pooled(["gene"]));
         }
-        let own = [("mirna", "mirna"), ("proteomics", "protein"), ("clinical", "lab")];
-        modalities.extend(own.into_iter().filter(|(_, t)| has(t)).map(|(m, t)| ModalityConfig::new(m, [t])));
+        modalities
+            .extend(NAMED.into_iter().filter(|(_, t)| has(t)).map(|(m, t)| ModalityConfig::new(m, [t])));
+        let known = |t: &str| t == "gene" || NAMED.iter().any(|(_, table)| *table == t);
+        let others = self.dataset.cohort.tables.keys().filter(|t| !known(t));
+        modalities.extend(others.map(|t| ModalityConfig::new(t, [t.as_str()])));
+        if self.dataset.cohort.images.is_some() {
+            modalities.push(ModalityConfig::new("imaging", [IMAGES]));
+        }
         modalities
     }
 
@@ -85,21 +104,19 @@ fn tasks(dataset: &OmicsDataset) -> (Vec<Task>, Vec<String>) {
     let mut notes = vec![];
     let mut tasks =
         vec![Task::new("survival", Target::Survival(outcomes.iter().map(|o| o.survival).collect()))];
-    let responses: Vec<Option<usize>> = outcomes.iter().map(|o| o.response).collect();
-    let kinds = [0, 1, 2].map(|c| responses.iter().filter(|r| **r == Some(c)).count());
-    if kinds.iter().all(|n| *n >= LEAST_RESPONSES) {
-        let names = ["none", "partial", "complete"].map(String::from).to_vec();
-        tasks.push(Task::new("response", Target::Classes { names, classes: responses }));
-    } else if kinds.iter().any(|n| *n > 0) {
-        let [none, partial, complete] = kinds;
-        notes.push(format!(
-            "Response is no task: of {none} without, {partial} with a partial and {complete} with a complete response, each kind \
-             needs {LEAST_RESPONSES}"
-        ));
-    }
     for (task, names) in &cohort.classes {
-        let classes = outcomes.iter().map(|o| o.classes.get(task).copied()).collect();
-        tasks.push(Task::new(task, Target::Classes { names: names.clone(), classes }));
+        let classes: Vec<Option<usize>> = outcomes.iter().map(|o| o.classes.get(task).copied()).collect();
+        let count = |class: usize| classes.iter().filter(|c| **c == Some(class)).count();
+        let counts: Vec<usize> = (0..names.len()).map(count).collect();
+        if counts.iter().all(|n| *n >= LEAST_OF_CLASS) {
+            tasks.push(Task::new(task, Target::Classes { names: names.clone(), classes }));
+        } else if counts.iter().any(|n| *n > 0) {
+            let counts = names.iter().zip(&counts).map(|(name, n)| format!("{name} {n}"));
+            let counts = counts.collect::<Vec<_>>().join(", ");
+            notes.push(format!(
+                "{task} is no task: known are {counts}, and each class needs {LEAST_OF_CLASS}"
+            ));
+        }
     }
     if !cohort.events.is_empty() {
         let labels = outcomes.iter().map(|o| o.toxicity.clone()).collect();
@@ -116,12 +133,27 @@ fn tasks(dataset: &OmicsDataset) -> (Vec<Task>, Vec<String>) {
     (tasks, notes)
 }
 
-/// Event, class and first adverse event together.
-fn stratum(o: &OmicsOutcomes) -> usize {
-    let event = o.survival.map_or(2, |s| usize::from(s.event()));
-    let class = o.classes.values().next().copied().or(o.response).map_or(0, |c| c + 1);
-    let toxic = o.toxicity.first().copied().flatten().map_or(0, |t| 1 + usize::from(t));
-    (event * 8 + class) * 3 + toxic
+/// Type of cancer, event, class and first adverse event together.
+fn strata(dataset: &OmicsDataset) -> Vec<usize> {
+    let cohort = &dataset.cohort;
+    let classes = cohort.classes.iter().map(|(_, names)| names.len() + 1).max().unwrap_or(0).max(8);
+    let (types, _) = numbered(&dataset.cancer_types);
+    let stratum = |(p, o): (usize, &OmicsOutcomes)| {
+        let cancer = types.get(p).copied().unwrap_or(0);
+        let event = o.survival.map_or(2, |s| usize::from(s.event()));
+        let class =
+            cohort.classes.iter().rev().find_map(|(task, _)| o.classes.get(task)).map_or(0, |c| c + 1);
+        let toxic = o.toxicity.first().copied().flatten().map_or(0, |t| 1 + usize::from(t));
+        ((cancer * 3 + event) * classes + class) * 3 + toxic
+    };
+    cohort.outcomes.iter().enumerate().map(stratum).collect()
+}
+
+/// The places of labels in the sorted list of them, and its length.
+fn numbered(labels: &[String]) -> (Vec<usize>, usize) {
+    let distinct: BTreeSet<&String> = labels.iter().collect();
+    let place: BTreeMap<&String, usize> = distinct.iter().enumerate().map(|(i, l)| (*l, i)).collect();
+    (labels.iter().map(|l| place[l]).collect(), distinct.len())
 }
 
 impl Cohort for OmicsStudyCohort {
@@ -173,7 +205,24 @@ impl Cohort for OmicsStudyCohort {
             }
             hash = texts(hash, &mut antibodies.pairs.iter().flat_map(|(a, b)| [a, b]));
         }
-        texts(hash, &mut centres.iter()).hex()
+        let mut hash = texts(hash, &mut centres.iter());
+        // Nothing is added for what a cohort does not have.
+        if let Some(images) = &cohort.images {
+            hash = texts(hash.text(IMAGES), &mut images.features.iter());
+            for vector in images.patients.iter().flat_map(|own| own.iter()) {
+                let place = vector.centroid.map(|c| c.map(Some)).unwrap_or_default();
+                hash = hash.floats(&vector.values).optional_numbers(&place);
+            }
+            let counts: Vec<Option<f64>> = images.patients.iter().map(|own| Some(own.len() as f64)).collect();
+            hash = hash.optional_numbers(&counts);
+        }
+        if !cohort.counts.is_empty() {
+            hash = texts(hash.text("counts"), &mut cohort.counts.iter());
+        }
+        if !self.dataset.cancer_types.is_empty() {
+            hash = texts(hash.text("cancer types"), &mut self.dataset.cancer_types.iter());
+        }
+        hash.hex()
     }
 }
 
@@ -222,7 +271,9 @@ mod tests {
         assert!(cohort.task("response").is_none() && cohort.task("survival").is_some());
         let notes = &cohort.dataset().cohort.notes;
         assert!(
-            notes.iter().any(|n| n.starts_with("Response is no task: of") && n.ends_with("needs 10")),
+            notes
+                .iter()
+                .any(|n| n.starts_with("response is no task: known are none") && n.ends_with("needs 10")),
             "{notes:?}"
         );
         assert_eq!(cohort.modality_names(), ["genomics", "proteomics", "clinical"]);

@@ -1,5 +1,6 @@
 //! What the network went by: shares of modalities, columns, and the gene sets that they belong to.
 
+use crate::pipeline::PATIENT;
 use crate::{OmicsExtras, OmicsStudyCohort, OmicsVariant, Result};
 use oncograph_core::Seed;
 use oncograph_explain::{
@@ -33,7 +34,8 @@ pub struct ModalityImportance {
 pub struct OmicsFindings {
     /// The modalities.
     pub importance: Vec<ModalityImportance>,
-    /// By table its columns with their mean share of the first task's output, the largest first.
+    /// By table, with the covariates under `patient`, its columns with their mean share of the first task's output, the largest
+    /// first.
     pub ranking: BTreeMap<String, Vec<(String, f64)>>,
     /// By table how alike the rankings of the folds are.
     pub stability: BTreeMap<String, RankStability>,
@@ -84,7 +86,10 @@ type Rankings = (BTreeMap<String, Vec<(String, f64)>>, BTreeMap<String, RankStab
 
 fn rankings(extras: &[OmicsExtras], cohort: &OmicsStudyCohort) -> Rankings {
     let (mut ranking, mut stability) = (BTreeMap::new(), BTreeMap::new());
-    for (table, (columns, _)) in &cohort.dataset().cohort.tables {
+    let dataset = &cohort.dataset().cohort;
+    let covariates = std::iter::once((PATIENT, dataset.covariates.columns()));
+    let tables = dataset.tables.iter().map(|(table, (columns, _))| (table.as_str(), &columns[..]));
+    for (table, columns) in covariates.chain(tables) {
         // A column that a fold did not select has no score there: 0.
         let scores_of = |shares: &Vec<(String, f64)>| -> Vec<f64> {
             let by_name: BTreeMap<&str, f64> = shares.iter().map(|(n, v)| (n.as_str(), *v)).collect();
@@ -96,13 +101,13 @@ fn rankings(extras: &[OmicsExtras], cohort: &OmicsStudyCohort) -> Rankings {
             continue;
         }
         if let Ok(s) = rank_stability(&scores, TOP.min(columns.len())) {
-            stability.insert(table.clone(), s);
+            stability.insert(table.to_string(), s);
         }
         let mean = |i: usize| scores.iter().map(|s| s[i]).sum::<f64>() / scores.len() as f64;
         let mut all: Vec<(String, f64)> =
             columns.iter().enumerate().map(|(i, f)| (f.clone(), mean(i))).collect();
         all.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        ranking.insert(table.clone(), all);
+        ranking.insert(table.to_string(), all);
     }
     (ranking, stability)
 }

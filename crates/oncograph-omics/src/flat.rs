@@ -1,3 +1,4 @@
+use crate::flops;
 use crate::{
     Error, Heads, InterModality, Nodes, OmicsBatch, OmicsModel, OmicsNetConfig, OmicsOutput, Result,
     SharedGraphs,
@@ -109,6 +110,10 @@ impl OmicsModel for FlatNet {
             self.inter.forward(&patient, &Tensor::stack(&tokens, 1)?, &present, mode.stream("inter"))?;
         let tasks = self.heads.forward(&fused.z, mode.stream("heads"))?;
         Ok(OmicsOutput { z: fused.z, tasks, importance: fused.importance })
+    }
+
+    fn flops(&self, _: &SharedGraphs) -> u64 {
+        flops::flat(&self.config)
     }
 }
 

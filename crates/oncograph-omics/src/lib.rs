@@ -7,7 +7,8 @@
 //! - [`OmicsPipeline`]: selection, imputation, scaling and edges, fitted on training patients, applied to any patient.
 //! - [`OmicsSystem`]: the network and, by [`OmicsVariant`], the models that it is compared with.
 //! - [`OmicsFindings`], [`modality_grid`], [`late_fusion_jobs`]: what is derived from a study's results.
-//! - [`write_bundle`], [`OmicsPredictor`]: from a run to one new patient.
+//! - [`write_bundle`], [`OmicsPredictor`]: from a run to one new patient; of a task that was not learnt ([`TaskSkill`]) nothing is
+//!   predicted.
 //!
 //! Its parts:
 //! - [`OmicsNetConfig`]: node types, modalities, tasks; presets [`literal`](OmicsNetConfig::literal),
@@ -36,6 +37,7 @@ mod error;
 mod federated;
 mod findings;
 mod flat;
+mod flops;
 mod graph;
 mod heads;
 mod inter;
@@ -48,6 +50,7 @@ mod model;
 mod pipeline;
 mod predictor;
 mod presets;
+mod spatial;
 mod system;
 mod trained;
 mod variant;
@@ -75,8 +78,11 @@ pub use memory::MemoryCohort;
 pub use model::{OmicsModel, OmicsNet, OmicsOutput};
 pub use oncograph_graph::TypedEdges;
 pub use pipeline::OmicsPipeline;
-pub use predictor::{OmicsPatient, OmicsPrediction, OmicsPredictor, write_bundle};
+pub use predictor::{
+    OMICS_RULES, OmicsPatient, OmicsPrediction, OmicsPredictor, PatientImage, TaskSkill, write_bundle,
+};
 pub use presets::{OmicsNetSettings, OmicsPreset, OmicsSystemConfig};
+pub use spatial::SpatialEdges;
 pub use system::{GridRow, OmicsExtras, OmicsFitted, OmicsSystem, modality_grid};
 pub use variant::{LEAST_OF_CENTRE, OmicsVariant};
 

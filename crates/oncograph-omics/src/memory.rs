@@ -3,12 +3,23 @@ use crate::{BatchSource, Error, OmicsBatch, Result};
 use candle_core::{Device, Tensor};
 use std::collections::BTreeMap;
 
-/// A cohort in memory: the patient table and one table of values per type of named nodes.
+/// A cohort in memory: the patient table, one table of values per type of named nodes, and vectors of images.
 #[derive(Debug, Clone)]
 pub struct MemoryCohort {
     patient: Tensor,
     values: BTreeMap<String, (Tensor, Vec<bool>)>,
+    rows: BTreeMap<String, Rows>,
     device: Device,
+}
+
+/// Nodes with a vector each, of all patients one behind the other.
+#[derive(Debug, Clone)]
+struct Rows {
+    features: Tensor,
+    /// The first node of each patient, and the number of nodes at the end.
+    starts: Vec<usize>,
+    /// Edges among each patient's own nodes.
+    edges: Vec<Vec<(u32, u32)>>,
 }
 
 impl MemoryCohort {
@@ -20,6 +31,7 @@ impl MemoryCohort {
         Ok(MemoryCohort {
             patient: tensor("patient", patient, device)?,
             values: BTreeMap::new(),
+            rows: BTreeMap::new(),
             device: device.clone(),
         })
     }
@@ -41,6 +53,27 @@ impl MemoryCohort {
         Ok(self)
     }
 
+    /// Adds a type of nodes with a vector each, any number per patient, and the edges among a patient's own.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for another number of patients, vectors of different length, or if there is none.
+    pub fn with_rows(
+        mut self,
+        node_type: impl Into<String>,
+        nodes: &[Vec<Vec<f32>>],
+        edges: Vec<Vec<(u32, u32)>>,
+    ) -> Result<Self> {
+        let name = node_type.into();
+        if nodes.len() != self.len() || edges.len() != self.len() {
+            return Err(Error::input(format!("nodes of {name}"), self.len(), nodes.len().min(edges.len())));
+        }
+        let mut starts = vec![0];
+        nodes.iter().for_each(|own| starts.push(starts[starts.len() - 1] + own.len()));
+        let features = tensor(&name, &nodes.concat(), &self.device)?;
+        self.rows.insert(name, Rows { features, starts, edges });
+        Ok(self)
+    }
+
     /// Patients.
     pub fn len(&self) -> usize {
         self.patient.dims()[0]
@@ -54,6 +87,7 @@ impl MemoryCohort {
     /// The cohort as if nobody had some node types.
     pub fn without(mut self, node_types: &[&str]) -> Self {
         self.values.retain(|name, _| !node_types.contains(&name.as_str()));
+        self.rows.retain(|name, _| !node_types.contains(&name.as_str()));
         self
     }
 }
@@ -82,6 +116,43 @@ impl BatchSource for MemoryCohort {
             let here = patients.iter().map(|p| present[*p]).collect();
             batch = batch.with_values(name, values.index_select(&rows, 0)?, here);
         }
+        for (name, nodes) in &self.rows {
+            let (mut taken, mut owner, mut edges) = (vec![], vec![], vec![]);
+            for (place, p) in patients.iter().enumerate() {
+                let first = taken.len() as u32;
+                let own = nodes.starts[*p]..nodes.starts[*p + 1];
+                owner.extend(own.clone().map(|_| place as u32));
+                taken.extend(own.map(|node| node as u32));
+                edges.extend(nodes.edges[*p].iter().map(|(a, b)| (a + first, b + first)));
+            }
+            // Nobody of the batch has the type: it is absent.
+            if !taken.is_empty() {
+                let features = nodes.features.index_select(&index(&taken, &self.device)?, 0)?;
+                batch = batch.with_rows(name, features, owner, edges);
+            }
+        }
         Ok(batch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Nodes;
+    use oncograph_nn::testing::device;
+
+    #[test]
+    fn vectors_of_a_batch_keep_their_patients_and_edges() {
+        let nodes = [vec![vec![1.0], vec![2.0]], vec![], vec![vec![3.0], vec![4.0]]];
+        let edges = vec![vec![(0, 1)], vec![], vec![(1, 0)]];
+        let cohort = MemoryCohort::new(&vec![vec![0.0]; 3], &device()).unwrap();
+        assert!(cohort.clone().with_rows("image", &nodes[..2], edges.clone()).is_err());
+        let cohort = cohort.with_rows("image", &nodes, edges).unwrap();
+        let batch = cohort.batch(&[2, 1, 0]).unwrap();
+        let Some(Nodes::Rows { features, patient, edges }) = batch.nodes.get("image") else { panic!("none") };
+        assert_eq!(features.to_vec2::<f32>().unwrap().concat(), [3.0, 4.0, 1.0, 2.0]);
+        assert_eq!((&patient[..], &edges[..]), (&[0, 0, 2, 2][..], &[(1, 0), (2, 3)][..]));
+        assert!(cohort.batch(&[1]).unwrap().nodes.is_empty());
+        assert!(cohort.without(&["image"]).batch(&[0]).unwrap().nodes.is_empty());
     }
 }

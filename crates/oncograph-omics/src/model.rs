@@ -1,4 +1,5 @@
 use crate::batch::index;
+use crate::flops;
 use crate::{
     Error, Heads, HeteroEdges, InterModality, IntraModality, ModalityConfig, NodeEmbedding, Nodes,
     OmicsBatch, OmicsNetConfig, Pooling, Result, SharedGraphs,
@@ -33,6 +34,10 @@ pub trait OmicsModel {
     /// # Errors
     /// [`Error::Input`] for a batch of another shape.
     fn forward(&self, batch: &OmicsBatch, graphs: &SharedGraphs, mode: Mode) -> Result<OmicsOutput>;
+
+    /// Floating point operations of the forward pass of one patient who has every node type, of images one vector: two for each
+    /// product in a linear layer, in attention and in a message. Norms, activations and softmax are not counted.
+    fn flops(&self, graphs: &SharedGraphs) -> u64;
 }
 
 /// The hierarchical network: embeddings, graph layers and pooling per modality, attention from the patient to its
@@ -323,5 +328,9 @@ impl OmicsModel for OmicsNet {
         let fused = self.inter.forward(&patient, &tokens, &present, mode.stream("inter"))?;
         let tasks = self.heads.forward(&fused.z, mode.stream("heads"))?;
         Ok(OmicsOutput { z: fused.z, tasks, importance: fused.importance })
+    }
+
+    fn flops(&self, graphs: &SharedGraphs) -> u64 {
+        flops::network(&self.config, graphs)
     }
 }

@@ -1,11 +1,12 @@
+use crate::cohort::IMAGES;
 use crate::{
-    Error, MemoryCohort, NodeTypeConfig, OmicsNetConfig, OmicsStudyCohort, OmicsSystemConfig, Result,
-    SharedGraphs, TypedEdges,
+    Error, MemoryCohort, ModalityConfig, NodeTypeConfig, OmicsNetConfig, OmicsStudyCohort, OmicsSystemConfig,
+    Result, SharedGraphs, SpatialEdges, TypedEdges,
 };
 use candle_core::Device;
 use oncograph_datasets::omics::{
-    NamedRows, OmicsCohort, OmicsDataset, OmicsScaler, OmicsScalerConfig, Selection, antibody_edges,
-    correlated, named_edges,
+    ImageVector, ImageVectors, NamedRows, OmicsCohort, OmicsDataset, OmicsScaler, OmicsScalerConfig,
+    Selection, antibody_edges, associated, correlated, named_edges,
 };
 use oncograph_datasets::scaler::Matrix;
 use oncograph_study::Cohort;
@@ -18,6 +19,9 @@ const CORRELATION: f64 = 0.3;
 /// Neighbours that a column keeps (M-04).
 const NEIGHBOURS: usize = 10;
 
+/// What stands for the covariates where tables have names.
+pub(crate) const PATIENT: &str = "patient";
+
 /// Raw values of some patients, in the order of a cohort's columns; NaN where a value is missing.
 #[derive(Debug, Clone)]
 pub(crate) struct OmicsRows<'a> {
@@ -25,6 +29,8 @@ pub(crate) struct OmicsRows<'a> {
     pub covariates: Vec<Vec<f32>>,
     /// By table a row per patient that has it.
     pub tables: BTreeMap<String, Cow<'a, [Option<Vec<f32>>]>>,
+    /// The vectors of each patient's images; `None` without a table of them.
+    pub images: Option<Cow<'a, [Vec<ImageVector>]>>,
 }
 
 impl<'a> OmicsRows<'a> {
@@ -34,6 +40,7 @@ impl<'a> OmicsRows<'a> {
         OmicsRows {
             covariates: cohort.covariates.rows().map(row).collect(),
             tables: cohort.tables.iter().map(|(name, (_, rows))| (name.clone(), Cow::from(rows))).collect(),
+            images: cohort.images.as_ref().map(|images| Cow::from(&images.patients)),
         }
     }
 }
@@ -43,12 +50,15 @@ impl<'a> OmicsRows<'a> {
 pub(crate) struct OmicsScalers {
     pub patient: OmicsScaler,
     pub tables: BTreeMap<String, OmicsScaler>,
+    #[serde(default)]
+    pub images: Option<OmicsScaler>,
 }
 
 /// Rows that went through [`OmicsScalers`].
 struct Scaled {
     patient: Vec<Vec<f32>>,
     tables: BTreeMap<String, Vec<Option<Vec<f32>>>>,
+    images: Option<Vec<Vec<Vec<f32>>>>,
 }
 
 impl OmicsScalers {
@@ -58,10 +68,18 @@ impl OmicsScalers {
         let covariates: Vec<_> = rows.covariates.iter().cloned().map(Some).collect();
         let patient = OmicsScaler::fit(cohort.covariates.columns(), &covariates, train, &all)?;
         let table = |(name, (columns, rows)): (&String, &NamedRows)| {
-            let scaler = OmicsScaler::fit(columns, rows, train, &OmicsScalerConfig::new(select))?;
-            Ok((name.clone(), scaler))
+            let options = OmicsScalerConfig::new(select).log1p(cohort.counts.contains(name));
+            Ok((name.clone(), OmicsScaler::fit(columns, rows, train, &options)?))
         };
-        Ok(OmicsScalers { patient, tables: cohort.tables.iter().map(table).collect::<Result<_>>()? })
+        let tables = cohort.tables.iter().map(table).collect::<Result<_>>()?;
+        let vectors = |images: &ImageVectors| -> Result<OmicsScaler> {
+            // Every vector of a training patient counts once.
+            let own = train.iter().flat_map(|p| &images.patients[*p]);
+            let own: Vec<Option<Vec<f32>>> = own.map(|v| Some(v.values.clone())).collect();
+            let all_rows: Vec<usize> = (0..own.len()).collect();
+            Ok(OmicsScaler::fit(&images.features, &own, &all_rows, &all)?)
+        };
+        Ok(OmicsScalers { patient, tables, images: cohort.images.as_ref().map(vectors).transpose()? })
     }
 
     fn transform(&self, rows: &OmicsRows<'_>) -> Scaled {
@@ -72,10 +90,14 @@ impl OmicsScalers {
         Scaled {
             patient: rows.covariates.iter().map(|r| self.patient.transform(r)).collect(),
             tables: self.tables.iter().filter_map(table).collect(),
+            images: self.images.as_ref().zip(rows.images.as_ref()).map(|(scaler, images)| {
+                let own = |own: &Vec<ImageVector>| own.iter().map(|v| scaler.transform(&v.values)).collect();
+                images.iter().map(own).collect()
+            }),
         }
     }
 
-    /// Patient features followed by those of each table; of a table that a patient lacks, zeros.
+    /// Patient features followed by those of each table and the mean vector of images; of what a patient lacks, zeros.
     pub fn design(&self, rows: &OmicsRows<'_>) -> Matrix {
         let scaled = self.transform(rows);
         let mut names = self.patient.features.clone();
@@ -91,6 +113,13 @@ impl OmicsScalers {
                 }
             }
         }
+        if let (Some(images), Some(scaler)) = (&scaled.images, &self.images) {
+            names.extend(scaler.features.iter().map(|f| format!("{IMAGES}.{f}")));
+            for (all, own) in all.iter_mut().zip(images) {
+                let sum = |c: usize| own.iter().map(|v| f64::from(v[c])).sum::<f64>();
+                all.extend((0..scaler.features.len()).map(|c| sum(c) / own.len().max(1) as f64));
+            }
+        }
         Matrix { names, rows: all }
     }
 }
@@ -102,6 +131,8 @@ pub struct OmicsPipeline {
     scalers: OmicsScalers,
     edges: Vec<TypedEdges>,
     net: OmicsNetConfig,
+    #[serde(default)]
+    spatial: SpatialEdges,
 }
 
 impl OmicsPipeline {
@@ -117,8 +148,9 @@ impl OmicsPipeline {
         let (mut node_types, mut edges) = (vec![], vec![]);
         for (name, scaler) in &scalers.tables {
             // Tables whose columns no database joins: correlations in the training rows.
-            let known = matches!(name.as_str(), "gene" | "protein") && !dataset.networks.is_empty();
-            if !known {
+            let joined = dataset.networks.iter().any(|n| n.from == *name && n.to == *name);
+            let bound = name == "protein" && dataset.antibodies.is_some();
+            if !joined && !bound {
                 let seen: Vec<Vec<f32>> =
                     train.iter().filter_map(|&i| scaled.tables[name][i].clone()).collect();
                 edges.push(TypedEdges::new(name, name, correlated(&seen, CORRELATION, NEIGHBOURS)));
@@ -127,10 +159,15 @@ impl OmicsPipeline {
             node_type.input = config.net.node_input;
             node_types.push(node_type);
         }
+        if let Some(scaler) = &scalers.images {
+            node_types.push(NodeTypeConfig::rows(IMAGES, scaler.features.len()));
+        }
         edges.extend(known_edges(config.net.union, dataset, &scalers));
+        edges.extend(associations(config.net.associated, &scaled, train)?);
+        let modalities = with_associated(cohort.modalities(), &edges);
         let tasks = config.tasks(cohort.tasks());
-        let net = config.net.net(scalers.patient.features.len(), node_types, cohort.modalities(), tasks);
-        Ok(OmicsPipeline { scalers, edges, net })
+        let net = config.net.net(scalers.patient.features.len(), node_types, modalities, tasks);
+        Ok(OmicsPipeline { scalers, edges, net, spatial: config.net.spatial })
     }
 
     /// The network that fits the selected columns.
@@ -146,9 +183,12 @@ impl OmicsPipeline {
         SharedGraphs::new(&self.net, &self.edges)
     }
 
-    /// The columns of a table that the network reads.
+    /// The columns of a table that the network reads; those of the covariates under `patient`.
     pub fn features(&self, table: &str) -> &[String] {
-        self.scalers.tables.get(table).map_or(&[], |s| &s.features)
+        match table {
+            PATIENT => &self.scalers.patient.features,
+            table => self.scalers.tables.get(table).map_or(&[], |s| &s.features),
+        }
     }
 
     /// The tables that the network reads.
@@ -173,29 +213,75 @@ impl OmicsPipeline {
                 source = source.with(name, rows)?;
             }
         }
+        if let (Some(nodes), Some(images)) = (&scaled.images, &rows.images)
+            && nodes.iter().any(|own| !own.is_empty())
+        {
+            let places = |own: &Vec<ImageVector>| own.iter().map(|v| v.centroid).collect::<Vec<_>>();
+            let edges = images.iter().map(|own| self.spatial.of(&places(own))).collect::<Result<_>>()?;
+            source = source.with_rows(IMAGES, nodes, edges)?;
+        }
         Ok(source)
     }
 
     /// Checks that scalers read only columns that there are, so that a damaged file is an error and no panic.
-    pub(crate) fn check(&self, covariates: usize, tables: &BTreeMap<String, Vec<String>>) -> Result<()> {
+    pub(crate) fn check(
+        &self,
+        covariates: usize,
+        tables: &BTreeMap<String, Vec<String>>,
+        images: usize,
+    ) -> Result<()> {
         let tables_fit = self.scalers.tables.iter().all(|(name, scaler)| {
             tables.get(name).is_some_and(|columns| scaler.fits(columns.len()))
                 && self.net.node_type(name).is_some_and(|t| t.features == scaler.features.len())
         });
-        if !tables_fit || !self.scalers.patient.fits(covariates) {
+        let images_fit = self.scalers.images.as_ref().is_none_or(|scaler| {
+            scaler.fits(images)
+                && self.net.node_type(IMAGES).is_some_and(|t| t.features == scaler.features.len())
+        });
+        if !tables_fit || !images_fit || !self.scalers.patient.fits(covariates) {
             return Err(Error::input("pipeline", "scalers of the listed columns", "others"));
         }
         self.net.validate()
     }
 }
 
+/// Whether edges between two tables are those from a gene to its protein (M-06).
+fn codes_for(from: &str, to: &str) -> bool {
+    matches!((from, to), ("gene", "protein") | ("protein", "gene"))
+}
+
+/// Whether edges between two tables join genes and laboratory values.
+fn associates(from: &str, to: &str) -> bool {
+    matches!((from, to), ("gene", "lab") | ("lab", "gene"))
+}
+
+/// Edges between genes and laboratory values that go together in training patients with both (`associated_with`, M-04).
+fn associations(fdr: Option<f64>, scaled: &Scaled, train: &[usize]) -> Result<Vec<TypedEdges>> {
+    let (Some(fdr), Some(genes), Some(labs)) = (fdr, scaled.tables.get("gene"), scaled.tables.get("lab"))
+    else {
+        return Ok(vec![]);
+    };
+    let both = train.iter().filter_map(|&p| Some((genes[p].clone()?, labs[p].clone()?)));
+    let (genes, labs): (Vec<_>, Vec<_>) = both.unzip();
+    Ok(vec![TypedEdges::new("gene", "lab", associated(&genes, &labs, fdr)?)])
+}
+
+/// The modalities, where genes join the laboratory values' graph if edges join the two; pooled are the values alone.
+fn with_associated(modalities: Vec<ModalityConfig>, edges: &[TypedEdges]) -> Vec<ModalityConfig> {
+    let joined = edges.iter().any(|e| associates(&e.from, &e.to) && !e.pairs.is_empty());
+    let one = |m: ModalityConfig| match joined && m.pooled == ["lab"] {
+        true => ModalityConfig::new(m.name, ["lab", "gene"]).pooled(["lab"]),
+        false => m,
+    };
+    modalities.into_iter().map(one).collect()
+}
+
 fn known_edges(union: bool, dataset: &OmicsDataset, scalers: &OmicsScalers) -> Vec<TypedEdges> {
     let names = |t: &str| scalers.tables.get(t).map(|s| &s.features[..]);
     let mut edges = vec![];
     for n in &dataset.networks {
-        let between = n.from != n.to;
         if let (Some(from), Some(to)) = (names(&n.from), names(&n.to))
-            && (union || !between)
+            && (union || !codes_for(&n.from, &n.to))
         {
             edges.push(TypedEdges::new(&n.from, &n.to, named_edges(&n.pairs, from, to)));
         }
@@ -233,7 +319,11 @@ mod tests {
         assert_eq!(OmicsPipeline::fit(&changed, &config, &train).unwrap(), pipeline);
         let rows = OmicsRows::of_cohort(&dataset.cohort);
         let tables = rows.tables.iter().map(|(n, r)| (n.clone(), Cow::from(vec![r[25].clone()])));
-        let one = OmicsRows { covariates: vec![rows.covariates[25].clone()], tables: tables.collect() };
+        let one = OmicsRows {
+            covariates: vec![rows.covariates[25].clone()],
+            tables: tables.collect(),
+            images: None,
+        };
         let one = pipeline.source(&one, &device()).unwrap().batch(&[0]).unwrap();
         let same = all.batch(&[25]).unwrap();
         let values = |t: &candle_core::Tensor| t.to_vec2::<f32>().unwrap();

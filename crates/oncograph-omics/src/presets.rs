@@ -1,6 +1,6 @@
 use crate::{
     ContrastConfig, Error, FusionTokens, HeadKind, HeteroEdges, ModalityConfig, NodeInput, NodeTypeConfig,
-    OmicsNetConfig, Pooling, Result, TaskConfig, TaskKind, TokenNorm, Weighting,
+    OmicsNetConfig, Pooling, Result, SpatialEdges, TaskConfig, TaskKind, TokenNorm, Weighting,
 };
 use oncograph_nn::optim::AdamWConfig;
 use oncograph_study::{Target, Task};
@@ -44,6 +44,13 @@ pub struct OmicsNetSettings {
     pub token_norm: TokenNorm,
     /// Whether proteins join the genes' graph with `codes_for`; else self loops are their only edges there (M-06).
     pub union: bool,
+    /// The false discovery rate below which a training correlation joins a gene and a laboratory value (M-04); `None` joins those
+    /// that a file of the cohort joins.
+    #[serde(default)]
+    pub associated: Option<f64>,
+    /// Which parts of a patient's images are joined (M-04).
+    #[serde(default)]
+    pub spatial: SpatialEdges,
 }
 
 impl OmicsNetSettings {
@@ -67,6 +74,8 @@ impl OmicsNetSettings {
             head: net.head,
             token_norm: net.token_norm,
             union,
+            associated: None,
+            spatial: SpatialEdges::default(),
         }
     }
 
@@ -146,10 +155,17 @@ pub struct OmicsSystemConfig {
     pub weighting: Weighting,
     /// The contrast of views (M-16 to M-19); `None` trains without it.
     pub contrast: Option<ContrastConfig>,
+    /// Whether types of cancer are spread evenly over the steps of an epoch, where the cohort has several (M-23).
+    #[serde(default = "balanced")]
+    pub balance: bool,
     /// The network.
     pub net: OmicsNetSettings,
     /// Epochs, optimizer and stopping.
     pub fit: FitConfig,
+}
+
+fn balanced() -> bool {
+    true
 }
 
 impl OmicsSystemConfig {
@@ -160,6 +176,7 @@ impl OmicsSystemConfig {
             survival: TaskKind::SurvivalCox,
             weighting: Weighting::Uncertainty,
             contrast: Some(ContrastConfig::default()),
+            balance: true,
             net: OmicsNetSettings::of(net, true),
             fit: FitConfig::new(epochs, OptimizerConfig::AdamW(AdamWConfig::new(rate).weight_decay(0.01)))
                 .early_stop(patience)
@@ -240,6 +257,12 @@ impl OmicsSystemConfig {
             if !(0.0..1.0).contains(&share) {
                 return Err(Error::config(OP, field, "at least 0 and below 1", share));
             }
+        }
+        if let Some(fdr) = self.net.associated.filter(|fdr| !(*fdr > 0.0 && *fdr <= 1.0)) {
+            return Err(Error::config(OP, "net.associated", "a rate above 0 and up to 1", fdr));
+        }
+        if self.net.spatial == SpatialEdges::Nearest(0) {
+            return Err(Error::config(OP, "net.spatial", "at least one nearest", 0));
         }
         if !self.survival.is_survival() {
             let got = format!("{:?}", self.survival);

@@ -33,6 +33,11 @@ impl TaskModel {
         };
         Ok(TaskModel { task, parameters, model, graphs })
     }
+
+    /// As [`OmicsModel::flops`].
+    pub fn flops(&self) -> u64 {
+        self.model.flops(&self.graphs)
+    }
 }
 
 /// A trained model: its pipeline, and for each task the network that answers it.
@@ -56,20 +61,43 @@ impl TrainedOmics {
         Ok(all)
     }
 
-    /// The share of each modality in the first task's answer, a row per patient; empty for a model without attention.
-    pub fn importance(&self, source: &MemoryCohort, rows: &[usize]) -> Result<Vec<Vec<f64>>> {
-        let Some(first) = self.models.first() else { return Ok(vec![]) };
-        let output = predict(first.model.as_ref(), source, &first.graphs, rows, self.batch)?;
+    /// The model of a task, or of the first.
+    fn model(&self, task: Option<&str>) -> Option<&TaskModel> {
+        match task {
+            None => self.models.first(),
+            Some(task) => self.models.iter().find(|m| m.task.name == task),
+        }
+    }
+
+    /// The share of each modality in the answer of a task, or of the first, a row per patient; empty for a model without
+    /// attention.
+    pub fn importance(
+        &self,
+        source: &MemoryCohort,
+        rows: &[usize],
+        task: Option<&str>,
+    ) -> Result<Vec<Vec<f64>>> {
+        let Some(m) = self.model(task) else { return Ok(vec![]) };
+        let output = predict(m.model.as_ref(), source, &m.graphs, rows, self.batch)?;
         match &output.importance {
             Some(shares) => Ok(shares.to_dtype(DType::F64)?.to_vec2()?),
             None => Ok(vec![]),
         }
     }
 
-    /// What the values of some patients add to the first task's output; `None` without a task.
-    pub fn attributed(&self, source: &MemoryCohort, rows: &[usize]) -> Result<Option<Attributed>> {
-        let first = self.models.first();
-        first.map(|m| attributed((m.model.as_ref(), &m.graphs), source, rows, &m.task)).transpose()
+    /// What the values of some patients add to the output of a task, or of the first; `None` without such a task.
+    pub fn attributed(
+        &self,
+        source: &MemoryCohort,
+        rows: &[usize],
+        task: Option<&str>,
+    ) -> Result<Option<Attributed>> {
+        self.model(task).map(|m| attributed((m.model.as_ref(), &m.graphs), source, rows, &m.task)).transpose()
+    }
+
+    /// Operations of the network's forward pass for one patient, as [`OmicsModel::flops`]; the models of all tasks have one shape.
+    pub fn flops(&self) -> u64 {
+        self.models.first().map_or(0, TaskModel::flops)
     }
 
     /// By table and column, the mean magnitude of what the values of some patients add to the first task's output.
@@ -80,7 +108,7 @@ impl TrainedOmics {
     ) -> Result<BTreeMap<String, Vec<(String, f64)>>> {
         let mut sums: BTreeMap<String, Vec<f64>> = BTreeMap::new();
         for chunk in rows.chunks(self.batch) {
-            let Some(attributed) = self.attributed(source, chunk)? else { break };
+            let Some(attributed) = self.attributed(source, chunk, None)? else { break };
             for row in &attributed.shares {
                 let mut at = 0;
                 for (name, width) in &attributed.layout {

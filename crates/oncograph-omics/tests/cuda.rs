@@ -4,14 +4,14 @@
 
 use candle_core::Device;
 use oncograph_datasets::omics::{OmicsDataset, OmicsPhantomConfig};
-use oncograph_deploy::{Bundle, Prediction};
+use oncograph_deploy::Bundle;
 use oncograph_nn::testing::{check_budget, device};
 use oncograph_omics::{
     OmicsPatient, OmicsPredictor, OmicsPreset, OmicsStudyCohort, OmicsSystem, write_bundle,
 };
 use oncograph_report::ModelCard;
 use oncograph_study::testing::differences;
-use oncograph_study::{Study, StudyResults};
+use oncograph_study::{Answer, ScoreOptions, Study, StudyResults};
 use oncograph_train::RunDir;
 use std::path::Path;
 
@@ -25,7 +25,9 @@ fn finished(root: &Path, device: &Device) -> (OmicsStudyCohort, StudyResults) {
     let run = RunDir::open(root).unwrap();
     let study = Study::new(&cohort, &run).cross_validation(2, 1).device(device.clone());
     let results = study.model(system.name(), &system).run().unwrap();
-    write_bundle(&run, &results, &cohort, &system, &ModelCard::new("net", "tests")).unwrap();
+    let scores = results.score(&cohort, &ScoreOptions::default().replicates(50)).unwrap();
+    let card = ModelCard::new("net", "tests");
+    write_bundle(&run, &results, &cohort, &system, (&card, &scores)).unwrap();
     (cohort, results)
 }
 
@@ -42,8 +44,8 @@ fn a_study_is_that_of_the_cpu_and_its_bundle_opens_on_both() {
     let patient = OmicsPatient::of_cohort(&cohort.dataset().cohort, 0).unwrap();
     let risk = |device: &Device| {
         let prediction = OmicsPredictor::open(&bundle, device).unwrap().predict(&patient).unwrap();
-        match &prediction.report.predictions[0] {
-            Prediction::Survival { risk, .. } => *risk,
+        match &prediction.answers[0].1["survival"][0] {
+            Answer::Survival { risk, .. } => *risk,
             other => panic!("{other:?}"),
         }
     };

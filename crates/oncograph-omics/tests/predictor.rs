@@ -7,7 +7,7 @@ use oncograph_datasets::omics::{OmicsDataset, OmicsPhantomConfig};
 use oncograph_deploy::{Bundle, BundleWriter, Prediction};
 use oncograph_omics::*;
 use oncograph_report::ModelCard;
-use oncograph_study::{Answer, Study, StudyResults};
+use oncograph_study::{Answer, Estimate, ScoreOptions, Scores, Study, StudyResults};
 use oncograph_train::RunDir;
 use std::path::Path;
 
@@ -28,7 +28,8 @@ impl Trained {
         let run = RunDir::open(folder.path()).unwrap();
         let results =
             Study::new(&cohort, &run).cross_validation(2, 1).model(system.name(), &system).run().unwrap();
-        write_bundle(&run, &results, &cohort, &system, &ModelCard::new("net", "tests")).unwrap();
+        let scores = scores(&results, &cohort, |_| LEARNT);
+        write_bundle(&run, &results, &cohort, &system, (&ModelCard::new("net", "tests"), &scores)).unwrap();
         Trained { folder, cohort, results }
     }
 
@@ -45,6 +46,20 @@ impl Trained {
         let rows = &self.cohort.dataset().cohort.tables["protein"].1;
         rows.iter().position(|r| r.is_some() == here).unwrap()
     }
+}
+
+/// Two epochs teach nothing that an interval shows.
+const LEARNT: Option<Estimate> = Some(Estimate { value: 0.8, low: 0.7, high: 0.9 });
+
+/// The scores of a study with the main metric of each task replaced.
+fn scores(
+    results: &StudyResults,
+    cohort: &OmicsStudyCohort,
+    estimate: impl Fn(&str) -> Option<Estimate>,
+) -> Scores {
+    let mut scores = results.score(cohort, &ScoreOptions::default().replicates(20)).unwrap();
+    scores.rows.iter_mut().for_each(|row| row.metrics[0].1 = estimate(&row.task));
+    scores
 }
 
 fn open(path: &Path) -> OmicsPredictor {
@@ -107,7 +122,7 @@ fn what_is_missing_is_left_out_or_imputed_and_reported() {
         |part: &str| assert!(report.notes.iter().any(|n| n.contains(part)), "{part}: {:?}", report.notes);
     note("left out: protein");
     note("1 of 24 values of gene");
-    note("not calibrated");
+    note("Calibrated on the patients of the study that chose the epoch");
     let observed = |table: &str| report.data.iter().find(|d| d.table == table).unwrap().observed;
     assert_eq!((observed("gene"), observed("protein"), observed("patient")), (23, 0, 0));
     let share = |name: &str| report.modalities.iter().find(|m| m.name == name).unwrap().share;
@@ -156,12 +171,84 @@ fn a_bundle_of_another_system_or_with_files_that_do_not_fit_is_refused() {
 fn only_the_network_itself_is_bundled_and_a_run_keeps_its_bundle() {
     let trained = Trained::new();
     let run = RunDir::open(trained.folder.path()).unwrap();
-    let card = ModelCard::new("net", "tests");
+    let scores = scores(&trained.results, &trained.cohort, |_| None);
+    let card = (&ModelCard::new("net", "tests"), &scores);
     let system = OmicsSystem::new(OmicsSystemConfig::quick());
     let before = Bundle::open(trained.bundle()).unwrap().identity();
-    let again = write_bundle(&run, &trained.results, &trained.cohort, &system, &card).unwrap();
+    let again = write_bundle(&run, &trained.results, &trained.cohort, &system, card).unwrap();
     assert_eq!(again.identity(), before);
     let shuffled = system.shuffled_edges();
-    let error = write_bundle(&run, &trained.results, &trained.cohort, &shuffled, &card).unwrap_err();
+    let error = write_bundle(&run, &trained.results, &trained.cohort, &shuffled, card).unwrap_err();
     assert!(error.to_string().contains("the network itself"), "{error}");
+}
+
+/// The bundle with another file in place of its own `model.json`.
+fn with_skill(trained: &Trained, folder: &Path, skill: &serde_json::Value) -> OmicsPredictor {
+    let bundle = Bundle::open(trained.bundle()).unwrap();
+    let mut writer = BundleWriter::create(folder, "omics").unwrap();
+    for file in bundle.files() {
+        let mut bytes = bundle.bytes(&file.name).unwrap();
+        if file.name == "model.json" {
+            let mut model: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+            model["skill"] = skill.clone();
+            bytes = serde_json::to_vec(&model).unwrap();
+        }
+        writer.bytes(&file.name, &bytes).unwrap();
+    }
+    OmicsPredictor::open(&writer.finish().unwrap(), &Device::Cpu).unwrap()
+}
+
+#[test]
+fn a_task_that_was_not_learnt_has_a_sentence_and_no_number() {
+    let (trained, folder) = (Trained::new(), tempfile::tempdir().unwrap());
+    let skill =
+        |name: &str, estimate: serde_json::Value| serde_json::json!({"metric": name, "estimate": estimate});
+    let chance = serde_json::json!({"value": 0.55, "low": 0.48, "high": 0.63});
+    let skills = serde_json::json!({
+        "survival": skill("C-index", chance),
+        "toxicity": skill("AUROC", serde_json::json!({"value": 0.8, "low": 0.7, "high": 0.9})),
+    });
+    let predictor = with_skill(&trained, &folder.path().join("one"), &skills);
+    let report = predictor.predict(&trained.patient(0)).unwrap().report;
+    let of = |task: &str| report.predictions.iter().find(|p| p.task() == task).unwrap();
+    let Prediction::NotLearnt { reason, .. } = of("survival") else { panic!("{:?}", of("survival")) };
+    assert!(
+        reason.contains("the C-index is 0.550 (0.480 to 0.630), which is not above chance (0.5)"),
+        "{reason}"
+    );
+    assert!(matches!(of("toxicity"), Prediction::Events { .. }));
+    // What is explained is a task that was learnt.
+    assert!(report.explained.starts_with("toxicity: logit of the likeliest answer"), "{}", report.explained);
+    let text = report.to_markdown();
+    let section = text.split("## survival").nth(1).unwrap().split("##").next().unwrap();
+    assert!(section.contains("Not learnt") && !section.contains("Probability"), "{section}");
+    assert!(
+        report.notes.iter().any(|n| n.starts_with(OMICS_RULES) && n.contains("(5) survival")),
+        "{:?}",
+        report.notes
+    );
+    let nothing = with_skill(&trained, &folder.path().join("two"), &serde_json::json!({}));
+    let report = nothing.predict(&trained.patient(0)).unwrap().report;
+    assert!(report.predictions.iter().all(|p| matches!(p, Prediction::NotLearnt { .. })));
+    assert!(report.features.is_empty() && report.modalities.is_empty());
+}
+
+#[test]
+fn survival_has_intervals_and_covariates_are_among_the_contributions() {
+    let trained = Trained::new();
+    let report = open(&trained.bundle()).predict(&trained.patient(0)).unwrap().report;
+    let Prediction::Survival { survival, .. } = &report.predictions[0] else { panic!("no survival") };
+    assert!(!survival.is_empty());
+    for at in survival {
+        let [low, high] = at.interval.unwrap();
+        assert!(low < at.probability && at.probability < high, "{at:?}");
+    }
+    assert!(report.explained.contains("mean in every covariate and every value"), "{}", report.explained);
+    // Without a table, covariates are all that there is to contribute.
+    let mut patient = trained.patient(0);
+    patient.tables.clear();
+    let report = open(&trained.bundle()).predict(&patient).unwrap().report;
+    let tables: Vec<&str> = report.features.iter().map(|f| f.table.as_str()).collect();
+    assert_eq!(tables, ["patient", "patient"], "{:?}", report.features);
+    assert!(report.features.iter().any(|f| f.attribution != 0.0));
 }

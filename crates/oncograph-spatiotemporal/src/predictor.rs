@@ -219,7 +219,7 @@ impl StgPredictor {
             report = report.data("segmented structures", ANATOMY.len(), segmented);
         }
         for task in &answer.tasks {
-            let years = |(k, &probability)| SurvivalAt { years: (k + 1) as f64, probability };
+            let years = |(k, &probability)| SurvivalAt { years: (k + 1) as f64, probability, interval: None };
             report = report.prediction(Prediction::Survival {
                 task: task.task.into(),
                 risk: task.risk,

@@ -13,7 +13,7 @@ use oncograph_imaging::{Mask, seg};
 use oncograph_omics::{OmicsPreset, OmicsStudyCohort, OmicsSystem, write_bundle};
 use oncograph_report::ModelCard;
 use oncograph_spatiotemporal::{StgPreset, StgSystemConfig};
-use oncograph_study::{Constant, Study};
+use oncograph_study::{Constant, ScoreOptions, Study};
 use oncograph_train::RunDir;
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
@@ -198,7 +198,9 @@ fn bundles(out: &Path) -> Result<()> {
     let study =
         Study::new(&cohort, &run).cross_validation(2, 1).model(system.name(), &system).baseline(Constant);
     let results = study.run()?;
-    let bundle = write_bundle(&run, &results, &cohort, &system, &ModelCard::new("net", "fuzzing"))?;
+    let scores = results.score(&cohort, &ScoreOptions::default().replicates(10))?;
+    let card = ModelCard::new("net", "fuzzing");
+    let bundle = write_bundle(&run, &results, &cohort, &system, (&card, &scores))?;
     write(out, "bundle", &std::fs::read(bundle.path().join("bundle.json"))?)?;
     let mut parts = bundle.system().as_bytes().to_vec();
     for file in bundle.files() {

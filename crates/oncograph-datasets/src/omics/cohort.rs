@@ -1,10 +1,11 @@
+use super::OmicsCovariate;
 use super::OmicsTable;
 use super::barcode::patient_of;
 use super::table::{is_missing, table_file};
 use crate::tables::{Row, Sheet};
 use crate::{Error, Result};
 use oncograph_core::{FollowUp, Table};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 /// What is known of a patient's outcomes; `None` where it is not.
@@ -12,8 +13,6 @@ use std::path::Path;
 pub struct OmicsOutcomes {
     /// The time from diagnosis to death.
     pub survival: Option<FollowUp>,
-    /// The best response to a drug: 0 none (stable or progressive disease), 1 partial, 2 complete.
-    pub response: Option<usize>,
     /// A class by the name of its task, for example `subtype`.
     pub classes: BTreeMap<String, usize>,
     /// Yes/no labels of adverse events.
@@ -23,19 +22,60 @@ pub struct OmicsOutcomes {
 /// Names of columns, and a row of values per patient that has any.
 pub type NamedRows = (Vec<String>, Vec<Option<Vec<f32>>>);
 
+/// A vector of a part of a patient's images, for example of a slice or of a tumour.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageVector {
+    /// Its values, in the order of [`ImageVectors::features`].
+    pub values: Vec<f32>,
+    /// Where the part is, in mm as a rule; `None` where that is not known.
+    pub centroid: Option<[f64; 3]>,
+}
+
+/// Vectors that an encoder made of images, any number per patient.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ImageVectors {
+    /// Names of a vector's values.
+    pub features: Vec<String>,
+    /// The vectors of each patient, in the order of slices; none of one without images.
+    pub patients: Vec<Vec<ImageVector>>,
+}
+
+/// How many rows of a table have a part in a cohort, and why the others have none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableAccount {
+    /// What the table holds.
+    pub table: String,
+    /// Its file.
+    pub file: String,
+    /// Rows, or, of images, patients.
+    pub rows: usize,
+    /// Of these, those that have a part.
+    pub used: usize,
+    /// Reasons for which others have none, with their identifiers.
+    pub left_out: Vec<(String, Vec<String>)>,
+}
+
 /// Patients with molecular tables, a row of covariates and outcomes, in one order.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct OmicsCohort {
     /// The covariates of the patient node, with a row for each patient.
     pub covariates: Table,
+    /// What the columns of `covariates` were made of, in their order.
+    pub coding: Vec<OmicsCovariate>,
     /// By node type: the names of its nodes, and a row per patient that has any.
     pub tables: BTreeMap<String, NamedRows>,
+    /// The tables of counts, which are replaced by ln(1 + x) before they are scaled.
+    pub counts: BTreeSet<String>,
+    /// Vectors of images.
+    pub images: Option<ImageVectors>,
     /// Outcomes.
     pub outcomes: Vec<OmicsOutcomes>,
-    /// Names of the classes of each task in [`OmicsOutcomes::classes`].
-    pub classes: BTreeMap<String, Vec<String>>,
+    /// The tasks in [`OmicsOutcomes::classes`] with the names of their classes.
+    pub classes: Vec<(String, Vec<String>)>,
     /// Names of the adverse events.
     pub events: Vec<String>,
+    /// The rows of each table that have a part, where the reader counts them.
+    pub accounts: Vec<TableAccount>,
     /// Remarks on the data that have to be shown beside results.
     pub notes: Vec<String>,
 }
@@ -124,10 +164,11 @@ pub fn rat(root: impl AsRef<Path>) -> Result<OmicsCohort> {
     let notes = [vec![remark.into()], genes.notes, clinic.notes, treatment.notes].concat();
     Ok(OmicsCohort {
         covariates: Table::new(genes.ids, vec!["hours".into()], patient)?,
+        coding: OmicsCovariate::numbers(["hours"]),
         tables: BTreeMap::from([("gene".to_string(), (genes.features, rows))]),
         outcomes,
-        classes: BTreeMap::new(),
         events: events.map(|(name, _)| name.to_string()).to_vec(),
         notes,
+        ..OmicsCohort::default()
     })
 }

@@ -1,6 +1,7 @@
+use super::folder::remarks;
 use super::{
-    GeneSets, OmicsCohort, OmicsOutcomes, OmicsPhantomConfig, SampleTypes, brca_with, gbmlgg_with, rat,
-    read_bioplex, read_map, read_trrust,
+    GeneSets, OmicsCohort, OmicsCovariate, OmicsOutcomes, OmicsPhantomConfig, SampleTypes, brca_with,
+    gbmlgg_with, rat, read_bioplex, read_map, read_trrust,
 };
 use crate::Result;
 use oncograph_core::Table;
@@ -77,6 +78,8 @@ pub struct OmicsDataset {
     pub sets: Vec<SetCollection>,
     /// Where each patient was treated; empty where nothing is known of it.
     pub centres: Vec<String>,
+    /// Which type of cancer each patient has; empty where nothing is known of it, or where all have one.
+    pub cancer_types: Vec<String>,
 }
 
 /// The least probability of interaction of a BioPlex edge.
@@ -120,10 +123,12 @@ impl OmicsDataset {
             networks: vec![],
             antibodies: None,
             sets: vec![],
+            cancer_types: vec![],
         };
         if collection != OmicsCollection::Rat {
             dataset.read_human_networks(root)?;
         }
+        dataset.cohort.notes.extend(remarks(&dataset.cohort));
         Ok(dataset)
     }
 
@@ -179,6 +184,7 @@ impl OmicsDataset {
             antibodies: None,
             sets: vec![SetCollection { name: "planted pathways".into(), sets }],
             centres: (0..config.patients).map(centre).collect(),
+            cancer_types: vec![],
         })
     }
 }
@@ -192,9 +198,8 @@ fn phantom_cohort(
     let labs: Vec<String> = (1..=config.labs).map(|l| format!("L{l:02}")).collect();
     let outcomes = all.iter().map(|p| OmicsOutcomes {
         survival: Some(p.survival),
-        response: Some(p.response),
+        classes: BTreeMap::from([("response".to_string(), p.response)]),
         toxicity: p.toxicity.iter().map(|t| Some(*t)).collect(),
-        ..OmicsOutcomes::default()
     });
     Ok(OmicsCohort {
         covariates: Table::new(
@@ -208,13 +213,15 @@ fn phantom_cohort(
             ("protein".to_string(), (proteins, all.iter().map(|p| p.proteins.clone()).collect())),
             ("lab".to_string(), (labs, all.iter().map(|p| Some(p.labs.clone())).collect())),
         ]),
-        classes: BTreeMap::new(),
+        coding: OmicsCovariate::numbers(["age", "sex"]),
+        classes: vec![("response".into(), ["none", "partial", "complete"].map(String::from).to_vec())],
         events: vec!["event A".into(), "event B".into()],
         notes: vec![
             "The risk holds the product of how far the gene pathways and the protein modules are off, up or \
                      down: no single modality shows it, and it takes averages over true neighbours to see."
                 .into(),
         ],
+        ..OmicsCohort::default()
     })
 }
 

@@ -81,6 +81,32 @@ impl FeatureNames {
         Self::with_versions_cut(path, sheet, &header[..named])
     }
 
+    /// The identifiers of samples in the header of a transposed table, of which the first column are features.
+    ///
+    /// # Errors
+    /// [`Error::AtFile`] for no sample or one without a name, and [`Error::DuplicateColumn`].
+    pub fn of_samples(path: &Path, sheet: Option<&str>, header: &[String]) -> Result<Self> {
+        let named = header.iter().rposition(|name| !name.is_empty()).map_or(0, |last| last + 1);
+        let samples = header.get(1..named).unwrap_or_default();
+        if samples.is_empty() {
+            return Err(Error::at(
+                path,
+                "there is no sample: a transposed table has one for each further column",
+            ));
+        }
+        let mut first_of: HashMap<&str, usize> = HashMap::new();
+        for (column, sample) in samples.iter().enumerate() {
+            if sample.is_empty() {
+                return Err(Error::at(path, format!("column {} of {named} has no name", column + 2)));
+            }
+            if let Some(first) = first_of.insert(sample, column) {
+                return Err(Error::duplicate_column(path, sheet, header, first + 1, column + 1));
+            }
+        }
+        let features = samples.to_vec();
+        Ok(FeatureNames { id: name_of_column(header, 0), features, notes: vec![], original: None })
+    }
+
     fn with_versions_cut(path: &Path, sheet: Option<&str>, header: &[String]) -> Result<Self> {
         let file = file_name(path);
         let (names, mut notes) = (&header[1..], vec![]);

@@ -55,8 +55,16 @@ fn scored(path: &Path, names: [&str; 3], least: f64) -> Result<Vec<(String, Stri
 /// # Errors
 /// As [`read_bioplex`].
 pub fn read_trrust(path: impl AsRef<Path>) -> Result<Vec<(String, String)>> {
+    read_edges(path, ["Gene1", "Gene2"])
+}
+
+/// The pairs of a table with columns for two names.
+///
+/// # Errors
+/// As [`read_bioplex`].
+pub fn read_edges(path: impl AsRef<Path>, names: [&str; 2]) -> Result<Vec<(String, String)>> {
     let mut pairs = vec![];
-    columns(path.as_ref(), ["Gene1", "Gene2"], |row, [a, b]| {
+    columns(path.as_ref(), names, |row, [a, b]| {
         pairs.push((row.text(a)?.into_owned(), row.text(b)?.into_owned()));
         Ok(())
     })?;

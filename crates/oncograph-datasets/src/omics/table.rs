@@ -17,7 +17,55 @@ pub struct OmicsTable {
     pub notes: Vec<String>,
 }
 
+/// How a table is laid out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OmicsTableOptions {
+    /// The column of the identifiers, of a transposed table that of the features; `None` for the first.
+    pub id: Option<String>,
+    /// Whether features are in the rows and samples in the columns.
+    pub transposed: bool,
+    /// Columns that hold something else than values.
+    pub leave_out: Vec<String>,
+}
+
+impl OmicsTableOptions {
+    /// Samples in the rows, their identifiers first.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the column of the identifiers.
+    pub fn id(mut self, column: impl Into<String>) -> Self {
+        self.id = Some(column.into());
+        self
+    }
+
+    /// Sets whether samples are in the columns.
+    pub fn transposed(mut self, transposed: bool) -> Self {
+        self.transposed = transposed;
+        self
+    }
+
+    /// Sets the columns that hold something else than values.
+    pub fn leave_out<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
+        self.leave_out = columns.into_iter().map(Into::into).collect();
+        self
+    }
+}
+
 impl OmicsTable {
+    /// Reads a table that may be laid out in another way.
+    ///
+    /// # Errors
+    /// As [`OmicsTable::read`], and [`Error::MissingColumn`] for a column of the options that the table lacks.
+    pub fn read_with(path: impl AsRef<Path>, options: &OmicsTableOptions) -> Result<Self> {
+        match options.transposed {
+            true => Self::read_transposed(path.as_ref(), options),
+            false => Self::read_rows(path.as_ref(), options),
+        }
+    }
+
     /// Reads a table of samples in rows: CSV, TSV, semicolons with decimal commas, a workbook of Excel or Parquet (feature
     /// `parquet`), plain or gzip.
     ///
@@ -25,10 +73,13 @@ impl OmicsTable {
     /// As [`for_each_row`], [`Error::DuplicatePatient`] for a row that is there twice, and [`Error::AtFile`] for a table
     /// without rows.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
+        Self::read_rows(path.as_ref(), &OmicsTableOptions::default())
+    }
+
+    fn read_rows(path: &Path, options: &OmicsTableOptions) -> Result<Self> {
         let (mut ids, mut values) = (vec![], vec![]);
         let mut seen = HashMap::new();
-        let columns = for_each_row(path, |row, id, cells| {
+        let columns = for_each_row_of(path, options, &mut |row, id, cells| {
             if let Some(first) = seen.insert(id.to_string(), row) {
                 return Err(Error::DuplicatePatient {
                     path: path.into(),
@@ -46,6 +97,38 @@ impl OmicsTable {
             return Err(Error::empty_table(path, None));
         }
         Ok(OmicsTable { ids, features: columns.features, values, notes: columns.notes })
+    }
+
+    fn read_transposed(path: &Path, options: &OmicsTableOptions) -> Result<Self> {
+        let table = TableFile::open(path)?;
+        let places = places(path, &table, options)?;
+        let header: Vec<String> = places.iter().map(|p| table.header()[*p].clone()).collect();
+        let samples = FeatureNames::of_samples(path, table.sheet_name(), &header)?;
+        let (mut names, mut columns) = (vec!["patient".to_string()], vec![]);
+        let mut seen = HashMap::new();
+        let notes = walk(path, table, &samples, &places, &mut |row, name, cells| {
+            if let Some(first) = seen.insert(name.to_string(), row) {
+                return Err(Error::at(
+                    path,
+                    format!("the feature {name} is in row {first} and again in row {row}"),
+                ));
+            }
+            names.push(name.to_string());
+            columns.push(cells.to_vec());
+            Ok(())
+        })?;
+        if columns.is_empty() {
+            return Err(Error::empty_table(path, None));
+        }
+        let features = FeatureNames::new(path, None, &names)?;
+        let cells =
+            (0..samples.features.len()).flat_map(|sample| columns.iter().map(move |c: &Vec<f32>| c[sample]));
+        Ok(OmicsTable {
+            values: cells.collect(),
+            ids: samples.features,
+            features: features.features,
+            notes: [notes, features.notes].concat(),
+        })
     }
 
     /// Samples.
@@ -147,9 +230,19 @@ pub fn for_each_row(
     path: impl AsRef<Path>,
     mut row: impl FnMut(usize, &str, &[f32]) -> Result<()>,
 ) -> Result<OmicsColumns> {
-    let path = path.as_ref();
+    for_each_row_of(path.as_ref(), &OmicsTableOptions::default(), &mut row)
+}
+
+/// As [`for_each_row`], of a table with samples in its rows.
+pub(super) fn for_each_row_of(
+    path: &Path,
+    options: &OmicsTableOptions,
+    row: Each<'_>,
+) -> Result<OmicsColumns> {
     let table = TableFile::open(path)?;
-    let names = FeatureNames::new(path, table.sheet_name(), table.header())?;
+    let places = places(path, &table, options)?;
+    let header: Vec<String> = places.iter().map(|p| table.header()[*p].clone()).collect();
+    let names = FeatureNames::new(path, table.sheet_name(), &header)?;
     let mut first = true;
     let mut each = |line: usize, id: &str, cells: &[f32]| {
         if std::mem::take(&mut first) {
@@ -157,22 +250,68 @@ pub fn for_each_row(
         }
         row(line, id, cells)
     };
-    let notes = match table {
-        TableFile::Text(table) => text_rows(path, table, &names, &mut each)?,
-        TableFile::Sheet(sheet) => sheet_rows(sheet, &names, &mut each)?,
-        TableFile::Parquet(table) => parquet_rows(path, &table, &names, &mut each)?,
-    };
+    let notes = walk(path, table, &names, &places, &mut each)?;
     Ok(OmicsColumns { features: names.features, notes: [notes, names.notes].concat() })
 }
 
-type Each<'f> = &'f mut dyn FnMut(usize, &str, &[f32]) -> Result<()>;
+/// What is called with each row: its number, its identifier and its values.
+pub(super) type Each<'f> = &'f mut dyn FnMut(usize, &str, &[f32]) -> Result<()>;
 
-fn text_rows(path: &Path, mut table: TextTable, names: &FeatureNames, each: Each<'_>) -> Result<Vec<String>> {
+/// Where the columns are that are read, that of the identifiers first.
+fn places(path: &Path, table: &TableFile, options: &OmicsTableOptions) -> Result<Vec<usize>> {
+    let header = table.header();
+    let place = |column: &String| {
+        let mut found = (0..header.len()).filter(|c| header[*c] == *column);
+        match (found.next(), found.next()) {
+            (Some(first), None) => Ok(first),
+            (Some(first), Some(second)) => {
+                Err(Error::duplicate_column(path, table.sheet_name(), header, first, second))
+            }
+            (None, _) => Err(Error::MissingColumn {
+                path: path.into(),
+                sheet: table.sheet_name().map(str::to_owned),
+                column: column.clone(),
+                found: header.to_vec(),
+            }),
+        }
+    };
+    let id = options.id.as_ref().map_or(Ok(0), place)?;
+    let without = options.leave_out.iter().map(place).collect::<Result<Vec<_>>>()?;
+    let values = (0..header.len()).filter(|c| *c != id && !without.contains(c));
+    Ok(std::iter::once(id).filter(|_| !header.is_empty()).chain(values).collect())
+}
+
+/// The rows of a table of any kind, with the values in the order of `places`.
+fn walk(
+    path: &Path,
+    table: TableFile,
+    names: &FeatureNames,
+    places: &[usize],
+    each: Each<'_>,
+) -> Result<Vec<String>> {
+    match table {
+        TableFile::Text(table) => text_rows(path, table, names, places, each),
+        TableFile::Sheet(sheet) => sheet_rows(sheet, names, places, each),
+        TableFile::Parquet(table) => match places.iter().copied().eq(0..table.header().len()) {
+            true => parquet_rows(path, &table, names, each),
+            // Columns that are left out may hold anything.
+            false => sheet_rows(table.into_sheet()?, names, places, each),
+        },
+    }
+}
+
+fn text_rows(
+    path: &Path,
+    mut table: TextTable,
+    names: &FeatureNames,
+    places: &[usize],
+    each: Each<'_>,
+) -> Result<Vec<String>> {
     let mut cells = vec![0f32; names.features.len()];
     let decimal = table.decimal();
     while let Some(line) = table.next_row()? {
         for (column, value) in cells.iter_mut().enumerate() {
-            let text = table.cell(column + 1);
+            let text = table.cell(places[column + 1]);
             *value = match &*text {
                 text if is_missing(text) => f32::NAN,
                 // Through f64, as Parquet's doubles and pandas', so that both give the same bits.
@@ -181,11 +320,11 @@ fn text_rows(path: &Path, mut table: TextTable, names: &FeatureNames, each: Each
                 })?,
             };
         }
-        let unnamed = (cells.len() + 1..table.header.len()).find(|c| !table.cell(*c).is_empty());
+        let unnamed = places[cells.len() + 1..].iter().find(|c| !table.cell(**c).is_empty());
         if let Some(column) = unnamed {
-            return Err(names.unnamed(path, column, line));
+            return Err(names.unnamed(path, *column, line));
         }
-        let id = table.cell(0);
+        let id = table.cell(places[0]);
         if id.is_empty() {
             return Err(Error::cell(path, line, &names.id, "an identifier", ""));
         }
@@ -194,14 +333,19 @@ fn text_rows(path: &Path, mut table: TextTable, names: &FeatureNames, each: Each
     Ok(table.into_parts().2)
 }
 
-fn sheet_rows(sheet: Sheet, names: &FeatureNames, each: Each<'_>) -> Result<Vec<String>> {
+fn sheet_rows(sheet: Sheet, names: &FeatureNames, places: &[usize], each: Each<'_>) -> Result<Vec<String>> {
+    // What a column's place is among those that are read; one beyond the header has no name.
+    let mut order = vec![None; sheet.header.len()];
+    places.iter().enumerate().for_each(|(k, column)| order[*column] = Some(k));
     for row in sheet.rows() {
         let mut cells = vec![f32::NAN; names.features.len()];
-        for (column, cell) in row.filled().filter(|(column, _)| *column > 0) {
-            if column > cells.len() {
-                return Err(names.unnamed(&sheet.path, column, row.number));
-            }
-            cells[column - 1] = match cell {
+        for (column, cell) in row.filled() {
+            let at = match order.get(column) {
+                Some(None | Some(0)) => continue,
+                Some(Some(at)) if *at <= cells.len() => *at,
+                _ => return Err(names.unnamed(&sheet.path, column, row.number)),
+            };
+            cells[at - 1] = match cell {
                 Cell::Text(text) | Cell::Other(text) if is_missing(text) => f32::NAN,
                 _ => match row.number(column)?.map(|v| v as f32) {
                     Some(value) if !value.is_finite() => return Err(row.refuse(column, "a number")),
@@ -209,7 +353,7 @@ fn sheet_rows(sheet: Sheet, names: &FeatureNames, each: Each<'_>) -> Result<Vec<
                 },
             };
         }
-        each(row.number, &row.identifier(0)?, &cells)?;
+        each(row.number, &row.identifier(places[0])?, &cells)?;
     }
     Ok(sheet.notes)
 }
@@ -305,6 +449,36 @@ mod tests {
         ] {
             let error = read("a.csv", text).unwrap_err().to_string();
             assert!(parts.iter().all(|part| error.contains(part)), "{error} lacks {parts:?}");
+        }
+    }
+
+    #[test]
+    fn a_table_may_be_transposed_and_have_other_columns() {
+        let expected = read("a.csv", "patient,TP53,EGFR\nA,1.5,\nB,NA,-2\n").unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let with = |content: &str, options: &OmicsTableOptions| {
+            OmicsTable::read_with(write_text(dir.path(), "a.tsv", content), options)
+        };
+        let turned = OmicsTableOptions::new().transposed(true).leave_out(["about"]);
+        let table = with("gene\tabout\tA\tB\nTP53\tp53\t1.5\tNA\nEGFR\tErbB1\t\t-2\n", &turned).unwrap();
+        assert_eq!((&table.ids, &table.features), (&expected.ids, &expected.features));
+        assert_eq!(bits(&table), bits(&expected));
+        let keyed = OmicsTableOptions::new().id("who").leave_out(["plate"]);
+        let table = with("plate\tTP53\twho\tEGFR\nx\t1.5\tA\t\ny\t\tB\t-2\n", &keyed).unwrap();
+        assert_eq!((&table.ids, &table.features), (&expected.ids, &expected.features));
+        assert_eq!(bits(&table), bits(&expected));
+        for (content, options, part) in [
+            ("gene\tA\tB\nTP53\t1\t2\nTP53\t1\t2\n", turned.clone(), "no column `about`"),
+            (
+                "gene\tA\tB\nTP53\t1\t2\nTP53\t1\t2\n",
+                turned.leave_out([""; 0]),
+                "TP53 is in row 2 and again in row 3",
+            ),
+            ("gene\tA\tA\nTP53\t1\t2\n", OmicsTableOptions::new().transposed(true), "`A` is there twice"),
+            ("plate\tTP53\tEGFR\nx\t1.5\t2\n", keyed, "no column `who`"),
+        ] {
+            let error = with(content, &options).unwrap_err().to_string();
+            assert!(error.contains(part), "{error} lacks {part}");
         }
     }
 

@@ -1,13 +1,22 @@
 //! The cohorts of TCGA.
 
+use super::OmicsCovariate;
 use super::barcode::{SampleTypes, patient_of};
-use super::cohort::{NamedRows, OmicsCohort, OmicsOutcomes, by_id, number};
+use super::cohort::{NamedRows, OmicsCohort, OmicsOutcomes, TableAccount, by_id, number};
 use super::table::{OmicsTable, is_missing, table_file};
 use crate::Result;
 use crate::tables::{Cell, Row, Sheet, file_name};
 use oncograph_core::{FollowUp, Table};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+
+/// The task of the best response to a drug.
+const RESPONSE: &str = "response";
+
+/// That task with its classes; none is stable or progressive disease.
+fn response() -> (String, Vec<String>) {
+    (RESPONSE.into(), ["none", "partial", "complete"].map(String::from).to_vec())
+}
 
 /// The largest number of days among those that a cell joins with `;`.
 fn largest(row: &Row<'_>, column: usize) -> Result<Option<f64>> {
@@ -60,9 +69,9 @@ impl<'s> Outcomes<'s> {
                 }
                 _ => None,
             });
-            let response = response.max();
+            let classes = response.max().map(|class| (RESPONSE.to_string(), class)).into_iter().collect();
             let id = patient_of(&row.identifier(0)?);
-            known.insert(id, OmicsOutcomes { survival, response, ..OmicsOutcomes::default() });
+            known.insert(id, OmicsOutcomes { survival, classes, ..OmicsOutcomes::default() });
         }
         Ok(Outcomes { rows, known })
     }
@@ -70,6 +79,18 @@ impl<'s> Outcomes<'s> {
     /// The outcomes of patients; nothing is known of those that the table lacks.
     fn of(&self, ids: &[String]) -> Vec<OmicsOutcomes> {
         ids.iter().map(|id| self.known.get(id).cloned().unwrap_or_default()).collect()
+    }
+
+    /// How many of the clinical table's patients are among `ids`: of the others, no sample was measured or none that counts.
+    fn account(&self, ids: &[String]) -> TableAccount {
+        let here: HashSet<&String> = ids.iter().collect();
+        let mut without: Vec<String> = self.known.keys().filter(|id| !here.contains(id)).cloned().collect();
+        without.sort_unstable();
+        let file = self.rows.values().next().map(|row| file_name(&row.sheet.path)).unwrap_or_default();
+        let (rows, used) = (self.known.len(), self.known.len() - without.len());
+        let reason = "no sample of theirs is in the molecular tables".to_string();
+        let left_out = if without.is_empty() { vec![] } else { vec![(reason, without)] };
+        TableAccount { table: "clinical".into(), file, rows, used, left_out }
     }
 
     /// Two covariates of patients.
@@ -164,6 +185,7 @@ pub fn brca_with(root: impl AsRef<Path>, types: &SampleTypes) -> Result<OmicsCoh
     let protein = [tables.omics("brca_protein_train.csv.gz")?];
     let ids: Vec<String> = mrna.iter().flat_map(|t| t.ids.clone()).collect();
     let known = Outcomes::new(&sheet)?;
+    let account = known.account(&ids);
     let mut outcomes = known.of(&ids);
     let names = ["Basal", "Her2", "LumA"];
     for file in ["brca_subtype_train.csv", "brca_subtype_test.csv"] {
@@ -189,11 +211,13 @@ pub fn brca_with(root: impl AsRef<Path>, types: &SampleTypes) -> Result<OmicsCoh
     ]);
     Ok(OmicsCohort {
         covariates: Table::new(ids, vec!["age".into(), "stage".into()], rows)?,
+        coding: OmicsCovariate::numbers(["age", "stage"]),
         tables: by_type,
         outcomes,
-        classes: BTreeMap::from([("subtype".to_string(), names.map(String::from).to_vec())]),
-        events: vec![],
+        classes: vec![response(), ("subtype".into(), names.map(String::from).to_vec())],
+        accounts: vec![account],
         notes: tables.notes,
+        ..OmicsCohort::default()
     })
 }
 
@@ -232,8 +256,9 @@ pub fn gbmlgg_with(root: impl AsRef<Path>, idh: Option<&Path>, types: &SampleTyp
     let sheet = tables.sheet(&tables.file("gbmlgg_outcomes.csv")?)?;
     let known = Outcomes::new(&sheet)?;
     let ids = table.ids.clone();
+    let account = known.account(&ids);
     let mut outcomes = known.of(&ids);
-    let mut classes = BTreeMap::new();
+    let mut classes = vec![response()];
     if let Some(path) = idh {
         let status = tables.sheet(path)?;
         let (column, rows) = (status.require("IDH.status")?, by_id(&status)?);
@@ -246,7 +271,7 @@ pub fn gbmlgg_with(root: impl AsRef<Path>, idh: Option<&Path>, types: &SampleTyp
                 _ => return Err(row.refuse(column, "WT or Mutant")),
             }
         }
-        classes.insert("idh".to_string(), vec!["wild-type".to_string(), "mutant".to_string()]);
+        classes.push(("idh".into(), vec!["wild-type".into(), "mutant".into()]));
     }
     let (age, karnofsky) = (
         sheet.require("patient.age_at_initial_pathologic_diagnosis")?,
@@ -256,11 +281,13 @@ pub fn gbmlgg_with(root: impl AsRef<Path>, idh: Option<&Path>, types: &SampleTyp
     let proteins = table.aligned(&ids);
     Ok(OmicsCohort {
         covariates: Table::new(ids, vec!["age".into(), "karnofsky".into()], rows)?,
+        coding: OmicsCovariate::numbers(["age", "karnofsky"]),
         tables: BTreeMap::from([("protein".to_string(), (table.features, proteins))]),
         outcomes,
         classes,
-        events: vec![],
+        accounts: vec![account],
         notes: tables.notes,
+        ..OmicsCohort::default()
     })
 }
 
@@ -290,9 +317,10 @@ mod tests {
         let all = Outcomes::new(&sheet).unwrap().of(&["A", "B", "C", "D"].map(String::from));
         let years = |i: usize| all[i].survival.map(|s| (s.in_years(), s.event()));
         assert_eq!(years(0), Some((500.0 / 365.25, false)));
-        assert_eq!((years(1), all[0].response, all[1].response), (Some((2.0, true)), Some(2), Some(0)));
+        let response = |i: usize| all[i].classes.get("response").copied();
+        assert_eq!((years(1), response(0), response(1)), (Some((2.0, true)), Some(2), Some(0)));
         // Dead without a day, and alive without one: nothing is known.
-        assert_eq!((all[2].survival, all[3].survival, all[3].response), (None, None, None));
+        assert_eq!((all[2].survival, all[3].survival, response(3)), (None, None, None));
         let error = |text: &str| {
             let sheet = Sheet::read(&written(dir.path(), "o.csv", text)).unwrap();
             Outcomes::new(&sheet).err().unwrap().to_string()

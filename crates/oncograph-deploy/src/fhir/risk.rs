@@ -206,6 +206,8 @@ fn outcomes(prediction: &Prediction) -> Vec<RiskPrediction> {
         Prediction::Classes { task, classes: named } | Prediction::Events { task, events: named } => {
             named.iter().map(|n| plain(task, &n.name, n.probability)).collect()
         }
+        // A resource has no place for a prediction that is not made.
+        Prediction::NotLearnt { .. } => vec![],
     }
 }
 
@@ -243,7 +245,8 @@ mod tests {
             hash: format!("blake3:{}", "a".repeat(64)),
         };
         let survival = [(1.0, 0.9), (3.0, 0.6)];
-        let survival = survival.map(|(years, probability)| SurvivalAt { years, probability }).to_vec();
+        let survival =
+            survival.map(|(years, probability)| SurvivalAt { years, probability, interval: None }).to_vec();
         let classes = [("complete", 0.25), ("none", 0.75)];
         let classes = classes.map(|(n, p)| Probability { name: n.into(), probability: p }).to_vec();
         ClinicalReport::new("p1", model)

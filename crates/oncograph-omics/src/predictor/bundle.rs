@@ -4,9 +4,10 @@ use crate::{OmicsPipeline, OmicsStudyCohort, OmicsSystem, OmicsSystemConfig, Res
 use oncograph_core::Argument;
 use oncograph_deploy::{Bundle, BundleWriter};
 use oncograph_report::ModelCard;
-use oncograph_study::{Cohort, JOBS, JobResult, StudyResults, Target};
+use oncograph_study::{Cohort, Estimate, JOBS, JobResult, Scores, StudyResults, Target};
 use oncograph_train::RunDir;
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 /// The system of a bundle.
@@ -18,9 +19,52 @@ pub(super) const BUNDLE: &str = "bundle";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct FoldFile {
     pub pipeline: OmicsPipeline,
-    /// By task.
+    /// By task of times.
     pub calibration: BTreeMap<String, SurvivalCalibration>,
+    /// By task of classes or events, what logits are divided by (M-24).
+    #[serde(default)]
+    pub temperature: BTreeMap<String, f64>,
 }
+
+/// How well a task was learnt: the network's main metric on the held-out patients of the study.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskSkill {
+    /// The name of the metric, of which 0.5 is chance.
+    pub metric: String,
+    /// The metric with its interval; `None` where it could not be computed.
+    pub estimate: Option<Estimate>,
+}
+
+impl TaskSkill {
+    /// The scores of the network in each task.
+    pub(super) fn of(scores: &Scores, model: &str) -> BTreeMap<String, TaskSkill> {
+        let rows = scores.rows.iter().filter(|row| row.model == model);
+        let skill = |row: &oncograph_study::ScoreRow| {
+            let (metric, estimate) = row.metrics.first()?;
+            Some((row.task.clone(), TaskSkill { metric: metric.name(), estimate: *estimate }))
+        };
+        rows.filter_map(skill).collect()
+    }
+
+    /// Why the task counts as not learnt: its interval contains chance or is below it, or there is none. `None` where it was learnt.
+    pub fn not_learnt(&self) -> Option<String> {
+        let metric = &self.metric;
+        match self.estimate {
+            Some(e) if e.side_of(CHANCE) == Some(Ordering::Greater) => None,
+            Some(e) => Some(format!(
+                "Not learnt: on held-out patients of the study the {metric} is {e}, which is not above chance ({CHANCE}). There is no \
+                 prediction for a patient."
+            )),
+            None => Some(format!(
+                "Not learnt: on held-out patients of the study the {metric} could not be computed. There is no prediction for a \
+                 patient."
+            )),
+        }
+    }
+}
+
+/// The value of a C-index or an AUROC by chance.
+const CHANCE: f64 = 0.5;
 
 /// `model.json` of a bundle: what all folds share.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,6 +75,9 @@ pub(super) struct ModelFile {
     pub tasks: Vec<(String, Vec<String>)>,
     /// Repetition and fold of each model.
     pub folds: Vec<(usize, usize)>,
+    /// By task how well it was learnt; one that is not there was not scored.
+    #[serde(default)]
+    pub skill: BTreeMap<String, TaskSkill>,
 }
 
 /// The folder of a fold's files in a bundle.
@@ -39,7 +86,7 @@ pub(super) fn fold_folder((repeat, fold): (usize, usize)) -> String {
 }
 
 /// Writes `bundle` into the folder of a finished run: the models of all folds of `system` with everything that a prediction
-/// needs. A run that has a bundle keeps it.
+/// needs. A run that has a bundle keeps it. By `scores`, tasks that were not learnt are those of which nothing is predicted.
 ///
 /// # Errors
 /// Another variant than the network itself, a run without its files, or an error of writing.
@@ -48,7 +95,7 @@ pub fn write_bundle(
     results: &StudyResults,
     cohort: &OmicsStudyCohort,
     system: &OmicsSystem,
-    card: &ModelCard,
+    (card, scores): (&ModelCard, &Scores),
 ) -> Result<Bundle> {
     if !system.is_full() {
         return Err(Argument::new("write_bundle", "system", "the network itself", system.name()).into());
@@ -69,6 +116,7 @@ pub fn write_bundle(
         columns: OmicsColumns::of(&cohort.dataset().cohort),
         tasks: cohort.tasks().iter().map(|t| (t.name.clone(), outputs(&t.target))).collect(),
         folds: jobs.iter().map(|j| (j.repeat, j.fold)).collect(),
+        skill: TaskSkill::of(scores, &name),
     };
     writer.json("model.json", &file)?;
     writer.json("model_card.json", card)?;

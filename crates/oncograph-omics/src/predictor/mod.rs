@@ -3,12 +3,16 @@
 mod bundle;
 mod patient;
 mod report;
+mod rules;
 mod survival;
+mod temperature;
 
 pub(crate) use bundle::FoldFile;
-pub use bundle::write_bundle;
-pub use patient::OmicsPatient;
+pub use bundle::{TaskSkill, write_bundle};
+pub use patient::{OmicsPatient, PatientImage};
+pub use rules::OMICS_RULES;
 pub(crate) use survival::SurvivalCalibration;
+pub(crate) use temperature::temperature;
 
 use crate::pipeline::OmicsRows;
 use crate::trained::{TaskModel, TrainedOmics};
@@ -36,6 +40,7 @@ struct FoldModel {
     device: Device,
     trained: TrainedOmics,
     calibration: BTreeMap<String, SurvivalCalibration>,
+    temperature: BTreeMap<String, f64>,
     /// Risks of the fold's held-out patients by task.
     reference: BTreeMap<String, Vec<f64>>,
 }
@@ -72,9 +77,31 @@ impl OmicsPredictor {
     }
 
     /// The tables and columns whose values are read, with the covariates under `patient`.
-    pub fn columns(&self) -> impl Iterator<Item = (&str, &[String])> {
-        let tables = self.file.columns.tables.iter().map(|(name, columns)| (name.as_str(), &columns[..]));
-        std::iter::once(("patient", &self.file.columns.covariates[..])).chain(tables)
+    pub fn columns(&self) -> impl Iterator<Item = (&str, Vec<&str>)> {
+        let tables = self.file.columns.tables.iter();
+        let tables = tables.map(|(name, all)| (name.as_str(), all.iter().map(String::as_str).collect()));
+        let covariates = self.file.columns.covariates.iter().map(|c| c.name.as_str()).collect();
+        std::iter::once(("patient", covariates)).chain(tables)
+    }
+
+    /// How well a task was learnt; `None` for one that was not scored.
+    pub fn skill(&self, task: &str) -> Option<&TaskSkill> {
+        self.file.skill.get(task)
+    }
+
+    /// Why nothing is predicted of a task; `None` where it was learnt.
+    fn not_learnt(&self, task: &str) -> Option<String> {
+        match self.skill(task) {
+            Some(skill) => skill.not_learnt(),
+            None => {
+                Some("Not learnt: the study did not score it. There is no prediction for a patient.".into())
+            }
+        }
+    }
+
+    /// The first task that was learnt, whose prediction is explained.
+    fn explained_task(&self) -> Option<&str> {
+        self.file.tasks.iter().map(|(task, _)| task.as_str()).find(|task| self.not_learnt(task).is_none())
     }
 
     /// The prediction for a patient that no model was trained on: the mean over the models of all folds.
@@ -104,7 +131,8 @@ impl OmicsPredictor {
         held_out: bool,
     ) -> Result<OmicsPrediction> {
         let rows = self.file.columns.rows(patient)?;
-        let read = folds.iter().map(|fold| fold.read(&rows)).collect::<Result<Vec<_>>>()?;
+        let task = self.explained_task();
+        let read = folds.iter().map(|fold| fold.read(&rows, task)).collect::<Result<Vec<_>>>()?;
         let report = self.report(patient, &rows, &read, held_out);
         report.validate()?;
         let answers = read.into_iter().map(|r| (r.fold.place, r.answers)).collect();
@@ -118,15 +146,18 @@ struct FoldReading<'a> {
     answers: Answers,
     /// Per modality of the network; empty for a patient without any.
     importance: Vec<f64>,
-    /// Table, column, z-score and what the value adds to the first task's output.
+    /// Table, column, z-score and what the value adds to the explained task's output.
     attributions: Vec<(String, String, f64, f64)>,
 }
 
 impl FoldModel {
-    fn read(&self, rows: &OmicsRows<'_>) -> Result<FoldReading<'_>> {
+    fn read(&self, rows: &OmicsRows<'_>, task: Option<&str>) -> Result<FoldReading<'_>> {
         let source = self.trained.pipeline.source(rows, &self.device)?;
-        let mut attributions = vec![];
-        if let Some(found) = self.trained.attributed(&source, &[0])? {
+        let (mut attributions, mut importance) = (vec![], vec![]);
+        if task.is_some() {
+            importance = self.trained.importance(&source, &[0], task)?.concat();
+        }
+        if let (Some(_), Some(found)) = (task, self.trained.attributed(&source, &[0], task)?) {
             let names = found.layout.iter().flat_map(|(table, width)| {
                 let features = self.trained.pipeline.features(table).iter().take(*width);
                 features.map(move |f| (table.clone(), f.clone()))
@@ -137,7 +168,7 @@ impl FoldModel {
         Ok(FoldReading {
             fold: self,
             answers: self.trained.answers(&source, &[0])?,
-            importance: self.trained.importance(&source, &[0])?.concat(),
+            importance,
             attributions,
         })
     }
@@ -150,8 +181,11 @@ fn fold_model(
     device: &Device,
 ) -> Result<FoldModel> {
     let folder = fold_folder(place);
-    let FoldFile { pipeline, calibration } = bundle.json(&format!("{folder}/pipeline.json"))?;
-    pipeline.check(file.columns.covariates.len(), &file.columns.tables)?;
+    let FoldFile { pipeline, calibration, temperature } = bundle.json(&format!("{folder}/pipeline.json"))?;
+    pipeline.check(file.columns.width(), &file.columns.tables, file.columns.images.len())?;
+    if let Some((task, t)) = temperature.iter().find(|(_, t)| !(t.is_finite() && **t > 0.0)) {
+        return Err(Error::input(format!("temperature of {task}"), "above 0", t));
+    }
     let graphs = pipeline.graphs()?;
     let net = pipeline.net().clone();
     let mut models = vec![];
@@ -165,6 +199,7 @@ fn fold_model(
         device: device.clone(),
         trained: TrainedOmics { pipeline, models, batch: file.config.batch },
         calibration,
+        temperature,
         reference: bundle.json(&format!("{folder}/reference.json"))?,
     })
 }

@@ -1,7 +1,10 @@
 //! The clinical report: means over the models of the ensemble.
 
+use super::rules;
 use super::survival::risk_of;
+use super::temperature::{tempered_classes, tempered_labels};
 use super::{FoldReading, OmicsPatient, OmicsPredictor};
+use crate::cohort::IMAGES;
 use crate::pipeline::OmicsRows;
 use oncograph_deploy::{ClinicalReport, Prediction, Probability, SurvivalAt};
 use oncograph_study::Answer;
@@ -21,15 +24,40 @@ impl OmicsPredictor {
         let mut report = ClinicalReport::new(&patient.id, self.identity.clone()).phantom(self.phantom);
         report = self.completeness(report, patient, read);
         for (task, names) in &self.file.tasks {
-            if let Some(prediction) = prediction(task, names, read) {
-                report = report.prediction(prediction);
+            let prediction = match self.not_learnt(task) {
+                Some(reason) => Some(Prediction::NotLearnt { task: task.clone(), reason }),
+                None => prediction(task, names, read),
+            };
+            report = prediction.into_iter().fold(report, ClinicalReport::prediction);
+        }
+        if let Some(explained) = self.explained() {
+            for (modality, share) in importance(rows, read) {
+                report = report.modality(modality, share);
             }
+            report = report.features(explained, features(read));
         }
-        for (modality, share) in importance(rows, read) {
-            report = report.modality(modality, share);
+        let rules = rules::apply(&report);
+        report = report.note(origin(read.len(), held_out)).note(self.calibrated(read)).note(INTERVALS);
+        rules.into_iter().fold(report, ClinicalReport::note)
+    }
+
+    /// Which predictions are calibrated.
+    fn calibrated(&self, read: &[FoldReading<'_>]) -> String {
+        let by = |fold: &super::FoldModel, task: &String| {
+            fold.calibration.contains_key(task) || fold.temperature.contains_key(task)
+        };
+        let all = |task: &&String| read.iter().all(|r| by(r.fold, task));
+        let (done, not): (Vec<&String>, Vec<&String>) =
+            self.file.tasks.iter().map(|(task, _)| task).partition(all);
+        let list = |tasks: &[&String]| tasks.iter().map(|t| t.as_str()).collect::<Vec<_>>().join(", ");
+        let mut text = String::new();
+        if !done.is_empty() {
+            text = format!("Calibrated on the patients of the study that chose the epoch: {}. ", list(&done));
         }
-        report = report.features(self.explained(), features(read));
-        report.note(origin(read.len(), held_out)).note(NOT_CALIBRATED)
+        if !not.is_empty() {
+            text += &format!("Not calibrated: {}.", list(&not));
+        }
+        text.trim_end().into()
     }
 
     /// What of each table is there, and in words what was filled in or left out.
@@ -59,6 +87,13 @@ impl OmicsPredictor {
             }
             report = report.data(table, columns.len(), observed);
         }
+        if !self.file.columns.images.is_empty() {
+            let columns = self.file.columns.images.len();
+            if patient.images.is_empty() {
+                absent.push(IMAGES);
+            }
+            report = report.data(IMAGES, columns, if patient.images.is_empty() { 0 } else { columns });
+        }
         if !absent.is_empty() {
             report = report.note(format!("Without data, and left out: {}.", absent.join(", ")));
         }
@@ -69,16 +104,19 @@ impl OmicsPredictor {
         report
     }
 
-    fn explained(&self) -> String {
-        let Some((task, names)) = self.file.tasks.first() else { return String::new() };
+    /// What the features explain; `None` where no task was learnt.
+    fn explained(&self) -> Option<String> {
+        let task = self.explained_task()?;
+        let (_, names) = self.file.tasks.iter().find(|(name, _)| name == task)?;
         let what = if names.is_empty() { "risk" } else { "logit of the likeliest answer" };
-        format!("{task}: {what}, against a patient with average values")
+        Some(format!(
+            "{task}: {what}, against a patient with the training patients' mean in every covariate and every value"
+        ))
     }
 }
 
-const NOT_CALIBRATED: &str = "Calibrated is the survival alone, by a Cox model of the risk on the patients of the study that \
-                              chose the epoch. Probabilities of classes and events are the network's own and not \
-                              calibrated; no number has an interval.";
+const INTERVALS: &str = "Intervals of survival hold 95 % of what the calibrations of all models give on resamples of the patients \
+                         that they were fitted on; they do not hold what another network or another cohort would give.";
 
 fn origin(models: usize, held_out: bool) -> String {
     if held_out {
@@ -99,15 +137,21 @@ fn prediction(task: &str, names: &[String], read: &[FoldReading<'_>]) -> Option<
     let n = answers.len() as f64;
     match answers.first()?.1 {
         Answer::Probabilities(first) => {
-            let mean = |k: usize| {
-                let probability = |a: &Answer| if let Answer::Probabilities(p) = a { p[k] } else { 0.0 };
-                answers.iter().map(|(_, a)| probability(a)).sum::<f64>() / n
+            let exclusive = is_exclusive(task, read);
+            let tempered = |(r, a): &(&FoldReading<'_>, &Answer)| {
+                let Answer::Probabilities(p) = a else { return vec![0.0; first.len()] };
+                let temperature = r.fold.temperature.get(task).copied().unwrap_or(1.0);
+                match exclusive {
+                    true => tempered_classes(p, temperature),
+                    false => tempered_labels(p, temperature),
+                }
             };
+            let tempered: Vec<Vec<f64>> = answers.iter().map(tempered).collect();
+            let mean = |k: usize| tempered.iter().map(|p| p[k]).sum::<f64>() / n;
             let chance =
                 |(k, name): (usize, &String)| Probability { name: name.clone(), probability: mean(k) };
             let chances = names.iter().take(first.len()).enumerate().map(chance).collect();
             let task = task.to_string();
-            let exclusive = is_exclusive(&task, read);
             Some(match exclusive {
                 true => Prediction::Classes { task, classes: chances },
                 false => Prediction::Events { task, events: chances },
@@ -137,18 +181,22 @@ fn is_exclusive(task: &str, read: &[FoldReading<'_>]) -> bool {
     tasks.filter(|t| t.name == task).all(|t| matches!(t.kind, crate::TaskKind::Classes(_)))
 }
 
-/// The mean of the calibrated survivals, for the years that all models reach.
+/// The mean of the calibrated survivals, for the years that all models reach, with the interval over the resamples of all.
 fn survival(task: &str, risks: &[(&FoldReading<'_>, f64)]) -> Vec<SurvivalAt> {
-    let curve = |(r, risk): &(&FoldReading<'_>, f64)| {
-        r.fold.calibration.get(task).map_or(vec![], |calibration| calibration.at(*risk))
-    };
-    let curves: Vec<Vec<SurvivalAt>> = risks.iter().map(curve).collect();
+    let calibrated = risks.iter().map(|(r, risk)| Some((r.fold.calibration.get(task)?, *risk)));
+    let Some(calibrated) = calibrated.collect::<Option<Vec<_>>>() else { return vec![] };
+    let curves: Vec<Vec<(f64, f64)>> = calibrated.iter().map(|(fit, risk)| fit.at(*risk)).collect();
     let years = curves.iter().map(Vec::len).min().unwrap_or(0);
-    let mean = |k: usize| SurvivalAt {
-        years: curves[0][k].years,
-        probability: curves.iter().map(|c| c[k].probability).sum::<f64>() / curves.len() as f64,
+    let one = |k: usize| {
+        let probability = curves.iter().map(|c| c[k].1).sum::<f64>() / curves.len() as f64;
+        let mut all: Vec<f64> = calibrated.iter().flat_map(|(fit, risk)| fit.resampled(*risk, k)).collect();
+        all.sort_by(f64::total_cmp);
+        let quantile = |q: f64| all[((all.len() - 1) as f64 * q).round() as usize];
+        // The mean lies within, whatever the resamples are.
+        let interval = || [quantile(0.025).min(probability), quantile(0.975).max(probability)];
+        SurvivalAt { years: curves[0][k].0, probability, interval: (!all.is_empty()).then(interval) }
     };
-    (0..years).map(mean).collect()
+    (0..years).map(one).collect()
 }
 
 /// The mean share of each modality; `None` for those that the patient lacks.
@@ -160,13 +208,14 @@ fn importance(rows: &OmicsRows<'_>, read: &[FoldReading<'_>]) -> Vec<(String, Op
     };
     let modalities = first.fold.trained.pipeline.net().active().enumerate();
     let one = |(k, m): (usize, &crate::ModalityConfig)| {
-        let here = m.pooled.iter().any(|t| rows.tables.contains_key(t));
+        let images = rows.images.as_ref().is_some_and(|own| own.iter().any(|own| !own.is_empty()));
+        let here = m.pooled.iter().any(|t| rows.tables.contains_key(t) || (t == IMAGES && images));
         (m.name.clone(), mean(k).filter(|_| here))
     };
     modalities.map(one).collect()
 }
 
-/// The columns that add most to the first task's output: a column that a model did not select adds nothing in it.
+/// The covariates and columns that add most to the explained task's output: a column that a model did not select adds nothing in it.
 fn features(read: &[FoldReading<'_>]) -> Vec<(String, String, f64, f64)> {
     let mut sums: BTreeMap<(&str, &str), (f64, f64, f64)> = BTreeMap::new();
     for (table, name, z, share) in read.iter().flat_map(|r| &r.attributions) {

@@ -12,11 +12,14 @@ pub struct OmicsExtras {
     pub importance: Vec<Vec<f64>>,
     /// Answers where only some modalities are there, by which; of the network alone.
     pub grid: Vec<(Vec<String>, Answers)>,
-    /// By table and column, how much of the first task's output it accounts for on average over held-out patients; of the
-    /// network in the first repetition alone.
+    /// By table and column, with the covariates under `patient`, how much of the first task's output it accounts for on average over
+    /// held-out patients; of the network in the first repetition alone.
     pub shares: BTreeMap<String, Vec<(String, f64)>>,
     /// Bytes that a federation sent.
     pub sent: usize,
+    /// Operations of the forward pass of one patient, as [`crate::OmicsModel::flops`].
+    #[serde(default)]
+    pub flops: u64,
 }
 
 impl OmicsExtras {

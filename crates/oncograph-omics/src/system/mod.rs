@@ -6,11 +6,11 @@ mod network;
 
 pub use extras::{GridRow, OmicsExtras, modality_grid};
 
-use crate::predictor::{FoldFile, SurvivalCalibration};
-use crate::trained::TrainedOmics;
-use crate::{MemoryCohort, OmicsStudyCohort, OmicsSystemConfig, OmicsVariant, Result, TaskConfig};
+use crate::predictor::{FoldFile, SurvivalCalibration, temperature};
+use crate::trained::{TaskModel, TrainedOmics};
+use crate::{MemoryCohort, OmicsStudyCohort, OmicsSystemConfig, OmicsVariant, Result};
 use network::Network;
-use oncograph_core::Split;
+use oncograph_core::{Seed, Split};
 use oncograph_study::{Answers, Cohort, Fitted, Job, System, Target};
 use oncograph_train::Parameters;
 use std::collections::BTreeMap;
@@ -85,14 +85,18 @@ impl OmicsSystem {
             }
             None => (train_one(&network, &split, &self.config, job)?, 0),
         };
+        let parameters = network.store.parameter_count();
+        let trained = TrainedOmics {
+            models: network.answering(&best, job.device())?,
+            pipeline: network.pipeline,
+            batch: self.config.batch,
+        };
         let mut fitted = OmicsFitted {
-            parameters: network.store.parameter_count(),
-            trained: TrainedOmics {
-                models: network.answering(&best, job.device())?,
-                pipeline: network.pipeline,
-                batch: self.config.batch,
-            },
+            parameters,
+            flops: trained.flops(),
+            trained,
             calibration: BTreeMap::new(),
+            temperature: BTreeMap::new(),
             full: self.is_full(),
             // Integrated gradients take as long as some epochs: once is enough.
             attributed: self.is_full() && job.place().0 == 0,
@@ -100,7 +104,7 @@ impl OmicsSystem {
             device: job.device().clone(),
         };
         if fitted.full {
-            fitted.calibration = fitted.calibrated(data, &split.validation)?;
+            fitted.calibrate(data, &split.validation, job.seed().stream("calibration"))?;
         }
         Ok(fitted)
     }
@@ -112,12 +116,14 @@ impl OmicsSystem {
         split: &Split,
         job: &mut Job<'_>,
     ) -> Result<OmicsFitted> {
-        let (mut models, mut parameters, mut pipeline) = (vec![], 0, None);
+        let (mut models, mut parameters, mut flops, mut pipeline) = (vec![], 0, 0, None);
         for task in data.tasks() {
             let mut inner = job.inner(&task.name);
             let network = self.network(data, split, Some(&task.name), &inner)?;
             let best = train_one(&network, split, &self.config, &mut inner)?;
-            models.extend(network.answering(&best, job.device())?);
+            let own = network.answering(&best, job.device())?;
+            flops += own.first().map_or(0, TaskModel::flops);
+            models.extend(own);
             parameters += network.store.parameter_count();
             pipeline = Some(network.pipeline);
         }
@@ -128,7 +134,9 @@ impl OmicsSystem {
         }
         Ok(OmicsFitted {
             trained: TrainedOmics { models, pipeline, batch: self.config.batch },
+            flops,
             calibration: BTreeMap::new(),
+            temperature: BTreeMap::new(),
             full: false,
             attributed: false,
             sent: 0,
@@ -176,6 +184,8 @@ impl System for OmicsSystem {
 pub struct OmicsFitted {
     trained: TrainedOmics,
     calibration: BTreeMap<String, SurvivalCalibration>,
+    temperature: BTreeMap<String, f64>,
+    flops: u64,
     full: bool,
     attributed: bool,
     sent: usize,
@@ -188,20 +198,21 @@ impl OmicsFitted {
         self.trained.pipeline.cohort(&data.dataset().cohort, &self.device)
     }
 
-    /// Cox models of the predicted risk on patients that the network was not trained on.
-    fn calibrated(
-        &self,
-        data: &OmicsStudyCohort,
-        patients: &[usize],
-    ) -> Result<BTreeMap<String, SurvivalCalibration>> {
+    /// Cox models of the predicted risk and temperatures of probabilities, on patients that the network was not trained on.
+    fn calibrate(&mut self, data: &OmicsStudyCohort, patients: &[usize], seed: Seed) -> Result<()> {
         let answers = self.trained.answers(&self.source(data)?, patients)?;
-        let one = |task: &TaskConfig| {
-            let Target::Survival(times) = &data.task(&task.name)?.target else { return None };
-            let own = answers.get(&task.name)?;
-            let known = patients.iter().zip(own).filter_map(|(p, answer)| Some((times[*p]?, answer)));
-            Some((task.name.clone(), SurvivalCalibration::fit(known)?))
-        };
-        Ok(self.trained.models.iter().filter_map(|m| one(&m.task)).collect())
+        for task in self.trained.models.iter().map(|m| &m.task.name) {
+            let (Some(known), Some(own)) = (data.task(task), answers.get(task)) else { continue };
+            if let Target::Survival(times) = &known.target {
+                let known = patients.iter().zip(own).filter_map(|(p, answer)| Some((times[*p]?, answer)));
+                let fit = SurvivalCalibration::fit(known, seed.stream(task));
+                self.calibration.extend(fit.map(|fit| (task.clone(), fit)));
+            } else {
+                let fit = temperature(&known.target, patients, own);
+                self.temperature.extend(fit.map(|t| (task.clone(), t)));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -213,7 +224,8 @@ impl Fitted<OmicsStudyCohort> for OmicsFitted {
     fn extras(&self, data: &OmicsStudyCohort, rows: &[usize]) -> oncograph_study::Result<serde_json::Value> {
         let source = self.source(data)?;
         let mut extras = OmicsExtras {
-            importance: self.trained.importance(&source, rows)?,
+            importance: self.trained.importance(&source, rows, None)?,
+            flops: self.flops,
             sent: self.sent,
             ..OmicsExtras::default()
         };
@@ -231,8 +243,11 @@ impl Fitted<OmicsStudyCohort> for OmicsFitted {
         if !self.full {
             return Ok(vec![]);
         }
-        let file =
-            FoldFile { pipeline: self.trained.pipeline.clone(), calibration: self.calibration.clone() };
+        let file = FoldFile {
+            pipeline: self.trained.pipeline.clone(),
+            calibration: self.calibration.clone(),
+            temperature: self.temperature.clone(),
+        };
         let json = serde_json::to_vec(&file).map_err(oncograph_study::Error::system)?;
         let mut files = vec![("pipeline.json".to_string(), json)];
         for model in &self.trained.models {

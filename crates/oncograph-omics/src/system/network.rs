@@ -23,6 +23,8 @@ pub(super) struct Network {
     contrast: Option<Contrast>,
     flat: bool,
     batch: usize,
+    /// The type of cancer of each patient, where steps are balanced over types.
+    groups: Option<Vec<usize>>,
     seed: Seed,
 }
 
@@ -65,6 +67,7 @@ impl Network {
             source: pipeline.cohort(&cohort.dataset().cohort, device)?,
             targets: cohort.tasks().iter().map(|t| (t.name.clone(), t.target.clone())).collect(),
             batch: config.batch,
+            groups: cohort.cancer_types().filter(|_| config.balance),
             pipeline,
             shape,
             store,
@@ -82,6 +85,10 @@ impl Network {
         let data = OmicsData { source: &self.source, graphs: &self.graphs, targets: &self.targets };
         let learner =
             OmicsLearner::new(self.model.as_ref(), data, &self.weights, split, self.batch, self.seed)?;
+        let learner = match &self.groups {
+            Some(groups) => learner.groups(split.train.iter().map(|p| groups[*p]).collect())?,
+            None => learner,
+        };
         Ok(match &self.contrast {
             Some(contrast) => learner.contrast(contrast),
             None => learner,
