@@ -88,6 +88,7 @@ pub fn print(found: Found<'_>, cohort: &StgCohort) {
     for task in STG_TASKS {
         println!("{}", table(found.scores, task).to_text());
     }
+    found.results.unfitted().iter().for_each(|sentence| println!("{sentence}"));
     for failed in found.audit.checks.iter().filter(|c| !c.passed) {
         println!("LEAKAGE: {}: {}", failed.check, failed.found);
     }
@@ -120,7 +121,7 @@ pub fn write(
         for task in STG_TASKS {
             s.table(table(scores, task));
         }
-        verdict(scores).into_iter().for_each(|sentence| {
+        verdict(scores).into_iter().chain(results.unfitted()).for_each(|sentence| {
             s.paragraph(sentence);
         });
     });

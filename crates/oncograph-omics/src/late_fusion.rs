@@ -33,6 +33,7 @@ pub fn late_fusion_jobs(results: &StudyResults, cohort: &OmicsStudyCohort) -> Re
             fold: split.fold,
             test: split.split.test.clone(),
             answers,
+            unfitted: Default::default(),
             extras: serde_json::Value::Null,
             history: vec![],
             best_epoch: 0,

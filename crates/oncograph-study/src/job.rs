@@ -178,6 +178,9 @@ pub struct JobResult {
     pub test: Vec<usize>,
     /// The model's answers for them.
     pub answers: Answers,
+    /// By task why there are no answers: a baseline whose fit has no value on the rows of this fold.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unfitted: BTreeMap<String, String>,
     /// What else the model leaves for the report.
     pub extras: serde_json::Value,
     /// Its learning curve; empty for a model that is not trained in epochs.

@@ -1,6 +1,7 @@
 use crate::job::Job;
 use crate::{Answers, Cohort, Fitted, Result, System};
 use oncograph_core::{Split, write_file};
+use std::collections::BTreeMap;
 
 /// What a study needs of a model: answers for held-out rows, and what else its result keeps.
 pub(crate) trait Model<D>: Sync {
@@ -10,6 +11,7 @@ pub(crate) trait Model<D>: Sync {
 /// The result of a job.
 pub(crate) struct Outcome {
     pub answers: Answers,
+    pub unfitted: BTreeMap<String, String>,
     pub extras: serde_json::Value,
     pub parameters: usize,
 }
@@ -25,6 +27,7 @@ impl<D: Cohort, S: System<Data = D>> Model<D> for Trained<'_, S> {
         }
         Ok(Outcome {
             answers: fitted.answer(data, &split.test)?,
+            unfitted: BTreeMap::new(),
             extras: fitted.extras(data, &split.test)?,
             parameters: fitted.parameters(),
         })

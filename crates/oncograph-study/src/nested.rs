@@ -130,6 +130,7 @@ where
                 fold: s.fold,
                 test: s.split.test.clone(),
                 answers,
+                unfitted: BTreeMap::new(),
                 extras: Value::Null,
                 history: vec![],
                 best_epoch: 0,

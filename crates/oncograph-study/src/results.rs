@@ -2,6 +2,7 @@ use crate::csv_file::write_csv;
 use crate::{Answer, Cohort, FoldSplit, JobResult, Result, Task};
 use oncograph_core::Seed;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The results of all jobs of a study.
@@ -66,9 +67,29 @@ impl StudyResults {
         StudyResults { repeats: self.repeats * draws, splits, jobs, seed: self.seed }
     }
 
-    /// The answers of a model for a task by repetition and row; `None` for a row that no fold held out.
+    /// Which models have no answers for a task because their fit has no value in a fold, and why: one sentence for each model and task.
+    pub fn unfitted(&self) -> Vec<String> {
+        let mut told: BTreeMap<(&str, &str), (String, usize)> = BTreeMap::new();
+        for job in &self.jobs {
+            for (task, why) in &job.unfitted {
+                let place = format!("repetition {}, fold {}: {why}", job.repeat + 1, job.fold + 1);
+                told.entry((&job.model, task)).or_insert((place, 0)).1 += 1;
+            }
+        }
+        let sentence = |((model, task), (first, folds)): ((&str, &str), (String, usize))| {
+            let others = if folds > 1 { format!(" ({folds} folds in all)") } else { String::new() };
+            format!("{model} is not scored for {task}, as it could not be fitted in {first}{others}.")
+        };
+        told.into_iter().map(sentence).collect()
+    }
+
+    /// The answers of a model for a task by repetition and row; `None` for a row that no fold held out. A model that could not
+    /// be fitted in one fold has none: its score on the others would be of other patients than those of the models beside it.
     pub fn held(&self, model: &str, task: &Task) -> Vec<Vec<Option<Held>>> {
         let mut all = vec![vec![None; task.target.len()]; self.repeats];
+        if self.of_model(model).any(|job| job.unfitted.contains_key(&task.name)) {
+            return all;
+        }
         for job in self.of_model(model) {
             let Some(answers) = job.answers.get(&task.name) else { continue };
             for (&row, answer) in job.test.iter().zip(answers) {

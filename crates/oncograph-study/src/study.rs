@@ -225,6 +225,7 @@ impl<'a, D: Cohort> Study<'a, D> {
             fold: fold.fold,
             test: fold.split.test.clone(),
             answers: outcome.answers,
+            unfitted: outcome.unfitted,
             extras: outcome.extras,
             history,
             best_epoch,
@@ -328,6 +329,28 @@ mod tests {
             .run()
             .unwrap();
         assert_eq!((again, done.into_inner().unwrap()), (first, vec![true; 5]));
+    }
+
+    /// Without an event there is no Cox model; the constant and the other tasks have nothing to do with that.
+    #[test]
+    fn a_baseline_that_cannot_be_fitted_is_left_out_and_said() {
+        let (mut cohort, folder) = (Toy::new(60), tempfile::tempdir().unwrap());
+        cohort.keep_events(1);
+        let run = RunDir::create(folder.path()).unwrap();
+        let linear = crate::Linear::new(crate::Penalty::Fixed(1.0));
+        let results = Study::new(&cohort, &run).baseline(linear).baseline(Constant).run().unwrap();
+        let scores = results.score(&cohort, &ScoreOptions::default()).unwrap();
+        let name = "Cox / logistic regression, ridge";
+        assert!(scores.row(name, "survival").is_none() && scores.row(name, "response").is_some());
+        assert!(scores.row("constant", "survival").is_some());
+        let told = results.unfitted();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(
+            told[0].starts_with(&format!(
+                "{name} is not scored for survival, as it could not be fitted in repetition 1, fold"
+            )) && told[0].contains("no subject has the event"),
+            "{told:?}"
+        );
     }
 
     #[test]

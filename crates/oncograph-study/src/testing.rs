@@ -64,6 +64,18 @@ impl Toy {
 }
 
 impl Toy {
+    /// Censors everybody but the first patients with the event.
+    pub fn keep_events(&mut self, most: usize) {
+        let Target::Survival(times) = &mut self.tasks[0].target else { return };
+        let mut left = most;
+        for follow_up in times.iter_mut().flatten().filter(|f| f.event()) {
+            match left.checked_sub(1) {
+                Some(fewer) => left = fewer,
+                None => *follow_up = FollowUp::years(follow_up.in_years(), false).unwrap_or(*follow_up),
+            }
+        }
+    }
+
     /// Sets the class of every patient by the covariate that matters.
     pub fn set_classes(&mut self, of: impl Fn(f64) -> bool) {
         let of_all = self.x.iter().map(|x| Some(usize::from(of(*x)))).collect();

@@ -23,10 +23,11 @@ pub use risk_score::RiskScore;
 pub use survival_forest::SurvivalForest;
 
 use crate::model::{Model, Outcome};
-use crate::{Answer, Answers, Cohort, Job, Result, Task};
+use crate::{Answer, Answers, Cohort, Error, Job, Result, Task};
 use oncograph_core::{Argument, FollowUp, Seed, Split};
 use oncograph_datasets::scaler::{Matrix, MissingFlags};
-use oncograph_metrics::{NelsonAalen, Survival};
+use oncograph_metrics::{self as metrics, NelsonAalen, Survival};
+use std::collections::BTreeMap;
 
 /// A model without epochs: it fits the rows of training and validation together, task by task.
 pub trait Baseline: Sync {
@@ -65,7 +66,7 @@ impl Inputs<'_> {
     }
 }
 
-/// A baseline as a model of a study.
+/// A baseline as a model of a study. Where its fit has no value, for example as no training row has the event, the others go on.
 pub(crate) struct Adapter<B>(pub B);
 
 impl<D: Cohort, B: Baseline> Model<D> for Adapter<B> {
@@ -74,13 +75,19 @@ impl<D: Cohort, B: Baseline> Model<D> for Adapter<B> {
         train.sort_unstable();
         let design = selected(data.design(&train)?, self.0.columns())?;
         let inputs = Inputs { design: &design, train: &train, test: &split.test, seed: job.fold_seed() };
-        let mut answers = Answers::new();
+        let (mut answers, mut unfitted) = (Answers::new(), BTreeMap::new());
         for task in data.tasks() {
-            if let Some(rows) = self.0.answer(task, &inputs)? {
-                answers.insert(task.name.clone(), rows);
+            match self.0.answer(task, &inputs) {
+                Ok(rows) => answers.extend(rows.map(|rows| (task.name.clone(), rows))),
+                Err(Error::Metrics(
+                    e @ (metrics::Error::Undefined { .. } | metrics::Error::NotConverged { .. }),
+                )) => {
+                    unfitted.insert(task.name.clone(), e.to_string());
+                }
+                Err(e) => return Err(e),
             }
         }
-        Ok(Outcome { answers, extras: serde_json::Value::Null, parameters: 0 })
+        Ok(Outcome { answers, unfitted, extras: serde_json::Value::Null, parameters: 0 })
     }
 }
 

@@ -5,6 +5,7 @@ use oncograph_nn::{DeviceSpec, Precision, with_precision};
 use oncograph_train::StopFlag;
 use std::error::Error as StdError;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 /// The exit status of a run that was stopped and can be resumed, as of a shell command after Ctrl-C.
 pub const STOPPED: u8 = 130;
@@ -90,8 +91,20 @@ pub fn in_precision<R, E: From<Error>>(
     with_precision(precision, run)
 }
 
-/// The command line as typed, without the path of the program.
+/// How a run was begun that this process goes on with.
+static BEGUN: OnceLock<String> = OnceLock::new();
+
+/// Keeps how the run was begun that this process goes on with: what is made of it is made by that command.
+pub(super) fn begun_by(command: &str) {
+    // A process goes on with one run.
+    BEGUN.get_or_init(|| command.to_string());
+}
+
+/// The command line as typed, without the path of the program; that of the run's beginning where one is gone on with.
 pub fn command_line(program: &str) -> String {
+    if let Some(begun) = BEGUN.get() {
+        return begun.clone();
+    }
     std::iter::once(program.to_string()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ")
 }
 

@@ -1,3 +1,5 @@
+use super::command_line;
+use super::process::begun_by;
 use crate::{Error, Result};
 use oncograph_core::{Argument, AtFile};
 use oncograph_train::RunDir;
@@ -9,13 +11,15 @@ use std::path::{Path, PathBuf};
 /// The file of a run that holds every setting of it.
 const CONFIG: &str = "config.json";
 
-/// The entry of that file that names the program.
+/// The entries of that file that name the program, and how it was called.
 const PROGRAM: &str = "program";
+const COMMAND: &str = "command";
 
 /// Settings with the name of their program before them.
 #[derive(Serialize)]
 struct Named<'a, C> {
     program: &'a str,
+    command: String,
     #[serde(flatten)]
     config: &'a C,
 }
@@ -23,7 +27,8 @@ struct Named<'a, C> {
 /// The run that a program goes on with, or a new one: its settings, its folder and whether it is new.
 ///
 /// `resume` is `--resume`: `Some(None)` means the newest run below `root` that has settings, whose name goes to standard error. A
-/// new run writes its settings first, with the name of the `program`.
+/// new run writes its settings first, with the name of the `program` and the command line, which [`command_line`] gives again after it
+/// is resumed.
 ///
 /// # Errors
 /// If there is no run to resume or it has no settings, or those of another program; an error of `settings` or of writing.
@@ -37,13 +42,20 @@ pub fn open_run<C: Serialize + DeserializeOwned, E: From<Error>>(
         let config = settings()?;
         let run = RunDir::create(root).map_err(Error::from)?;
         match serde_json::to_value(&config).map_err(Error::system)?.is_object() {
-            true => run.write_json(CONFIG, &Named { program, config: &config }),
+            true => {
+                let command = command_line(program);
+                run.write_json(CONFIG, &Named { program, command, config: &config })
+            }
             false => run.write_json(CONFIG, &config),
         }
         .map_err(Error::from)?;
         return Ok((config, run, true));
     };
     let (config, run) = resumed(program, root, which.as_deref())?;
+    let begun: Value = run.read_json(CONFIG).map_err(Error::from)?.unwrap_or_default();
+    if let Some(command) = begun.get(COMMAND).and_then(Value::as_str) {
+        begun_by(command);
+    }
     Ok((config, run, false))
 }
 
@@ -76,7 +88,10 @@ fn resumed<C: Serialize + DeserializeOwned>(
 pub fn read_config<C: Serialize + DeserializeOwned>(program: &str, path: &Path) -> Result<C> {
     let bytes = std::fs::read(path).map_err(|e| AtFile::new(path, e))?;
     let mut given: Value = serde_json::from_slice(&bytes).map_err(|e| AtFile::new(path, e))?;
-    let other = given.as_object_mut().and_then(|entries| entries.remove(PROGRAM));
+    let other = given.as_object_mut().and_then(|entries| {
+        entries.remove(COMMAND);
+        entries.remove(PROGRAM)
+    });
     if let Some(other) = other.as_ref().and_then(Value::as_str).filter(|other| *other != program) {
         return Err(AtFile::new(path, format!("settings of the program {other}, not of {program}")).into());
     }

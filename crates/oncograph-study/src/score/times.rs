@@ -290,6 +290,7 @@ mod tests {
                 fold,
                 test,
                 answers: [("t".to_string(), answers)].into(),
+                unfitted: Default::default(),
                 extras: serde_json::Value::Null,
                 history: vec![],
                 best_epoch: 0,
