@@ -37,7 +37,7 @@ pub fn run(args: &Args, root: &Path, predictor: &StgPredictor, bundle: &str) -> 
         if stop.is_requested() {
             return Ok(Outcome::NotBegun);
         }
-        let predicted = predictor.predict(&patient(subject, &patients)?);
+        let predicted = patient(subject, &patients).and_then(|patient| Ok(predictor.predict(&patient)?));
         bar.inc(1);
         match predicted {
             Ok(mut answer) => {
@@ -178,11 +178,12 @@ impl Found<'_> {
     fn page(&self, bundle: &str, phantom: bool) -> Report {
         let mut report = Report::new(format!("STG: predictions for {} patients", self.answers.len()));
         if self.answers.iter().any(|a| a.trained_on_phantom) {
-            report = report.banner(Banner::Phantom(
+            report = report.banner(Banner::PhantomModels(
                 "The models behind this page were trained on generated patients: the answers mean nothing."
                     .into(),
             ));
-        } else if phantom {
+        }
+        if phantom {
             report = report.banner(Banner::Phantom("The patients of this page were generated.".into()));
         }
         let model = &self.answers[0].report.model;

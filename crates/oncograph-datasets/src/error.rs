@@ -111,6 +111,12 @@ pub enum Error {
         /// Row of the second.
         second: usize,
     },
+    /// Several rows of a table that cannot be used.
+    #[error("{} rows cannot be used: {}", rows.len(), first_few(rows))]
+    Rows {
+        /// What is wrong with each.
+        rows: Vec<Error>,
+    },
     /// Images of a subject that cannot be used.
     #[error("subject {subject}: {}: {detail}", path.display())]
     Subject {
@@ -175,6 +181,14 @@ impl Error {
         Error::DuplicateColumn { path, sheet, column, first: first + 1, second: second + 1 }
     }
 
+    /// The error of one row, or those of several; `faults` are at least one.
+    pub(crate) fn of_rows(mut faults: Vec<Error>) -> Self {
+        match faults.len() {
+            1 => faults.remove(0),
+            _ => Error::Rows { rows: faults },
+        }
+    }
+
     pub(crate) fn io(operation: &'static str, path: impl AsRef<Path>, source: std::io::Error) -> Self {
         AtFile::new(path, source).during(operation).into()
     }
@@ -217,6 +231,13 @@ fn hidden_sheets(names: &[String]) -> String {
         [] => String::new(),
         names => format!("; a hidden sheet has it ({}): show it in a spreadsheet program", names.join(", ")),
     }
+}
+
+/// Errors for a message: a table that is not what it should be has one in every row.
+fn first_few(rows: &[Error]) -> String {
+    const SHOWN: usize = 10;
+    let shown: Vec<String> = rows.iter().take(SHOWN).map(Error::to_string).collect();
+    shown.join("; ") + if rows.len() > SHOWN { "; ..." } else { "" }
 }
 
 /// Names for a message: molecular tables have thousands of them.

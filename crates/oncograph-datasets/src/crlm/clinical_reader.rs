@@ -19,7 +19,7 @@ impl ClinicalTable {
     /// notes may be absent; every other column must be there.
     ///
     /// # Errors
-    /// Names file, sheet, row and column: a missing column (with those there are), an unknown code, a cell that is
+    /// Names file, sheet, row and column, of every row that is at fault: a missing column (with those there are), an unknown code, a cell that is
     /// no number (a date, a percentage among plain numbers and a formula without value are none), a column that is there twice, an outcome that is missing, a time that is not positive, a patient without an identifier or with
     /// two rows, no rows at all, or another kind of file.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
@@ -29,10 +29,15 @@ impl ClinicalTable {
             notes.map_or(Ok(String::new()), |place| Ok(row.of.text(place)?.into_owned()))
         };
         let required = PREOPERATIVE.iter().chain(&OUTCOMES);
-        let (covariates, rest) = rows(&sheet, required, |row| Ok((row.outcomes()?, text(row)?)))?;
+        let Rows { covariates, rest, faults } =
+            rows(&sheet, required, |row| Ok((row.outcomes()?, text(row)?)))?;
+        if !faults.is_empty() {
+            return Err(Error::of_rows(faults.into_iter().map(|(_, fault)| fault).collect()));
+        }
         let record =
             |(id, (outcomes, notes)): (&String, _)| ClinicalRecord { id: id.clone(), outcomes, notes };
-        let patients: Vec<ClinicalRecord> = covariates.ids().iter().zip(rest).map(record).collect();
+        let patients: Vec<ClinicalRecord> =
+            covariates.ids().iter().zip(rest.into_iter().flatten()).map(record).collect();
         let mut remarks = remarks(&sheet, covariates.ids());
         let months = |p: &ClinicalRecord| p.outcomes.overall_survival.time_in(TimeUnit::Months);
         let longest = patients.iter().map(months).fold(0.0, f64::max);
@@ -55,14 +60,23 @@ impl CovariateTable {
     /// column. A covariate that a hospital does not collect is a column with empty cells: an absent one may as well be
     /// misspelt, and would then be taken for unknown of everybody.
     ///
+    /// A row at fault is kept with its reason ([`CovariateTable::faults`]), so that the others can be predicted.
+    ///
     /// # Errors
-    /// As [`ClinicalTable::read`], but for outcomes.
+    /// As [`ClinicalTable::read`], but for outcomes and single rows.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let sheet = read_sheet(path.as_ref())?;
-        let (covariates, _) = rows(&sheet, [], |_| Ok(()))?;
+        let Rows { covariates, faults, .. } = rows(&sheet, [], |_| Ok(()))?;
+        // The errors name the file, and so does whoever tells one of these.
+        let within = |fault: Error| {
+            let text = fault.to_string();
+            let place = sheet.path.display().to_string();
+            text.strip_prefix(&place).unwrap_or(&text).trim_start_matches([',', ':', ' ']).to_owned()
+        };
+        let faults = faults.into_iter().map(|(id, fault)| (id, within(fault))).collect();
         let remarks = remarks(&sheet, covariates.ids());
         let notes = sheet.notes.into_iter().chain(remarks).collect();
-        Ok(CovariateTable { path: sheet.path, covariates, notes })
+        Ok(CovariateTable { path: sheet.path, covariates, notes, faults })
     }
 }
 
@@ -126,12 +140,22 @@ fn place_of(sheet: &Sheet, column: &str) -> Result<Option<usize>> {
     sheet.place_where(|name| canonical(name) == canonical(column))
 }
 
+/// What the rows of a sheet hold.
+struct Rows<R> {
+    /// By identifier; all missing in a row that is at fault.
+    covariates: Table,
+    /// What else was read of each row; `None` of one that is at fault.
+    rest: Vec<Option<R>>,
+    /// Patients with a row that cannot be used, and why.
+    faults: Vec<(String, Error)>,
+}
+
 /// The covariates of a sheet that has the identifier and all `required` columns, and what `more` reads of each row.
 fn rows<'c, R>(
     sheet: &Sheet,
     required: impl IntoIterator<Item = &'c &'static str>,
     more: impl Fn(&Row<'_>) -> Result<R>,
-) -> Result<(Table, Vec<R>)> {
+) -> Result<Rows<R>> {
     let mut places: BTreeMap<&'static str, usize> = BTreeMap::new();
     let required: Vec<&'static str> = required.into_iter().copied().collect();
     for column in [ID].into_iter().chain(PREOPERATIVE).chain(POSTOPERATIVE) {
@@ -147,20 +171,33 @@ fn rows<'c, R>(
     let columns: Vec<&str> =
         PREOPERATIVE.into_iter().chain(POSTOPERATIVE).filter(|c| places.contains_key(c)).collect();
     let (mut ids, mut values, mut rest) = (Vec::with_capacity(sheet.rows.len()), Vec::new(), Vec::new());
+    let mut faults = vec![];
     for of in sheet.rows() {
         let row = Row { of, places: &places };
         let id = row.id()?;
         if let Some(first) = seen.insert(id.clone(), of.number) {
-            return Err(sheet.duplicate_patient(&id, first, of.number));
+            faults.push((id.clone(), sheet.duplicate_patient(&id, first, of.number)));
+            continue;
         }
+        let read = || -> Result<_> {
+            Ok((columns.iter().map(|c| row.covariate(c)).collect::<Result<Vec<_>>>()?, more(&row)?))
+        };
+        let (own, more) = match read() {
+            Ok((own, more)) => (own, Some(more)),
+            Err(fault) => {
+                faults.push((id.clone(), fault));
+                (vec![None; columns.len()], None)
+            }
+        };
         ids.push(id);
-        values.push(columns.iter().map(|c| row.covariate(c)).collect::<Result<Vec<_>>>()?);
-        rest.push(more(&row)?);
+        values.push(own);
+        rest.push(more);
     }
     if ids.is_empty() {
         return Err(sheet.empty());
     }
-    Ok((Table::new(ids, columns.into_iter().map(str::to_owned).collect(), values)?, rest))
+    let covariates = Table::new(ids, columns.into_iter().map(str::to_owned).collect(), values)?;
+    Ok(Rows { covariates, rest, faults })
 }
 
 /// Whether an identifier may name a folder and a file: letters, digits, spaces and `-_.`, and no dot in front.

@@ -5,6 +5,7 @@ use super::columns::FeatureSet;
 use crate::error::{Error, Result};
 use oncograph_core::Table;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What is known of patients before the operation: a row for each, in the file's order, without outcomes.
@@ -27,6 +28,9 @@ pub struct CovariateTable {
     /// Remarks on how the file was read, to be shown beside results.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// Why the row of a patient cannot be used, by identifier; its covariates are missing here, and are given to nobody.
+    #[serde(default)]
+    pub faults: BTreeMap<String, String>,
 }
 
 impl CovariateTable {
@@ -53,28 +57,36 @@ impl CovariateTable {
     /// The table of one patient alone.
     ///
     /// # Errors
-    /// A patient that is not in it.
+    /// A patient that is not in it, or whose row is at fault; faults of other rows have no part in this.
     pub fn of_patient(&self, id: &str) -> Result<Self> {
         let row = self.position(id).ok_or_else(|| Error::at(&self.path, format!("no patient {id}")))?;
+        if let Some(fault) = self.faults.get(id) {
+            return Err(Error::at(&self.path, fault.clone()));
+        }
         Ok(CovariateTable {
             path: self.path.clone(),
             covariates: self.covariates.select(&[row]),
             notes: self.notes.clone(),
+            faults: BTreeMap::new(),
         })
     }
 
     /// The covariates of a feature set, as they are (no imputation, no scaling).
     ///
     /// # Errors
-    /// [`Error::MissingColumn`] where the file lacks a column of the set.
+    /// [`Error::MissingColumn`] where the file lacks a column of the set; a row that is at fault.
     pub fn features(&self, set: FeatureSet) -> Result<Table> {
+        if let Some(fault) = self.faults.values().next() {
+            return Err(Error::at(&self.path, fault.clone()));
+        }
         columns_of(&self.path, &self.covariates, &set.columns())
     }
 }
 
 impl From<ClinicalTable> for CovariateTable {
     fn from(table: ClinicalTable) -> Self {
-        CovariateTable { path: table.path, covariates: table.covariates, notes: table.notes }
+        let ClinicalTable { path, covariates, notes, .. } = table;
+        CovariateTable { path, covariates, notes, faults: BTreeMap::new() }
     }
 }
 
@@ -138,8 +150,15 @@ mod tests {
         assert_eq!(table.features(FeatureSet::Curated).unwrap().width(), curated.len());
         let error = table.features(FeatureSet::PreopOnly).unwrap_err().to_string();
         assert!(error.contains("no column `major_comorbidity`; found: age"), "{error}");
-        let error = read(&curated, &[("sex", "3")]).unwrap_err().to_string();
-        assert!(error.contains("row 3, column `sex`: expected one of the codes 1, 2"), "{error}");
+        let table = read(&curated, &[("sex", "3")]).unwrap();
+        assert!(table.of_patient("A").is_ok(), "the row of another patient is at fault");
+        for error in [table.of_patient("B").unwrap_err(), table.features(FeatureSet::Curated).unwrap_err()] {
+            let error = error.to_string();
+            assert!(
+                error.ends_with(r#"new.csv: row 3, column `sex`: expected one of the codes 1, 2, or -999 for missing, got "3""#),
+                "{error}"
+            );
+        }
     }
 
     #[test]
