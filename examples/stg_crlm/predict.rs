@@ -112,7 +112,7 @@ fn table(answer: &StgPrediction) -> ReportTable {
 fn page(answer: &StgPrediction, bundle: &str) -> Report {
     let mut report = Report::new(format!("STG: prediction for {}", answer.patient));
     if answer.trained_on_phantom {
-        report = report.banner(Banner::Phantom(
+        report = report.banner(Banner::PhantomModels(
             "The models behind this page were trained on generated patients: the answer means nothing for this one."
                 .into(),
         ));

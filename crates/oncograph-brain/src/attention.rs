@@ -1,6 +1,9 @@
 use crate::{GliomaNet, Result, Tumour, TumourBatch};
 use candle_core::Device;
 
+/// Weights of crossed tracts that differ by less than this are called flat; their mean is near 1.
+pub(crate) const FLAT: f64 = 0.1;
+
 /// How the surface of one tumour weighs the tracts, and how many of its points cross each.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TractAttention {
@@ -26,6 +29,22 @@ impl TractAttention {
     pub fn weights(&self) -> Vec<f64> {
         let weight = |(a, n): (&f32, &usize)| if *n > 0 { f64::from(*a) } else { 0.0 };
         self.attention.iter().zip(&self.crossings).map(weight).collect()
+    }
+
+    /// In a sentence, what the weights are good for: that they hardly differ, where they do; `None` where they differ.
+    pub fn flat(&self) -> Option<String> {
+        let crossed =
+            self.attention.iter().zip(&self.crossings).filter(|(_, n)| **n > 0).map(|(a, _)| f64::from(*a));
+        let (low, high) =
+            crossed.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), a| (low.min(a), high.max(a)));
+        match (low <= high, high - low < FLAT) {
+            (false, _) => Some("The surface crosses no tract.".into()),
+            (true, true) => Some(format!(
+                "The attention is flat: the crossed tracts have weights from {low:.3} to {high:.3}, so that their order says nothing \
+                 about this tumour."
+            )),
+            (true, false) => None,
+        }
     }
 
     /// The crossed tracts of the largest weights, at most `count`.

@@ -1,5 +1,6 @@
 //! Pictures that only this system has: the brain network drawn on the brain, the graph of patients, and slices with the tumour.
 
+use crate::attention::FLAT;
 use crate::pipeline::{GliomaCohort, GliomaSubject, SEQUENCES};
 use crate::{PopulationBank, Result};
 use oncograph_datasets::glioma::BrainAtlas;
@@ -19,7 +20,7 @@ const DICE_BINS: usize = 20;
 /// Voxels by which masks are smoothed before their surface is drawn.
 const SIGMA: f64 = 0.8;
 
-/// The tracts of a patient by a weight per tract, those that weigh most, within the brain and around the tumour.
+/// The tracts of a patient by a weight per tract whose mean is 1, those that are farthest from it, within the brain and around the tumour.
 ///
 /// # Errors
 /// Another number of weights than tracts; a tumour without a surface.
@@ -32,7 +33,8 @@ pub fn glioma_connectome(
     let regions = atlas.names.iter().zip(&atlas.centres).map(|(n, at)| Region::new(n.clone(), *at)).collect();
     let links = atlas.tracts.iter().zip(weights).filter(|(_, w)| **w != 0.0);
     let links = links.map(|(t, w)| Link { ends: t.pair.map(|r| r as usize), weight: *w }).collect();
-    let mut network = Connectome::new(regions, links, what)?.source(atlas.source.clone()).strongest(SHOWN);
+    let network = Connectome::new(regions, links, what)?.source(atlas.source.clone());
+    let mut network = network.neutral(1.0, FLAT).strongest(SHOWN);
     let brain: Vec<u8> = atlas.brain.iter().map(|b| u8::from(*b)).collect();
     let brain: Mask = Volume::new(atlas.grid.clone(), subject.tumour.frame().clone(), brain)?;
     network = network.surface(surface("brain", &brain, OKABE_ITO[0])?.glass());
@@ -80,15 +82,16 @@ pub fn slices_figure(shown: &[&GliomaSubject]) -> Result<Figure> {
         let k = (0..z).max_by_key(|&k| (area(k), std::cmp::Reverse(k))).unwrap_or(0);
         for (volume, name) in subject.volumes.iter().zip(SEQUENCES) {
             let title = format!("{}, {name}, slice {} of {z}", subject.id, k + 1);
-            pictures.push((windowed(&reorient(volume, "LPS")?)?, tumour.clone(), k * x * y, title));
+            pictures.push((windowed(&reorient(volume, "LPS")?)?, tumour.clone(), k * x * y, (title, name)));
         }
     }
-    let sheet = pictures.iter().map(|(volume, tumour, start, title)| {
+    let sheet = pictures.iter().map(|(volume, tumour, start, (title, name))| {
         let ([x, y, _], [dx, dy, _]) = (volume.shape(), volume.grid().spacing());
         let range = *start..start + x * y;
         let pixels = &tumour.as_slice()[range.clone()];
         let mask = OverlayMask { name: "tumour", pixels, colour: OKABE_ITO[1] };
-        OverlaySlice::new(&volume.as_slice()[range], x, y).spacing([dx, dy]).mask(mask).titled(title)
+        let slice = OverlaySlice::new(&volume.as_slice()[range], x, y).spacing([dx, dy]).mask(mask);
+        slice.outlined().label(*name).sides('R', 'L').titled(title)
     });
     let figure = contact_sheet(&sheet.collect::<Vec<_>>(), SEQUENCES.len(), 2.0)?;
     Ok(figure
@@ -111,12 +114,14 @@ impl GliomaCohort {
             let t1 = windowed(&subject.volumes[0])?;
             for axis in [2, 1, 0] {
                 let title = format!("{}, Dice {:.3}", subject.id, subject.overlap.after);
-                pictures.push((plane(&t1, axis), plane(&border, axis), title));
+                let sides = if axis == 0 { ['A', 'P'] } else { ['R', 'L'] };
+                pictures.push((plane(&t1, axis), plane(&border, axis), sides, title));
             }
         }
-        let sheet = pictures.iter().map(|((gray, [x, y], spacing), (border, ..), title)| {
+        let sheet = pictures.iter().map(|((gray, [x, y], spacing), (border, ..), [left, right], title)| {
             let mask = OverlayMask { name: "border of the atlas", pixels: border, colour: OKABE_ITO[1] };
-            OverlaySlice::new(gray, *x, *y).spacing(*spacing).mask(mask).titled(title)
+            let slice = OverlaySlice::new(gray, *x, *y).spacing(*spacing).mask(mask);
+            slice.outlined().sides(*left, *right).titled(title)
         });
         let sheet = contact_sheet(&sheet.collect::<Vec<_>>(), 3, 2.0)?;
         let sheet = sheet.titled(

@@ -13,12 +13,18 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src dat
 /// The sentence at the end of every report.
 pub const RESEARCH_ONLY: &str = "For research only. Not a medical device; not for diagnosis or treatment.";
 
+/// What a page is marked with whose models were trained on generated patients.
+const PHANTOM_MODELS: &str = "MODEL TRAINED ON PHANTOM DATA";
+
 /// A message at the top of a report, repeated at its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Banner {
     /// The data are simulated. Also marks the browser's title and every table and figure.
     Phantom(String),
+    /// The data are real, and the models that speak of them were trained on simulated ones: their numbers mean nothing. Also marks the
+    /// browser's title and every table and figure, without calling the data simulated.
+    PhantomModels(String),
     /// Any other notice at the top of the report.
     Notice(String),
 }
@@ -28,6 +34,10 @@ impl Banner {
         match self {
             Self::Phantom(text) => format!(
                 "<div class=\"banner phantom\" role=\"note\"><p><strong>PHANTOM DATA: NOT PATIENTS</strong>{}</p></div>\n",
+                escape(text)
+            ),
+            Self::PhantomModels(text) => format!(
+                "<div class=\"banner phantom\" role=\"note\"><p><strong>{PHANTOM_MODELS}</strong>{}</p></div>\n",
                 escape(text)
             ),
             Self::Notice(text) => {
@@ -202,16 +212,21 @@ impl Report {
         })
     }
 
-    fn is_phantom(&self) -> bool {
-        self.banners.iter().any(|b| matches!(b, Banner::Phantom(_)))
+    /// What the page is marked with.
+    fn mark(&self) -> Option<&'static str> {
+        let is = |of: fn(&Banner) -> bool| self.banners.iter().any(of);
+        match (is(|b| matches!(b, Banner::Phantom(_))), is(|b| matches!(b, Banner::PhantomModels(_)))) {
+            (true, _) => Some("PHANTOM DATA"),
+            (false, true) => Some(PHANTOM_MODELS),
+            (false, false) => None,
+        }
     }
 
     /// The whole page.
     pub fn to_html(&self) -> String {
-        let (prefix, tag) = match self.is_phantom() {
-            true => ("PHANTOM DATA: ", "<span class=\"tag\">PHANTOM DATA</span>"),
-            false => ("", ""),
-        };
+        let mark = self.mark();
+        let prefix = mark.map(|mark| format!("{mark}: ")).unwrap_or_default();
+        let tag = mark.map(|mark| format!("<span class=\"tag\">{mark}</span>")).unwrap_or_default();
         let title = escape(&self.title);
         let banners: String = self.banners.iter().map(Banner::to_html).collect();
         let mut out = format!(
@@ -232,7 +247,7 @@ impl Report {
             out.push_str("</dl>\n");
         }
         out.push_str("</header>\n<main>\n");
-        self.sections.iter().for_each(|s| out.push_str(&s.to_html(tag)));
+        self.sections.iter().for_each(|s| out.push_str(&s.to_html(&tag)));
         let _ = write!(
             out,
             "</main>\n<footer>\n{banners}<p>{RESEARCH_ONLY}</p>\n<p>Made with oncograph-report {}.</p>\n\

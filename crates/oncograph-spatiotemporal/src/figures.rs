@@ -61,6 +61,8 @@ fn slice<'a>(images: &'a PreparedImages, masks: &'a [Vec<u8>; 5], k: usize) -> O
     let (range, spacing) = (k * x * y..(k + 1) * x * y, images.ct.grid().spacing());
     let slice =
         OverlaySlice::new(&images.ct.as_slice()[range.clone()], x, y).spacing([spacing[0], spacing[1]]);
+    // The encoder's frame is LPS: the patient's right is on the left.
+    let slice = slice.outlined().sides('R', 'L');
     masks.iter().enumerate().fold(slice, |slice, (m, mask)| {
         slice.mask(OverlayMask {
             name: ANATOMY[m],

@@ -58,6 +58,10 @@ pub struct Connectome {
     pub(super) weight: String,
     pub(super) source: String,
     pub(super) surfaces: Vec<Surface>,
+    /// The weight that means nothing.
+    pub(super) neutral: f64,
+    /// The distance from it that has the full colour at the earliest.
+    least: f64,
 }
 
 impl Connectome {
@@ -80,7 +84,16 @@ impl Connectome {
         // Equally strong links stay in the order given.
         links.sort_by(|a, b| a.weight.abs().total_cmp(&b.weight.abs()));
         let all = links.len();
-        Ok(Self { regions, links, all, weight: weight.into(), source: String::new(), surfaces: vec![] })
+        Ok(Self {
+            regions,
+            links,
+            all,
+            weight: weight.into(),
+            source: String::new(),
+            surfaces: vec![],
+            neutral: 0.0,
+            least: 0.0,
+        })
     }
 
     /// Sets where the links come from, for every caption; an atlas that was generated must be called so here.
@@ -89,7 +102,16 @@ impl Connectome {
         self
     }
 
-    /// Keeps the `count` links of the largest absolute weight.
+    /// Sets the weight that means nothing, from which width and colour are measured (0 unless set), and how far from it the full
+    /// colour is at the earliest: without that, weights that hardly differ would fill the whole range of colours.
+    pub fn neutral(mut self, weight: f64, least: f64) -> Self {
+        (self.neutral, self.least) = (weight, least);
+        let strength = |l: &Link| (l.weight - weight).abs();
+        self.links.sort_by(|a, b| strength(a).total_cmp(&strength(b)));
+        self
+    }
+
+    /// Keeps the `count` links whose weights are farthest from the neutral one.
     pub fn strongest(mut self, count: usize) -> Self {
         self.links.drain(..self.links.len().saturating_sub(count));
         self
@@ -101,9 +123,14 @@ impl Connectome {
         self
     }
 
-    /// The largest absolute weight, or 1 where all are 0.
+    /// How far a link is from the neutral weight, with its sign.
+    pub(super) fn strength(&self, link: &Link) -> f64 {
+        link.weight - self.neutral
+    }
+
+    /// The distance from the neutral weight that has the full colour; 1 where all are neutral.
     pub(super) fn largest(&self) -> f64 {
-        let largest = self.links.iter().map(|l| l.weight.abs()).fold(0.0, f64::max);
+        let largest = self.links.iter().map(|l| self.strength(l).abs()).fold(self.least, f64::max);
         if largest > 0.0 { largest } else { 1.0 }
     }
 

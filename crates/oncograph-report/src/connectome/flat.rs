@@ -80,8 +80,9 @@ impl Connectome {
         let largest = self.largest();
         for link in &self.links {
             let ends = link.ends.map(|e| panel.of(self.regions[e].position));
-            let width = 0.6 + 3.0 * link.weight.abs() / largest;
-            canvas.line(&ends, Stroke::new(link_colour(link.weight, largest), width))?;
+            let strength = self.strength(link);
+            let width = 0.6 + 3.0 * strength.abs() / largest;
+            canvas.line(&ends, Stroke::new(link_colour(strength, largest), width))?;
         }
         for (region, linked) in self.regions.iter().zip(self.linked()) {
             let (radius, colour) = if linked { (3.4, INK) } else { (1.8, GREY) };
@@ -109,16 +110,24 @@ impl Connectome {
             false => format!("the strongest {} of {}", self.links.len(), plural(self.all, "link")),
         };
         let source = if self.source.is_empty() { String::new() } else { format!(" ({})", self.source) };
-        let signs = match self.links.iter().any(|l| l.weight < 0.0) {
-            true => "orange above 0, blue below",
-            false => "orange",
+        let signs = match self.links.iter().any(|l| self.strength(l) < 0.0) {
+            true => format!("orange above {0}, blue below", short(self.neutral)),
+            false => "orange".to_owned(),
+        };
+        let measured = match self.neutral == 0.0 {
+            true => "absolute values".to_owned(),
+            false => format!("distances from {}", short(self.neutral)),
+        };
+        let full = match self.neutral == 0.0 {
+            true => String::new(),
+            false => format!(", in full colour at {}", short(self.largest())),
         };
         let range = match (self.links.first(), self.links.last()) {
             (Some(weakest), Some(strongest)) => format!(
-                " Width and colour: {}, absolute values from {} to {}; {signs}.",
+                " Width and colour: {}, {measured} from {} to {}{full}; {signs}.",
                 self.weight,
-                short(weakest.weight.abs()),
-                short(strongest.weight.abs())
+                short(self.strength(weakest).abs()),
+                short(self.strength(strongest).abs()),
             ),
             _ => String::new(),
         };

@@ -69,8 +69,8 @@ impl Connectome {
             format!("{{\"name\":{},\"at\":{},\"linked\":{linked}}}", quoted(&r.name), point(&r.position))
         });
         let links = self.links.iter().map(|l| {
-            let (colour, [a, b]) = (hex(link_colour(l.weight, largest)), l.ends);
-            let share = fixed(l.weight.abs() / largest, 4);
+            let (colour, [a, b]) = (hex(link_colour(self.strength(l), largest)), l.ends);
+            let share = fixed(self.strength(l).abs() / largest, 4);
             format!(
                 "{{\"ends\":[{a},{b}],\"share\":{share},\"weight\":\"{:.4e}\",\"colour\":\"{colour}\"}}",
                 l.weight

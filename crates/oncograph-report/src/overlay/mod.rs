@@ -48,12 +48,26 @@ pub struct OverlaySlice<'a> {
     masks: Vec<OverlayMask<'a>>,
     heat: Option<(&'a str, &'a [f32])>,
     title: String,
+    outlined: bool,
+    label: String,
+    sides: Option<[char; 2]>,
 }
 
 impl<'a> OverlaySlice<'a> {
     /// A slice of gray values in [0, 1], row by row from the top; values outside are drawn black or white.
     pub fn new(gray: &'a [f32], width: usize, height: usize) -> Self {
-        Self { gray, width, height, spacing: [1.0; 2], masks: Vec::new(), heat: None, title: String::new() }
+        Self {
+            gray,
+            width,
+            height,
+            spacing: [1.0; 2],
+            masks: Vec::new(),
+            heat: None,
+            title: String::new(),
+            outlined: false,
+            label: String::new(),
+            sides: None,
+        }
     }
 
     /// Sets the distance between pixel centres along x (columns) and y (rows), in mm; 1 mm if not set.
@@ -78,6 +92,25 @@ impl<'a> OverlaySlice<'a> {
     /// Names the slice in the caption, for example by its position.
     pub fn titled(mut self, title: impl Into<String>) -> Self {
         self.title = title.into();
+        self
+    }
+
+    /// Draws masks as contours alone, so that what lies within them is seen.
+    pub fn outlined(mut self) -> Self {
+        self.outlined = true;
+        self
+    }
+
+    /// Writes a word into the upper left corner, for example the sequence; what does not fit is cut off, and what is not ASCII is left
+    /// out.
+    pub fn label(mut self, word: impl Into<String>) -> Self {
+        self.label = word.into();
+        self
+    }
+
+    /// Writes letters at the left and the right border: for a slice as a radiologist sees it `R` and `L`, the patient's sides.
+    pub fn sides(mut self, left: char, right: char) -> Self {
+        self.sides = Some([left, right]);
         self
     }
 
@@ -127,12 +160,22 @@ impl<'a> OverlaySlice<'a> {
                     colour = mix(colour, heat_colour(value), 0.75 * value);
                 }
                 for mask in self.masks.iter().filter(|m| m.pixels[nearest(x, y)] > 0) {
+                    let inside = if self.outlined { 0.0 } else { MASK_OPACITY };
                     let opacity =
-                        if self.is_edge(mask, (x, y), (width, height), nearest) { 1.0 } else { MASK_OPACITY };
+                        if self.is_edge(mask, (x, y), (width, height), nearest) { 1.0 } else { inside };
                     colour = mix(colour, mask.colour.map(f32::from), opacity);
                 }
                 picture.set(x, y, colour.map(|v| v.round() as u8));
             }
+        }
+        // A letter is about a twelfth of the slice, in whole pixels.
+        let size = (width.min(height) / 96).max(1);
+        let letter = 8 * size;
+        picture.write(&self.label, 1, 1, size);
+        if let Some([left, right]) = self.sides {
+            let middle = height.saturating_sub(letter) / 2;
+            picture.write(&left.to_string(), 1, middle, size);
+            picture.write(&right.to_string(), width.saturating_sub(letter + 1), middle, size);
         }
         picture
     }
@@ -323,6 +366,32 @@ mod tests {
         assert_eq!(pixel(&rgb, width, 1, 2), [0, 100, 200], "contour");
         // 255 · 0.65 + colour · 0.35.
         assert_eq!(pixel(&rgb, width, 2, 2), [166, 201, 236], "inside");
+    }
+
+    #[test]
+    fn outlines_leave_what_is_inside_and_letters_are_at_their_sides() {
+        let gray = [0.5; 400];
+        let mask: Vec<u8> = (0..400).map(|i| u8::from((8..12).contains(&(i % 20)))).collect();
+        let tumour = OverlayMask { name: "m", pixels: &mask, colour: [0, 100, 200] };
+        let plain = OverlaySlice::new(&gray, 20, 20).outlined().mask(tumour);
+        let (width, _, rgb) = decode(&slice_overlay(&plain, 1.0).unwrap());
+        assert_eq!((pixel(&rgb, width, 8, 9), pixel(&rgb, width, 9, 9)), ([0, 100, 200], [128; 3]));
+        let letters = plain.sides('R', 'L');
+        let (_, _, lettered) = decode(&slice_overlay(&letters, 1.0).unwrap());
+        let changed = |columns: std::ops::Range<usize>| {
+            columns
+                .flat_map(|x| (0..20).map(move |y| (x, y)))
+                .filter(|&(x, y)| pixel(&rgb, 20, x, y) != pixel(&lettered, 20, x, y))
+                .count()
+        };
+        assert!(changed(0..10) > 20 && changed(10..20) > 10, "{} {}", changed(0..10), changed(10..20));
+        // The foot of an L is at its left.
+        let white = |x: usize| (0..20).filter(|&y| pixel(&lettered, 20, x, y) == [255; 3]).count();
+        assert!((11..15).map(white).sum::<usize>() > (15..19).map(white).sum::<usize>());
+        // Words that do not fit, or are no ASCII, are no error.
+        let long = OverlaySlice::new(&gray, 20, 20).label("contrast-enhanced T1 \u{3b1}");
+        slice_overlay(&long, 1.0).unwrap();
+        slice_overlay(&OverlaySlice::new(&[0.5], 1, 1).label("T1").sides('R', 'L'), 1.0).unwrap();
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::palette::Rgb;
+use font8x8::legacy::BASIC_LEGACY;
 
 /// A dark-to-light ramp whose brightness grows evenly: readable in gray and with any colour blindness.
 const HEAT: [[f32; 3]; 5] =
@@ -22,6 +23,39 @@ impl Picture {
     pub(super) fn set(&mut self, x: usize, y: usize, colour: Rgb) {
         let at = (y * self.width + x) * 3;
         self.rgb[at..at + 3].copy_from_slice(&colour);
+    }
+
+    /// Writes white letters of 8 x 8 squares of `size` pixels with a dark rim; what lies outside of the picture is cut off.
+    pub(super) fn write(&mut self, text: &str, left: usize, top: usize, size: usize) {
+        for (place, letter) in text.chars().filter(char::is_ascii).enumerate() {
+            let glyph = BASIC_LEGACY[letter as usize];
+            let is_set = |x: isize, y: isize| {
+                let row = usize::try_from(y).ok().and_then(|y| glyph.get(y));
+                (0..8).contains(&x) && row.is_some_and(|row| row >> x & 1 == 1)
+            };
+            for y in -1..9 {
+                for x in -1..9 {
+                    let near = || (-1..=1).any(|dy| (-1..=1).any(|dx| is_set(x + dx, y + dy)));
+                    let colour = match is_set(x, y) {
+                        true => [255; 3],
+                        false if near() => [0; 3],
+                        false => continue,
+                    };
+                    self.square((left + 8 * size * place, top), (x, y), size, colour);
+                }
+            }
+        }
+    }
+
+    /// A square of `size` pixels, `(x, y)` squares from a corner.
+    fn square(&mut self, (left, top): (usize, usize), (x, y): (isize, isize), size: usize, colour: Rgb) {
+        let at = |start: usize, step: isize| start.checked_add_signed(step * size as isize);
+        let (Some(left), Some(top)) = (at(left, x), at(top, y)) else { return };
+        for y in top..(top + size).min(self.height) {
+            for x in left..(left + size).min(self.width) {
+                self.set(x, y, colour);
+            }
+        }
     }
 
     pub(super) fn paste(&mut self, other: &Self, left: usize, top: usize) {
