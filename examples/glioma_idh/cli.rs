@@ -98,6 +98,14 @@ pub struct Args {
     /// with --preset paper and for a phantom cohort, else unlabelled-and-half-a]
     #[arg(long, value_enum)]
     pub network_patients: Option<NetworkPatientsArg>,
+    /// Test on the patients of one site of --idh, and train on the others: leave-site-out, or an external cohort that lies in --data
+    /// and has a site of its own in the table
+    #[arg(long, value_name = "SITE", requires = "data")]
+    pub test_site: Option<String>,
+    /// Do the whole run with so many seeds, from --seed on (other splits and starting weights; other patients of a phantom), and
+    /// show the spread over them
+    #[arg(long, value_parser = clap::value_parser!(u8).range(2..=50))]
+    pub seeds: Option<u8>,
     /// Patients with a label in the phantom cohort [default: 240]
     #[arg(long, conflicts_with = "data")]
     pub patients: Option<usize>,
@@ -186,9 +194,24 @@ pub struct RunConfig {
     /// Whether the network is also trained with one decision changed at a time.
     #[serde(default)]
     pub ablate: bool,
-    /// Everything else.
+    /// How many runs there are, each with the next seed; none for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seeds: Option<u8>,
+    /// Everything else; with several seeds, of the first.
     #[serde(flatten)]
     pub system: GliomaConfig,
+}
+
+impl RunConfig {
+    /// The settings of the run with a seed, for a phantom of that seed.
+    pub fn with_seed(&self, seed: u64) -> Self {
+        let mut own = self.clone();
+        (own.seeds, own.system.seed) = (None, seed);
+        if let GliomaSource::Phantom(phantom) = &mut own.system.source {
+            phantom.seed = seed;
+        }
+        own
+    }
 }
 
 impl Args {
@@ -211,6 +234,9 @@ impl Args {
         let heads = self.table.is_some() || self.ablate;
         if heads && self.stage.is_some_and(|stage| stage < 4) {
             bail!("--table and --ablate have no effect beside a --stage before the fourth");
+        }
+        if self.seeds.is_some() && self.stage.is_some_and(|stage| stage < 4) {
+            bail!("--seeds compares the scores of the fourth --stage");
         }
         Ok(())
     }
@@ -243,8 +269,9 @@ impl Args {
         if let Some(patients) = self.network_patients {
             system.network_patients = patients.into();
         }
+        system.test_site.clone_from(&self.test_site);
         system.validate()?;
-        Ok(RunConfig { table: self.table, ablate: self.ablate, system })
+        Ok(RunConfig { table: self.table, ablate: self.ablate, seeds: self.seeds, system })
     }
 
     /// The cohort that `--data` and the options beside it name.
@@ -378,7 +405,7 @@ impl From<NetworkPatientsArg> for NetworkPatients {
 pub enum Preset {
     /// The literal reading of the paper, at its sizes.
     Paper,
-    /// What we would run: momentum, an inner split, shifted node attention.
+    /// What we would run: momentum, shifted node attention, a loss on each embedding alone.
     Robust,
     /// `robust`, small and short.
     Quick,

@@ -4,24 +4,29 @@ mod cli;
 mod planted;
 mod predict;
 mod report;
+mod seeds;
 
 use cli::{Args, MODES, NAME, RunConfig};
 use oncograph_brain::{
-    EmbeddingVector, GliomaCohort, GliomaConfig, GliomaStages, ImageNetwork, ImageNetworkKind, MlpHead,
-    OnHalfB, PopulationHead, Prevalence, RidgeLogistic, SvmSystem, glioma_model_card, names,
-    published_variants, switched_variants, write_glioma_bundle,
+    EmbeddingVector, GliomaCohort, GliomaConfig, GliomaPredictor, GliomaStages, ImageNetwork,
+    ImageNetworkKind, MlpHead, OnHalfB, PopulationHead, Prevalence, RidgeLogistic, SvmSystem,
+    glioma_model_card, missing_rows, missing_sequences, names, published_variants, switched_variants,
+    write_glioma_bundle,
 };
 use oncograph_core::{Seed, Split};
 use oncograph_study::cli::{
     StudyArgs, StudyProgress, device, in_precision, open_run, parse, program, stop_on_ctrl_c,
 };
-use oncograph_study::{ScoreOptions, Study, StudyResults};
+use oncograph_study::{ScoreOptions, Scores, Study, StudyResults};
 use oncograph_train::{RunDir, StopFlag};
 // Its allocator keeps the big blocks of a training step for the next one.
 use allocator as _;
 use report::{Page, StageBars};
 use std::process::ExitCode;
 use std::time::Instant;
+
+/// The file of a run that says who trains which stage: a run that has it has begun.
+const ROLES: &str = "roles.json";
 
 fn main() -> ExitCode {
     // The last stage may be another one than that of the run, and networks can be written later, too.
@@ -42,36 +47,40 @@ fn run(args: &Args) -> anyhow::Result<()> {
     let root = args.study.out.join(NAME);
     let (asked, run, is_new) = open_run(NAME, &root, args.study.resume.as_ref(), || args.config())?;
     let (device, precision) = (&asked.system.device, asked.system.model_fit.precision);
-    let result = in_precision(device, precision, || train(args, &asked, &run, &stop));
+    let result = in_precision(device, precision, || match asked.seeds {
+        Some(count) => seeds::run(args, &asked, count, &run, &stop),
+        None => train(args, &asked, &run, &stop).map(drop),
+    });
     // A run that could not begin, because its data is bad, leaves nothing behind.
-    let began = run.file("roles.json").exists();
+    let began = run.file(ROLES).exists() || run.file(seeds::FOLDER).exists();
     if is_new && !began && result.is_err() && !stop.is_requested() {
         std::fs::remove_dir_all(run.path()).ok();
     }
     result
 }
 
-fn train(args: &Args, asked: &RunConfig, run: &RunDir, stop: &StopFlag) -> anyhow::Result<()> {
+/// One run with one seed; its scores, where it goes on to the fourth stage.
+fn train(args: &Args, asked: &RunConfig, run: &RunDir, stop: &StopFlag) -> anyhow::Result<Option<Scores>> {
     let (out, config, bars) = (&args.study.out, &asked.system, StageBars::default());
     let cohort = config.source.open(out, stop, &|p| bars.update(p))?;
     cohort.notes.iter().for_each(|note| eprintln!("{note}"));
-    let split = cohort.halves(config.split, config.seed)?;
+    let split = config.split_of(&cohort)?;
     report::enough_for_heads(&cohort, &split)?;
     let cache = out.join("cache").join(NAME);
     let stages = GliomaStages::new(config, &cache, &device(&config.device)?, stop)?;
     let stages = stages.on_progress(|p| bars.update(p));
-    run.write_json("roles.json", &report::roles(&stages, &cohort, &split)?)?;
+    run.write_json(ROLES, &report::roles(&stages, &cohort, &split)?)?;
 
     let networks = stages.networks(&cohort, &split)?;
     if args.write_networks {
         networks.write(&cohort, &run.file("networks"))?;
     }
     if args.stage.is_some_and(|s| s <= 2) {
-        return report::finish_early(&stages, run);
+        return report::finish_early(&stages, run).map(|()| None);
     }
     let net = stages.net(&cohort, &split, &config.model)?;
     if args.stage == Some(3) {
-        return report::finish_early(&stages, run);
+        return report::finish_early(&stages, run).map(|()| None);
     }
     run.write_json("embeddings.json", &net.embeddings)?;
 
@@ -96,10 +105,13 @@ fn train(args: &Args, asked: &RunConfig, run: &RunDir, stop: &StopFlag) -> anyho
     let population = results.of_model(names::INDUCTIVE).next();
     let population = population.ok_or_else(|| anyhow::anyhow!("the population graph has no result"))?;
     let bundle = write_glioma_bundle(run, &stages, (&cohort, &split), population, &card)?;
-    page.write(run, &tables, &explained, &card)?;
+    let predictor = GliomaPredictor::open(&bundle, &device(&config.device)?)?;
+    let missing = missing_sequences(&predictor, &cohort, &results)?;
+    let missing = missing.score(&cohort, &options.reference(&missing_rows()[0]))?;
+    page.write(run, &tables, (&missing, &explained), &card)?;
     page.print(&tables);
     println!("bundle: {}\nreport: {}", bundle.path().display(), run.file("report.html").display());
-    Ok(())
+    Ok(Some(scores))
 }
 
 /// A table of the page: its caption and the models of its rows.
@@ -118,7 +130,9 @@ fn study(
     let heads = [
         (names::INDUCTIVE, head.clone().deployed()),
         (names::TRANSDUCTIVE, head.clone().transductive()),
+        (names::WITH_AGE_AND_SEX, head.clone().with_age_and_sex()),
         (names::SHUFFLED, head.clone().shuffled_edges()),
+        (names::NO_EDGES, head.clone().without_edges()),
     ];
     let has = |vector: EmbeddingVector| vector.is_of(&config.model.encoders);
     let pairs = report::PAIRS.into_iter().filter(|pair| has(pair.1) && has(pair.2));
@@ -129,7 +143,7 @@ fn study(
     let images = ImageNetworkKind::ALL.map(|k| (k.name(config.preset), ImageNetwork::new(stages, k)));
     let images = if asked.table == Some(3) { &images[..] } else { &[] };
     let (mut tables, variants) = variants(asked, config, &mlp);
-    let models = 7 + pairs.len() + images.len() + variants.len();
+    let models = heads.len() + 4 + pairs.len() + images.len() + variants.len();
     let progress = StudyProgress::new(models, config.classifier_fit.epochs.max(config.mlp_fit.epochs));
     let mut study = Study::new(cohort, run)
         .plan(GliomaCohort::plan(split))

@@ -46,7 +46,7 @@ fn row(
     let phantom = phantom.signals(strength("shape"), strength("texture"), strength("tract"));
     config.source = GliomaSource::Phantom(phantom);
     let cohort = config.source.open(out, stop, &|p| bars.update(p))?;
-    let split = cohort.halves(config.split, config.seed)?;
+    let split = config.split_of(&cohort)?;
     let cache = out.join("cache").join("glioma_idh");
     let stages = GliomaStages::new(&config, &cache, &device(&config.device)?, stop)?;
     let stages = stages.on_progress(|p| bars.update(p));

@@ -4,8 +4,8 @@ use crate::cli::{Args, NAME};
 use crate::report::drawn;
 use anyhow::{Context, bail};
 use oncograph_brain::{
-    GliomaPrediction, GliomaPredictor, PHANTOM_MODELS, SEQUENCES, glioma_connectome, population_figure,
-    slices_figure, stage_costs,
+    GliomaPrediction, GliomaPredictor, PHANTOM_MODELS, glioma_connectome, population_figure, slices_figure,
+    stage_costs,
 };
 use oncograph_datasets::glioma::{GliomaFiles, TumourLabel};
 use oncograph_deploy::Bundle;
@@ -80,7 +80,7 @@ fn written(predictor: &GliomaPredictor, answer: &GliomaPrediction) -> serde_json
 
 fn page(predictor: &GliomaPredictor, answer: &GliomaPrediction, bundle: &str, out: &RunDir) -> Report {
     let id = &answer.subject.id;
-    let banner = predictor.phantom().then(|| Banner::Phantom(PHANTOM_MODELS.into()));
+    let banner = predictor.phantom().then(|| Banner::PhantomModels(PHANTOM_MODELS.into()));
     let mut report = Report::new(format!("Glioma: prediction for {id}"));
     for banner in banner.clone().into_iter().chain([
         Banner::Notice(format!("Atlas: {}.", predictor.atlas().source)),
@@ -91,6 +91,7 @@ fn page(predictor: &GliomaPredictor, answer: &GliomaPrediction, bundle: &str, ou
     let facts = [
         ("Bundle", bundle.to_string()),
         ("Command", command_line("glioma_idh")),
+        ("Held-out result", predictor.held_out().unwrap_or("not stated").to_string()),
         ("Registration", answer.subject.overlap.to_string()),
         ("Version", env!("CARGO_PKG_VERSION").into()),
     ];
@@ -111,11 +112,13 @@ fn page(predictor: &GliomaPredictor, answer: &GliomaPrediction, bundle: &str, ou
             s.figure_or_reason("Population graph", graph);
             s.paragraph("The new patient, hollow, has the colour of the class that the model gives it.");
             s.table(answer.tract_table());
+            answer.attention_note.iter().for_each(|note| {
+                s.paragraph(note.clone());
+            });
             s.figure_or_reason("Brain network", network);
         })
         .section("What the encoders see", |s| {
             s.figure_or_reason("Slices with the tumour", slices_figure(&[&answer.subject]));
-            s.paragraph(format!("In this order: {}.", SEQUENCES.join(", ")));
         })
         .section("Cost", |s| {
             s.table(stage_costs(&answer.costs));

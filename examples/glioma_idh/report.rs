@@ -13,7 +13,10 @@ use oncograph_report::connectome::Connectome;
 use oncograph_report::{Banner, Figure, ModelCard, RESEARCH_ONLY, Report, ReportTable, Section};
 use oncograph_study::cli::ProgressBar;
 use oncograph_study::cli::{command_line, progress_bar};
-use oncograph_study::{Answer, Metric, ScoreTable, Scores, StudyResults, calibration_plot, roc_curves};
+use oncograph_study::{
+    Answer, Grouping, Metric, ScoreOptions, ScoreTable, Scores, StudyResults, calibration_plot, roc_curves,
+    subgroup_table,
+};
 use oncograph_train::RunDir;
 use std::path::Path;
 use std::sync::Mutex;
@@ -26,7 +29,10 @@ pub const PHANTOM: &str =
     "PHANTOM data: generated patients and a generated atlas; the numbers say nothing about real ones.";
 
 /// The rows of table 3 in the order of the paper, then the baselines.
-pub const HEADS: [&str; 5] = [names::INDUCTIVE, names::TRANSDUCTIVE, names::SHUFFLED, names::MLP, names::SVM];
+pub const HEADS: [&str; 5] =
+    [names::INDUCTIVE, names::TRANSDUCTIVE, names::WITH_AGE_AND_SEX, names::MLP, names::SVM];
+/// What shows whether the edges of the first row are worth anything: beside every table.
+pub const CONTROLS: [&str; 2] = [names::SHUFFLED, names::NO_EDGES];
 const BASELINES: [&str; 2] = [names::AGE_AND_SEX, names::PREVALENCE];
 
 /// The rows of table 2: node and edge vectors.
@@ -47,6 +53,9 @@ const METRICS: [Metric; 7] = [
     Metric::Brier,
     Metric::CalibrationError,
 ];
+
+/// Patients of at least this age are called older: IDH mutations are rare beyond it.
+const OLDER: f64 = 50.0;
 
 /// Patients whose slices are shown.
 const SHOWN: usize = 3;
@@ -126,6 +135,9 @@ pub fn drawn(
     Ok(network.figure()?.titled(format!("{title}; to turn it, open {name} beside this report")))
 }
 
+/// A table of tracts, what their weights are good for, and the network.
+type Attention = (ReportTable, Option<String>, anyhow::Result<Figure>);
+
 /// What the page of a run is made of.
 pub struct Page<'a> {
     pub config: &'a GliomaConfig,
@@ -149,7 +161,8 @@ impl Page<'_> {
     /// The rows of one table with the baselines.
     fn table(&self, (caption, models): &Shown) -> ReportTable {
         let row = |name: &str| self.scores.row(name, GliomaCohort::TASK).cloned();
-        let rows = models.iter().map(String::as_str).chain(BASELINES).filter_map(row).collect();
+        let rows =
+            models.iter().map(String::as_str).chain(CONTROLS).chain(BASELINES).filter_map(row).collect();
         let scores = Scores { rows, reference: self.scores.reference.clone() };
         let table = ScoreTable::new(caption).metrics(METRICS).emphasise(names::PREVALENCE);
         table.of(&scores, GliomaCohort::TASK).note(
@@ -162,7 +175,7 @@ impl Page<'_> {
         &self,
         run: &RunDir,
         tables: &[Shown],
-        explained: &oncograph_brain::Result<GliomaExplanations>,
+        (missing, explained): (&Scores, &oncograph_brain::Result<GliomaExplanations>),
         card: &ModelCard,
     ) -> anyhow::Result<()> {
         let maps = explained.as_ref().map_or(Ok(vec![]), |explained| self.write_maps(run, explained))?;
@@ -182,11 +195,19 @@ impl Page<'_> {
             .banner(Banner::Notice(RESEARCH_ONLY.into()))
             .facts(&self.facts())
             .section("Results", |s| self.results_section(s, tables))
+            .try_section("Subgroups", |s| self.subgroups_section(s))?
+            .section("A missing sequence", |s| {
+                s.table(self.missing_table(missing));
+            })
             .section("Patients", |s| self.patients_section(s))
             .section("Registration", |s| self.registration_section(s))
             .section("Attention", |s| match self.attention(run) {
-                Ok((table, network)) => {
-                    s.table(table).figure_or_reason("Brain network", network);
+                Ok((table, note, network)) => {
+                    s.table(table);
+                    note.into_iter().for_each(|note| {
+                        s.paragraph(note);
+                    });
+                    s.figure_or_reason("Brain network", network);
                 }
                 Err(error) => {
                     s.paragraph(format!("No tracts: {error}"));
@@ -210,6 +231,9 @@ impl Page<'_> {
 
     fn explanations_section(&self, s: &mut Section, explained: &GliomaExplanations, maps: &[String]) {
         s.paragraph(explained.agreement());
+        explained.quality().into_iter().for_each(|sentence| {
+            s.paragraph(sentence);
+        });
         let tables = [explained.tract_table(self.cohort), explained.comparison_table(self.cohort)];
         tables.into_iter().flatten().for_each(|table| {
             s.table(table);
@@ -253,6 +277,45 @@ impl Page<'_> {
         s.figure_or_reason("ROC", roc_curves(self.results, self.cohort, self.scores, &shown, task));
         let plot = calibration_plot(self.results, self.cohort, names::INDUCTIVE, task);
         s.figure_or_reason("Calibration", plot);
+    }
+
+    /// The population graph's ranking by what is known of the patients.
+    fn subgroups_section(&self, s: &mut Section) -> anyhow::Result<()> {
+        let grouping = |name: &str, level: &dyn Fn(&GliomaSubject) -> Option<String>| Grouping {
+            name: name.into(),
+            levels: self.cohort.subjects.iter().map(level).collect(),
+        };
+        let word =
+            |yes: bool, [no_word, yes_word]: [&str; 2]| if yes { yes_word } else { no_word }.to_string();
+        let groupings = [
+            grouping("sex", &|p| p.male.map(|male| word(male, ["female", "male"]))),
+            grouping("age", &|p| p.age.map(|age| word(age >= OLDER, ["below 50 years", "50 years or more"]))),
+            grouping("WHO grade", &|p| p.groups.grade.map(|grade| grade.to_string())),
+            grouping("contrast enhancement", &|p| p.groups.enhancing.map(|yes| word(yes, ["no", "yes"]))),
+            grouping("site", &|p| p.groups.site.clone()),
+        ];
+        // What is known of nobody, or the same of all, divides nobody.
+        let test = &self.split.test;
+        let divides = |g: &Grouping| test.iter().any(|&row| g.levels[row] != g.levels[test[0]]);
+        let groupings: Vec<Grouping> = groupings.into_iter().filter(divides).collect();
+        let model = (names::INDUCTIVE, GliomaCohort::TASK);
+        let scores = self.results.subgroups(self.cohort, model, &groupings, &ScoreOptions::default())?;
+        s.table(subgroup_table(names::INDUCTIVE, &scores));
+        s.paragraph(
+            "Test patients of one subgroup are compared with each other. Small subgroups have few pairs: an interval that holds 0.5, \
+             or another subgroup's value, shows no difference. By the classification of 2021 the grade contains the genotype.",
+        );
+        Ok(())
+    }
+
+    /// What remains when one sequence was not taken.
+    fn missing_table(&self, missing: &Scores) -> ReportTable {
+        let table = ScoreTable::new(format!("{}, with a sequence missing", names::INDUCTIVE));
+        let table = table.metrics([Metric::Auroc, Metric::Auprc, Metric::Brier]);
+        table.of(missing, GliomaCohort::TASK).note(
+            "Nothing is trained anew: the models of the tables above are asked again with 0 in every voxel of that sequence. How far \
+             all sequences are ahead is what the models make of it.",
+        )
     }
 
     /// How the scans came to the standard brain, and which did not; a generated cohort is on its own.
@@ -301,7 +364,7 @@ impl Page<'_> {
     }
 
     /// The tracts that the first test patient's surface weighs most, and the network by that attention.
-    fn attention(&self, run: &RunDir) -> anyhow::Result<(ReportTable, anyhow::Result<Figure>)> {
+    fn attention(&self, run: &RunDir) -> anyhow::Result<Attention> {
         let &first = self.split.test.first().context("there is no test patient")?;
         let networks = self.stages.networks(self.cohort, self.split)?;
         let net = self.stages.net(self.cohort, self.split, &self.config.model)?;
@@ -313,7 +376,7 @@ impl Page<'_> {
         let banner = "The head, its tracts and the tumour were generated.";
         let banner = self.cohort.phantom.then(|| Banner::Phantom(banner.into()));
         let network = glioma_connectome(&self.cohort.atlas, subject, &found.weights(), "attention")?;
-        Ok((table, drawn(&network, &run.file("connectome.html"), &title, banner.as_ref())))
+        Ok((table, found.flat(), drawn(&network, &run.file("connectome.html"), &title, banner.as_ref())))
     }
 
     /// Writes the maps of the first explained patients as NIfTI and returns their names.

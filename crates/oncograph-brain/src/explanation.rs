@@ -3,20 +3,24 @@
 
 use crate::pipeline::{GliomaCohort, crop_grid};
 use crate::stages::GliomaStages;
-use crate::{Error, GliomaNet, GliomaNetOutput, Result, TumourBatch};
+use crate::{Error, GliomaExplainOptions, GliomaNet, GliomaNetOutput, Result, TumourBatch};
 use candle_core::Tensor;
 use oncograph_core::Split;
 use oncograph_explain::{
-    GnnExplainer, GnnExplainerConfig, ModelResult, NodeMaskType, Objective, TractComparison,
-    cam_point_correlation, cam_volume, compare_tracts, grad_cam, tract_density,
+    GnnExplainer, GnnExplainerCoefficients, GnnExplainerConfig, ModelResult, NodeMaskType, Objective,
+    RankStability, TractComparison, cam_point_correlation, cam_volume, compare_tracts, grad_cam,
+    rank_stability, tract_density,
 };
 use oncograph_imaging::Volume;
+use oncograph_metrics::roc_auc;
 use oncograph_nn::Seed;
 
 /// Patients whose maps are kept as volumes.
 const MAPPED: usize = 3;
 /// A tract is kept by an explanation from this mask on.
 const KEPT: f64 = 0.5;
+/// Tracts of the largest masks that several starting points should agree on.
+const STABLE: usize = 10;
 
 /// What the answer for one patient rests on.
 #[derive(Debug, Clone)]
@@ -25,6 +29,10 @@ pub struct GliomaExplanation {
     pub row: usize,
     /// The mask of every tract, in [0, 1].
     pub tracts: Vec<f64>,
+    /// Whether the surface of the tumour crosses each tract.
+    pub met: Vec<bool>,
+    /// How alike the masks of several starting points are; of the first patients alone.
+    pub stability: Option<RankStability>,
     /// Spearman's correlation of the class activation map and the attention of surface points.
     pub agreement: Option<f64>,
     /// The class activation map and the density of kept tracts on the grid of the patient, by name; of the first patients
@@ -39,8 +47,18 @@ pub struct GliomaExplanations {
     pub patients: Vec<GliomaExplanation>,
     /// Tracts kept in mutants against wild types, where there are both.
     pub comparison: Option<TractComparison>,
-    /// Steps of GNNExplainer.
-    pub steps: usize,
+    /// How they were explained.
+    pub options: GliomaExplainOptions,
+}
+
+impl GliomaExplanations {
+    /// How well masks tell the tracts that tumours meet from the others: the AUROC within each patient who has both, averaged. `None` where
+    /// nobody has both.
+    pub fn met_ranking(&self) -> Option<f64> {
+        let of = |p: &GliomaExplanation| roc_auc(&p.met, &p.tracts).ok();
+        let known: Vec<f64> = self.patients.iter().filter_map(of).collect();
+        (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
+    }
 }
 
 impl GliomaStages<'_> {
@@ -59,7 +77,7 @@ impl GliomaStages<'_> {
         }
         let masks: Vec<Vec<f64>> = patients.iter().map(|p| p.tracts.clone()).collect();
         let comparison = compare_tracts(&masks, &cohort.mutants(&shown), KEPT).ok();
-        Ok(GliomaExplanations { patients, comparison, steps: options.steps })
+        Ok(GliomaExplanations { patients, comparison, options })
     }
 
     fn explain_one(
@@ -74,7 +92,13 @@ impl GliomaStages<'_> {
         let (net, tumour, subject) = (&trained.net, &networks.tumours[row], &cohort.subjects[row]);
         let batch = TumourBatch::new(&[tumour], None, self.device())?;
         let seed = self.seed().stream("explain").stream(&subject.id);
-        let tracts = tract_masks(net, &batch, self.config().explain.steps, seed)?;
+        let options = self.config().explain;
+        let starts = if mapped { options.starts.max(1) } else { 1 };
+        let masks = (0..starts).map(|k| tract_masks(net, &batch, &options, seed.at(k as u64)));
+        let masks = masks.collect::<Result<Vec<_>>>()?;
+        let stability = rank_stability(&masks, STABLE.min(masks[0].len())).ok();
+        let tracts = masks.into_iter().next().unwrap_or_default();
+        let met = tumour.incidence().crossings_per_tract().into_iter().map(|n| n > 0).collect();
         let cam = match activation(net, &batch)? {
             Some(cam) => Some(cam_volume(&cam, &crop_grid(subject, &self.config().prepare)?)?),
             None => None,
@@ -93,7 +117,7 @@ impl GliomaStages<'_> {
             maps.extend(cam.map(|cam| ("cam", cam)));
             maps.push(("tract_density", tract_density(subject.tumour.grid(), &lists, &tracts)?));
         }
-        Ok(GliomaExplanation { row, tracts, agreement, maps })
+        Ok(GliomaExplanation { row, tracts, met, stability, agreement, maps })
     }
 }
 
@@ -102,14 +126,23 @@ fn logit(output: GliomaNetOutput) -> ModelResult {
 }
 
 /// GNNExplainer on regions and tracts, with one factor for both directions of a tract.
-fn tract_masks(net: &GliomaNet, batch: &TumourBatch, steps: usize, seed: Seed) -> Result<Vec<f64>> {
+fn tract_masks(
+    net: &GliomaNet,
+    batch: &TumourBatch,
+    options: &GliomaExplainOptions,
+    seed: Seed,
+) -> Result<Vec<f64>> {
     let tracts = batch.network.tracts.dim(0)?;
     let image = match net.image_encoder() {
         Some(f) => Some(f.forward(&batch.image, false)?.detach()),
         None => None,
     };
+    let mut coefficients = GnnExplainerCoefficients::default();
+    (coefficients.edge_size, coefficients.edge_ent) = (options.size, options.entropy);
     let config = GnnExplainerConfig::new()
-        .epochs(steps)
+        .epochs(options.steps)
+        .lr(options.rate)
+        .coefficients(coefficients)
         .objective(Objective::Binary)
         .node_mask_type(Some(NodeMaskType::Attributes));
     let run =

@@ -42,6 +42,7 @@ mod geometry_encoder;
 mod glioma_net;
 mod image_encoder;
 mod incidence;
+mod missing;
 mod network_encoder;
 mod pipeline;
 mod population;
@@ -75,12 +76,13 @@ pub use glioma_net::{
 };
 pub use image_encoder::{ImageEncoder, ImageEncoderConfig, ImageHead};
 pub use incidence::{BatchIncidence, Incidence, NoCross};
+pub use missing::{missing_rows, missing_sequences};
 pub use network_encoder::{NetworkEncoder, NetworkEncoderConfig};
 pub use pipeline::{
-    BrainOverlap, GliomaCohort, GliomaFilesConfig, GliomaPrepareOptions, GliomaSource, GliomaSubject,
-    IntensityConfig, IntensityReference, MaskMode, PatientSpace, Placement, RegistrationConfig,
-    RegistrationTool, SEQUENCES, StageProgress, StageWatch, SusanConfig, crop_grid, place_on_atlas,
-    surface_points,
+    BrainOverlap, GliomaCohort, GliomaFilesConfig, GliomaGroups, GliomaPrepareOptions, GliomaSource,
+    GliomaSubject, IntensityConfig, IntensityReference, MaskMode, PatientSpace, Placement,
+    RegistrationConfig, RegistrationTool, SEQUENCES, StageProgress, StageWatch, SusanConfig, crop_grid,
+    place_on_atlas, surface_points,
 };
 pub use population::{
     Neighbour, PopulationBank, PopulationClassifier, PopulationClassifierConfig, PopulationData,

@@ -17,6 +17,7 @@ use oncograph_datasets::glioma::{BrainAtlas, GliomaImages, StandardBrain};
 use oncograph_datasets::scaler::ZScore;
 use oncograph_deploy::{Bundle, ClinicalReport, Prediction, Probability};
 use oncograph_nn::{ParamStore, Seed};
+use oncograph_report::ModelCard;
 use std::path::Path;
 use std::time::Instant;
 
@@ -50,6 +51,7 @@ pub struct GliomaPredictor {
     scalers: Option<AttributeScalers>,
     population: PopulationModel,
     classifier: PopulationClassifier,
+    card: ModelCard,
     bundle: Bundle,
     device: Device,
 }
@@ -80,6 +82,8 @@ pub struct GliomaPrediction {
     pub tracts: Vec<CrossedTract>,
     /// The weight of every tract, 0 where no point crosses it; empty for a network without attention over tracts.
     pub weights: Vec<f64>,
+    /// What the attention over tracts is good for, where it is not much.
+    pub attention_note: Option<String>,
     /// The patient's edge vector.
     pub link: Vec<f64>,
     /// The patient's brain network and the points of the tumour surface.
@@ -121,6 +125,7 @@ impl GliomaPredictor {
             net: loaded(&bundle, files::NET, device, |vb| config.model.build(vb))?,
             classifier: loaded(&bundle, files::CLASSIFIER, device, |vb| classifier.build(vb))?,
             scalers: bundle.json(files::SCALERS)?,
+            card: bundle.json(files::CARD)?,
             population,
             config,
             bundle,
@@ -141,6 +146,11 @@ impl GliomaPredictor {
     /// Half B.
     pub fn bank(&self) -> &crate::PopulationBank {
         &self.population.bank
+    }
+
+    /// How well the models did on the patients that they were not trained on, in the words of their card.
+    pub fn held_out(&self) -> Option<&str> {
+        self.card.stated_performance()
     }
 
     /// Whether the models were trained on generated patients.
@@ -165,7 +175,18 @@ impl GliomaPredictor {
         let subject = self
             .place(images, space, templates, (registration, work))
             .map_err(|e| e.of_patient(&images.id))?;
-        let mut costs = vec![StageCost::since("registration", start, false)];
+        let registration = StageCost::since("registration", start, false);
+        let mut prediction = self.predict_placed(subject)?;
+        prediction.costs.insert(0, registration);
+        Ok(prediction)
+    }
+
+    /// The answer for one patient who is on the grid of the atlas already.
+    ///
+    /// # Errors
+    /// An error of the networks.
+    pub fn predict_placed(&self, subject: GliomaSubject) -> Result<GliomaPrediction> {
+        let mut costs = vec![];
         let mut lap = |stage: &str, start: Instant| costs.push(StageCost::since(stage, start, false));
         let start = Instant::now();
         let tumour = self.tumour(&subject)?;
@@ -192,6 +213,7 @@ impl GliomaPredictor {
         Ok(GliomaPrediction {
             report: self.report(&subject, probability, &nearest),
             tracts: attention.as_ref().map(|a| self.crossed(a)).unwrap_or_default(),
+            attention_note: attention.as_ref().and_then(TractAttention::flat),
             weights: attention.map(|a| a.weights()).unwrap_or_default(),
             link: links[0].clone(),
             network: StoredNetwork::new(&subject.id, &self.atlas, &tumour, self.content(&subject)?),
@@ -289,6 +311,9 @@ impl GliomaPredictor {
             .note(format!("Nearest patients of the population graph: {}.", near.join(", ")));
         if self.bundle.phantom() {
             report = report.note(PHANTOM_MODELS);
+        }
+        if let Some(held_out) = self.held_out() {
+            report = report.note(format!("On patients that the models had not seen: {held_out}."));
         }
         subject.flags.iter().fold(report, |report, flag| report.note(format!("Flag: {flag}.")))
     }

@@ -10,7 +10,7 @@ use crate::stages::{StageCost, StageCurve};
 use crate::systems::{PopulationReport, names};
 use oncograph_core::Split;
 use oncograph_datasets::glioma::BrainAtlas;
-use oncograph_explain::kept_tracts;
+use oncograph_explain::{RankStability, kept_tracts};
 use oncograph_report::chart::{LearningCurve, learning_curves};
 use oncograph_report::{Cell, Figure, ModelCard, RESEARCH_ONLY, ReportTable};
 use oncograph_study::Scores;
@@ -151,7 +151,7 @@ impl GliomaExplanations {
         if rows.is_empty() {
             caption = format!(
                 "No tract is kept for {id}: no mask of GNNExplainer exceeds 0.5 after {} steps; the largest",
-                self.steps
+                self.options.steps
             );
             rows = kept_tracts(&first.tracts, 0.0, TRACTS);
         }
@@ -159,6 +159,44 @@ impl GliomaExplanations {
         Some(rows.into_iter().fold(table, |table, t| {
             table.row(tract_row(&cohort.atlas, t, [Cell::number(first.tracts[t], 3)]))
         }))
+    }
+
+    /// What the masks are worth, in sentences: whether they point to the tumour, and whether another starting point gives the same.
+    pub fn quality(&self) -> Vec<String> {
+        let mut sentences = vec![];
+        if let Some(auroc) = self.met_ranking() {
+            let worth = match auroc {
+                a if a >= 0.6 => "they point to where the tumour is",
+                _ => "little more than chance: they do not say where the tumour spreads",
+            };
+            sentences.push(format!(
+                "Masks rank the tracts that the tumour's surface crosses above the others with an AUROC of {auroc:.2}, the mean over \
+                 patients: {worth}."
+            ));
+        }
+        let stable: Vec<_> = self.patients.iter().filter_map(|p| p.stability.as_ref()).collect();
+        if !stable.is_empty() {
+            let mean = |of: &dyn Fn(&RankStability) -> f64| {
+                stable.iter().map(|s| of(s)).sum::<f64>() / stable.len() as f64
+            };
+            sentences.push(format!(
+                "{} starting points of the explainer, {} patients: Kendall's tau of the masks {:.2}, and {:.0} % of the ten largest in \
+                 common ({:.0} % by chance).",
+                self.options.starts,
+                stable.len(),
+                mean(&|s| s.kendall),
+                100.0 * mean(&|s| s.top_overlap),
+                100.0 * mean(&|s| s.chance),
+            ));
+        }
+        if self.patients.iter().all(|p| kept_tracts(&p.tracts, 0.5, 1).is_empty()) {
+            sentences.push(
+                "No mask exceeds 0.5 in any patient: the answers stay the same when all tracts are weakened together, so that the \
+                 penalty on the size of the mask decides. The answers do not rest on single tracts."
+                    .into(),
+            );
+        }
+        sentences
     }
 
     /// Mutants against wild types, in words and by tract.

@@ -5,7 +5,8 @@
 use candle_core::Device;
 use oncograph_brain::{
     GliomaCohort, GliomaConfig, GliomaPrediction, GliomaPredictor, GliomaPreset, GliomaSource, GliomaStages,
-    MlpHead, PatientSpace, PopulationHead, RegistrationConfig, names, write_glioma_bundle,
+    MlpHead, PatientSpace, PopulationHead, RegistrationConfig, missing_rows, missing_sequences, names,
+    write_glioma_bundle,
 };
 use oncograph_core::Split;
 use oncograph_datasets::glioma::{GliomaFiles, GliomaPhantomConfig, LabelConvention, TumourLabel};
@@ -75,6 +76,66 @@ fn a_moved_bundle_predicts_the_same_bits_as_the_study() {
         panic!()
     };
     assert!((studied[1] - here.probability).abs() < 1e-5, "{} {}", studied[1], here.probability);
+}
+
+/// Its controls are other models, and a sequence that is missing is seen.
+#[test]
+fn heads_differ_by_what_they_are_named_after() {
+    let root = tempfile::tempdir().unwrap();
+    let config = config();
+    let cohort = config.source.open(root.path(), &StopFlag::new(), &|_| ()).unwrap();
+    let split = cohort.halves(config.split, config.seed).unwrap();
+    let cache = root.path().join("cache");
+    let stages = GliomaStages::new(&config, &cache, &Device::Cpu, &StopFlag::new()).unwrap();
+    let run = RunDir::create(&root.path().join("runs")).unwrap();
+    let head = PopulationHead::new(&stages);
+    let (deployed, covariates) = (head.clone().deployed(), head.clone().with_age_and_sex());
+    let (shuffled, alone) = (head.clone().shuffled_edges(), head.without_edges());
+    let results = Study::new(&cohort, &run)
+        .plan(GliomaCohort::plan(&split))
+        .model(names::INDUCTIVE, &deployed)
+        .model(names::WITH_AGE_AND_SEX, &covariates)
+        .model(names::SHUFFLED, &shuffled)
+        .model(names::NO_EDGES, &alone)
+        .run()
+        .unwrap();
+    let answers: Vec<_> = results.jobs().iter().map(|j| &j.answers).collect();
+    for (i, own) in answers.iter().enumerate() {
+        assert!(answers[..i].iter().all(|other| other != own), "{i}");
+    }
+    // Age and sex are two node vectors more.
+    assert!(results.jobs()[1].parameters > results.jobs()[0].parameters);
+    let card = ModelCard::new("Glioma IDH", "A test");
+    let bundle = write_glioma_bundle(&run, &stages, (&cohort, &split), &results.jobs()[0], &card).unwrap();
+    let predictor = GliomaPredictor::open(&bundle, &Device::Cpu).unwrap();
+    let missing = missing_sequences(&predictor, &cohort, &results).unwrap();
+    assert_eq!(missing.models(), missing_rows().each_ref().map(String::as_str));
+    let p = |k: usize| match &missing.jobs()[k].answers[GliomaCohort::TASK][0] {
+        Answer::Probabilities(p) => p[1],
+        other => panic!("{other:?}"),
+    };
+    let Answer::Probabilities(studied) = &answers[0][GliomaCohort::TASK][0] else { panic!() };
+    assert!((p(0) - studied[1]).abs() < 1e-5);
+    assert!((1..5).all(|k| p(k) != p(0)));
+}
+
+#[test]
+fn a_site_can_be_the_test() {
+    let root = tempfile::tempdir().unwrap();
+    let config = config();
+    let mut cohort = config.source.open(root.path(), &StopFlag::new(), &|_| ()).unwrap();
+    let error = cohort.halves_beside("A", config.split, 1).unwrap_err().to_string();
+    assert!(error.contains("no patient has a site"), "{error}");
+    for (i, subject) in cohort.subjects.iter_mut().enumerate() {
+        subject.groups.site = Some(if i % 3 == 0 { "A" } else { "B" }.into());
+    }
+    let split = cohort.halves_beside("A", config.split, 1).unwrap();
+    let site = |row: &usize| cohort.subjects[*row].groups.site.as_deref();
+    assert!(split.test.len() == 8 && split.test.iter().all(|row| site(row) == Some("A")));
+    assert_eq!((split.train.len(), split.validation.len()), (8, 8));
+    assert!(split.train.iter().chain(&split.validation).all(|row| site(row) == Some("B")));
+    let error = cohort.halves_beside("C", config.split, 1).unwrap_err().to_string();
+    assert!(error.contains("one of A, B") && error.contains('C'), "{error}");
 }
 
 #[test]

@@ -27,6 +27,7 @@ mod plan;
 mod predicted_survival;
 mod results;
 mod score;
+mod seeds;
 mod study;
 mod system;
 mod table;
@@ -54,6 +55,7 @@ pub use results::{Held, StudyResults};
 pub use score::{
     Estimate, FoldScore, Grouping, Metric, ScoreOptions, ScoreRow, Scores, SubgroupScore, subgroup_table,
 };
+pub use seeds::{SeedSpread, seed_table};
 pub use study::{JOBS, Study};
 pub use system::{Fitted, System};
 pub use table::ScoreTable;

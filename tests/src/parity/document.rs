@@ -292,6 +292,8 @@ const HELPERS: &[&str] = &[
     "surface_points",
     // Studies: what is trained, and scores by the rule of the study.
     "late_fusion_jobs",
+    "missing_rows",
+    "missing_sequences",
     "modality_grid",
     "node_drop_curve",
     "published_variants",

@@ -15,6 +15,17 @@ use std::path::PathBuf;
 /// The sequences, in the order of every array of four in this crate.
 pub const SEQUENCES: [&str; 4] = ["T1", "contrast T1", "T2", "FLAIR"];
 
+/// What results are broken down by, where it is known; no model is given any of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GliomaGroups {
+    /// Where the patient was treated.
+    pub site: Option<String>,
+    /// WHO grade, 2 to 4.
+    pub grade: Option<u8>,
+    /// Whether a part of the tumour takes up contrast medium, by the segmentation.
+    pub enhancing: Option<bool>,
+}
+
 /// One patient, or one scan of several, on the grid of the atlas.
 #[derive(Debug, Clone)]
 pub struct GliomaSubject {
@@ -24,6 +35,8 @@ pub struct GliomaSubject {
     pub age: Option<f64>,
     /// Whether the patient is male.
     pub male: Option<bool>,
+    /// What results are broken down by.
+    pub groups: GliomaGroups,
     /// T1, contrast T1, T2, FLAIR.
     pub volumes: [Volume<f32>; 4],
     /// The tumour.
@@ -200,7 +213,11 @@ impl GliomaCohort {
     /// Shares that do not sum to 1, or too few patients of a genotype.
     pub fn halves(&self, shares: [f64; 3], seed: u64) -> Result<Split> {
         let labelled: Vec<usize> = (0..self.subjects.len()).filter(|&i| self.idh(i).is_some()).collect();
-        let patients = self.patients(&labelled);
+        self.split_of(&labelled, shares, seed)
+    }
+
+    fn split_of(&self, rows: &[usize], shares: [f64; 3], seed: u64) -> Result<Split> {
+        let patients = self.patients(rows);
         let genotypes: Vec<usize> =
             (0..self.ids.len()).map(|i| usize::from(self.idh(i) == Some(true))).collect();
         let strata = patients.strata(&genotypes);
@@ -216,6 +233,30 @@ impl GliomaCohort {
             }
             other => other.into(),
         })
+    }
+
+    /// As [`GliomaCohort::halves`], with all patients who have a scan from one site as the test patients: the shares of the two
+    /// halves are those of the others. A second cohort in the folder, with a site of its own, is an external test.
+    ///
+    /// # Errors
+    /// A site that no labelled patient is from, with those there are; otherwise as [`GliomaCohort::halves`].
+    pub fn halves_beside(&self, site: &str, shares: [f64; 3], seed: u64) -> Result<Split> {
+        let of = |row: &usize| self.subjects[*row].groups.site.as_deref();
+        let labelled: Vec<usize> = (0..self.subjects.len()).filter(|&i| self.idh(i).is_some()).collect();
+        let there: Vec<usize> = labelled.iter().copied().filter(|row| of(row) == Some(site)).collect();
+        if there.is_empty() {
+            let sites: BTreeSet<&str> = labelled.iter().filter_map(of).collect();
+            let expected = match sites.is_empty() {
+                true => "none: no patient has a site".into(),
+                false => format!("one of {}", sites.into_iter().collect::<Vec<_>>().join(", ")),
+            };
+            return Err(Argument::new("GliomaCohort", "site", expected, site).into());
+        }
+        let others = self.apart_from(&labelled, &there);
+        let test = labelled.into_iter().filter(|row| !others.contains(row)).collect();
+        let [a, b, _] = shares;
+        let halves = self.split_of(&others, [a / (a + b), b / (a + b), 0.0], seed)?;
+        Ok(Split::new(halves.train, halves.validation, test))
     }
 
     /// A study's plan of one split.

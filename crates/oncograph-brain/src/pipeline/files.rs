@@ -3,8 +3,8 @@
 use super::place::NAMES;
 use super::quality::{BrainOverlap, examined};
 use super::{
-    GliomaCohort, GliomaSubject, IntensityConfig, PatientSpace, Placement, RegistrationConfig, StageProgress,
-    StageWatch, place_on_atlas,
+    GliomaCohort, GliomaGroups, GliomaSubject, IntensityConfig, PatientSpace, Placement, RegistrationConfig,
+    StageProgress, StageWatch, place_on_atlas,
 };
 use crate::{Error, Result};
 use oncograph_core::AtFile;
@@ -94,7 +94,9 @@ pub(super) fn open_files(
     enough(config, idh.iter().copied())?;
 
     for (subject, record) in subjects.iter_mut().zip(records) {
-        (subject.age, subject.male) = record.map_or((None, None), |r| (r.age, r.male));
+        let Some(record) = record else { continue };
+        (subject.age, subject.male) = (record.age, record.male);
+        (subject.groups.site, subject.groups.grade) = (record.site.clone(), record.grade);
     }
     let mut notes = [table.notes.clone(), of_tracts].concat();
     if !left_out.is_empty() {
@@ -172,6 +174,8 @@ fn enough(config: &GliomaFilesConfig, idh: impl Iterator<Item = Option<bool>>) -
 struct Checked {
     scan: GliomaFiles,
     key: CacheKey,
+    /// Whether its segmentation has an enhancing part.
+    enhancing: bool,
     /// Voxels of T1; 0 for a scan that is on the standard brain already.
     voxels: usize,
 }
@@ -261,7 +265,7 @@ impl Opening<'_> {
             let raw = scan.read(self.config.labels, self.config.tumour)?;
             voxels = examined(raw, self.atlas)?.sequences[0].grid().len();
         }
-        Ok(Checked { scan: scan.clone(), key, voxels })
+        Ok(Checked { scan: scan.clone(), key, enhancing: look.enhances(self.config.labels), voxels })
     }
 
     /// The scans on the standard brain, without those whose registration failed.
@@ -274,7 +278,7 @@ impl Opening<'_> {
 
     /// A patient on the standard brain, from the cache, or read and brought there.
     fn place(&self, checked: &Checked) -> Result<GliomaSubject> {
-        let Checked { scan, key, .. } = checked;
+        let Checked { scan, key, enhancing, .. } = checked;
         let compute = || -> Result<Features> {
             let raw = scan.read(self.config.labels, self.config.tumour)?;
             let (standard, work) = (&self.config.standard, self.work(checked)?);
@@ -285,7 +289,8 @@ impl Opening<'_> {
             };
             features(&place_on_atlas(raw, self.atlas, placement, &self.config.intensities)?)
         };
-        let subject = restored(&scan.id, &self.cache.get_or_compute(key, compute)?, self.atlas)?;
+        let mut subject = restored(&scan.id, &self.cache.get_or_compute(key, compute)?, self.atlas)?;
+        subject.groups.enhancing = Some(*enhancing);
         match subject.overlap.failure() {
             Some(why) => Err(AtFile::new(&scan.sequences[0], why).into()),
             None => Ok(subject),
@@ -366,6 +371,7 @@ fn restored(id: &str, stored: &Features, atlas: &BrainAtlas) -> Result<GliomaSub
         id: id.into(),
         age: None,
         male: None,
+        groups: GliomaGroups::default(),
         volumes: [needed(t1)?, needed(t1c)?, needed(t2)?, needed(flair)?],
         tumour: needed("tumour")?.map(|v| u8::from(v > 0.0)),
         anisotropy: volume("fa")?,

@@ -10,7 +10,7 @@ mod quality;
 mod source;
 mod surface;
 
-pub use cohort::{GliomaCohort, GliomaSubject, SEQUENCES};
+pub use cohort::{GliomaCohort, GliomaGroups, GliomaSubject, SEQUENCES};
 pub use files::GliomaFilesConfig;
 pub use intensity::{IntensityConfig, IntensityReference, SusanConfig};
 pub use place::{PatientSpace, Placement, RegistrationConfig, RegistrationTool, place_on_atlas};

@@ -1,5 +1,5 @@
 use super::quality::{BrainOverlap, brain_dice, correlation, examined};
-use super::{GliomaSubject, IntensityConfig};
+use super::{GliomaGroups, GliomaSubject, IntensityConfig};
 use crate::Result;
 use oncograph_datasets::glioma::{BrainAtlas, GliomaImages, StandardBrain};
 use oncograph_imaging::registration::{Ants, Elastix, Registrar, Transform};
@@ -126,6 +126,7 @@ fn subject(images: &GliomaImages, grid: &Grid, overlap: BrainOverlap) -> Result<
         id: images.id.clone(),
         age: None,
         male: None,
+        groups: GliomaGroups::default(),
         volumes: [on_grid(t1)?, on_grid(t1c)?, on_grid(t2)?, on_grid(flair)?],
         // Linear, so that a voxel of the coarse grid is tumour where half of it is.
         tumour: on_grid(&images.tumour.cast::<f32>())?.map(|v| u8::from(v >= 0.5)),

@@ -38,6 +38,10 @@ pub mod names {
     pub const TRANSDUCTIVE: &str = "multi-modal + GNN, transductive";
     /// The population graph whose edges lead from patients drawn at random.
     pub const SHUFFLED: &str = "multi-modal + GNN, shuffled edges";
+    /// The population graph without edges.
+    pub const NO_EDGES: &str = "multi-modal + GNN, no edges";
+    /// The population graph whose node vectors have age and sex beside the embeddings.
+    pub const WITH_AGE_AND_SEX: &str = "multi-modal, age, sex + GNN";
     /// A multi-layer perceptron on the embeddings.
     pub const MLP: &str = "multi-modal + MLP";
     /// A support vector machine on the embeddings.

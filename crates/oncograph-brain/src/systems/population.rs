@@ -1,7 +1,7 @@
 use super::{Fixed, Scaled, answers, in_one_go, sigmoid};
 use crate::pipeline::GliomaCohort;
 use crate::presets::EmbeddingVector;
-use crate::stages::{GliomaStages, TrainedGliomaNet};
+use crate::stages::GliomaStages;
 use crate::{
     PopulationBank, PopulationClassifier, PopulationData, PopulationEdges, PopulationMode, Result,
     feature_matrix,
@@ -10,9 +10,8 @@ use candle_core::{DType, Device};
 use oncograph_core::Split;
 use oncograph_datasets::scaler::ZScore;
 use oncograph_nn::{Mode, ParamStore, Seed};
-use oncograph_study::{Answers, Fitted, Job, System};
+use oncograph_study::{Answers, Cohort, Fitted, Job, System};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
 /// Stage 4: the population graph, trained on half B.
 #[derive(Debug, Clone)]
@@ -20,15 +19,34 @@ pub struct PopulationHead<'s> {
     stages: &'s GliomaStages<'s>,
     vectors: (EmbeddingVector, EmbeddingVector),
     mode: PopulationMode,
-    shuffled: bool,
+    joined: Joined,
+    covariates: bool,
     deployed: bool,
+}
+
+/// Which patients exchange messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Joined {
+    /// Those who are alike.
+    Alike,
+    /// As many, drawn at random.
+    AtRandom,
+    /// None: what is left is a network on each patient.
+    Nobody,
 }
 
 impl<'s> PopulationHead<'s> {
     /// The head with the configured node and edge vectors, inductive.
     pub fn new(stages: &'s GliomaStages<'s>) -> Self {
         let vectors = stages.config().population;
-        PopulationHead { stages, vectors, mode: PopulationMode::Inductive, shuffled: false, deployed: false }
+        PopulationHead {
+            stages,
+            vectors,
+            mode: PopulationMode::Inductive,
+            joined: Joined::Alike,
+            covariates: false,
+            deployed: false,
+        }
     }
 
     /// Sets the node and edge vectors.
@@ -45,7 +63,19 @@ impl<'s> PopulationHead<'s> {
 
     /// Lets each edge lead from a patient drawn at random.
     pub fn shuffled_edges(mut self) -> Self {
-        self.shuffled = true;
+        self.joined = Joined::AtRandom;
+        self
+    }
+
+    /// Takes all edges away.
+    pub fn without_edges(mut self) -> Self {
+        self.joined = Joined::Nobody;
+        self
+    }
+
+    /// Adds age and sex, as [`Cohort::design`] gives them, to the node vectors; edges stay as they are.
+    pub fn with_age_and_sex(mut self) -> Self {
+        self.covariates = true;
         self
     }
 
@@ -76,14 +106,15 @@ pub struct PopulationReport {
 
 /// A trained population graph.
 pub struct PopulationFitted {
-    net: Arc<TrainedGliomaNet>,
-    vectors: (EmbeddingVector, EmbeddingVector),
+    /// Node and edge vectors of every row.
+    vectors: [Vec<Vec<f64>>; 2],
     nodes: Scaled,
     links: Scaled,
     bank: PopulationBank,
     classifier: PopulationClassifier,
     store: ParamStore,
-    shuffle: Option<Seed>,
+    joined: Joined,
+    seed: Seed,
     transductive: Option<Fixed>,
     device: Device,
     deployed: bool,
@@ -93,7 +124,11 @@ impl PopulationHead<'_> {
     fn train(&self, data: &GliomaCohort, split: &Split, job: &mut Job<'_>) -> Result<PopulationFitted> {
         let (stages, config) = (self.stages, self.stages.config());
         let net = stages.net(data, split, &config.model)?;
-        let [all_nodes, all_links] = [self.vectors.0, self.vectors.1].map(|v| net.embeddings.rows(v));
+        let [mut all_nodes, all_links] = [self.vectors.0, self.vectors.1].map(|v| net.embeddings.rows(v));
+        if self.covariates {
+            let design = data.design(&split.validation)?;
+            all_nodes.iter_mut().zip(design.rows).for_each(|(node, row)| node.extend(row));
+        }
         let nodes = stages.scaled(&all_nodes, &split.validation)?;
         let links = stages.scaled(&all_links, &split.validation)?;
         let seed = stages.head_seed("population");
@@ -109,14 +144,14 @@ impl PopulationHead<'_> {
             graph: config.graph.clone(),
         };
         let mut fitted = PopulationFitted {
-            net: net.clone(),
-            vectors: self.vectors,
+            vectors: [all_nodes, all_links],
             nodes,
             links,
             bank,
             classifier,
             store,
-            shuffle: self.shuffled.then(|| seed.at(1)),
+            joined: self.joined,
+            seed: seed.at(1),
             transductive: None,
             device: stages.device().clone(),
             deployed: self.deployed,
@@ -126,7 +161,7 @@ impl PopulationHead<'_> {
             PopulationMode::Transductive => split.test.clone(),
         };
         let inner = stages.inner(data, &split.validation, config.classifier_fit.keep, "population");
-        let logits = self.learn(&fitted, (&all_nodes, &all_links), (&inner, &test), job)?;
+        let logits = self.learn(&fitted, (&inner, &test), job)?;
         if self.mode == PopulationMode::Transductive {
             fitted.transductive = Some(Fixed::new(&test, logits.into_iter().map(sigmoid)));
         }
@@ -137,18 +172,16 @@ impl PopulationHead<'_> {
     fn learn(
         &self,
         fitted: &PopulationFitted,
-        (all_nodes, all_links): (&[Vec<f64>], &[Vec<f64>]),
         (inner, test): (&Split, &[usize]),
         job: &mut Job<'_>,
     ) -> Result<Vec<f64>> {
         let config = self.stages.config();
         let n = fitted.bank.nodes.len();
-        let x = [fitted.bank.nodes.clone(), fitted.nodes.apply(all_nodes, test)?].concat();
+        let [nodes, links] = fitted.rows(test)?;
+        let x = [fitted.bank.nodes.clone(), nodes].concat();
         let edges = match test {
             [] => fitted.among()?,
-            _ => config
-                .graph
-                .edges(&[fitted.bank.links.clone(), fitted.links.apply(all_links, test)?].concat())?,
+            _ => config.graph.edges(&[fitted.bank.links.clone(), links].concat())?,
         };
         let known = fitted.bank.labels.iter().map(|l| Some(*l));
         let labels: Vec<Option<bool>> = known.chain(vec![None; test.len()]).collect();
@@ -181,27 +214,29 @@ impl System for PopulationHead<'_> {
 impl PopulationFitted {
     /// The edges among half B.
     fn among(&self) -> Result<PopulationEdges> {
-        let edges = self.bank.edges()?;
-        Ok(match self.shuffle {
-            Some(seed) => edges.shuffled(self.bank.nodes.len(), seed),
-            None => edges,
+        self.joined(self.bank.edges()?)
+    }
+
+    /// Edges from patients of half B as this head has them.
+    fn joined(&self, edges: PopulationEdges) -> Result<PopulationEdges> {
+        Ok(match self.joined {
+            Joined::Alike => edges,
+            Joined::AtRandom => edges.shuffled(self.bank.nodes.len(), self.seed),
+            Joined::Nobody => PopulationEdges::default(),
         })
     }
 
     /// Node and edge vectors of some rows.
     fn rows(&self, rows: &[usize]) -> Result<[Vec<Vec<f64>>; 2]> {
-        let part = |scaled: &Scaled, vector| scaled.apply(&self.net.embeddings.rows(vector), rows);
-        Ok([part(&self.nodes, self.vectors.0)?, part(&self.links, self.vectors.1)?])
+        let [nodes, links] = &self.vectors;
+        Ok([self.nodes.apply(nodes, rows)?, self.links.apply(links, rows)?])
     }
 
     /// The probabilities of new patients, each as if it were the only one.
     fn inductive(&self, rows: &[usize]) -> Result<Vec<f64>> {
         let [nodes, links] = self.rows(rows)?;
         let n = self.bank.nodes.len();
-        let mut attached = self.bank.graph.attach(&self.bank.links, &links)?;
-        if let Some(seed) = self.shuffle {
-            attached = attached.shuffled(n, seed);
-        }
+        let attached = self.joined(self.bank.graph.attach(&self.bank.links, &links)?)?;
         let edges = self.among()?.and(&attached);
         let x = feature_matrix(self.bank.nodes.iter().chain(&nodes), &self.device)?;
         let logits = self.classifier.forward(&x, &edges.graph(n + rows.len(), &self.device)?, Mode::Eval)?;

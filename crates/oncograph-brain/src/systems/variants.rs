@@ -29,6 +29,10 @@ pub fn published_variants(base: &GliomaNetConfig) -> Vec<(String, GliomaNetConfi
 /// The network with one decision changed at a time.
 pub fn switched_variants(base: &GliomaNetConfig) -> Vec<(String, GliomaNetConfig)> {
     let include = BiLevelConfig::default().denominator(Denominator::IncludePositive);
+    let unimodal = match base.unimodal > 0.0 {
+        true => ("G-23: no loss on embeddings alone".into(), base.clone().unimodal(0.0)),
+        false => ("G-23: embeddings alone learn, too".into(), base.clone().unimodal(1.0)),
+    };
     vec![
         ("full".into(), base.clone()),
         ("no attention over tracts".into(), base.clone().attention(false, true)),
@@ -39,7 +43,7 @@ pub fn switched_variants(base: &GliomaNetConfig) -> Vec<(String, GliomaNetConfig
         ("G-14: linear".into(), base.clone().node_weight(NodeHead::Linear, true, base.node_weight)),
         ("G-16: raw cosine".into(), base.clone().node_weight(NodeHead::Mlp, true, NodeAttention::Raw)),
         ("G-18: positive in the denominator".into(), base.clone().losses(Some(include), base.classification)),
-        ("G-23: embeddings alone learn, too".into(), base.clone().unimodal(1.0)),
+        unimodal,
         ("G-23: contrastive loss alone".into(), base.clone().losses(Some(BiLevelConfig::default()), 0.0)),
     ]
 }

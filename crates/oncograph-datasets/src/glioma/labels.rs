@@ -170,6 +170,11 @@ impl LabelLook {
         look
     }
 
+    /// Whether there is an enhancing part under a convention.
+    pub fn enhances(&self, convention: LabelConvention) -> bool {
+        self.voxels[usize::from(convention.enhancing())] > 0
+    }
+
     /// Whether a convention fits.
     pub fn fit(&self, convention: LabelConvention) -> LabelFit {
         let foreign = (1..=u8::MAX).find(|l| self.voxels[usize::from(*l)] > 0 && !convention.has(*l));
