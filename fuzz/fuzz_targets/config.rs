@@ -11,10 +11,10 @@ use oncograph_study::cli::read_config;
 fuzz_target!(|data: &[u8]| {
     let path = file("config.json", data);
     within_bounds(data, || {
-        read_config::<StgSystemConfig>(&path).ok().map(|c| c.validate());
-        read_config::<GliomaConfig>(&path).ok().map(|c| c.validate());
-        read_config::<GliomaTablesConfig>(&path).ok().map(|c| c.validate());
-        read_config::<OmicsSystemConfig>(&path).ok().map(|c| c.validate());
+        read_config::<StgSystemConfig>("stg_crlm", &path).ok().map(|c| c.validate());
+        read_config::<GliomaConfig>("glioma_idh", &path).ok().map(|c| c.validate());
+        read_config::<GliomaTablesConfig>("glioma_tables", &path).ok().map(|c| c.validate());
+        read_config::<OmicsSystemConfig>("multimodal_oncology", &path).ok().map(|c| c.validate());
         OmicsPatient::read(&path).ok();
         serde_json::from_slice::<CohortSchema>(data).ok().map(|c| c.validate());
     });

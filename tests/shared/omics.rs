@@ -30,6 +30,9 @@ fn deaths(cohort: &OmicsCohort) -> (usize, usize) {
     (known.len(), known.iter().filter(|e| **e).count())
 }
 
+/// The name of a table, its columns, and the bits of each row.
+type TableBits = (String, Vec<String>, Vec<Option<Vec<u32>>>);
+
 /// A public cohort that is written as a folder is the same cohort.
 fn folders(shared: &Path) -> Outcome {
     let root = shared.join("data/omics");
@@ -40,7 +43,7 @@ fn folders(shared: &Path) -> Outcome {
         let after = OmicsDataset::folder(folder.path())?;
         let (a, b) = (&before.cohort, &after.cohort);
         assert_eq!(a.covariates, b.covariates);
-        let bits = |c: &OmicsCohort| -> Vec<(String, Vec<String>, Vec<Option<Vec<u32>>>)> {
+        let bits = |c: &OmicsCohort| -> Vec<TableBits> {
             let row = |r: &Option<Vec<f32>>| r.as_ref().map(|r| r.iter().map(|v| v.to_bits()).collect());
             let table = |(name, (columns, rows)): (&String, &NamedRows)| {
                 (name.clone(), columns.clone(), rows.iter().map(row).collect())

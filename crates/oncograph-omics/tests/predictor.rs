@@ -236,13 +236,22 @@ fn a_task_that_was_not_learnt_has_a_sentence_and_no_number() {
 #[test]
 fn survival_has_intervals_and_covariates_are_among_the_contributions() {
     let trained = Trained::new();
-    let report = open(&trained.bundle()).predict(&trained.patient(0)).unwrap().report;
-    let Prediction::Survival { survival, .. } = &report.predictions[0] else { panic!("no survival") };
-    assert!(!survival.is_empty());
-    for at in survival {
-        let [low, high] = at.interval.unwrap();
-        assert!(low < at.probability && at.probability < high, "{at:?}");
+    let predictor = open(&trained.bundle());
+    let reports: Vec<_> =
+        (0..6).map(|row| predictor.predict(&trained.patient(row)).unwrap().report).collect();
+    let mut wide = 0;
+    for report in &reports {
+        let Prediction::Survival { survival, .. } = &report.predictions[0] else { panic!("no survival") };
+        assert!(!survival.is_empty());
+        for at in survival {
+            let [low, high] = at.interval.unwrap();
+            assert!(low <= at.probability && at.probability <= high, "{at:?}");
+            // A probability of 1 leaves no room on either side.
+            wide += usize::from(low < at.probability && at.probability < high);
+        }
     }
+    assert!(wide > 0);
+    let report = &reports[0];
     assert!(report.explained.contains("mean in every covariate and every value"), "{}", report.explained);
     // Without a table, covariates are all that there is to contribute.
     let mut patient = trained.patient(0);
